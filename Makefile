@@ -1,0 +1,46 @@
+# The only task definitions; CI calls them too. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
+
+.PHONY: help setup build demo test check clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.tools $(VENV)/.built ## install what is missing (apt packages, .venv) and build the engine
+
+$(VENV)/.python: constraints.txt pyproject.toml scripts/setup-python
+	@PYTHON="$(PYTHON)" scripts/setup-python $(VENV)
+	@touch $@
+
+$(VENV)/.tools: scripts/setup-tools $(VENV)/.python
+	@scripts/setup-tools
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.python CMakeLists.txt $(C_SOURCES)
+	@echo "building the engine"
+	@$(RUN) $(UV) pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+build: $(VENV)/.built ## build the Python extensions
+
+demo: setup ## personal gestures: the fleet learns, a stranger's device adapts (writes runs/demo)
+	@$(RUN) tinyfed demo
+
+test: setup ## everything that needs no hardware
+	@$(RUN) scripts/test
+
+check: $(VENV)/.built ## lint, types and unit tests, under a minute
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(RUN) pytest -q -n 2 tests/unit -m "not slow"
+
+clean: ## remove what was built, keep .venv
+	rm -rf build .pio firmware/.pio

@@ -1,0 +1,143 @@
+/* The tinyfed engine: inference and training of small networks in one arena.
+ *
+ * Everything works on memory the caller gives; there is no heap, no recursion and no global state.
+ * Argument order: context, outputs, inputs; a length follows its array. All sizes are in bytes unless
+ * a name says otherwise. The arithmetic, and so every bit of the result, is specified in
+ * docs/architecture.md. */
+#ifndef TINYFED_CORE_H
+#define TINYFED_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define TINYFED_MUST_USE __attribute__((warn_unused_result))
+#else
+#define TINYFED_MUST_USE
+#endif
+
+/* Zero is success, a negative value is an error. Values are part of the wire format: never renumber. */
+typedef enum tinyfed_status {
+    TINYFED_OK = 0,
+    TINYFED_E_ARGUMENT = -1,     /* a value outside its range */
+    TINYFED_E_MEMORY = -2,       /* the arena is too small */
+    TINYFED_E_TRUNCATED = -3,    /* the image ends before what it announces */
+    TINYFED_E_MAGIC = -4,        /* not a model image */
+    TINYFED_E_VERSION = -5,      /* an image or order version this build does not know */
+    TINYFED_E_CHECKSUM = -6,     /* CRC-32 or hash mismatch */
+    TINYFED_E_LAYER = -7,        /* a layer kind, activation or loss this build does not have */
+    TINYFED_E_SHAPE = -8,        /* shapes that do not fit together */
+    TINYFED_E_ALIGNMENT = -9,    /* an address that is not aligned as required */
+    TINYFED_E_NUMERIC = -10,     /* NaN or infinity where a finite number is needed */
+    TINYFED_E_STATE = -11,       /* called in the wrong state */
+    TINYFED_E_SOURCE = -12,      /* the sample source is missing, damaged or too small for the order */
+    TINYFED_E_BUSY = -13,        /* another transfer or visit is under way */
+    TINYFED_E_CANCELLED = -14    /* given up on request */
+} tinyfed_status_t;
+
+/* 16 bytes, so that SIMD loads and VLDM are aligned. Images and arenas must start on it. */
+#define TINYFED_ALIGNMENT 16u
+
+/* ---- model image -------------------------------------------------------------------------------- */
+
+/* A validated view of a model image. The image must outlive it and, when the model is trained in
+ * place, be writable from parameters_offset on. */
+typedef struct tinyfed_model {
+    const uint8_t *image;
+    uint32_t image_bytes;
+    uint32_t parameters_offset; /* from the start of the image; a multiple of TINYFED_ALIGNMENT */
+    uint32_t parameter_count;   /* float32 values */
+    uint32_t input_count;       /* float32 values of one sample */
+    uint32_t output_count;
+    uint16_t layer_count;
+    uint8_t loss;               /* tinyfed_loss_t */
+} tinyfed_model_t;
+
+typedef enum tinyfed_loss {
+    TINYFED_LOSS_MSE = 1,              /* mean over outputs of (y - t)^2 */
+    TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY = 2, /* with an integer label */
+    TINYFED_LOSS_BINARY_CROSS_ENTROPY = 3   /* logits, mean over outputs, targets 0..1 */
+} tinyfed_loss_t;
+
+/* Validate everything about image[0..image_bytes) and fill model. On error *error_offset (may be NULL)
+ * is the offset of the first byte that is wrong. Reads nothing outside; bounded time. Does not check
+ * that the weights are finite. */
+tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offset,
+                                    const uint8_t *image, uint32_t image_bytes) TINYFED_MUST_USE;
+
+/* FNV-1a, 64 bit. Start with TINYFED_HASH_START; feed parts in order. */
+#define TINYFED_HASH_START 0xCBF29CE484222325u
+uint64_t tinyfed_hash64(uint64_t hash, const void *bytes, size_t byte_count);
+/* Hash of everything that is not a weight (header fields and layer table): equal for images that can
+ * exchange weights. */
+uint64_t tinyfed_model_structure_hash(const tinyfed_model_t *model);
+/* Hash of parameter_count float32 values, little-endian. */
+uint64_t tinyfed_weights_hash(const float *parameters, uint32_t parameter_count);
+/* CRC-32 (IEEE 802.3, reflected, as zlib): start with crc = 0. */
+uint32_t tinyfed_crc32(uint32_t crc, const void *bytes, size_t byte_count);
+
+/* ---- plan --------------------------------------------------------------------------------------- */
+
+typedef enum tinyfed_mode { TINYFED_MODE_INFER = 0, TINYFED_MODE_ONLINE = 1 } tinyfed_mode_t;
+
+typedef struct tinyfed_plan {
+    tinyfed_mode_t mode;
+    uint32_t work_bytes;  /* activations, gradients, scratch; a multiple of TINYFED_ALIGNMENT */
+    uint32_t arena_bytes; /* image_bytes rounded up to the alignment + work_bytes */
+} tinyfed_plan_t;
+
+tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model,
+                              tinyfed_mode_t mode) TINYFED_MUST_USE;
+
+/* ---- engine ------------------------------------------------------------------------------------- */
+
+typedef struct tinyfed_engine {
+    const tinyfed_model_t *model;
+    float *parameters; /* parameter_count values, written by training */
+    uint8_t *work;
+    uint32_t work_bytes;
+    tinyfed_mode_t mode;
+} tinyfed_engine_t;
+
+/* What a sample should give: values for MSE and binary cross-entropy, label for softmax. */
+typedef struct tinyfed_target {
+    const float *values; /* output_count values, or NULL */
+    int32_t label;       /* 0 <= label < output_count, or ignored */
+} tinyfed_target_t;
+
+typedef struct tinyfed_score {
+    float loss;
+    bool correct; /* classification: the largest output (the first on a tie) is the label; MSE: false */
+} tinyfed_score_t;
+
+/* parameters and work are aligned to TINYFED_ALIGNMENT; work has at least the plan's work_bytes for
+ * the mode. Nothing is initialized but the engine itself. */
+tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_model_t *model,
+                                     float *parameters, tinyfed_mode_t mode, void *work,
+                                     uint32_t work_bytes) TINYFED_MUST_USE;
+
+/* Run the network on input[input_count]. *output points to output_count values inside the work area,
+ * valid until the next call: logits where the loss is a cross-entropy. */
+tinyfed_status_t tinyfed_infer(tinyfed_engine_t *engine, const float **output,
+                               const float *input) TINYFED_MUST_USE;
+
+/* One step of online SGD: forward, loss, backward fused with the update. score (may be NULL) is of the
+ * weights before the update. input is not written. */
+tinyfed_status_t tinyfed_train_online(tinyfed_engine_t *engine, tinyfed_score_t *score,
+                                      const float *input, const tinyfed_target_t *target,
+                                      float learning_rate) TINYFED_MUST_USE;
+
+/* Forward and loss only. */
+tinyfed_status_t tinyfed_evaluate(tinyfed_engine_t *engine, tinyfed_score_t *score,
+                                  const float *input, const tinyfed_target_t *target) TINYFED_MUST_USE;
+
+/* ---- arithmetic --------------------------------------------------------------------------------- */
+
+/* Correct to the bound stated in docs/numerics.md, the same bits on every target. */
+float tinyfed_exp_f32(float x);
+float tinyfed_log_f32(float x);
+float tinyfed_tanh_f32(float x);
+float tinyfed_sin_f32(float x); /* |x| <= 8192 */
+
+#endif

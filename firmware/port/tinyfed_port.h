@@ -1,0 +1,48 @@
+/* What a board gives to the firmware. A port is these functions and a start-up; see port/template. */
+#ifndef TINYFED_PORT_H
+#define TINYFED_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TINYFED_PORT_UNIQUE_ID_BYTES 12u
+
+/* Set up clocks, the serial line and the timer. argc and argv are 0 and NULL on a bare board. Returns 0, or an
+ * exit code for ports that have a process to end. */
+int tinyfed_port_start(int argc, char **argv);
+
+/* Take up to capacity received bytes without waiting; returns how many. */
+size_t tinyfed_port_read(uint8_t *bytes, size_t capacity);
+
+/* Send as many bytes as fit without waiting; returns how many were taken. */
+size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count);
+
+/* Sleep until something was received, at most timeout_ms. */
+void tinyfed_port_idle(uint32_t timeout_ms);
+
+/* Free-running time in microseconds; wraps. */
+uint32_t tinyfed_port_now_us(void);
+
+/* Instructions executed so far where the board can count them (wraps), else 0. */
+uint32_t tinyfed_port_instructions(void);
+
+/* The arena: aligned to 16 bytes, the same on every call. */
+uint8_t *tinyfed_port_arena(size_t *byte_count);
+
+/* The data flash with this device's shard, or NULL. */
+const uint8_t *tinyfed_port_shard(size_t *byte_count);
+
+/* The same for ever on one device, different on every other. */
+void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]);
+
+/* The name of the board's manifest, as in boards/NAME.json. */
+const char *tinyfed_port_board(void);
+
+/* Deepest stack since start, in bytes; 0 where it cannot be known. */
+uint32_t tinyfed_port_stack_bytes(void);
+
+/* Start anew, as after power-on. Returns only where that is impossible. */
+void tinyfed_port_reset(void);
+
+#endif

@@ -1,0 +1,24 @@
+"""Shared by all tests: what to do when something the project installs is not there."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def require(condition: object, reason: str) -> None:
+    """Skip with the reason where `condition` is false; in CI, where set-up installs everything, fail."""
+    if condition:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must have what set-up installs: {reason}")
+    pytest.skip(reason)
+
+
+def require_tools(*names: str) -> None:
+    """`require` each program on PATH."""
+    for name in names:
+        require(shutil.which(name), f"{name} is not on PATH: run `make setup`")

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(BIN)/uv
+# Everything runs with the virtual environment's programs first.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
@@ -13,19 +13,19 @@ C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.tools $(VENV)/.built ## install what is missing (apt packages, .venv) and build the engine
+setup: $(VENV)/.built ## install what is missing (apt packages, .venv) and build the engine
 
 $(VENV)/.python: constraints.txt pyproject.toml scripts/setup-python
 	@PYTHON="$(PYTHON)" scripts/setup-python $(VENV)
 	@touch $@
 
 $(VENV)/.tools: scripts/setup-tools $(VENV)/.python
-	@scripts/setup-tools
+	@scripts/setup-tools $(VENV)
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.python CMakeLists.txt $(C_SOURCES)
-	@echo "building the engine"
-	@$(RUN) $(UV) pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+$(VENV)/.built: $(VENV)/.tools CMakeLists.txt $(C_SOURCES)
+	@echo "setup: building the engine"
+	@$(RUN) uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
 build: $(VENV)/.built ## build the Python extensions
@@ -36,11 +36,8 @@ demo: setup ## personal gestures: the fleet learns, a stranger's device adapts (
 test: setup ## everything that needs no hardware
 	@$(RUN) scripts/test
 
-check: $(VENV)/.built ## lint, types and unit tests, under a minute
-	@$(RUN) ruff check .
-	@$(RUN) ruff format --check .
-	@$(RUN) mypy
-	@$(RUN) pytest -q -n 2 tests/unit -m "not slow"
+check: setup ## lint, types and unit tests, under a minute
+	@$(RUN) scripts/check
 
 clean: ## remove what was built, keep .venv
 	rm -rf build .pio firmware/.pio

@@ -28,12 +28,16 @@ $(VENV)/.built: $(VENV)/.tools CMakeLists.txt $(C_SOURCES)
 	@$(RUN) uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
+.cache/wheel-env/.ready: $(VENV)/.python scripts/setup-wheel-test
+	@$(RUN) scripts/setup-wheel-test .cache/wheel-env
+	@touch $@
+
 build: $(VENV)/.built ## build the Python extensions
 
 demo: setup ## personal gestures: the fleet learns, a stranger's device adapts (writes runs/demo)
 	@$(RUN) tinyfed demo
 
-test: setup ## everything that needs no hardware
+test: setup .cache/wheel-env/.ready ## everything that needs no hardware
 	@$(RUN) scripts/test
 
 check: setup ## lint, types and unit tests, under a minute

@@ -1,0 +1,103 @@
+"""A wheel in an empty environment and an empty folder does the whole job: run an experiment, build firmware."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, require, require_tools
+
+ENVIRONMENT = ROOT / ".cache" / "wheel-env"
+
+
+def run(*command: str | Path, folder: Path, timeout_s: float = 240) -> str:
+    """Standard output of a command that must succeed, started with no sign of the repository around it."""
+    environment = {
+        "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+        # Its own build folder: the editable installation's must stay as it is.
+        + ["--config-settings", f"build-dir={folder / 'build'}", "--wheel-dir", str(folder), str(ROOT)],
+        check=True,
+        timeout=240,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder to work in, with the wheel in the environment of its own."""
+    require(ENVIRONMENT.is_dir(), "run `make test`: it makes .cache/wheel-env")
+    subprocess.run(
+        ["uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--reinstall"]
+        + ["--python", str(ENVIRONMENT / "bin" / "python"), str(wheel)],
+        check=True,
+        timeout=120,
+    )
+    return tmp_path_factory.mktemp("empty")
+
+
+def test_one_wheel_for_every_python_from_3_11(wheel: Path) -> None:
+    assert "-cp311-abi3-" in wheel.name
+
+
+def test_the_wheel_carries_what_builds_firmware_and_nothing_else(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for needed in (
+        "tinyfed/_share/firmware/core/tinyfed_core.h",
+        "tinyfed/_share/firmware/platformio.ini",
+        "tinyfed/_share/boards/mps2_an386.json",
+        "tinyfed/_share/examples/sine.toml",
+        "tinyfed_host/cli/main.py",
+    ):
+        assert needed in names
+    for name in names:
+        assert not name.endswith((".o", ".elf", ".npy", ".pyc")), name
+        assert not name.startswith(("tests/", "docs/")), name
+        assert ".pio" not in name, name
+
+
+def test_it_runs_an_experiment_on_simulated_devices(installed: Path) -> None:
+    example = run("python", "-c", "from tinyfed.paths import share; print(share())", folder=installed).strip()
+    assert str(ROOT) not in example
+    lines = run(
+        "tinyfed", "run", f"{example}/examples/sine.toml", "--fleet", "simulated", "--rounds", "20", "--json",
+        folder=installed,
+    ).splitlines()  # fmt: skip
+    result = json.loads(lines[-1])
+    assert result["rounds"] == 20
+    assert len(result["weights_sha256"]) == 64
+    assert (installed / "runs" / "sine" / "model.tfm").stat().st_size > 1000
+
+
+def test_it_builds_the_mps2_firmware(installed: Path) -> None:
+    require_tools("arm-none-eabi-gcc")
+    lines = run(
+        "tinyfed", "firmware", "build", "--board", "mps2_an386", "--json", folder=installed
+    ).splitlines()
+    image = Path(json.loads(lines[-1])["image"])
+    assert image.read_bytes()[:4] == b"\x7fELF"
+    assert str(ROOT) not in str(image)

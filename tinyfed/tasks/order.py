@@ -1,6 +1,26 @@
 """What the coordinator asks of a device in a visit, and what the device answers: the bytes of docs/order.md."""
 
+import math
+import struct
 from dataclasses import dataclass
+
+from tinyfed.errors import UsageError
+
+ORDER_VERSION = 1
+RESULT_VERSION = 1
+CHECKPOINTS_MAX = 8
+WAYS_MAX = 32
+SHOTS_MAX = 1024
+SOURCES = {"shard": 1, "sine": 2}
+
+_ORDER = struct.Struct("<BBBBHHQfBBH8H")
+_RESULT = struct.Struct("<BBHIffIIII")
+_CHECKPOINT = struct.Struct("<IIIf")
+
+
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UsageError(f"order: {name} is {value!r}, allowed is a whole number from {low} to {high}")
 
 
 @dataclass(frozen=True)
@@ -8,13 +28,61 @@ class Order:
     """A visit's order; the device draws everything else from `seed` and its own data."""
 
     source: str  # "shard" or "sine"
-    ways: int
-    shots: int
+    ways: int  # classes drawn; 1 for regression
+    shots: int  # training samples a class
     queries: int  # evaluation samples a class; 0: all that the stream does not use
     seed: int
-    learning_rate: float
-    checkpoints: tuple[int, ...] = ()
+    learning_rate: float  # rounded to float32 on the way
+    checkpoints: tuple[int, ...] = ()  # evaluate after so many samples a class, all passes counted
     passes: int = 1
+
+    def encode(self) -> bytes:
+        """The 40 bytes of docs/order.md. Raises UsageError naming the field that is out of range."""
+        if self.source not in SOURCES:
+            raise UsageError(f"order: source is {self.source!r}, allowed are {', '.join(SOURCES)}")
+        _check("ways", self.ways, 1, WAYS_MAX)
+        _check("shots", self.shots, 1, SHOTS_MAX)
+        _check("queries", self.queries, 0, SHOTS_MAX)
+        _check("passes", self.passes, 1, 255)
+        _check("seed", self.seed, 0, 2**64 - 1)
+        rate = self.learning_rate
+        if not 2.0**-126 <= rate <= 1000.0:
+            raise UsageError(f"order: learning_rate is {rate!r}, allowed is more than 0 and at most 1000")
+        if len(self.checkpoints) > CHECKPOINTS_MAX:
+            raise UsageError(f"order: {len(self.checkpoints)} checkpoints, at most {CHECKPOINTS_MAX} fit")
+        lowest = 0
+        for shots in self.checkpoints:
+            _check("checkpoint", shots, lowest, min(self.shots * self.passes, 65535))
+            lowest = shots + 1
+        points = (*self.checkpoints, *[0] * (CHECKPOINTS_MAX - len(self.checkpoints)))
+        return _ORDER.pack(
+            ORDER_VERSION,
+            SOURCES[self.source],
+            self.ways,
+            self.passes,
+            self.shots,
+            self.queries,
+            self.seed,
+            rate,
+            len(self.checkpoints),
+            0,
+            0,
+            *points,
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Order":
+        """Read the bytes of `encode`. Raises UsageError when they are not an order."""
+        if len(data) != _ORDER.size or data[0] != ORDER_VERSION:
+            raise UsageError(f"order: not an order of version {ORDER_VERSION}, which has {_ORDER.size} bytes")
+        _, source, ways, passes, shots, queries, seed, rate, count, *rest = _ORDER.unpack(data)
+        names = {number: name for name, number in SOURCES.items()}
+        points = rest[2:]
+        if source not in names or count > CHECKPOINTS_MAX or any(rest[:2]) or any(points[count:]):
+            raise UsageError("order: a field is out of its range; docs/order.md lists them")
+        order = cls(names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes)
+        order.encode()
+        return order
 
 
 @dataclass(frozen=True)
@@ -43,3 +111,34 @@ class Result:
     train_instructions: int
     stack_bytes: int
     checkpoints: tuple[Checkpoint, ...]
+
+    def encode(self) -> bytes:
+        """The bytes of docs/order.md: 32, and 16 for each checkpoint."""
+        head = _RESULT.pack(
+            RESULT_VERSION,
+            len(self.checkpoints),
+            0,
+            self.samples,
+            self.loss_first,
+            self.loss_last,
+            self.train_us,
+            self.train_instructions,
+            self.stack_bytes,
+            0,
+        )
+        return head + b"".join(_CHECKPOINT.pack(c.shots, c.count, c.correct, c.loss) for c in self.checkpoints)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Result":
+        """Read a device's answer. Raises UsageError when the bytes are not a result."""
+        if len(data) < _RESULT.size or data[0] != RESULT_VERSION:
+            raise UsageError(f"result: not a result of version {RESULT_VERSION}: is the firmware another version?")
+        _, count, _, samples, first, last, train_us, instructions, stack, _ = _RESULT.unpack_from(data)
+        if count > CHECKPOINTS_MAX or len(data) != _RESULT.size + count * _CHECKPOINT.size:
+            raise UsageError(f"result: {len(data)} bytes do not hold {count} checkpoints")
+        points = tuple(
+            Checkpoint(*_CHECKPOINT.unpack_from(data, _RESULT.size + k * _CHECKPOINT.size)) for k in range(count)
+        )
+        if any(p.correct > p.count or p.count == 0 for p in points) or not math.isfinite(last):
+            raise UsageError("result: a value is out of its range; docs/order.md lists them")
+        return cls(samples, first, last, train_us, instructions, stack, points)

@@ -1,0 +1,99 @@
+"""What a federated or meta-learning algorithm is to the coordinator.
+
+A strategy decides and never sees a port. All it carries from round to round is a `State`: stored after a round
+and read back it goes on to the same bits. Random choices come from the run's seed and the round's number, so
+there is no generator whose position could get lost.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.splitmix import SplitMix64, derive_seed
+
+Array: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a strategy carries on. The generator's state is (`seed`, `round`)."""
+
+    seed: int
+    round: int  # rounds done
+    weights: Array  # (parameters,), the model's float32 values in the image's order
+    slots: Mapping[str, Array] = field(default_factory=dict)  # a server optimizer's memory, by name
+
+    def document(self) -> dict[str, Any]:
+        """The part that is not an array, as JSON can hold it."""
+        return {"seed": self.seed, "round": self.round, "slots": sorted(self.slots)}
+
+    def arrays(self) -> dict[str, bytes]:
+        """The arrays as float32 little-endian bytes: "weights", and each slot under its name."""
+        named = {"weights": self.weights, **self.slots}
+        return {name: value.astype("<f4", copy=False).tobytes() for name, value in named.items()}
+
+    @classmethod
+    def restore(cls, document: Mapping[str, Any], arrays: Mapping[str, bytes]) -> "State":
+        """The state out of what `document` and `arrays` gave."""
+        values = {name: np.frombuffer(data, "<f4").astype(np.float32) for name, data in arrays.items()}
+        try:
+            slots = {name: values[name] for name in document["slots"]}
+            return cls(int(document["seed"]), int(document["round"]), values["weights"], slots)
+        except KeyError as missing:
+            raise UsageError(f"stored state: {missing} is missing: the run's store is damaged") from None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one device is to do in a round."""
+
+    weights: Array  # to send
+    order: Order
+    want_weights: bool = True
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from one device."""
+
+    device: str
+    result: Result
+    weights: Array | None  # as trained, when wanted
+
+
+class Strategy(Protocol):
+    """An algorithm: a page that answers three questions a round."""
+
+    name: str
+    rounds: int  # the whole run, for schedules that depend on it
+
+    def begin(self, weights: Array, seed: int) -> State:
+        """The state before the first round."""
+
+    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
+        """Who works in this round, out of the devices (or clients) that are there."""
+
+    def configure(self, state: State, device: str) -> Assignment:
+        """What this device gets. Devices of a round are asked for in the order of `select`."""
+
+    def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
+        """The state after the round. `replies` holds those that arrived, in the order of `select`; with none,
+        the weights stay and the round counts."""
+
+
+def pick(state: State, devices: Sequence[str], count: int) -> tuple[str, ...]:
+    """`count` different devices (all when there are fewer), from the run's seed and the round."""
+    if not devices:
+        return ()
+    random = SplitMix64(derive_seed(state.seed, state.round, 0))
+    return tuple(devices[i] for i in random.sequence(min(count, len(devices)), len(devices)))
+
+
+def order_seed(state: State, index: int = 0) -> int:
+    """The seed of the order that the round's `index`-th device gets."""
+    return derive_seed(state.seed, state.round, 1 + index)

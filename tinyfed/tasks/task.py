@@ -1,0 +1,47 @@
+"""A task: whose data there is, what a model for it looks like, what a visit asks for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from tinyfed.tasks.order import Order
+
+
+@dataclass(frozen=True)
+class Client:
+    """Somebody with data: what one device holds."""
+
+    name: str
+    make_shard: Callable[[], bytes] | None = None  # None: the device makes its samples itself
+
+    @cached_property
+    def shard(self) -> bytes | None:
+        """The bytes of docs/shard.md, built at the first use."""
+        return None if self.make_shard is None else self.make_shard()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A distribution of tasks over clients."""
+
+    name: str
+    input_shape: tuple[int, ...]  # of one sample
+    output_count: int
+    loss: str  # "softmax_cross_entropy" or "mse"
+    train: tuple[Client, ...]  # those the initialization is learned from
+    held_out: tuple[Client, ...]  # those it is judged on
+    order: Order  # what a training visit asks for by default; the strategy gives the seed
+    adapt: Order  # what a newcomer's visit asks for: checkpoints at the shots of interest
+    classes: tuple[str, ...] = ()
+
+    @property
+    def feature_count(self) -> int:
+        """Numbers in a sample."""
+        count = 1
+        for size in self.input_shape:
+            count *= size
+        return count
+
+    def client(self, name: str) -> Client:
+        """The client of that name. Raises KeyError."""
+        return {client.name: client for client in (*self.train, *self.held_out)}[name]

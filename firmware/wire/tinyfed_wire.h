@@ -1,0 +1,262 @@
+/* The device's end of the wire: frames and session as one state machine without a port inside.
+ *
+ * The caller hands in received bytes and the time and takes bytes to send; it looks for events after each
+ * call of tinyfed_link_receive and answers them before the next. There is no heap and no copy of a model:
+ * the payload of a chunk is decoded straight into the place the caller gave. Bytes and timers are specified
+ * in docs/wire.md. Sizes are bytes; times are milliseconds of a clock that may wrap.
+ *
+ *     got = port_read(buffer);
+ *     for (used = 0; used < got;) {
+ *         used += tinyfed_link_receive(&link, buffer + used, got - used, now_ms);
+ *         while (tinyfed_link_event(&link, &event, now_ms)) answer(&event);
+ *     }
+ *     while (tinyfed_link_event(&link, &event, now_ms)) answer(&event);   // watchdog
+ *     port_write(out, tinyfed_link_transmit(&link, out, port_room, now_ms)); */
+#ifndef TINYFED_WIRE_H
+#define TINYFED_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TINYFED_WIRE_VERSION 1u
+#define TINYFED_WIRE_HEADER_BYTES 6u
+#define TINYFED_WIRE_CRC_BYTES 4u
+#define TINYFED_WIRE_UNIQUE_ID_BYTES 12u
+#define TINYFED_WIRE_BOARD_BYTES_MAX 32u /* of the board's name */
+#define TINYFED_WIRE_ORDER_BYTES_MAX 64u
+#define TINYFED_WIRE_RESULT_BYTES_MAX 256u
+#define TINYFED_WIRE_CHUNK_BYTES_MAX 1024u
+
+/* Status values on the wire: 0 is success or "under way", 1 "complete", negative an error with the values of
+ * tinyfed_status_t (tinyfed_core.h). These are the ones the link itself sends. */
+typedef int8_t tinyfed_wire_status_t;
+#define TINYFED_WIRE_OK 0
+#define TINYFED_WIRE_COMPLETE 1
+#define TINYFED_WIRE_E_ARGUMENT (-1)
+#define TINYFED_WIRE_E_MEMORY (-2)
+#define TINYFED_WIRE_E_VERSION (-5)
+#define TINYFED_WIRE_E_CHECKSUM (-6)
+#define TINYFED_WIRE_E_STATE (-11)
+#define TINYFED_WIRE_E_BUSY (-13)
+#define TINYFED_WIRE_E_CANCELLED (-14)
+
+/* CRC-32 (IEEE 802.3, as zlib; start with 0) and FNV-1a 64 (start with the constant). */
+#define TINYFED_WIRE_HASH_START 0xCBF29CE484222325u
+uint32_t tinyfed_wire_crc32(uint32_t crc, const void *bytes, size_t byte_count);
+uint64_t tinyfed_wire_hash64(uint64_t hash, const void *bytes, size_t byte_count);
+
+typedef enum tinyfed_wire_kind { TINYFED_WIRE_IMAGE = 1, TINYFED_WIRE_WEIGHTS = 2 } tinyfed_wire_kind_t;
+
+/* How weights are written on the wire. DELTA is a flag: the values are to be added to the weights held. */
+typedef enum tinyfed_wire_encoding {
+    TINYFED_WIRE_PLAIN = 0,   /* float32, or the bytes of an image */
+    TINYFED_WIRE_FLOAT16 = 1,
+    TINYFED_WIRE_INT8 = 2,    /* with a scale a tensor */
+    TINYFED_WIRE_DELTA = 0x80
+} tinyfed_wire_encoding_t;
+
+#define TINYFED_CAPABILITY_TRAIN (1u << 0)   /* trains in visits */
+#define TINYFED_CAPABILITY_FLOAT16 (1u << 1) /* takes weights as float16 */
+#define TINYFED_CAPABILITY_INT8 (1u << 2)    /* takes weights as int8 */
+#define TINYFED_CAPABILITY_DELTA (1u << 3)   /* takes weights as a difference */
+#define TINYFED_CAPABILITY_SHARD (1u << 4)   /* has samples in its data flash */
+#define TINYFED_CAPABILITY_SINE (1u << 5)    /* makes the sine task's samples itself */
+#define TINYFED_CAPABILITY_RESET (1u << 6)   /* can restart itself */
+#define TINYFED_CAPABILITY_STREAM (1u << 7)  /* takes samples from a second serial port or a sensor */
+
+/* What the device says of itself in HELLO. */
+typedef struct tinyfed_link_info {
+    uint8_t unique_id[TINYFED_WIRE_UNIQUE_ID_BYTES];
+    const char *board; /* ends in 0; at most TINYFED_WIRE_BOARD_BYTES_MAX are sent */
+    uint64_t firmware_build;
+    uint32_t arena_bytes;
+    uint32_t capabilities;   /* TINYFED_CAPABILITY_ bits */
+    uint32_t feature_count;  /* of the stored sample source; 0: none */
+    uint16_t class_count;
+    uint64_t structure_hash; /* of the loaded model; 0: none */
+    uint64_t weights_hash;   /* 0: none, or not valid */
+} tinyfed_link_info_t;
+
+typedef enum tinyfed_link_event_kind {
+    /* Answer with tinyfed_link_hello. */
+    TINYFED_LINK_HELLO = 1,
+    /* Answer with tinyfed_link_transfer_accept (mark the model invalid before) or ..._transfer_refuse. Not raised
+     * for a transfer that goes on where it stopped. */
+    TINYFED_LINK_TRANSFER_BEGIN = 2,
+    /* Everything arrived and its hash is right. Check the content, answer with tinyfed_link_transfer_end. */
+    TINYFED_LINK_TRANSFER_COMPLETE = 3,
+    /* Answer with tinyfed_link_visit_begin or ..._visit_refuse. Raised once a visit, however often it is sent. */
+    TINYFED_LINK_ORDER = 4,
+    /* The host wants the weights: tinyfed_link_upload_accept or ..._upload_refuse. */
+    TINYFED_LINK_UPLOAD = 5,
+    /* Give up the visit that runs: tinyfed_link_visit_end(E_CANCELLED). Raised only while one runs. */
+    TINYFED_LINK_CANCEL = 6,
+    /* The host has been silent for the watchdog time while a visit ran. Answer as CANCEL. */
+    TINYFED_LINK_HOST_GONE = 7,
+    /* Start anew. */
+    TINYFED_LINK_RESET = 8
+} tinyfed_link_event_kind_t;
+
+typedef struct tinyfed_link_event {
+    tinyfed_link_event_kind_t kind;
+    /* TRANSFER_BEGIN, TRANSFER_COMPLETE: */
+    uint8_t transfer_kind; /* tinyfed_wire_kind_t */
+    uint8_t encoding;      /* tinyfed_wire_encoding_t */
+    uint32_t total_bytes;  /* on the wire */
+    uint64_t content_hash; /* of the bytes on the wire: of plain weights, their weights hash */
+    uint64_t structure_hash;
+    uint64_t base_hash;    /* DELTA: hash of the weights that must be held */
+    /* ORDER: */
+    uint32_t visit;
+    uint64_t weights_hash; /* the order is only for a device that holds these weights; 0: any */
+    const uint8_t *order;  /* valid until the next tinyfed_link_receive */
+    uint32_t order_bytes;
+} tinyfed_link_event_t;
+
+typedef struct tinyfed_link_config {
+    uint16_t chunk_bytes_max; /* largest chunk taken, 64..TINYFED_WIRE_CHUNK_BYTES_MAX */
+    uint32_t watchdog_ms;     /* silence after which a visit or an upload is given up; 0: 10,000 */
+} tinyfed_link_config_t;
+
+typedef struct tinyfed_link tinyfed_link_t;
+
+void tinyfed_link_init(tinyfed_link_t *link, const tinyfed_link_config_t *config);
+
+/* Take received bytes; returns how many were used: fewer than byte_count when a frame raised an event that must
+ * be answered first (0 while an event waits). Bounded time per byte. */
+size_t tinyfed_link_receive(tinyfed_link_t *link, const uint8_t *bytes, size_t byte_count, uint32_t now_ms);
+
+/* Write at most capacity bytes to send now; returns how many. Any capacity from 1 up works. */
+size_t tinyfed_link_transmit(tinyfed_link_t *link, uint8_t *bytes, size_t capacity, uint32_t now_ms);
+
+/* Take the event that waits, if any. Also runs the watchdog, so call it at least once a second. */
+bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint32_t now_ms);
+
+/* Milliseconds after which tinyfed_link_transmit or ..._event may have something to do although nothing was
+ * received: how long the port may sleep. At most 1,000; 0: now. */
+uint32_t tinyfed_link_idle_ms(const tinyfed_link_t *link, uint32_t now_ms);
+
+/* ---- answers to events --------------------------------------------------------------------------- */
+
+void tinyfed_link_hello(tinyfed_link_t *link, const tinyfed_link_info_t *info);
+
+/* The transfer goes to destination[0..destination_bytes): plain, total_bytes of them are written as they arrive.
+ * staging (at least chunk_bytes_max bytes, or NULL) is needed for other encodings, whose float32 values go to
+ * destination chunk by chunk. Refuses by itself, and returns the reason, when the room does not do. */
+tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t *destination,
+                                                   uint32_t destination_bytes, uint8_t *staging,
+                                                   uint32_t staging_bytes);
+/* status is negative; detail says more: for E_MEMORY the bytes that are short. */
+void tinyfed_link_transfer_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
+/* The content is good (status 0) or not (negative; detail: the offset of what is wrong, or 0). */
+void tinyfed_link_transfer_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
+/* The content of the last transfer is no longer what was sent: do not answer a repeated one with "complete".
+ * Called by tinyfed_link_visit_begin too. */
+void tinyfed_link_transfer_forget(tinyfed_link_t *link);
+
+void tinyfed_link_visit_begin(tinyfed_link_t *link);
+void tinyfed_link_visit_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
+/* For the heartbeat: samples done, of how many. */
+void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t total);
+/* status 0 with a result (kept by the caller until the next order), or negative without one. */
+void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail,
+                            const uint8_t *result, uint32_t result_bytes);
+
+/* Send source[0..byte_count), which must not change until the next event but HELLO. */
+void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count);
+void tinyfed_link_upload_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
+
+/* ---- state, public only so that callers can place it ---------------------------------------------- */
+
+#define TINYFED_WIRE_CONTROL_BYTES_MAX (TINYFED_WIRE_HEADER_BYTES + 12u + TINYFED_WIRE_ORDER_BYTES_MAX)
+#define TINYFED_WIRE_HELLO_BYTES_MAX (TINYFED_WIRE_HEADER_BYTES + 58u + TINYFED_WIRE_BOARD_BYTES_MAX)
+
+/* Decoder of one frame: COBS and CRC undone as bytes come. */
+typedef struct tinyfed_wire_decoder {
+    uint32_t crc;    /* over everything decoded, the CRC field included */
+    uint32_t tail;   /* the last four bytes decoded: they may be the CRC field */
+    uint32_t count;  /* bytes decoded */
+    uint8_t run;     /* literal bytes left in the COBS block */
+    uint8_t code;    /* of the block; 0 before the first */
+    bool bad;        /* too long, or broken COBS: skip to the delimiter */
+    uint8_t head[TINYFED_WIRE_CONTROL_BYTES_MAX];
+    uint8_t *sink;   /* where a chunk's payload goes, or NULL */
+    uint32_t sink_bytes;
+} tinyfed_wire_decoder_t;
+
+/* Encoder of one frame: head, then body, then CRC, as one COBS run after another. */
+typedef struct tinyfed_wire_encoder {
+    uint8_t head[TINYFED_WIRE_HELLO_BYTES_MAX];
+    uint8_t crc[TINYFED_WIRE_CRC_BYTES];
+    const uint8_t *body;
+    uint32_t body_bytes;
+    uint32_t head_bytes;
+    uint32_t position; /* in head + body + crc */
+    uint8_t run;       /* literal bytes left before the next code byte */
+    bool implied_zero; /* the block ends in a zero that the next code stands for */
+    uint8_t stage;
+} tinyfed_wire_encoder_t;
+
+struct tinyfed_link {
+    tinyfed_link_config_t config;
+    tinyfed_wire_decoder_t in;
+    tinyfed_wire_encoder_t out;
+
+    uint16_t session;  /* 0: none since start */
+    uint16_t sequence; /* newest request of this session */
+    uint32_t boot;     /* made from the first HELLO_REQUEST since start; 0: none yet */
+    uint32_t heard_ms; /* when the host's last good frame came */
+    uint16_t pending;  /* bits: messages to send */
+    uint8_t event;     /* tinyfed_link_event_kind_t that waits, or 0 */
+    uint32_t control_bytes; /* of the message in in.head */
+
+    struct {
+        uint8_t state, kind, encoding;
+        tinyfed_wire_status_t status;
+        uint16_t sequence;
+        bool gap;           /* tell the host to go back to next */
+        bool gap_reported;
+        uint32_t total_bytes, next, detail;
+        uint64_t content_hash, structure_hash, base_hash, hash;
+        uint8_t *destination, *staging;
+        uint32_t destination_bytes, written;
+        uint32_t decode_state[3]; /* of the encodings that are expanded */
+        uint32_t poke_ms;         /* when the host was last reminded */
+    } transfer;
+
+    struct {
+        uint8_t state;
+        tinyfed_wire_status_t status;
+        uint16_t sequence;
+        uint32_t number, detail, done, total;
+        uint64_t order_hash;
+        const uint8_t *result;
+        uint32_t result_bytes;
+        bool result_received;
+        uint32_t sent_ms;
+    } visit;
+
+    struct {
+        uint8_t state;
+        tinyfed_wire_status_t status;
+        uint16_t sequence, chunk_bytes, window_chunks;
+        const uint8_t *source;
+        uint32_t total_bytes, sent, acked, hashed, detail;
+        uint64_t hash;
+        uint32_t sent_ms;
+    } upload;
+
+    uint16_t cancel_sequence;
+    struct {
+        tinyfed_wire_status_t code;
+        uint8_t type;
+        uint16_t session, sequence;
+        uint32_t detail;
+    } error;
+    uint16_t hello_sequence;
+    uint16_t hello_bytes; /* of HELLO kept in hello[]; built when the caller answers */
+    uint8_t hello[TINYFED_WIRE_HELLO_BYTES_MAX];
+};
+
+#endif

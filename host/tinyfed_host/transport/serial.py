@@ -1,0 +1,113 @@
+"""Serial ports and PTYs. The only place that imports pyserial."""
+
+import contextlib
+import os
+import termios
+from dataclasses import dataclass
+from typing import Any
+
+import serial
+from serial.tools import list_ports
+
+from tinyfed.errors import DeviceError
+
+DEFAULT_BAUD = 115_200
+WRITE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class PortDescription:
+    """A serial port of this host, as the operating system describes it."""
+
+    port: str
+    description: str
+    usb_id: str  # "vvvv:pppp" in hexadecimal, or empty
+    serial_number: str  # of the USB device, or empty
+
+
+def list_serial_ports() -> list[PortDescription]:
+    """The USB serial ports of this host (built-in UARTs without a name are left out), sorted."""
+    found = []
+    for port in list_ports.comports():
+        if port.vid is None:
+            continue
+        usb_id = f"{port.vid:04x}:{port.pid or 0:04x}"
+        found.append(PortDescription(port.device, port.description or "", usb_id, port.serial_number or ""))
+    return sorted(found, key=lambda entry: entry.port)
+
+
+class SerialTransport:
+    """A serial port opened for this process alone; the terminal's settings are put back on close.
+
+    Raises:
+        DeviceError: the port does not exist, is in use, or may not be opened.
+    """
+
+    def __init__(self, port: str, baud: int = DEFAULT_BAUD) -> None:
+        self.name = port
+        self.bytes_per_s = baud / 10  # a start bit, eight bits, a stop bit
+        self._settings = _terminal_settings(port)
+        try:
+            self._serial = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise DeviceError(f"{port}: {_why(error)}") from error
+
+    def read(self, timeout_s: float) -> bytes:
+        """See `Transport.read`."""
+        try:
+            self._serial.timeout = max(0.0, timeout_s)
+            first = bytes(self._serial.read(1))
+            if not first:
+                return b""
+            return first + bytes(self._serial.read(self._serial.in_waiting))
+        except (serial.SerialException, OSError, TypeError) as error:
+            raise self._gone() from error
+
+    def write(self, data: bytes) -> None:
+        """See `Transport.write`."""
+        try:
+            self._serial.write(data)
+        except serial.SerialTimeoutException as error:
+            raise DeviceError(
+                f"{self.name}: no byte was taken for {WRITE_TIMEOUT_S:.0f} s; reset the board or replug it"
+            ) from error
+        except (serial.SerialException, OSError, TypeError) as error:
+            raise self._gone() from error
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        if self._serial.is_open:
+            if self._settings is not None:
+                with contextlib.suppress(termios.error, OSError):
+                    termios.tcsetattr(self._serial.fileno(), termios.TCSANOW, self._settings)
+            with contextlib.suppress(OSError):
+                self._serial.close()
+
+    def _gone(self) -> DeviceError:
+        return DeviceError(f"{self.name}: the port is gone; is the board unplugged?")
+
+
+def _terminal_settings(port: str) -> list[Any] | None:
+    """What the terminal is set to now, so that a port that is something else is left as it was found."""
+    try:
+        handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return termios.tcgetattr(handle)
+    except termios.error:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    text = str(error).lower()
+    if number == 2 or "no such file" in text:
+        return "there is no such port; `tinyfed devices` lists them"
+    if number == 13 or "permission" in text:
+        return "not permitted; add yourself to the group that owns it (often dialout) and log in again"
+    if number in (11, 16) or "lock" in text or "busy" in text:
+        return "another program uses this port; end it or choose another port"
+    return f"cannot be opened as a serial port ({error})"

@@ -48,8 +48,11 @@ class Device(Protocol):
     """A device that answers. Methods block; each raises `DeviceError` naming the device when it does not answer,
     refuses or is gone. One thread at a time uses a device; `cancel` may come from any."""
 
-    info: DeviceInfo
     traffic: Traffic
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What it said of itself last."""
 
     def load(self, image: bytes) -> None:
         """Give it a model image (structure and weights). Raises `DoesNotFitError` when the arena is too small."""

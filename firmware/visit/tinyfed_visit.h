@@ -11,6 +11,7 @@
 #define TINYFED_RESULT_VERSION 1u
 #define TINYFED_CHECKPOINTS_MAX 8u
 #define TINYFED_WAYS_MAX 32u
+#define TINYFED_SHOTS_MAX 1024u /* also of queries */
 #define TINYFED_RESULT_BYTES (32u + 16u * TINYFED_CHECKPOINTS_MAX)
 
 typedef enum tinyfed_source_kind {
@@ -27,7 +28,8 @@ typedef struct tinyfed_order {
     uint16_t queries;         /* evaluation samples a class; 0: all that the stream does not use */
     uint64_t seed;
     float learning_rate;
-    uint16_t checkpoints[TINYFED_CHECKPOINTS_MAX]; /* evaluate after this many samples a class; ascending, 0 = before training */
+    uint16_t checkpoints[TINYFED_CHECKPOINTS_MAX]; /* evaluate after this many samples a class, all passes counted;
+                                                    * strictly ascending, 0 = before training */
 } tinyfed_order_t;
 
 typedef struct tinyfed_checkpoint {
@@ -48,56 +50,92 @@ typedef struct tinyfed_result {
     tinyfed_checkpoint_t checkpoints[TINYFED_CHECKPOINTS_MAX];
 } tinyfed_result_t;
 
-/* A shard: samples sorted by class, as docs/shard.md lays them out; validated once. */
+/* A shard: samples sorted by class, as docs/shard.md lays them out; validated once. It must outlive what uses it. */
 typedef struct tinyfed_shard {
     const uint8_t *bytes;
+    const float *samples; /* sample_count rows of feature_count, classes in order */
     uint32_t feature_count;
     uint32_t class_count;
     uint32_t sample_count;
+    uint32_t byte_count;
 } tinyfed_shard_t;
 
+/* Validate a shard at bytes, which are aligned to TINYFED_ALIGNMENT; byte_count may be more than the shard's (the whole
+ * data flash). E_MAGIC: there is none. Reads nothing outside. */
 tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes, uint32_t byte_count) TINYFED_MUST_USE;
+/* Samples first .. first + count of a class, label < class_count. */
+void tinyfed_shard_class(const tinyfed_shard_t *shard, uint32_t *first, uint32_t *count, uint32_t label);
 
 tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *bytes, uint32_t byte_count) TINYFED_MUST_USE;
+/* Every value in its range; decode calls it, and so does begin for an order built by hand. */
+tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order) TINYFED_MUST_USE;
+/* The bytes written: 32 + 16 for each checkpoint. */
 uint32_t tinyfed_result_encode(uint8_t bytes[TINYFED_RESULT_BYTES], const tinyfed_result_t *result);
 
 /* A visit under way. The struct holds everything but the engine's arena and the scratch. */
 typedef struct tinyfed_visit tinyfed_visit_t;
 
-/* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, one
- * generated sample. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources without one. */
+/* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each.
+ * A multiple of TINYFED_ALIGNMENT, 0 for a generator. shard is NULL for sources without one; input_count is the model's. */
 tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tinyfed_order_t *order,
                                              const tinyfed_shard_t *shard, uint32_t input_count) TINYFED_MUST_USE;
 
-/* Draw the task. The order is checked against model and source: E_SHAPE when features or classes do not fit
- * the model, E_SOURCE when the shard has too few classes or samples. */
+/* Draw the task. The engine is open for TINYFED_MODE_ONLINE, scratch is aligned to 2 bytes, and both, with the shard,
+ * outlive the visit. The order is checked against model and source: E_SHAPE when features, classes or loss do not fit
+ * the model, E_SOURCE when there is no shard or it has too few classes, or any class too few samples. */
 tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *engine, const tinyfed_order_t *order,
                                      const tinyfed_shard_t *shard, void *scratch, uint32_t scratch_bytes) TINYFED_MUST_USE;
 
 /* One bounded piece of work: one training sample or one evaluation sample. *done when the visit is over;
- * E_NUMERIC when the loss is no longer finite. */
+ * E_NUMERIC when the loss is no longer finite, and E_STATE from then on, or after *done. */
 tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done) TINYFED_MUST_USE;
 void tinyfed_visit_result(const tinyfed_visit_t *visit, tinyfed_result_t *result);
 
-/* PRNG of the draw (SplitMix64, Steele, Lea, Flood 2014): the same stream in Python. */
+/* PRNG of the draw (SplitMix64, Steele, Lea, Flood 2014): the same stream in Python. The n-th number depends on
+ * seed + n * TINYFED_RANDOM_GAMMA alone, so a stream is gone through again without storing it. */
+#define TINYFED_RANDOM_GAMMA 0x9E3779B97F4A7C15u
 typedef struct tinyfed_random { uint64_t state; } tinyfed_random_t;
 uint64_t tinyfed_random_next(tinyfed_random_t *random);
 uint32_t tinyfed_random_below(tinyfed_random_t *random, uint32_t bound); /* unbiased, bound >= 1 */
 float tinyfed_random_unit(tinyfed_random_t *random); /* [0, 1), 24 bits */
+/* sequence[length]: distinct numbers below bound in random order, length <= bound <= 65536. Time length squared. */
+void tinyfed_random_sequence(tinyfed_random_t *random, uint16_t *sequence, uint32_t length, uint32_t bound);
 
-/* The struct is public only so that callers can place it. */
+/* ---- below: for firmware/visit itself. The struct is public only so that callers can place it. ---- */
+
 struct tinyfed_visit {
     tinyfed_engine_t *engine;
     const tinyfed_shard_t *shard;
     tinyfed_order_t order;
-    tinyfed_random_t random;
-    uint16_t *indices;
-    float *sample;
+    tinyfed_random_t random; /* of the classes' order in each round */
+    uint16_t *classes;  /* [ways] the shard's class that label k stands for */
+    uint16_t *round;    /* [ways] the labels in this round's order */
+    uint16_t *stream;   /* [ways][shots] indices within the class */
+    uint16_t *queries;  /* [ways][queries] */
     float sine_amplitude, sine_phase;
-    uint32_t position;  /* training samples done */
-    uint32_t evaluated; /* samples of the running evaluation */
+    float sine_x, sine_y;  /* the sample being looked at */
+    float sum_first, sum_last, sum_evaluation;
+    uint32_t total;        /* training samples of the visit */
+    uint32_t loss_window;  /* samples in loss_first and in loss_last */
+    uint32_t position;     /* training samples done */
+    uint32_t query_label, query_index; /* next evaluation sample; index counts the class's samples when queries is 0 */
     uint8_t phase;
+    uint8_t checkpoint;    /* next one */
     tinyfed_result_t result;
 };
+
+/* What a source gives: a sample and its target, valid until the next call. */
+typedef struct tinyfed_sample {
+    const float *input;
+    tinyfed_target_t target;
+} tinyfed_sample_t;
+
+tinyfed_status_t tinyfed_source_shard_begin(tinyfed_visit_t *visit) TINYFED_MUST_USE;
+void tinyfed_source_shard_train(tinyfed_visit_t *visit, tinyfed_sample_t *sample);
+bool tinyfed_source_shard_query(tinyfed_visit_t *visit, tinyfed_sample_t *sample); /* false: no more */
+
+tinyfed_status_t tinyfed_source_sine_begin(tinyfed_visit_t *visit) TINYFED_MUST_USE;
+void tinyfed_source_sine_train(tinyfed_visit_t *visit, tinyfed_sample_t *sample);
+bool tinyfed_source_sine_query(tinyfed_visit_t *visit, tinyfed_sample_t *sample);
 
 #endif

@@ -1,0 +1,69 @@
+#include "tinyfed_visit.h"
+#include "visit_bytes.h"
+
+#define RATE_BITS_MIN 0x00800000u /* 2^-126, the smallest normal number */
+#define RATE_BITS_MAX 0x447A0000u /* 1000 */
+
+tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
+{
+    /* Positive floats are ordered as their bits are; NaN and negative ones lie above the bound. */
+    uint32_t rate = visit_float_bits(order->learning_rate);
+    if (order->source != TINYFED_SOURCE_SHARD && order->source != TINYFED_SOURCE_SINE) return TINYFED_E_ARGUMENT;
+    if (order->ways < 1 || order->ways > TINYFED_WAYS_MAX || order->passes < 1) return TINYFED_E_ARGUMENT;
+    if (order->shots < 1 || order->shots > TINYFED_SHOTS_MAX) return TINYFED_E_ARGUMENT;
+    if (order->queries > TINYFED_SHOTS_MAX) return TINYFED_E_ARGUMENT;
+    if (rate < RATE_BITS_MIN || rate > RATE_BITS_MAX) return TINYFED_E_ARGUMENT;
+    if (order->checkpoint_count > TINYFED_CHECKPOINTS_MAX) return TINYFED_E_ARGUMENT;
+    uint32_t lowest = 0;
+    for (uint32_t i = 0; i < order->checkpoint_count; i++) {
+        uint32_t shots = order->checkpoints[i];
+        if (shots < lowest || shots > (uint32_t)order->shots * order->passes) return TINYFED_E_ARGUMENT;
+        lowest = shots + 1;
+    }
+    return TINYFED_OK;
+}
+
+tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *bytes, uint32_t byte_count)
+{
+    if (byte_count < 1) return TINYFED_E_TRUNCATED;
+    if (bytes[0] != TINYFED_ORDER_VERSION) return TINYFED_E_VERSION;
+    if (byte_count < TINYFED_ORDER_BYTES) return TINYFED_E_TRUNCATED;
+    if (byte_count > TINYFED_ORDER_BYTES) return TINYFED_E_ARGUMENT;
+    order->source = bytes[1];
+    order->ways = bytes[2];
+    order->passes = bytes[3];
+    order->shots = visit_get16(bytes + 4);
+    order->queries = visit_get16(bytes + 6);
+    order->seed = visit_get64(bytes + 8);
+    order->learning_rate = visit_bits_float(visit_get32(bytes + 16));
+    order->checkpoint_count = bytes[20];
+    for (uint32_t i = 0; i < TINYFED_CHECKPOINTS_MAX; i++) order->checkpoints[i] = visit_get16(bytes + 24 + 2 * i);
+    if (bytes[21] | bytes[22] | bytes[23]) return TINYFED_E_ARGUMENT;
+    tinyfed_status_t status = tinyfed_order_check(order);
+    if (status != TINYFED_OK) return status;
+    for (uint32_t i = order->checkpoint_count; i < TINYFED_CHECKPOINTS_MAX; i++) {
+        if (order->checkpoints[i] != 0) return TINYFED_E_ARGUMENT;
+    }
+    return TINYFED_OK;
+}
+
+uint32_t tinyfed_result_encode(uint8_t bytes[TINYFED_RESULT_BYTES], const tinyfed_result_t *result)
+{
+    memset(bytes, 0, 32);
+    bytes[0] = TINYFED_RESULT_VERSION;
+    bytes[1] = result->checkpoint_count;
+    visit_put32(bytes + 4, result->samples);
+    visit_put32(bytes + 8, visit_float_bits(result->loss_first));
+    visit_put32(bytes + 12, visit_float_bits(result->loss_last));
+    visit_put32(bytes + 16, result->train_us);
+    visit_put32(bytes + 20, result->train_instructions);
+    visit_put32(bytes + 24, result->stack_bytes);
+    uint8_t *p = bytes + 32;
+    for (uint32_t i = 0; i < result->checkpoint_count; i++, p += 16) {
+        visit_put32(p, result->checkpoints[i].shots);
+        visit_put32(p + 4, result->checkpoints[i].count);
+        visit_put32(p + 8, result->checkpoints[i].correct);
+        visit_put32(p + 12, visit_float_bits(result->checkpoints[i].loss));
+    }
+    return (uint32_t)(p - bytes);
+}

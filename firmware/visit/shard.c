@@ -1,0 +1,51 @@
+#include "tinyfed_visit.h"
+#include "visit_bytes.h"
+
+#define HEADER_BYTES 32u
+#define SHARD_VERSION 1u
+#define FEATURES_FLOAT32 1u
+#define CLASS_SAMPLES_MAX 65535u /* an index fits in 16 bits */
+
+void tinyfed_shard_class(const tinyfed_shard_t *shard, uint32_t *first, uint32_t *count, uint32_t label)
+{
+    const uint8_t *ends = shard->bytes + HEADER_BYTES;
+    *first = label ? visit_get32(ends + 4 * (label - 1)) : 0;
+    *count = visit_get32(ends + 4 * label) - *first;
+}
+
+tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes, uint32_t byte_count)
+{
+    if (((uintptr_t)bytes & (TINYFED_ALIGNMENT - 1)) != 0) return TINYFED_E_ALIGNMENT;
+    if (byte_count < 4 || memcmp(bytes, "TFSH", 4) != 0) return TINYFED_E_MAGIC;
+    if (byte_count < HEADER_BYTES) return TINYFED_E_TRUNCATED;
+    if (bytes[4] != SHARD_VERSION || bytes[5] != FEATURES_FLOAT32) return TINYFED_E_VERSION;
+    if (bytes[6] | bytes[7]) return TINYFED_E_ARGUMENT;
+    uint32_t features = visit_get32(bytes + 8), classes = visit_get32(bytes + 12), samples = visit_get32(bytes + 16);
+    uint32_t offset = visit_get32(bytes + 20), total = visit_get32(bytes + 24), crc = visit_get32(bytes + 28);
+    if (total > byte_count) return TINYFED_E_TRUNCATED;
+    if (features == 0 || classes == 0 || classes > CLASS_SAMPLES_MAX) return TINYFED_E_SHAPE;
+    uint32_t expected = (HEADER_BYTES + 4 * classes + TINYFED_ALIGNMENT - 1) & ~(TINYFED_ALIGNMENT - 1);
+    /* 64-bit products of two 32-bit numbers, so that nothing wraps; 4 * product is compared by dividing. */
+    if (offset != expected || total < offset || (total - offset) % 4 != 0) return TINYFED_E_SHAPE;
+    if ((uint64_t)features * samples != (total - offset) / 4) return TINYFED_E_SHAPE;
+    if (tinyfed_crc32(tinyfed_crc32(0, bytes, 28), bytes + HEADER_BYTES, total - HEADER_BYTES) != crc) {
+        return TINYFED_E_CHECKSUM;
+    }
+    uint32_t begin = 0;
+    for (uint32_t label = 0; label < classes; label++) {
+        uint32_t end = visit_get32(bytes + HEADER_BYTES + 4 * label);
+        if (end <= begin || end - begin > CLASS_SAMPLES_MAX) return TINYFED_E_SHAPE;
+        begin = end;
+    }
+    if (begin != samples) return TINYFED_E_SHAPE;
+    for (uint32_t i = HEADER_BYTES + 4 * classes; i < offset; i++) {
+        if (bytes[i] != 0) return TINYFED_E_ARGUMENT;
+    }
+    shard->bytes = bytes;
+    shard->samples = (const float *)(const void *)(bytes + offset);
+    shard->feature_count = features;
+    shard->class_count = classes;
+    shard->sample_count = samples;
+    shard->byte_count = total;
+    return TINYFED_OK;
+}

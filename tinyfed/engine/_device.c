@@ -1,0 +1,254 @@
+/* The simulated device: arena, shard, engine and visit in-process. Limited API; the GIL is released while it works.
+ * Errors are raised as StatusError(status, bytes_short); tinyfed/engine/device.py gives them their words. */
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <string.h>
+
+#include "tinyfed_visit.h"
+
+typedef struct {
+    PyObject_HEAD
+    void *arena_block, *shard_block; /* as allocated */
+    uint8_t *arena, *shard_bytes;    /* aligned */
+    uint32_t arena_bytes, shard_byte_count;
+    bool has_shard, has_model, busy;
+    int cancelled; /* set by any thread */
+    tinyfed_shard_t shard;
+    tinyfed_model_t model;
+    tinyfed_plan_t plan;
+    tinyfed_engine_t engine;
+    tinyfed_visit_t visit;
+} device_t;
+
+static PyObject *status_error;
+
+static PyObject *fail(tinyfed_status_t status, uint32_t bytes_short)
+{
+    PyObject *args = Py_BuildValue("(iI)", (int)status, bytes_short);
+    if (args != NULL) {
+        PyErr_SetObject(status_error, args);
+        Py_DECREF(args);
+    }
+    return NULL;
+}
+
+static uint8_t *allocate_aligned(void **block, size_t byte_count)
+{
+    *block = PyMem_RawCalloc(1, byte_count + TINYFED_ALIGNMENT);
+    if (*block == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    uintptr_t address = ((uintptr_t)*block + TINYFED_ALIGNMENT - 1) & ~(uintptr_t)(TINYFED_ALIGNMENT - 1);
+    return (uint8_t *)address;
+}
+
+static void device_dealloc(PyObject *self)
+{
+    device_t *device = (device_t *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    PyMem_RawFree(device->arena_block);
+    PyMem_RawFree(device->shard_block);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyObject *device_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"arena_bytes", "shard", NULL};
+    unsigned int arena_bytes;
+    PyObject *shard = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "I|O", names, &arena_bytes, &shard)) return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    device_t *device = (device_t *)allocate(type, 0);
+    if (device == NULL) return NULL;
+    device->arena_bytes = arena_bytes & ~(TINYFED_ALIGNMENT - 1);
+    device->arena = allocate_aligned(&device->arena_block, arena_bytes);
+    if (device->arena == NULL) goto error;
+    if (shard != Py_None) {
+        Py_buffer view;
+        if (PyObject_GetBuffer(shard, &view, PyBUF_SIMPLE) != 0) goto error;
+        device->shard_bytes = allocate_aligned(&device->shard_block, (size_t)view.len);
+        if (device->shard_bytes != NULL) memcpy(device->shard_bytes, view.buf, (size_t)view.len);
+        Py_ssize_t length = view.len;
+        PyBuffer_Release(&view);
+        if (device->shard_bytes == NULL) goto error;
+        tinyfed_status_t status = TINYFED_E_ARGUMENT;
+        if (length <= (Py_ssize_t)UINT32_MAX) {
+            status = tinyfed_shard_open(&device->shard, device->shard_bytes, (uint32_t)length);
+        }
+        if (status != TINYFED_OK) {
+            fail(status, 0);
+            goto error;
+        }
+        device->has_shard = true;
+    }
+    return (PyObject *)device;
+error:
+    Py_DECREF((PyObject *)device);
+    return NULL;
+}
+
+/* Needs the image in the arena: where a board has it after a transfer. */
+static tinyfed_status_t open_model(device_t *device, uint32_t image_bytes, uint32_t *bytes_short)
+{
+    uint32_t offset;
+    tinyfed_status_t status = tinyfed_model_open(&device->model, &offset, device->arena, image_bytes);
+    if (status == TINYFED_OK) status = tinyfed_plan(&device->plan, &device->model, TINYFED_MODE_ONLINE);
+    if (status != TINYFED_OK) return status;
+    if (device->plan.arena_bytes > device->arena_bytes) {
+        *bytes_short = device->plan.arena_bytes - device->arena_bytes;
+        return TINYFED_E_MEMORY;
+    }
+    uint8_t *work = device->arena + (device->plan.arena_bytes - device->plan.work_bytes);
+    float *parameters = (float *)(void *)(device->arena + device->model.parameters_offset);
+    return tinyfed_engine_open(&device->engine, &device->model, parameters, TINYFED_MODE_ONLINE, work,
+                               device->plan.work_bytes);
+}
+
+static PyObject *device_load(PyObject *self, PyObject *image)
+{
+    device_t *device = (device_t *)self;
+    Py_buffer view;
+    if (device->busy) return fail(TINYFED_E_BUSY, 0);
+    if (PyObject_GetBuffer(image, &view, PyBUF_SIMPLE) != 0) return NULL;
+    uint32_t bytes_short = 0;
+    tinyfed_status_t status = TINYFED_E_MEMORY;
+    device->has_model = false;
+    if ((size_t)view.len <= device->arena_bytes) {
+        memcpy(device->arena, view.buf, (size_t)view.len);
+        status = open_model(device, (uint32_t)view.len, &bytes_short);
+    } else {
+        bytes_short = (uint32_t)((size_t)view.len - device->arena_bytes);
+    }
+    PyBuffer_Release(&view);
+    if (status != TINYFED_OK) return fail(status, bytes_short);
+    device->has_model = true;
+    Py_RETURN_NONE;
+}
+
+static tinyfed_status_t run_visit(device_t *device, const tinyfed_order_t *order, uint32_t *bytes_short)
+{
+    const tinyfed_shard_t *shard = device->has_shard ? &device->shard : NULL;
+    uint32_t scratch_bytes, spare = device->arena_bytes - device->plan.arena_bytes;
+    tinyfed_status_t status =
+        tinyfed_visit_scratch_bytes(&scratch_bytes, order, shard, device->model.input_count);
+    if (status != TINYFED_OK) return status;
+    if (scratch_bytes > spare) {
+        *bytes_short = scratch_bytes - spare;
+        return TINYFED_E_MEMORY;
+    }
+    status = tinyfed_visit_begin(&device->visit, &device->engine, order, shard,
+                                 device->arena + device->plan.arena_bytes, scratch_bytes);
+    bool done = false;
+    while (status == TINYFED_OK && !done) {
+        if (__atomic_load_n(&device->cancelled, __ATOMIC_RELAXED)) return TINYFED_E_CANCELLED;
+        status = tinyfed_visit_step(&device->visit, &done);
+    }
+    return status;
+}
+
+static PyObject *device_visit(PyObject *self, PyObject *args)
+{
+    device_t *device = (device_t *)self;
+    Py_buffer order_view;
+    PyObject *weights;
+    int want_weights;
+    if (!PyArg_ParseTuple(args, "y*Op", &order_view, &weights, &want_weights)) return NULL;
+    tinyfed_order_t order;
+    tinyfed_status_t status = TINYFED_E_ARGUMENT;
+    if (order_view.len <= 0xFFFF) status = tinyfed_order_decode(&order, order_view.buf, (uint32_t)order_view.len);
+    PyBuffer_Release(&order_view);
+    if (status != TINYFED_OK) return fail(status, 0);
+    if (device->busy) return fail(TINYFED_E_BUSY, 0);
+    if (!device->has_model) return fail(TINYFED_E_STATE, 0);
+    uint8_t *parameters = (uint8_t *)device->engine.parameters;
+    size_t weight_bytes = 4u * (size_t)device->model.parameter_count;
+    if (weights != Py_None) {
+        Py_buffer view;
+        if (PyObject_GetBuffer(weights, &view, PyBUF_SIMPLE) != 0) return NULL;
+        bool fits = (size_t)view.len == weight_bytes;
+        if (fits) memcpy(parameters, view.buf, weight_bytes);
+        PyBuffer_Release(&view);
+        if (!fits) return fail(TINYFED_E_SHAPE, 0);
+    }
+    uint32_t bytes_short = 0;
+    device->busy = true;
+    Py_BEGIN_ALLOW_THREADS
+    status = run_visit(device, &order, &bytes_short);
+    Py_END_ALLOW_THREADS
+    device->busy = false;
+    if (status != TINYFED_OK) return fail(status, bytes_short);
+    tinyfed_result_t result;
+    uint8_t bytes[TINYFED_RESULT_BYTES];
+    tinyfed_visit_result(&device->visit, &result);
+    uint32_t length = tinyfed_result_encode(bytes, &result);
+    PyObject *first = PyBytes_FromStringAndSize((char *)bytes, (Py_ssize_t)length);
+    PyObject *second = want_weights ? PyBytes_FromStringAndSize((char *)parameters, (Py_ssize_t)weight_bytes)
+                                    : Py_NewRef(Py_None);
+    if (first == NULL || second == NULL) {
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+        return NULL;
+    }
+    return Py_BuildValue("(NN)", first, second);
+}
+
+static PyObject *device_cancel(PyObject *self, PyObject *on)
+{
+    int cancelled = PyObject_IsTrue(on);
+    if (cancelled < 0) return NULL;
+    __atomic_store_n(&((device_t *)self)->cancelled, cancelled, __ATOMIC_RELAXED);
+    Py_RETURN_NONE;
+}
+
+static PyObject *device_facts(PyObject *self, PyObject *unused)
+{
+    device_t *device = (device_t *)self;
+    (void)unused;
+    unsigned long long structure = 0, weights = 0;
+    if (device->has_model && !device->busy) {
+        structure = tinyfed_model_structure_hash(&device->model);
+        weights = tinyfed_weights_hash(device->engine.parameters, device->model.parameter_count);
+    }
+    return Py_BuildValue("{sIsIsIsIsKsK}", "arena_bytes", device->arena_bytes, "feature_count",
+                         device->shard.feature_count, "class_count", device->shard.class_count, "parameter_count",
+                         device->has_model ? device->model.parameter_count : 0, "structure_hash", structure,
+                         "weights_hash", weights);
+}
+
+static PyMethodDef device_methods[] = {
+    {"load", device_load, METH_O, "load(image): put a model image into the arena."},
+    {"visit", device_visit, METH_VARARGS, "visit(order, weights or None, want_weights) -> (result, weights or None)."},
+    {"cancel", device_cancel, METH_O, "cancel(on): end a running visit of another thread soon, and refuse new ones."},
+    {"facts", device_facts, METH_NOARGS, "facts() -> dict: sizes and hashes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot device_slots[] = {
+    {Py_tp_new, (void *)device_new},
+    {Py_tp_dealloc, (void *)device_dealloc},
+    {Py_tp_methods, device_methods},
+    {Py_tp_doc, "Device(arena_bytes, shard=None)"},
+    {0, NULL},
+};
+
+static PyType_Spec device_spec = {"tinyfed.engine._device.Device", sizeof(device_t), 0, Py_TPFLAGS_DEFAULT, device_slots};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_device", NULL, -1, NULL, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__device(void)
+{
+    PyObject *self = PyModule_Create(&module);
+    PyObject *type = PyType_FromSpec(&device_spec);
+    status_error = PyErr_NewException("tinyfed.engine._device.StatusError", NULL, NULL);
+    if (self == NULL || type == NULL || status_error == NULL || PyModule_AddObjectRef(self, "Device", type) < 0 ||
+        PyModule_AddObjectRef(self, "StatusError", status_error) < 0) {
+        Py_XDECREF(self);
+        self = NULL;
+    }
+    Py_XDECREF(type);
+    return self;
+}

@@ -10,7 +10,7 @@
  *         used += tinyfed_link_receive(&link, buffer + used, got - used, now_ms);
  *         while (tinyfed_link_event(&link, &event, now_ms)) answer(&event);
  *     }
- *     while (tinyfed_link_event(&link, &event, now_ms)) answer(&event);   // watchdog
+ *     while (tinyfed_link_event(&link, &event, now_ms)) answer(&event);
  *     port_write(out, tinyfed_link_transmit(&link, out, port_room, now_ms)); */
 #ifndef TINYFED_WIRE_H
 #define TINYFED_WIRE_H
@@ -142,8 +142,8 @@ uint32_t tinyfed_link_idle_ms(const tinyfed_link_t *link, uint32_t now_ms);
 void tinyfed_link_hello(tinyfed_link_t *link, const tinyfed_link_info_t *info);
 
 /* The transfer goes to destination[0..destination_bytes): plain, total_bytes of them are written as they arrive.
- * staging (at least chunk_bytes_max bytes, or NULL) is needed for other encodings, whose float32 values go to
- * destination chunk by chunk. Refuses by itself, and returns the reason, when the room does not do. */
+ * staging (at least chunk_bytes_max bytes, or NULL) is needed for other encodings, whose values go to destination,
+ * an array of float aligned as such and filled exactly, chunk by chunk. Refuses by itself, and returns the reason, when the room does not do. */
 tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t *destination,
                                                    uint32_t destination_bytes, uint8_t *staging,
                                                    uint32_t staging_bytes);
@@ -169,94 +169,124 @@ void tinyfed_link_upload_refuse(tinyfed_link_t *link, tinyfed_wire_status_t stat
 
 /* ---- state, public only so that callers can place it ---------------------------------------------- */
 
+/* Turns the bytes of an encoded weight transfer into float32 values, in pieces of any length. */
+typedef struct tinyfed_wire_expander {
+    uint8_t encoding;
+    uint8_t held;      /* bytes in piece */
+    uint8_t piece[8];  /* a value or a segment's head that is not complete */
+    uint32_t left;     /* int8 values left in the segment */
+    float scale;
+    float *values;
+    uint32_t value_count, written;
+} tinyfed_wire_expander_t;
+
+void tinyfed_wire_expander_init(tinyfed_wire_expander_t *expander, uint8_t encoding, float *values,
+                                uint32_t value_count);
+/* Returns 0, or E_ARGUMENT when the bytes give more values than there is room for. */
+tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *expander, const uint8_t *bytes,
+                                          uint32_t byte_count);
+/* Everything was written and nothing is left over. */
+bool tinyfed_wire_expanded(const tinyfed_wire_expander_t *expander);
+
 #define TINYFED_WIRE_CONTROL_BYTES_MAX (TINYFED_WIRE_HEADER_BYTES + 12u + TINYFED_WIRE_ORDER_BYTES_MAX)
 #define TINYFED_WIRE_HELLO_BYTES_MAX (TINYFED_WIRE_HEADER_BYTES + 58u + TINYFED_WIRE_BOARD_BYTES_MAX)
 
 /* Decoder of one frame: COBS and CRC undone as bytes come. */
 typedef struct tinyfed_wire_decoder {
-    uint32_t crc;    /* over everything decoded, the CRC field included */
-    uint32_t tail;   /* the last four bytes decoded: they may be the CRC field */
-    uint32_t count;  /* bytes decoded */
-    uint8_t run;     /* literal bytes left in the COBS block */
-    uint8_t code;    /* of the block; 0 before the first */
-    bool bad;        /* too long, or broken COBS: skip to the delimiter */
-    uint8_t head[TINYFED_WIRE_CONTROL_BYTES_MAX];
-    uint8_t *sink;   /* where a chunk's payload goes, or NULL */
+    uint32_t crc;   /* over the bytes that have left tail */
+    uint32_t tail;  /* the last four bytes decoded, oldest lowest: at the end, the frame's CRC */
+    uint32_t count; /* bytes decoded */
+    uint8_t run;    /* literal bytes left in the COBS block */
+    uint8_t code;   /* of the block; 0 before the first */
+    bool bad;       /* too long: skip to the delimiter */
+    uint8_t head[TINYFED_WIRE_CONTROL_BYTES_MAX]; /* what has left tail, but a chunk's payload with a sink */
+    uint8_t *sink;  /* where a chunk's payload goes, or NULL */
     uint32_t sink_bytes;
 } tinyfed_wire_decoder_t;
 
-/* Encoder of one frame: head, then body, then CRC, as one COBS run after another. */
+typedef enum tinyfed_wire_decoded {
+    TINYFED_WIRE_MORE = 0,
+    TINYFED_WIRE_AIM = 1,  /* head holds header and a chunk's offset: set sink now, or leave it NULL */
+    TINYFED_WIRE_FRAME = 2, /* a good frame: count - CRC bytes of it, in head and sink; until the next byte */
+    TINYFED_WIRE_DAMAGED = 3
+} tinyfed_wire_decoded_t;
+
+/* Take one received byte. Afterwards, at a FRAME or DAMAGED, call tinyfed_wire_decoder_reset. */
+tinyfed_wire_decoded_t tinyfed_wire_decode(tinyfed_wire_decoder_t *decoder, uint8_t byte);
+void tinyfed_wire_decoder_reset(tinyfed_wire_decoder_t *decoder);
+
+/* Encoder of one frame: head, then body, then CRC, in as many pieces as the caller has room for. */
 typedef struct tinyfed_wire_encoder {
     uint8_t head[TINYFED_WIRE_HELLO_BYTES_MAX];
-    uint8_t crc[TINYFED_WIRE_CRC_BYTES];
+    uint32_t head_bytes;
     const uint8_t *body;
     uint32_t body_bytes;
-    uint32_t head_bytes;
-    uint32_t position; /* in head + body + crc */
+    uint8_t crc[TINYFED_WIRE_CRC_BYTES];
+    uint32_t position; /* in head, body and crc taken as one */
     uint8_t run;       /* literal bytes left before the next code byte */
-    bool implied_zero; /* the block ends in a zero that the next code stands for */
-    uint8_t stage;
+    bool zero;         /* a zero follows them, which the next code stands for */
+    uint8_t stage;     /* 0: nothing to send */
 } tinyfed_wire_encoder_t;
+
+/* Begin a frame whose head (head_bytes) and body are set. */
+void tinyfed_wire_encoder_begin(tinyfed_wire_encoder_t *encoder);
+size_t tinyfed_wire_encode(tinyfed_wire_encoder_t *encoder, uint8_t *bytes, size_t capacity);
 
 struct tinyfed_link {
     tinyfed_link_config_t config;
     tinyfed_wire_decoder_t in;
     tinyfed_wire_encoder_t out;
+    tinyfed_link_info_t info;
 
+    uint32_t boot;     /* made from the first HELLO_REQUEST since start; 0: none yet */
+    uint32_t heard_ms; /* when the host's last good frame of this session came */
+    uint32_t byte_ms;  /* when the last byte came */
     uint16_t session;  /* 0: none since start */
     uint16_t sequence; /* newest request of this session */
-    uint32_t boot;     /* made from the first HELLO_REQUEST since start; 0: none yet */
-    uint32_t heard_ms; /* when the host's last good frame came */
-    uint16_t pending;  /* bits: messages to send */
-    uint8_t event;     /* tinyfed_link_event_kind_t that waits, or 0 */
-    uint32_t control_bytes; /* of the message in in.head */
+    uint16_t hello_sequence, cancel_sequence;
+    uint16_t pending; /* bits: messages to send */
+    uint8_t event;    /* tinyfed_link_event_kind_t that waits, or 0 */
+    bool cancelling;  /* CANCELLED is due when the visit has ended */
+    bool broken;      /* a transfer has begun and none has ended well since: nothing may use the model */
+    uint32_t order_bytes;
 
     struct {
         uint8_t state, kind, encoding;
         tinyfed_wire_status_t status;
-        uint16_t sequence;
-        bool gap;           /* tell the host to go back to next */
-        bool gap_reported;
-        uint32_t total_bytes, next, detail;
+        bool gap, gap_reported;
+        uint16_t sequence, poke_interval_ms;
+        uint32_t total_bytes, next, detail, poke_ms;
         uint64_t content_hash, structure_hash, base_hash, hash;
         uint8_t *destination, *staging;
-        uint32_t destination_bytes, written;
-        uint32_t decode_state[3]; /* of the encodings that are expanded */
-        uint32_t poke_ms;         /* when the host was last reminded */
+        uint32_t destination_bytes;
+        tinyfed_wire_expander_t expander;
     } transfer;
 
     struct {
         uint8_t state;
         tinyfed_wire_status_t status;
+        bool received;
         uint16_t sequence;
-        uint32_t number, detail, done, total;
-        uint64_t order_hash;
+        uint32_t number, detail, done, total, result_bytes, sent_ms;
+        uint64_t hash;
         const uint8_t *result;
-        uint32_t result_bytes;
-        bool result_received;
-        uint32_t sent_ms;
     } visit;
 
     struct {
         uint8_t state;
         tinyfed_wire_status_t status;
-        uint16_t sequence, chunk_bytes, window_chunks;
-        const uint8_t *source;
-        uint32_t total_bytes, sent, acked, hashed, detail;
+        uint8_t window_chunks;
+        uint16_t sequence, chunk_bytes;
+        uint32_t total_bytes, offset, acked, sent, hashed, detail, sent_ms;
         uint64_t hash;
-        uint32_t sent_ms;
+        const uint8_t *source;
     } upload;
 
-    uint16_t cancel_sequence;
     struct {
         tinyfed_wire_status_t code;
         uint8_t type;
         uint16_t session, sequence;
-        uint32_t detail;
     } error;
-    uint16_t hello_sequence;
-    uint16_t hello_bytes; /* of HELLO kept in hello[]; built when the caller answers */
-    uint8_t hello[TINYFED_WIRE_HELLO_BYTES_MAX];
 };
 
 #endif

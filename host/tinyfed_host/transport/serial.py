@@ -46,11 +46,15 @@ class SerialTransport:
     def __init__(self, port: str, baud: int = DEFAULT_BAUD) -> None:
         self.name = port
         self.bytes_per_s = baud / 10  # a start bit, eight bits, a stop bit
-        self._settings = _terminal_settings(port)
+        # held open until pyserial has it too: the last close of a PTY would hang up on its other end
+        handle, self._settings = _terminal_settings(port)
         try:
             self._serial = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
             raise DeviceError(f"{port}: {_why(error)}") from error
+        finally:
+            if handle is not None:
+                os.close(handle)
 
     def read(self, timeout_s: float) -> bytes:
         """See `Transport.read`."""
@@ -87,18 +91,16 @@ class SerialTransport:
         return DeviceError(f"{self.name}: the port is gone; is the board unplugged?")
 
 
-def _terminal_settings(port: str) -> list[Any] | None:
-    """What the terminal is set to now, so that a port that is something else is left as it was found."""
+def _terminal_settings(port: str) -> tuple[int | None, list[Any] | None]:
+    """An open handle and what the terminal is set to now, so that it can be left as it was found."""
     try:
         handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError:
-        return None
+        return None, None
     try:
-        return termios.tcgetattr(handle)
+        return handle, termios.tcgetattr(handle)
     except termios.error:
-        return None
-    finally:
-        os.close(handle)
+        return handle, None
 
 
 def _why(error: Exception) -> str:

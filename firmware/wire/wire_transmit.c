@@ -1,0 +1,375 @@
+/* What the device says: the answers to events, and the choice of the next frame. */
+#include "wire_bytes.h"
+#include "wire_link.h"
+
+#include <string.h>
+
+/* ---- answers to events --------------------------------------------------------------------------- */
+
+void tinyfed_link_hello(tinyfed_link_t *link, const tinyfed_link_info_t *info)
+{
+    link->info = *info;
+    link->pending |= SEND_HELLO;
+}
+
+void tinyfed_link_transfer_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
+{
+    link->transfer.state = TRANSFER_REFUSED;
+    link->transfer.status = status;
+    link->transfer.detail = detail;
+    link->transfer.next = 0;
+    link->transfer.gap = false;
+    link->pending |= SEND_TRANSFER_STATUS;
+}
+
+tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t *destination,
+                                                   uint32_t destination_bytes, uint8_t *staging,
+                                                   uint32_t staging_bytes)
+{
+    const bool plain = link->transfer.encoding == TINYFED_WIRE_PLAIN;
+    const uint8_t format = link->transfer.encoding & 0x7Fu;
+    const uint32_t needed = plain ? link->transfer.total_bytes : 0;
+    tinyfed_wire_status_t status = TINYFED_WIRE_OK;
+    uint32_t detail = 0;
+    if (link->transfer.total_bytes == 0 || format > TINYFED_WIRE_INT8) {
+        status = TINYFED_WIRE_E_ARGUMENT;
+    } else if (needed > destination_bytes) {
+        status = TINYFED_WIRE_E_MEMORY;
+        detail = needed - destination_bytes;
+    } else if (!plain && (staging == NULL || staging_bytes < link->config.chunk_bytes_max)) {
+        status = TINYFED_WIRE_E_MEMORY;
+        detail = link->config.chunk_bytes_max - (staging == NULL ? 0u : staging_bytes);
+    }
+    if (status != TINYFED_WIRE_OK) {
+        tinyfed_link_transfer_refuse(link, status, detail);
+        return status;
+    }
+    if (!plain) {
+        /* the caller promised alignment; through void * because the compiler cannot know */
+        tinyfed_wire_expander_init(&link->transfer.expander, link->transfer.encoding, (void *)destination,
+                                   destination_bytes / 4u);
+    }
+    link->transfer.destination = destination;
+    link->transfer.destination_bytes = destination_bytes;
+    link->transfer.staging = staging;
+    link->transfer.state = TRANSFER_RECEIVING;
+    link->transfer.status = TINYFED_WIRE_OK;
+    link->transfer.detail = 0;
+    link->transfer.next = 0;
+    link->transfer.hash = TINYFED_WIRE_HASH_START;
+    link->transfer.gap = false;
+    link->transfer.gap_reported = false;
+    link->transfer.poke_ms = link->byte_ms;
+    link->transfer.poke_interval_ms = POKE_MS;
+    link->broken = true;
+    link->pending |= SEND_TRANSFER_STATUS;
+    return TINYFED_WIRE_OK;
+}
+
+void tinyfed_link_transfer_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
+{
+    link->transfer.state = TRANSFER_ENDED;
+    link->transfer.status = status < 0 ? status : TINYFED_WIRE_COMPLETE;
+    link->transfer.detail = detail;
+    if (status >= 0) link->broken = false;
+    link->pending |= SEND_TRANSFER_STATUS;
+}
+
+void tinyfed_link_transfer_forget(tinyfed_link_t *link)
+{
+    if (link->transfer.state == TRANSFER_ENDED) link->transfer.state = TRANSFER_NONE;
+}
+
+void tinyfed_link_visit_begin(tinyfed_link_t *link)
+{
+    tinyfed_link_transfer_forget(link);
+    link->upload.state = UPLOAD_NONE;
+    link->visit.state = VISIT_RUNNING;
+    link->visit.status = TINYFED_WIRE_OK;
+    link->pending |= SEND_VISIT_STATUS;
+}
+
+void tinyfed_link_visit_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
+{
+    link->visit.state = VISIT_REFUSED;
+    link->visit.status = status;
+    link->visit.detail = detail;
+    link->pending |= SEND_VISIT_STATUS;
+}
+
+void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t total)
+{
+    link->visit.done = done;
+    link->visit.total = total;
+}
+
+void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail,
+                            const uint8_t *result, uint32_t result_bytes)
+{
+    link->visit.state = VISIT_ENDED;
+    link->visit.status = status;
+    link->visit.detail = detail;
+    link->visit.result = result;
+    link->visit.result_bytes =
+        result_bytes < TINYFED_WIRE_RESULT_BYTES_MAX ? result_bytes : TINYFED_WIRE_RESULT_BYTES_MAX;
+    link->visit.received = status != TINYFED_WIRE_OK || link->cancelling;
+    link->pending &= (uint16_t)~(uint16_t)SEND_VISIT_STATUS;
+    if (link->cancelling) link->pending |= SEND_CANCELLED;
+    else link->pending |= status == TINYFED_WIRE_OK ? SEND_RESULT : SEND_VISIT_STATUS;
+    link->cancelling = false;
+}
+
+void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count)
+{
+    if (link->upload.offset > byte_count) {
+        tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_ARGUMENT, 0);
+        return;
+    }
+    link->upload.state = UPLOAD_SENDING;
+    link->upload.status = TINYFED_WIRE_OK;
+    link->upload.detail = 0;
+    link->upload.source = source;
+    link->upload.total_bytes = byte_count;
+    link->upload.acked = link->upload.offset;
+    link->upload.sent = link->upload.offset;
+    link->upload.hashed = 0;
+    link->upload.hash = TINYFED_WIRE_HASH_START;
+    link->pending |= SEND_UPLOAD_STATUS;
+}
+
+void tinyfed_link_upload_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
+{
+    link->upload.state = UPLOAD_REFUSED;
+    link->upload.status = status;
+    link->upload.detail = detail;
+    link->upload.total_bytes = 0;
+    link->pending |= SEND_UPLOAD_STATUS;
+}
+
+/* ---- frames -------------------------------------------------------------------------------------- */
+
+static uint8_t *begin(tinyfed_link_t *link, uint8_t type, uint16_t sequence, uint32_t payload_bytes)
+{
+    uint8_t *h = link->out.head;
+    h[0] = TINYFED_WIRE_VERSION;
+    h[1] = type;
+    put16(h + 2, link->session);
+    put16(h + 4, sequence);
+    memset(h + TINYFED_WIRE_HEADER_BYTES, 0, payload_bytes);
+    link->out.head_bytes = TINYFED_WIRE_HEADER_BYTES + payload_bytes;
+    link->out.body = NULL;
+    link->out.body_bytes = 0;
+    return h + TINYFED_WIRE_HEADER_BYTES;
+}
+
+static uint8_t hello_state(const tinyfed_link_t *link)
+{
+    if (link->visit.state == VISIT_RUNNING) return 2;
+    if (link->broken) return 1;
+    return link->visit.state == VISIT_ENDED && !link->visit.received ? 3 : 0;
+}
+
+static void make_hello(tinyfed_link_t *link)
+{
+    const tinyfed_link_info_t *info = &link->info;
+    uint8_t name_bytes = 0;
+    while (name_bytes < TINYFED_WIRE_BOARD_BYTES_MAX && info->board[name_bytes] != 0) name_bytes++;
+    uint8_t *p = begin(link, HELLO, link->hello_sequence, 58u + name_bytes);
+    put32(p, link->boot);
+    memcpy(p + 4, info->unique_id, TINYFED_WIRE_UNIQUE_ID_BYTES);
+    put64(p + 16, info->firmware_build);
+    put32(p + 24, info->arena_bytes);
+    put32(p + 28, info->capabilities);
+    put32(p + 32, info->feature_count);
+    put16(p + 36, info->class_count);
+    put16(p + 38, link->config.chunk_bytes_max);
+    put64(p + 40, info->structure_hash);
+    put64(p + 48, link->broken ? 0 : info->weights_hash);
+    p[56] = hello_state(link);
+    p[57] = name_bytes;
+    memcpy(p + 58, info->board, name_bytes);
+}
+
+static void make_transfer_status(tinyfed_link_t *link)
+{
+    uint8_t *p = begin(link, TRANSFER_STATUS, link->transfer.sequence, 12);
+    put32(p, link->transfer.next);
+    put32(p + 4, link->transfer.detail);
+    p[8] = (uint8_t)link->transfer.status;
+    p[9] = link->transfer.gap ? FLAG_GAP : 0;
+    link->transfer.gap = false;
+}
+
+static void make_visit_status(tinyfed_link_t *link, uint32_t now_ms)
+{
+    uint8_t *p = begin(link, VISIT_STATUS, link->visit.sequence, 20);
+    put32(p, link->visit.number);
+    put32(p + 4, link->visit.done);
+    put32(p + 8, link->visit.total);
+    put32(p + 12, link->visit.detail);
+    p[16] = (uint8_t)link->visit.status;
+    link->visit.sent_ms = now_ms;
+}
+
+static void make_result(tinyfed_link_t *link, uint32_t now_ms)
+{
+    put32(begin(link, RESULT, link->visit.sequence, 4), link->visit.number);
+    link->out.body = link->visit.result;
+    link->out.body_bytes = link->visit.result_bytes;
+    link->visit.sent_ms = now_ms;
+}
+
+static void hash_upload(tinyfed_link_t *link, uint32_t to)
+{
+    if (to <= link->upload.hashed) return;
+    link->upload.hash =
+        tinyfed_wire_hash64(link->upload.hash, link->upload.source + link->upload.hashed, to - link->upload.hashed);
+    link->upload.hashed = to;
+}
+
+static void make_upload_status(tinyfed_link_t *link)
+{
+    const bool complete =
+        link->upload.state == UPLOAD_SENDING && link->upload.acked == link->upload.total_bytes;
+    uint8_t *p = begin(link, UPLOAD_STATUS, link->upload.sequence, 20);
+    if (complete) hash_upload(link, link->upload.total_bytes);
+    put32(p, link->upload.total_bytes);
+    put64(p + 4, complete ? link->upload.hash : 0);
+    put32(p + 12, link->upload.detail);
+    p[16] = (uint8_t)(complete ? TINYFED_WIRE_COMPLETE : link->upload.status);
+}
+
+static uint32_t upload_chunk_bytes(const tinyfed_link_t *link)
+{
+    const uint32_t asked = link->upload.chunk_bytes;
+    if (asked > link->config.chunk_bytes_max) return link->config.chunk_bytes_max;
+    return asked < CHUNK_BYTES_MIN ? CHUNK_BYTES_MIN : asked;
+}
+
+static bool upload_may_send(const tinyfed_link_t *link)
+{
+    return link->upload.state == UPLOAD_SENDING && link->upload.sent < link->upload.total_bytes
+        && link->upload.sent - link->upload.acked < link->upload.window_chunks * upload_chunk_bytes(link);
+}
+
+static void make_chunk(tinyfed_link_t *link, uint32_t now_ms)
+{
+    const uint32_t left = link->upload.total_bytes - link->upload.sent;
+    const uint32_t most = upload_chunk_bytes(link);
+    const uint32_t bytes = left < most ? left : most;
+    put32(begin(link, CHUNK_UP, link->upload.sequence, CHUNK_HEAD_BYTES), link->upload.sent);
+    link->out.body = link->upload.source + link->upload.sent;
+    link->out.body_bytes = bytes;
+    link->upload.sent += bytes;
+    hash_upload(link, link->upload.sent);
+    link->upload.sent_ms = now_ms;
+}
+
+static uint32_t since(uint32_t then_ms, uint32_t now_ms) { return now_ms - then_ms; }
+
+static bool host_here(const tinyfed_link_t *link, uint32_t now_ms)
+{
+    return link->session != 0 && since(link->heard_ms, now_ms) < link->config.watchdog_ms;
+}
+
+/* What is due because time has passed. */
+static void run_timers(tinyfed_link_t *link, uint32_t now_ms)
+{
+    if (!host_here(link, now_ms)) return;
+    if (link->transfer.state == TRANSFER_RECEIVING && since(link->byte_ms, now_ms) >= POKE_MS
+        && since(link->transfer.poke_ms, now_ms) >= link->transfer.poke_interval_ms) {
+        link->transfer.poke_ms = now_ms;
+        link->transfer.poke_interval_ms = link->transfer.poke_interval_ms >= POKE_MAX_MS / 2u
+            ? POKE_MAX_MS
+            : (uint16_t)(link->transfer.poke_interval_ms * 2u);
+        link->transfer.gap = true;
+        link->pending |= SEND_TRANSFER_STATUS;
+    }
+    if (link->visit.state == VISIT_RUNNING && since(link->visit.sent_ms, now_ms) >= HEARTBEAT_MS)
+        link->pending |= SEND_VISIT_STATUS;
+    if (link->visit.state == VISIT_ENDED && !link->visit.received
+        && since(link->visit.sent_ms, now_ms) >= RESULT_REPEAT_MS)
+        link->pending |= SEND_RESULT;
+    if (link->upload.state == UPLOAD_SENDING && link->upload.sent > link->upload.acked
+        && since(link->upload.sent_ms, now_ms) >= UPLOAD_RETRY_MS) {
+        link->upload.sent = link->upload.acked;
+        link->upload.sent_ms = now_ms;
+    }
+}
+
+static bool take(tinyfed_link_t *link, uint16_t message)
+{
+    if ((link->pending & message) == 0) return false;
+    link->pending &= (uint16_t)~message;
+    return true;
+}
+
+/* Choose the next frame; false when there is nothing to say. */
+static bool make_frame(tinyfed_link_t *link, uint32_t now_ms)
+{
+    run_timers(link, now_ms);
+    if (take(link, SEND_ERROR)) {
+        uint8_t *p = begin(link, ERROR, link->error.sequence, 8);
+        put16(link->out.head + 2, link->error.session);
+        p[4] = (uint8_t)link->error.code;
+        p[5] = link->error.type;
+    } else if (take(link, SEND_HELLO)) {
+        make_hello(link);
+    } else if (take(link, SEND_CANCELLED)) {
+        (void)begin(link, CANCELLED, link->cancel_sequence, 0);
+    } else if (take(link, SEND_TRANSFER_STATUS)) {
+        make_transfer_status(link);
+    } else if (take(link, SEND_VISIT_STATUS)) {
+        make_visit_status(link, now_ms);
+    } else if (take(link, SEND_RESULT)) {
+        make_result(link, now_ms);
+    } else if (take(link, SEND_UPLOAD_STATUS)) {
+        make_upload_status(link);
+    } else if (upload_may_send(link)) {
+        make_chunk(link, now_ms);
+    } else {
+        return false;
+    }
+    tinyfed_wire_encoder_begin(&link->out);
+    return true;
+}
+
+size_t tinyfed_link_transmit(tinyfed_link_t *link, uint8_t *bytes, size_t capacity, uint32_t now_ms)
+{
+    size_t made = 0;
+    while (made < capacity) {
+        if (link->out.stage == 0 && !make_frame(link, now_ms)) break;
+        made += tinyfed_wire_encode(&link->out, bytes + made, capacity - made);
+    }
+    return made;
+}
+
+static uint32_t left_of(uint32_t since_ms, uint32_t interval_ms)
+{
+    return since_ms >= interval_ms ? 0 : interval_ms - since_ms;
+}
+
+static uint32_t sooner(uint32_t idle_ms, uint32_t since_ms, uint32_t interval_ms)
+{
+    const uint32_t left = left_of(since_ms, interval_ms);
+    return left < idle_ms ? left : idle_ms;
+}
+
+uint32_t tinyfed_link_idle_ms(const tinyfed_link_t *link, uint32_t now_ms)
+{
+    uint32_t idle = 1000;
+    if (link->event != 0 || link->out.stage != 0 || link->pending != 0 || upload_may_send(link)) return 0;
+    if (!host_here(link, now_ms)) return idle;
+    if (link->transfer.state == TRANSFER_RECEIVING) {
+        const uint32_t quiet = left_of(since(link->byte_ms, now_ms), POKE_MS);
+        const uint32_t poke = left_of(since(link->transfer.poke_ms, now_ms), link->transfer.poke_interval_ms);
+        const uint32_t later = quiet > poke ? quiet : poke;
+        if (later < idle) idle = later;
+    }
+    if (link->visit.state == VISIT_RUNNING) idle = sooner(idle, since(link->visit.sent_ms, now_ms), HEARTBEAT_MS);
+    if (link->visit.state == VISIT_ENDED && !link->visit.received)
+        idle = sooner(idle, since(link->visit.sent_ms, now_ms), RESULT_REPEAT_MS);
+    if (link->upload.state == UPLOAD_SENDING && link->upload.sent > link->upload.acked)
+        idle = sooner(idle, since(link->upload.sent_ms, now_ms), UPLOAD_RETRY_MS);
+    return idle;
+}

@@ -15,6 +15,8 @@ CONFINED = {
     "tensorflow": {"tinyfed/model/keras.py", "tinyfed/model/quantize.py"},
     "keras": {"tinyfed/model/keras.py", "tinyfed/model/quantize.py"},
     "ai_edge_litert": {"tinyfed/model/tflite.py", "tinyfed/model/quantize.py"},
+    "tflite_runtime": {"tinyfed/model/tflite.py"},
+    "ai_edge_quantizer": {"tinyfed/model/quantize.py"},
 }
 
 

@@ -1,0 +1,171 @@
+"""The .tflite reader: against the interpreter's own schema, and against damaged files."""
+
+import os
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require
+from mutations import mutations
+
+from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.model import tflite, tflite_schema
+from tinyfed.model.flatbuffer import FlatbufferError, root
+
+DATA = Path(os.environ.get("TINYFED_DATA", "nowhere")) / "tflite"
+MODELS = sorted(DATA.rglob("*.tflite"))
+# `make fuzz` sets the full number.
+ROUNDS = int(os.environ.get("TINYFED_FUZZ_ROUNDS", "100"))
+
+
+def models() -> list[Path]:
+    require(MODELS, "TINYFED_DATA names no folder with tflite/ models in it")
+    return MODELS
+
+
+def named(name: str) -> bytes:
+    return next(path for path in models() if path.name == name).read_bytes()
+
+
+def structure_positions(model: tflite.TfliteModel) -> np.ndarray:
+    """Positions of the bytes that are not weights: where damage matters most."""
+    whole = np.frombuffer(model.content, np.uint8)
+    keep = np.ones(len(whole), bool)
+    for tensor in model.tensors:
+        if tensor.data is not None:
+            start = tensor.data.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+            keep[start : start + tensor.constant_bytes] = False
+    return np.flatnonzero(keep)
+
+
+def test_names_agree_with_the_schema() -> None:
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    for number, name in enumerate(tflite_schema.OPERATORS):
+        assert getattr(schema.BuiltinOperator, name) == number
+    for number, name in enumerate(tflite_schema.TENSOR_TYPES):
+        assert getattr(schema.TensorType, name.upper()) == number
+    for number, name in enumerate(tflite_schema.ACTIVATIONS):
+        assert getattr(schema.ActivationFunctionType, name.upper()) == number
+
+
+def test_every_field_agrees_with_the_schema() -> None:
+    """The generated reader and ours say the same of every tensor, operator and option of every model."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    option_names = {
+        "padding": "padding",
+        "stride_x": "strideW",
+        "stride_y": "strideH",
+        "dilation_x": "dilationWFactor",
+        "dilation_y": "dilationHFactor",
+        "filter_x": "filterWidth",
+        "filter_y": "filterHeight",
+        "depth_multiplier": "depthMultiplier",
+        "activation": "fusedActivationFunction",
+        "weights_format": "weightsFormat",
+        "keep_dims": "keepDims",
+        "beta": "beta",
+        "alpha": "alpha",
+        "align_corners": "alignCorners",
+        "half_pixel_centers": "halfPixelCenters",
+    }
+    compared = 0
+    for path in models():
+        ours = tflite.load(path)
+        theirs = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        graph = theirs.subgraphs[0]
+        assert ours.inputs == tuple(graph.inputs) and ours.outputs == tuple(graph.outputs)
+        assert len(ours.tensors) == len(graph.tensors) and len(ours.operators) == len(graph.operators)
+        for mine, other in zip(ours.tensors, graph.tensors, strict=True):
+            assert mine.name == (other.name or b"").decode()
+            assert mine.shape == tuple(other.shape if other.shape is not None else ())
+            assert tflite_schema.TENSOR_TYPES[other.type] == mine.dtype
+            data = theirs.buffers[other.buffer].data
+            if mine.data is not None:
+                assert bytes(data) == mine.data.tobytes()
+            else:
+                assert data is None or len(data) == 0
+            quantization = other.quantization
+            if mine.quantization is not None:
+                assert list(quantization.scale) == list(mine.quantization.scale)
+                assert list(quantization.zeroPoint) == list(mine.quantization.zero_point)
+            else:
+                assert quantization is None or quantization.scale is None or len(quantization.scale) == 0
+        for mine_op, other_op in zip(ours.operators, graph.operators, strict=True):
+            assert mine_op.inputs == tuple(other_op.inputs) and mine_op.outputs == tuple(other_op.outputs)
+            for name, value in mine_op.options.items():
+                field = option_names[name]
+                if mine_op.name == "FULLY_CONNECTED" and name == "keep_dims":
+                    field = "keepNumDims"
+                assert value == getattr(other_op.builtinOptions, field), (path.name, mine_op, name)
+                compared += 1
+    assert compared > 500
+
+
+@pytest.mark.parametrize("path", MODELS or [None], ids=lambda path: path.stem if path else "none")
+def test_damaged_files_are_refused_or_read(path: Path | None) -> None:
+    """Truncated, flipped, overwritten: a TfliteError of one line, or a model; never anything else, never slow."""
+    require(path, "TINYFED_DATA names no folder with tflite/ models in it")
+    assert path is not None
+    whole = tflite.load(path)
+    hot = structure_positions(whole)
+    refused = 0
+    started = time.monotonic()
+    for damaged in mutations(whole.content, ROUNDS, seed=4, hot=hot):
+        try:
+            tflite.parse(damaged)
+        except tflite.TfliteError as error:
+            assert "\n" not in str(error) and str(error).startswith("model: ")
+            refused += 1
+    assert refused > ROUNDS // 10
+    # A reader that follows a loop or a giant vector would need minutes.
+    assert time.monotonic() - started < 2 + 0.1 * ROUNDS
+
+
+@pytest.mark.parametrize("length", range(64))
+def test_short_files_are_refused(length: int) -> None:
+    with pytest.raises(tflite.TfliteError, match="not a usable"):
+        tflite.parse(named("hello_world_int8.tflite")[:length])
+
+
+def test_errors_name_the_tensor() -> None:
+    content = bytearray(named("hello_world_int8.tflite"))
+    model = tflite.parse(bytes(content))
+    weights = next(tensor for tensor in model.tensors if tensor.data is not None and len(tensor.shape) == 2)
+    # The vector's length word lies right before its values.
+    values = weights.data
+    assert values is not None
+    start = bytes(content).index(values.tobytes())
+    (count,) = struct.unpack_from("<I", content, start - 4)
+    struct.pack_into("<I", content, start - 4, count - 1)
+    with pytest.raises(tflite.TfliteError, match=f'tensor {weights.index} "') as caught:
+        tflite.parse(bytes(content))
+    assert f"{count - 1} bytes of values" in str(caught.value)
+
+
+def test_a_vector_longer_than_the_file_is_refused() -> None:
+    # Root table at 16 with its vtable at 8: one field, at offset 4, which points to a vector of 2^31 bytes.
+    content = struct.pack("<I4sHHHH", 16, b"TFL3", 6, 8, 4, 0) + struct.pack("<iI", 8, 4) + struct.pack("<I", 2**31)
+    table = root(content, b"TFL3", "header")
+    with pytest.raises(FlatbufferError, match="announces 2147483648 elements"):
+        table.vector(0, "u1")
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read the model"):
+        tflite.load(tmp_path / "none.tflite")
+
+
+def test_interpreter_runs_a_model() -> None:
+    pytest.importorskip("ai_edge_litert")
+    runner = tflite.interpreter(named("hello_world_int8.tflite"))
+    runner.allocate_tensors()
+    assert tuple(runner.get_input_details()[0]["shape"]) == (1, 1)
+
+
+def test_interpreter_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
+        monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(MissingToolError, match=r"pip install 'tinyfed\[tflite\]'"):
+        tflite.interpreter(b"")

@@ -1,0 +1,170 @@
+"""The run store: rounds are whole or absent, one writer, and the copies follow the database."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tinyfed_host.store import (
+    DATABASE,
+    METRICS,
+    MODEL,
+    RoundRecord,
+    RunHeader,
+    RunStore,
+    StoreError,
+    VisitRecord,
+    run_folder,
+    weights_sha256,
+)
+
+from tinyfed.errors import UsageError
+
+HEADER = RunHeader("r", {"rounds": 3}, b"image", "2026-01-01T00:00:00+00:00", "tinyfed run x.toml")
+
+
+def record(number: int) -> RoundRecord:
+    weights = bytes([number % 256]) * 16
+    visits = [VisitRecord("aa", 1, None, {"loss_last": 0.5}), VisitRecord("bb", 1, "gone", {})]
+    return RoundRecord(number, {"round": number}, {"weights": weights, "m": b"abcd"}, {"loss_last": 0.5}, visits)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        assert store.snapshot() is None
+        store.commit_round(record(1))
+        store.commit_round(record(2))
+        store.put_device("aa", {"board": "mps2_an386"})
+        store.put_result("adaptation", {"learned": {"1": 0.8}})
+    with RunStore.read(tmp_path / "r") as store:
+        snapshot = store.snapshot()
+        assert snapshot is not None
+        assert (snapshot.round, snapshot.document) == (2, {"round": 2})
+        assert snapshot.arrays == {"weights": bytes([2]) * 16, "m": b"abcd"}
+        assert store.header() == HEADER
+        assert store.devices() == {"aa": {"board": "mps2_an386"}}
+        assert store.results() == {"adaptation": {"learned": {"1": 0.8}}}
+        rounds = store.rounds()
+    assert [entry["round"] for entry in rounds] == [1, 2]
+    assert rounds[0]["weights_sha256"] == weights_sha256(bytes([1]) * 16)
+    assert rounds[0]["visits"][1] == {"device": "bb", "attempt": 1, "failure": "gone"}
+    lines = (tmp_path / "r" / METRICS).read_text().splitlines()
+    assert [json.loads(line) for line in lines] == rounds
+
+
+def test_resume_rewrites_metrics_and_goes_on(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store.commit_round(record(1))
+    (tmp_path / "r" / METRICS).write_text('{"round": 1}\n{"rou')
+    with RunStore.resume(tmp_path / "r") as store:
+        store.commit_round(record(2))
+        store.write_model(b"model")
+    lines = (tmp_path / "r" / METRICS).read_text().splitlines()
+    assert [json.loads(line)["round"] for line in lines] == [1, 2]
+    assert (tmp_path / "r" / MODEL).read_bytes() == b"model"
+
+
+def test_a_round_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store.commit_round(record(1))
+        broken = RoundRecord(2, {}, {"weights": b"", "bad": None}, {}, [])  # type: ignore[dict-item]
+        with pytest.raises(StoreError):
+            store.commit_round(broken)
+        snapshot = store.snapshot()
+        assert snapshot is not None
+        assert snapshot.round == 1
+        assert len(store.rounds()) == 1
+        store.commit_round(record(2))
+
+
+def test_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store.commit_round(record(1))
+        with pytest.raises(StoreError, match="another tinyfed process"):
+            RunStore.resume(tmp_path / "r")
+        with pytest.raises(StoreError, match="another tinyfed process"):
+            RunStore.create(tmp_path / "r", HEADER)
+        with RunStore.read(tmp_path / "r") as reader:
+            assert len(reader.rounds()) == 1
+            store.commit_round(record(2))
+            assert len(reader.rounds()) == 2
+    with RunStore.resume(tmp_path / "r") as store:
+        assert len(store.rounds()) == 2
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER):
+        pass
+    with pytest.raises(StoreError, match="there is a run already"):
+        RunStore.create(tmp_path / "r", HEADER)
+    with pytest.raises(StoreError, match="there is no run; runs there: r"):
+        RunStore.resume(tmp_path / "other")
+    with pytest.raises(StoreError, match="there is no run"):
+        RunStore.read(tmp_path / "other")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / DATABASE).write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match="cannot be used"):
+        RunStore.resume(tmp_path / "bad")
+    (tmp_path / "new").mkdir()
+    connection = sqlite3.connect(tmp_path / "new" / DATABASE)
+    connection.execute("PRAGMA user_version = 99")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreError, match="another version"):
+        RunStore.read(tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a b", "x" * 65, "é"])
+def test_names(name: str) -> None:
+    with pytest.raises(UsageError, match="is no name for a run"):
+        run_folder(name)
+    assert run_folder("a.b-1") == Path("runs/a.b-1")
+    assert run_folder("/tmp/x") == Path("/tmp/x")
+
+
+WRITER = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from test_store import HEADER, record
+from tinyfed_host.store import RunStore
+folder = Path({folder!r})
+store = RunStore.resume(folder) if (folder / "run.sqlite").exists() else RunStore.create(folder, HEADER)
+snapshot = store.snapshot()
+number = snapshot.round if snapshot else 0
+print("ready", flush=True)
+while True:
+    number += 1
+    store.commit_round(record(number))
+    print(number, flush=True)
+"""
+
+
+def test_killed_writer_loses_nothing_it_told_of(tmp_path: Path) -> None:
+    """SIGKILL at arbitrary moments: what was reported as committed is there, whole, and it goes on."""
+    folder = tmp_path / "r"
+    program = WRITER.format(path=[str(Path(__file__).parent), str(Path(__file__).parent.parent)], folder=str(folder))
+    for attempt in range(6):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.01 * attempt)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        told = [int(line) for line in process.stdout.read().splitlines() if line.strip().isdigit()]
+        process.stdout.close()
+        with RunStore.read(folder) as store:
+            snapshot = store.snapshot()
+            rounds = store.rounds()
+        done = snapshot.round if snapshot else 0
+        assert done >= max(told, default=0)
+        assert [entry["round"] for entry in rounds] == list(range(1, done + 1))
+        assert snapshot is None or snapshot.arrays == record(done).arrays
+    assert done > 0

@@ -6,7 +6,7 @@ from typing import Any
 from tinyfed.errors import UsageError
 from tinyfed.tasks.task import Client, Task
 
-__all__ = ["Client", "Task", "get", "names"]
+__all__ = ["Client", "Task", "get", "names", "option_names"]
 
 _MODULES = {"sine": "tinyfed.tasks.sine", "watch": "tinyfed.tasks.watch"}
 
@@ -29,3 +29,9 @@ def get(name: str, **options: Any) -> Task:
         allowed = ", ".join(importlib.import_module(_MODULES[name]).OPTIONS) or "none"
         raise UsageError(f"task {name}: an option is unknown ({error}); allowed: {allowed}") from None
     return task
+
+
+def option_names(name: str) -> tuple[str, ...]:
+    """What `get` takes beside the name. Raises KeyError for an unknown task."""
+    options: tuple[str, ...] = importlib.import_module(_MODULES[name]).OPTIONS
+    return options

@@ -1,0 +1,322 @@
+"""The coordinator against devices that do as the test says. The devices here are the only fakes: what real ones
+do is in tests/emulated and test_run.py."""
+
+import dataclasses
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tinyfed_host import coordinator as coordinator_module
+from tinyfed_host.coordinator import Coordinator
+from tinyfed_host.device import Device, DeviceInfo, Traffic, VisitOutcome
+from tinyfed_host.events import Event
+from tinyfed_host.experiment import RoundSection
+from tinyfed_host.fleet import Fleet, Rotation, device_id
+from tinyfed_host.store import RunHeader, RunStore
+
+from tinyfed.errors import DeviceError, DoesNotFitError
+from tinyfed.meta.strategy import State
+from tinyfed.meta.tinyreptile import TinyReptile
+from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.splitmix import SplitMix64
+
+ORDER = Order("sine", 1, 4, 0, 0, 0.02)
+RULES = RoundSection(timeout_s=5.0, quorum=0.5, retries=2, retry_after=1, max_norm=1e4)
+HEADER = RunHeader("r", {}, b"image", "2026-01-01T00:00:00+00:00", "")
+PARAMETERS = 6
+
+Behaviour = Callable[["ScriptedDevice", bytes], bytes]
+
+
+class ScriptedDevice:
+    """Moves each weight by a number drawn from the order's seed, unless its script says otherwise."""
+
+    def __init__(self, unique_id: str, script: Behaviour | None) -> None:
+        self.info = DeviceInfo(unique_id, "scripted", "0", 1, 4096, 256, frozenset(), 0, 0, 0, 0)
+        self.traffic = Traffic()
+        self.script = script
+        self.cancelled = threading.Event()
+        self.loads = 0
+
+    def load(self, image: bytes) -> None:
+        self.loads += 1
+
+    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+        assert weights is not None
+        random = SplitMix64(order.seed)
+        trained = np.frombuffer(weights, "<f4") + np.float32([random.unit() for _ in range(PARAMETERS)])
+        data = trained.astype("<f4").tobytes()
+        if self.script is not None:
+            data = self.script(self, data)
+        return VisitOutcome(Result(4, 1.0, 0.5, 0, 0, 0, ()), data, 24, 24, 0.0, 0.0)
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def close(self) -> None:
+        return
+
+
+@dataclasses.dataclass
+class ScriptedSeat:
+    unique_id: str
+    script: Behaviour | None = None
+    connections: int = 0
+    shard: bytes | None = None
+
+    def connect(self, shard: bytes | None) -> Device:
+        self.connections += 1
+        self.shard = shard
+        return ScriptedDevice(self.unique_id, self.script)
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator_module, "EMPTY_WAIT_S", 0.01)
+    monkeypatch.setattr(coordinator_module, "RETRY_FIRST_S", 0.001)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    with RunStore.create(tmp_path / "r", HEADER) as opened:
+        yield opened
+
+
+def run(
+    store: RunStore,
+    seats: list[ScriptedSeat],
+    rounds: int = 12,
+    rules: RoundSection = RULES,
+    strategy: object = None,
+) -> tuple[coordinator_module.RunEnd, list[Event]]:
+    events: list[Event] = []
+    algorithm = strategy or TinyReptile(ORDER, rounds)
+    with Fleet(seats) as fleet:
+        conductor = Coordinator(algorithm, fleet, store, b"image", rules, events.append)  # type: ignore[arg-type]
+        snapshot = store.snapshot()
+        if snapshot is None:
+            state = algorithm.begin(np.zeros(PARAMETERS, np.float32), 7)  # type: ignore[attr-defined]
+        else:
+            state = conductor.restore(snapshot.document, snapshot.arrays)
+        end = conductor.run(state, rounds=rounds)
+    return end, events
+
+
+def seats(count: int, **scripts: Behaviour) -> list[ScriptedSeat]:
+    return [ScriptedSeat(device_id(k), scripts.get(f"d{k}")) for k in range(count)]
+
+
+def fail(device: ScriptedDevice, data: bytes) -> bytes:
+    raise DeviceError(f"device {device.info.unique_id}: unplugged")
+
+
+def test_weights_are_what_the_strategy_says(store: RunStore) -> None:
+    """The same arithmetic by hand: phi + alpha_t * (phi' - phi), one device a round."""
+    end, _ = run(store, seats(3), rounds=5)
+    strategy = TinyReptile(ORDER, 5)
+    state = strategy.begin(np.zeros(PARAMETERS, np.float32), 7)
+    for _ in range(5):
+        (chosen,) = strategy.select(state, [device_id(k) for k in range(3)])
+        order = strategy.configure(state, chosen).order
+        random = SplitMix64(order.seed)
+        trained = state.weights + np.float32([random.unit() for _ in range(PARAMETERS)])
+        weights = state.weights + strategy.rate(state.round) * (trained - state.weights)
+        state = State(state.seed, state.round + 1, weights)
+    snapshot = store.snapshot()
+    assert snapshot is not None
+    assert snapshot.arrays["weights"] == state.arrays()["weights"]
+    assert end.rounds == 5
+
+
+def test_resume_gives_the_same_bits(store: RunStore, tmp_path: Path) -> None:
+    run(store, seats(3), rounds=12)
+    whole = store.snapshot()
+    with RunStore.create(tmp_path / "parts", HEADER) as parts:
+        strategy = TinyReptile(ORDER, 12)
+        for rounds in (3, 4, 12):
+            run(parts, seats(3), rounds=rounds, strategy=strategy)
+        assert parts.snapshot() == whole
+
+
+def test_a_failed_device_is_recorded_left_out_and_tried_again(store: RunStore) -> None:
+    fleet = seats(3, d1=fail)
+    end, events = run(store, fleet, rounds=40)
+    assert end.rounds == 40
+    failed = [(e.round, e.text) for e in events if e.kind == "device-failed"]
+    assert failed
+    assert all(device_id(1) in text and "unplugged" in text for _, text in failed)
+    # left out for 1, 2, 4, ... rounds: the rounds of failures lie further and further apart
+    gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(failed)]
+    assert all(gap > 2**k for k, gap in enumerate(gaps)), gaps
+    rounds = store.rounds()
+    assert all(entry["answered"] == 1 for entry in rounds)
+    recorded = [v for entry in rounds for v in entry["visits"] if v["failure"]]
+    assert len(recorded) == len(failed)
+    assert {v["device"] for v in recorded} == {device_id(1)}
+
+
+def test_retries_within_a_round_give_the_faultless_bits(store: RunStore, tmp_path: Path) -> None:
+    run(store, seats(3), rounds=12)
+    faultless = store.snapshot()
+    calls = {"count": 0}
+
+    def every_second(device: ScriptedDevice, data: bytes) -> bytes:
+        calls["count"] += 1
+        return fail(device, data) if calls["count"] % 2 else data
+
+    with RunStore.create(tmp_path / "faulty", HEADER) as faulty:
+        fleet = seats(3, d0=every_second, d1=every_second)
+        _, events = run(faulty, fleet, rounds=12)
+        snapshot = faulty.snapshot()
+    assert calls["count"] > 2
+    assert faultless is not None
+    assert snapshot is not None
+    assert snapshot.arrays == faultless.arrays
+    assert [e for e in events if e.kind == "retry"]
+    assert not [e for e in events if e.kind == "device-failed"]
+    assert sum(seat.connections for seat in fleet) > 3  # a failed device is connected anew
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda data: np.full(PARAMETERS, np.nan, "<f4").tobytes(), "not finite"),
+        (lambda data: np.full(PARAMETERS, np.inf, "<f4").tobytes(), "not finite"),
+        (lambda data: np.full(PARAMETERS, 1e30, "<f4").tobytes(), "norm"),
+        (lambda data: data[:-4], "sent 5 weights, the model has 6"),
+    ],
+)
+def test_spoilt_weights_are_not_used(store: RunStore, spoil: Callable[[bytes], bytes], reason: str) -> None:
+    end, events = run(store, seats(2, d0=lambda device, data: spoil(data)), rounds=12)
+    assert end.rounds == 12
+    failures = [e for e in events if e.kind == "device-failed"]
+    assert failures
+    assert all(reason in e.text for e in failures)
+    assert not [e for e in events if e.kind == "retry"]  # asking again would give the same
+    snapshot = store.snapshot()
+    assert snapshot is not None
+    assert np.isfinite(np.frombuffer(snapshot.arrays["weights"], "<f4")).all()
+
+
+def test_nobody_left_ends_the_run_and_keeps_it(store: RunStore) -> None:
+    gone = threading.Event()
+
+    def later(device: ScriptedDevice, data: bytes) -> bytes:
+        return fail(device, data) if gone.is_set() else data
+
+    fleet = seats(2, d0=later, d1=later)
+    run(store, fleet, rounds=3)
+    gone.set()
+    with pytest.raises(DeviceError, match=r"round 4: none of 2 devices answers; the last said: .*unplugged") as caught:
+        run(store, fleet, rounds=6)
+    assert "--resume" in str(caught.value)
+    snapshot = store.snapshot()
+    assert snapshot is not None
+    assert snapshot.round == 3
+
+
+def test_straggler_is_left_behind_and_its_late_answer_dropped(store: RunStore) -> None:
+    def hang(device: ScriptedDevice, data: bytes) -> bytes:
+        assert device.cancelled.wait(10)
+        return data
+
+    rules = dataclasses.replace(RULES, timeout_s=0.1)
+    begun = time.monotonic()
+    end, events = run(store, seats(2, d0=hang), rounds=6, rules=rules)
+    assert end.rounds == 6
+    assert time.monotonic() - begun < 5
+    assert any("no answer within 0.1 s" in e.text for e in events if e.kind == "device-failed")
+    answered = [v["device"] for entry in store.rounds() for v in entry["visits"] if v["failure"] is None]
+    assert set(answered) == {device_id(1)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Everybody(TinyReptile):
+    """All devices at once."""
+
+    def select(self, state: State, devices: object) -> tuple[str, ...]:
+        return tuple(devices)  # type: ignore[arg-type]
+
+
+def test_quorum_of_a_round_with_many(store: RunStore) -> None:
+    """Four are asked, two fail: half is enough for a quorum of 0.5, and the failed two are left out next."""
+    strategy = Everybody(ORDER, 2)
+    end, _ = run(store, seats(4, d0=fail, d2=fail), rounds=2, strategy=strategy)
+    assert end.rounds == 2
+    first, second = store.rounds()
+    assert (first["answered"], first["failed"]) == (2, 2)
+    assert (second["answered"], second["failed"]) == (2, 0)
+
+
+def test_missed_quorum_repeats_the_round_with_those_left(store: RunStore) -> None:
+    strategy = Everybody(ORDER, 1)
+    rules = dataclasses.replace(RULES, quorum=0.8)
+    _, events = run(store, seats(4, d0=fail, d2=fail), rounds=1, rules=rules, strategy=strategy)
+    (only,) = store.rounds()
+    assert (only["answered"], only["failed"]) == (4, 2)  # two answered twice
+    started = [e.data["devices"] for e in events if e.kind == "round-started"]
+    assert [len(devices) for devices in started] == [4, 2]  # type: ignore[arg-type]
+
+
+def test_visits_of_a_round_run_at_once(store: RunStore) -> None:
+    barrier = threading.Barrier(4)
+
+    def meet(device: ScriptedDevice, data: bytes) -> bytes:
+        barrier.wait(5)
+        return data
+
+    run(store, seats(4, d0=meet, d1=meet, d2=meet, d3=meet), rounds=2, strategy=Everybody(ORDER, 2))
+    assert [entry["answered"] for entry in store.rounds()] == [4, 4]
+
+
+def test_model_that_does_not_fit_is_not_tried_again(store: RunStore) -> None:
+    seat = ScriptedSeat(device_id(0))
+
+    class Small(ScriptedDevice):
+        def load(self, image: bytes) -> None:
+            raise DoesNotFitError(f"device {self.info.unique_id}: 100 bytes short")
+
+    seat.connect = lambda shard: Small(seat.unique_id, None)  # type: ignore[method-assign]
+    with pytest.raises(DeviceError, match="100 bytes short"):
+        run(store, [seat], rounds=1)
+
+
+def test_two_devices_with_one_id_are_refused() -> None:
+    with pytest.raises(DeviceError, match="answers twice"):
+        Fleet([ScriptedSeat("aa"), ScriptedSeat("aa")])
+
+
+def test_rotation_gives_every_client_its_turn() -> None:
+    from tinyfed.tasks.task import Client
+
+    clients = [Client(f"c{k}", lambda k=k: bytes([k])) for k in range(14)]  # type: ignore[misc]
+    rotation = Rotation(clients, 5, 2)
+    for seat in range(5):
+        names = {rotation.client(seat, r).name for r in range(28)}  # type: ignore[union-attr]
+        assert len(names) == 14
+    for r in range(20):
+        assert len({rotation.client(seat, r) for seat in range(5)}) == 5
+        assert rotation.client(0, r - r % 2) is rotation.client(0, r)
+    fixed = Rotation(clients, 5, 0)
+    assert [fixed.client(3, r) for r in range(9)] == [clients[3]] * 9
+
+
+def test_rotation_reaches_the_seat(store: RunStore) -> None:
+    from tinyfed.tasks.task import Client
+
+    clients = [Client(f"c{k}", lambda k=k: bytes([k])) for k in range(3)]  # type: ignore[misc]
+    seat = ScriptedSeat(device_id(0))
+    with Fleet([seat], Rotation(clients, 1, 2)) as fleet:
+        shards = []
+        for round_index in range(6):
+            fleet.ready(seat.unique_id, round_index)
+            shards.append(seat.shard)
+    assert shards == [b"\0", b"\0", b"\1", b"\1", b"\2", b"\2"]
+    assert seat.connections == 3

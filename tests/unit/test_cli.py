@@ -1,0 +1,122 @@
+"""The command line: quick to start, one line for every error, documented exit codes."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tinyfed_host.cli import main as cli
+from tinyfed_host.store import StoreError
+
+from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, TinyfedError, UsageError
+
+ROOT = Path(__file__).parent.parent.parent
+TINYFED = Path(sys.executable).with_name("tinyfed")
+
+
+def tinyfed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TINYFED, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+
+
+def fastest_s(command: list[str | Path], runs: int = 5) -> float:
+    """The least of a few: what the command takes, not what else the machine does."""
+    times = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def test_help_is_quick() -> None:
+    assert fastest_s([TINYFED, "--help"]) < 0.5
+
+
+def test_import_is_quick() -> None:
+    interpreter = fastest_s([sys.executable, "-c", "pass"])
+    assert fastest_s([sys.executable, "-c", "import tinyfed"]) - interpreter < 0.2
+
+
+def test_help_lists_the_commands_without_importing_them() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-X", "importtime", TINYFED, "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert shown.returncode == 0
+    for name in cli.LazyGroup().list_commands(None):  # type: ignore[arg-type]
+        assert name in shown.stdout
+        module = cli.COMMANDS[name][0]
+        assert f"tinyfed_host.cli.{module}" not in shown.stderr
+    for heavy in ("numpy", "matplotlib", "serial", "sqlite3", "tinyfed_host.coordinator"):
+        assert not any(line.split("|")[-1].strip() == heavy for line in shown.stderr.splitlines()), heavy
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for name in cli.LazyGroup().list_commands(None):  # type: ignore[arg-type]
+        shown = tinyfed(name, "--help", COLUMNS="200")
+        assert shown.returncode == 0, shown.stderr
+        assert f"tinyfed {name}" in shown.stdout
+        if cli.COMMANDS[name][0] in ("run", "runs", "report", "devices", "demo"):
+            assert "Examples" in shown.stdout, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rnu"], ['"rnu" is no command']),
+        (["--bogus"], ["No such option", "--help"]),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], words: list[str]) -> None:
+    ended = tinyfed(*arguments)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    for word in words:
+        assert word in ended.stderr
+
+
+def raiser(error: BaseException) -> Callable[..., None]:
+    def app(*arguments: object, **options: object) -> None:
+        raise error
+
+    return app
+
+
+CODES = {
+    TinyfedError("x"): 1,
+    UsageError("x"): 2,
+    MissingToolError("x"): 3,
+    DeviceError("x"): 4,
+    DoesNotFitError("x"): 5,
+    BuildError("x"): 6,
+    StoreError("x"): 7,
+    ZeroDivisionError("x"): 70,
+    KeyboardInterrupt(): 130,
+    cli.Terminated(): 143,
+}
+
+
+@pytest.mark.parametrize(("error", "code"), CODES.items(), ids=lambda value: type(value).__name__)
+def test_exit_codes(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "app", raiser(error))
+    assert cli.run_command([]) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+    assert "Traceback" not in told.err
+    documented = (ROOT / "docs" / "cli.md").read_text()
+    assert f"\n| {code} |" in documented
+
+
+def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYFED_TRACEBACK", "1")
+    monkeypatch.setattr(cli, "app", raiser(UsageError("x")))
+    with pytest.raises(UsageError):
+        cli.run_command([])

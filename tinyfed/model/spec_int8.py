@@ -1,0 +1,246 @@
+"""A full-integer (int8) network as its .tflite file describes it: tensors with scale and zero point, layers with
+int8 weights. Nothing is folded or packed yet: multipliers, shifts and the engine's weight layout are made from
+this by `arithmetic_int8` and `image_int8`, so a reader only copies what it finds.
+
+Shapes leave the batch of 1 out. Weights keep TFLite's order of axes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+
+Int8Array: TypeAlias = NDArray[np.int8]
+Int32Array: TypeAlias = NDArray[np.int32]
+Float32Array: TypeAlias = NDArray[np.float32]
+
+
+class Activation(Enum):
+    """What a layer clamps its output to."""
+
+    NONE = "none"
+    RELU = "relu"
+    RELU6 = "relu6"
+    RELU_N1_TO_1 = "relu_n1_to_1"
+
+
+class Padding(Enum):
+    """TFLite's two rules; explicit padding is an `Int8Pad` before the layer."""
+
+    SAME = "same"
+    VALID = "valid"
+
+
+@dataclass(frozen=True)
+class Int8Tensor:
+    """real value = scale * (q - zero_point), q an int8. `shape` is (n,), (width, channels) or
+    (height, width, channels), without the batch."""
+
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.shape) <= 3 or any(n < 1 for n in self.shape):
+            raise UsageError(f"tensor {self.name!r}: shape {self.shape}: 1 to 3 positive dimensions without the batch")
+        if not (self.scale > 0 and np.isfinite(self.scale)):
+            raise UsageError(f"tensor {self.name!r}: scale {self.scale} must be positive and finite")
+        if not -128 <= self.zero_point <= 127:
+            raise UsageError(f"tensor {self.name!r}: zero point {self.zero_point} is outside -128..127")
+
+    @property
+    def count(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels), ones in front."""
+        height, width, channels = (1, 1, 1, *self.shape)[-3:]
+        return height, width, channels
+
+
+@dataclass(frozen=True)
+class Layer:
+    """`inputs` and `output` index `Int8Network.tensors`; `name` is for messages."""
+
+    inputs: tuple[int, ...]
+    output: int
+    name: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Int8Conv2D(Layer):
+    """weights int8 (out, kernel height, kernel width, in); weight_scales float32 (out,) or (1,); bias int32 (out,).
+    Weights are symmetric (zero point 0)."""
+
+    weights: Int8Array
+    weight_scales: Float32Array
+    bias: Int32Array | None
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: Padding = Padding.SAME
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Int8DepthwiseConv2D(Layer):
+    """weights int8 (kernel height, kernel width, out), out = in * depth multiplier (read off the shapes)."""
+
+    weights: Int8Array
+    weight_scales: Float32Array
+    bias: Int32Array | None
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: Padding = Padding.SAME
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Int8Dense(Layer):
+    """weights int8 (out, in); weight_scales float32 (1,) or (out,). The input is taken flat."""
+
+    weights: Int8Array
+    weight_scales: Float32Array
+    bias: Int32Array | None
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Int8MaxPool2D(Layer):
+    """Input and output have the same scale and zero point."""
+
+    pool: tuple[int, int] = (2, 2)
+    stride: tuple[int, int] = (2, 2)
+    padding: Padding = Padding.VALID
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Int8AveragePool2D(Layer):
+    """Input and output have the same scale and zero point; padded places do not count."""
+
+    pool: tuple[int, int] = (2, 2)
+    stride: tuple[int, int] = (2, 2)
+    padding: Padding = Padding.VALID
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Int8Mean(Layer):
+    """MEAN over height and width (axes 1 and 2 of NHWC), whatever the output keeps of them."""
+
+
+@dataclass(frozen=True)
+class Int8Add(Layer):
+    """Two inputs of the output's shape (no broadcasting)."""
+
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Int8Pad(Layer):
+    """((top, bottom), (left, right), (channels before, after)); `value` int8, the zero point where None."""
+
+    pads: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    value: int | None = None
+
+
+@dataclass(frozen=True)
+class Int8Reshape(Layer):
+    """The same bytes under another shape (RESHAPE, SQUEEZE, EXPAND_DIMS)."""
+
+
+@dataclass(frozen=True)
+class Int8Softmax(Layer):
+    """Over the last axis. The output has scale 1/256 and zero point -128."""
+
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class Int8Logistic(Layer):
+    """The output has scale 1/256 and zero point -128."""
+
+
+@dataclass(frozen=True)
+class Int8Relu(Layer):
+    """RELU (rescales where input and output differ), RELU6 or RELU_N1_TO_1 as an operator of its own."""
+
+    activation: Activation = Activation.RELU
+
+
+@dataclass(frozen=True)
+class Int8LeakyRelu(Layer):
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Int8Requantize(Layer):
+    """QUANTIZE from int8 to int8: another scale and zero point for the same values."""
+
+
+@dataclass(frozen=True)
+class Int8ResizeNearest(Layer):
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+Int8Layer: TypeAlias = (
+    Int8Conv2D
+    | Int8DepthwiseConv2D
+    | Int8Dense
+    | Int8MaxPool2D
+    | Int8AveragePool2D
+    | Int8Mean
+    | Int8Add
+    | Int8Pad
+    | Int8Reshape
+    | Int8Softmax
+    | Int8Logistic
+    | Int8Relu
+    | Int8LeakyRelu
+    | Int8Requantize
+    | Int8ResizeNearest
+)
+
+
+@dataclass(frozen=True)
+class Int8Network:
+    """Layers in an order that can be run. QUANTIZE from float at the very start and DEQUANTIZE at the very end are
+    left out: the engine does both with the input's and the output's scale and zero point."""
+
+    tensors: tuple[Int8Tensor, ...]
+    layers: tuple[Int8Layer, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        known = set(self.inputs)
+        self._check_indices(self.inputs, "input")
+        for layer in self.layers:
+            where = f"{type(layer).__name__} {layer.name!r}"
+            self._check_indices((*layer.inputs, layer.output), where)
+            for index in layer.inputs:
+                if index not in known:
+                    raise UsageError(f"{where}: reads tensor {self.tensors[index].name!r} before a layer writes it")
+            if layer.output in known:
+                raise UsageError(f"{where}: writes tensor {self.tensors[layer.output].name!r} a second time")
+            known.add(layer.output)
+        self._check_indices(self.outputs, "output")
+        if not self.inputs or not self.outputs or not self.layers:
+            raise UsageError("an int8 network needs an input, an output and a layer")
+        for index in self.outputs:
+            if index not in known:
+                raise UsageError(f"output {self.tensors[index].name!r} is written by no layer")
+
+    def _check_indices(self, indices: Sequence[int], where: str) -> None:
+        for index in indices:
+            if not 0 <= index < len(self.tensors):
+                raise UsageError(f"{where}: tensor {index} of {len(self.tensors)} does not exist")

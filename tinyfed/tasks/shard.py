@@ -87,6 +87,8 @@ def read_shard(data: bytes) -> Shard:
         raise UsageError("shard: its sizes do not fit together: it is damaged")
     if crc != zlib.crc32(data[HEADER_BYTES:total], zlib.crc32(data[:28])):
         raise UsageError("shard: the CRC-32 does not match: it is damaged")
+    if any(data[HEADER_BYTES + 4 * classes : offset]):
+        raise UsageError("shard: reserved bytes behind the class table are not 0: it is damaged")
     ends = np.frombuffer(data, "<u4", classes, HEADER_BYTES).astype(np.int64)
     counts = np.diff(ends, prepend=0)
     if ends[-1] != samples or counts.min() < 1 or counts.max() > CLASS_SAMPLES_MAX:

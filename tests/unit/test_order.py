@@ -1,0 +1,130 @@
+"""Orders and results as bytes, against the vectors the C tests read too; the generator of the draw."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from tinyfed.errors import UsageError
+from tinyfed.tasks.order import Checkpoint, Order, Result
+from tinyfed.tasks.splitmix import SplitMix64, derive_seed
+
+GOLDEN = [
+    line.split()
+    for line in (Path(__file__).parent.parent / "golden" / "order.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+
+
+def lines(kind: str) -> list[list[str]]:
+    found = [words[1:] for words in GOLDEN if words[0] == kind]
+    assert found, kind
+    return found
+
+
+def f32(bits: str) -> float:
+    value: float = struct.unpack("<f", struct.pack("<I", int(bits, 16)))[0]
+    return value
+
+
+def bits(value: float) -> str:
+    return format(struct.unpack("<I", struct.pack("<f", value))[0], "08x")
+
+
+@pytest.mark.parametrize("words", lines("order"))
+def test_orders_of_the_golden_file(words: list[str]) -> None:
+    status, encoded, *fields = words
+    data = b"" if encoded == "-" else bytes.fromhex(encoded)
+    if status != "0":
+        with pytest.raises(UsageError, match="order"):
+            Order.decode(data)
+        return
+    order = Order.decode(data)
+    assert order.encode() == data
+    source, ways, passes, shots, queries, seed, rate, count, *points = fields
+    assert (order.source, order.ways) == ({"1": "shard", "2": "sine"}[source], int(ways))
+    assert (order.passes, order.shots, order.queries) == (int(passes), int(shots), int(queries))
+    assert (order.seed, bits(order.learning_rate)) == (int(seed, 16), rate)
+    assert len(order.checkpoints) == int(count) and order.checkpoints == tuple(map(int, points))
+
+
+@pytest.mark.parametrize("words", lines("result"))
+def test_results_of_the_golden_file(words: list[str]) -> None:
+    data, samples, first, last, us, instructions, stack, count, *points = words
+    checkpoints = tuple(
+        Checkpoint(int(points[k]), int(points[k + 1]), int(points[k + 2]), f32(points[k + 3]))
+        for k in range(0, 4 * int(count), 4)
+    )
+    expected = Result(int(samples), f32(first), f32(last), int(us), int(instructions), int(stack), checkpoints)
+    assert Result.decode(bytes.fromhex(data)) == expected
+    assert expected.encode().hex() == data
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"source": "sensor"}, "source"),
+        ({"ways": 0}, "ways is 0.*1 to 32"),
+        ({"ways": 4.0}, "ways"),
+        ({"shots": 1025}, "shots.*1 to 1024"),
+        ({"queries": -1}, "queries"),
+        ({"passes": 256}, "passes"),
+        ({"seed": 2**64}, "seed"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"checkpoints": (3, 1)}, "checkpoint is 1"),
+        ({"checkpoints": (11,)}, "checkpoint is 11.*0 to 10"),
+        ({"checkpoints": tuple(range(9))}, "9 checkpoints"),
+    ],
+)
+def test_an_order_out_of_range_names_the_field(change: dict[str, object], said: str) -> None:
+    good: dict[str, object] = {
+        "source": "shard", "ways": 4, "shots": 10, "queries": 0, "seed": 1, "learning_rate": 0.02
+    }  # fmt: skip
+    Order(**good).encode()  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=said):
+        Order(**{**good, **change}).encode()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cut", [0, 31, 47, 49])
+def test_a_result_of_a_wrong_length_is_refused(cut: int) -> None:
+    data = Result(1, 0.5, 0.5, 0, 0, 0, (Checkpoint(1, 2, 1, 0.5),)).encode() + b"\0"
+    with pytest.raises(UsageError, match="result"):
+        Result.decode(data[:cut])
+
+
+def test_a_result_with_more_correct_than_counted_is_refused() -> None:
+    with pytest.raises(UsageError, match="range"):
+        Result.decode(Result(1, 0.5, 0.5, 0, 0, 0, (Checkpoint(1, 2, 3, 0.5),)).encode())
+
+
+def test_the_generator_gives_the_golden_numbers() -> None:
+    for seed, *numbers in lines("next"):
+        random = SplitMix64(int(seed, 16))
+        assert [format(random.next(), "x") for _ in numbers] == numbers
+    for seed, bound, *numbers in lines("below"):
+        random = SplitMix64(int(seed, 16))
+        assert [format(random.below(int(bound)), "x") for _ in numbers] == numbers
+    for seed, *numbers in lines("unit"):
+        random = SplitMix64(int(seed, 16))
+        assert [bits(random.unit()) for _ in numbers] == numbers
+    for seed, length, bound, *numbers in lines("sequence"):
+        assert SplitMix64(int(seed, 16)).sequence(int(length), int(bound)) == list(map(int, numbers))
+
+
+def test_every_sequence_is_equally_likely() -> None:
+    """3 of 4 in order: 24 sequences. 24,000 draws give each 1,000 +- sqrt(1000 * 23/24) = 31; 5 of these are 155."""
+    random = SplitMix64(7)
+    seen: dict[tuple[int, ...], int] = {}
+    for _ in range(24_000):
+        drawn = tuple(random.sequence(3, 4))
+        seen[drawn] = seen.get(drawn, 0) + 1
+    assert len(seen) == 24
+    assert all(len(set(drawn)) == 3 for drawn in seen)
+    assert max(abs(count - 1000) for count in seen.values()) < 155
+
+
+def test_derived_seeds_differ_and_stay() -> None:
+    seeds = {derive_seed(1, part, other) for part in range(50) for other in range(50)}
+    assert len(seeds) == 2500
+    assert derive_seed(1, 2) == SplitMix64(SplitMix64(1).next() ^ 2).next()

@@ -1,4 +1,5 @@
-/* What a board gives to the firmware. A port is these functions and a start-up; see port/template. */
+/* What a board gives to the firmware. A port is these functions and a start-up; see port/template.
+ * All are called from the main loop, never from an interrupt, and none of them blocks but idle. */
 #ifndef TINYFED_PORT_H
 #define TINYFED_PORT_H
 
@@ -8,8 +9,8 @@
 
 #define TINYFED_PORT_UNIQUE_ID_BYTES 12u
 
-/* Set up clocks, the serial line and the timer. argc and argv are 0 and NULL on a bare board. Returns 0, or an
- * exit code for ports that have a process to end. */
+/* Set up clocks, the serial line and the timer. argc and argv are 0 and NULL on a bare board. Returns 0;
+ * anything else ends the firmware: it is the exit code of ports that have a process to end. */
 int tinyfed_port_start(int argc, char **argv);
 
 /* Take up to capacity received bytes without waiting; returns how many. */
@@ -18,10 +19,11 @@ size_t tinyfed_port_read(uint8_t *bytes, size_t capacity);
 /* Send as many bytes as fit without waiting; returns how many were taken. */
 size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count);
 
-/* Sleep until something was received, at most timeout_ms. */
+/* Sleep until something was received or (when the last write took less than it was given) there is room to
+ * send again, at most timeout_ms. Returning early is allowed. */
 void tinyfed_port_idle(uint32_t timeout_ms);
 
-/* Free-running time in microseconds; wraps. */
+/* Free-running time in microseconds; wraps. Called at least every 60 seconds. */
 uint32_t tinyfed_port_now_us(void);
 
 /* Instructions executed so far where the board can count them (wraps), else 0. */
@@ -36,13 +38,10 @@ const uint8_t *tinyfed_port_shard(size_t *byte_count);
 /* The same for ever on one device, different on every other. */
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]);
 
-/* The name of the board's manifest, as in boards/NAME.json. */
-const char *tinyfed_port_board(void);
-
 /* Deepest stack since start, in bytes; 0 where it cannot be known. */
 uint32_t tinyfed_port_stack_bytes(void);
 
-/* Start anew, as after power-on. Returns only where that is impossible. */
+/* Start anew, as after power-on. Returns where that is impossible; the firmware then starts its own state anew. */
 void tinyfed_port_reset(void);
 
 #endif

@@ -1,0 +1,106 @@
+/* From reset to main on a Cortex-M4F, and the vector table. Addresses come from cortexm.ld. */
+#include "cortexm.h"
+
+#define CPACR TINYFED_REG(0xE000ED88u)
+#define VTOR TINYFED_REG(0xE000ED08u)
+#define AIRCR TINYFED_REG(0xE000ED0Cu)
+
+/* Device interrupts in the table: the STM32F405 has 82, the nRF52840 48. */
+#define IRQ_COUNT 96
+
+#define STACK_PAINT 0xA5A5A5A5u
+
+#ifndef TINYFED_ARENA_BYTES
+#error "the board's manifest gives TINYFED_ARENA_BYTES"
+#endif
+
+extern uint32_t tinyfed_ld_stack_start[], tinyfed_ld_stack_end[];
+extern uint32_t tinyfed_ld_data_load[], tinyfed_ld_data_start[], tinyfed_ld_data_end[];
+extern uint32_t tinyfed_ld_bss_start[], tinyfed_ld_bss_end[];
+
+int main(int argc, char **argv);
+void tinyfed_start(void);
+
+/* Not zeroed at start: whoever opens a model in it fills what is read. */
+static uint8_t arena[TINYFED_ARENA_BYTES] __attribute__((aligned(16), section(".noinit.arena")));
+
+/* A fault in the firmware must not take the device off the line for ever. */
+static void on_fault(void) { tinyfed_cortexm_reset(); }
+
+static void on_nothing(void) {}
+
+static void on_interrupt(void)
+{
+    uint32_t ipsr;
+    __asm volatile("mrs %0, ipsr" : "=r"(ipsr));
+    tinyfed_cortexm_interrupt((ipsr & 0x1FFu) - 16u);
+}
+
+typedef struct vectors {
+    uint32_t *stack;
+    void (*exceptions[15])(void);
+    void (*interrupts[IRQ_COUNT])(void);
+} vectors_t;
+
+__attribute__((section(".vectors"), used)) static const vectors_t vectors = {
+    .stack = tinyfed_ld_stack_end,
+    .exceptions = {tinyfed_start, on_nothing, on_fault, on_fault, on_fault, on_fault, NULL, NULL, NULL, NULL,
+                   on_nothing, on_nothing, NULL, on_nothing, on_nothing},
+    .interrupts = {[0 ... IRQ_COUNT - 1] = on_interrupt},
+};
+
+/* Uses no float and calls nothing before the FPU, the stack's paint and the data are there. */
+void tinyfed_start(void)
+{
+    CPACR |= 0xFu << 20; /* full access to the FPU */
+    __asm volatile("dsb\n isb" ::: "memory");
+    VTOR = (uint32_t)(uintptr_t)&vectors;
+
+    /* Everything below this function's own frame. */
+    uint32_t *const frame = (uint32_t *)__builtin_frame_address(0) - 32;
+    for (volatile uint32_t *word = tinyfed_ld_stack_start; word < frame; word++) *word = STACK_PAINT;
+
+    const uint32_t *from = tinyfed_ld_data_load;
+    for (volatile uint32_t *to = tinyfed_ld_data_start; to < tinyfed_ld_data_end; to++) *to = *from++;
+    for (volatile uint32_t *to = tinyfed_ld_bss_start; to < tinyfed_ld_bss_end; to++) *to = 0;
+
+    (void)main(0, NULL);
+    tinyfed_cortexm_reset();
+}
+
+void tinyfed_cortexm_reset(void)
+{
+    __asm volatile("dsb" ::: "memory");
+    AIRCR = 0x05FA0004u; /* key, SYSRESETREQ */
+    for (;;) __asm volatile("dsb");
+}
+
+uint8_t *tinyfed_cortexm_arena(size_t *byte_count)
+{
+    *byte_count = sizeof arena;
+    return arena;
+}
+
+uint32_t tinyfed_cortexm_stack_bytes(void)
+{
+    const uint32_t *word = tinyfed_ld_stack_start;
+    while (word < tinyfed_ld_stack_end && *word == STACK_PAINT) word++;
+    return (uint32_t)((const uint8_t *)tinyfed_ld_stack_end - (const uint8_t *)word);
+}
+
+void tinyfed_cortexm_idle(uint32_t timeout_ms, uint32_t core_hz, bool (*awake)(void))
+{
+    const uint32_t ticks_per_ms = core_hz / 1000u;
+    const uint32_t longest_ms = TINYFED_SYST_MAX / ticks_per_ms;
+    if (timeout_ms > longest_ms) timeout_ms = longest_ms;
+    if (timeout_ms == 0u) return;
+    tinyfed_interrupts_off();
+    if (!awake()) {
+        TINYFED_SYST_RVR = timeout_ms * ticks_per_ms - 1u;
+        TINYFED_SYST_CVR = 0u;
+        TINYFED_SYST_CSR = 7u; /* core clock, interrupt, run */
+        __asm volatile("dsb\n wfi" ::: "memory");
+        TINYFED_SYST_CSR = 0u;
+    }
+    tinyfed_interrupts_on();
+}

@@ -1,0 +1,143 @@
+/* Arm MPS2 with the AN386 image: a Cortex-M4F at 25 MHz, as QEMU's machine mps2-an386 models it. */
+#include "../cortexm/cortexm.h"
+#include "tinyfed_port.h"
+
+#include <string.h>
+
+#define CLOCK_HZ 25000000u
+
+#define TIMER0 0x40000000u
+#define TIMER0_CTRL TINYFED_REG(TIMER0 + 0x0u)
+#define TIMER0_VALUE TINYFED_REG(TIMER0 + 0x4u) /* counts down */
+#define TIMER0_RELOAD TINYFED_REG(TIMER0 + 0x8u)
+
+#define UART0 0x40004000u
+#define UART0_DATA TINYFED_REG(UART0 + 0x0u)
+#define UART0_STATE TINYFED_REG(UART0 + 0x4u) /* bit 0: transmit buffer full, bit 1: receive buffer full */
+#define UART0_CTRL TINYFED_REG(UART0 + 0x8u)
+#define UART0_INTCLEAR TINYFED_REG(UART0 + 0xCu) /* bit 0: transmit, bit 1: receive */
+#define UART0_BAUDDIV TINYFED_REG(UART0 + 0x10u)
+#define STATE_TX_FULL 1u
+#define STATE_RX_FULL 2u
+#define IRQ_RX 0u
+#define IRQ_TX 1u
+
+/* What a real board has in fuses stands at a fixed address; the emulator's loader fills it. */
+typedef struct identity {
+    uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
+    uint8_t counted; /* 1: QEMU runs with -icount shift=7, so time counts instructions */
+    uint8_t reserved[3];
+} identity_t;
+
+static tinyfed_ring_t received, sending;
+static uint32_t ticks_seen, now_us, now_rest; /* now_rest: ticks that do not fill a microsecond */
+static uint64_t ticks_total;
+
+static const volatile identity_t *identity(void) { return (const volatile identity_t *)(uintptr_t)TINYFED_IDENTITY_ADDRESS; }
+
+static void receive(void)
+{
+    for (;;) {
+        if (tinyfed_ring_full(&received)) {
+            tinyfed_irq_disable(IRQ_RX); /* the sender waits until tinyfed_port_read has made room */
+            return;
+        }
+        UART0_INTCLEAR = 2u; /* before STATE and DATA, so that the interrupt of a byte that comes now stays */
+        if ((UART0_STATE & STATE_RX_FULL) == 0u) return;
+        tinyfed_ring_put(&received, (uint8_t)UART0_DATA);
+    }
+}
+
+static void transmit(void)
+{
+    UART0_INTCLEAR = 1u;
+    while (!tinyfed_ring_empty(&sending) && (UART0_STATE & STATE_TX_FULL) == 0u) UART0_DATA = tinyfed_ring_get(&sending);
+}
+
+void tinyfed_cortexm_interrupt(uint32_t irq)
+{
+    if (irq == IRQ_RX) receive();
+    if (irq == IRQ_TX) transmit();
+}
+
+int tinyfed_port_start(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    TIMER0_RELOAD = 0xFFFFFFFFu;
+    TIMER0_VALUE = 0xFFFFFFFFu;
+    TIMER0_CTRL = 1u;
+    UART0_BAUDDIV = 16u; /* as fast as it goes; QEMU does not pace */
+    UART0_CTRL = 0xFu;   /* transmit and receive, each with its interrupt */
+    tinyfed_irq_enable(IRQ_RX);
+    tinyfed_irq_enable(IRQ_TX);
+    return 0;
+}
+
+size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
+{
+    size_t count = 0;
+    while (count < capacity && !tinyfed_ring_empty(&received)) bytes[count++] = tinyfed_ring_get(&received);
+    if (count > 0u) tinyfed_irq_enable(IRQ_RX);
+    return count;
+}
+
+size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
+{
+    size_t count = 0;
+    while (count < byte_count && !tinyfed_ring_full(&sending)) tinyfed_ring_put(&sending, bytes[count++]);
+    tinyfed_interrupts_off();
+    transmit();
+    tinyfed_interrupts_on();
+    return count;
+}
+
+static bool awake(void) { return !tinyfed_ring_empty(&received); }
+
+void tinyfed_port_idle(uint32_t timeout_ms) { tinyfed_cortexm_idle(timeout_ms, CLOCK_HZ, awake); }
+
+/* Fold the timer's 32 bits into the totals; it wraps after 171 s. */
+static void update_clock(void)
+{
+    const uint32_t ticks = 0xFFFFFFFFu - TIMER0_VALUE;
+    const uint32_t passed = ticks - ticks_seen;
+    ticks_seen = ticks;
+    ticks_total += passed;
+    now_us += passed / (CLOCK_HZ / 1000000u);
+    now_rest += passed % (CLOCK_HZ / 1000000u);
+    if (now_rest >= CLOCK_HZ / 1000000u) {
+        now_rest -= CLOCK_HZ / 1000000u;
+        now_us++;
+    }
+}
+
+uint32_t tinyfed_port_now_us(void)
+{
+    update_clock();
+    return now_us;
+}
+
+uint32_t tinyfed_port_instructions(void)
+{
+    if (identity()->counted != 1u) return 0u;
+    update_clock();
+    /* 128 ns an instruction and 40 ns a tick: 3.2 ticks an instruction, rounded to the nearest. */
+    return (uint32_t)((ticks_total * 5u + 8u) / 16u);
+}
+
+uint8_t *tinyfed_port_arena(size_t *byte_count) { return tinyfed_cortexm_arena(byte_count); }
+
+const uint8_t *tinyfed_port_shard(size_t *byte_count)
+{
+    *byte_count = TINYFED_DATA_FLASH_BYTES;
+    return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
+}
+
+void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
+{
+    for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = identity()->unique_id[i];
+}
+
+uint32_t tinyfed_port_stack_bytes(void) { return tinyfed_cortexm_stack_bytes(); }
+
+void tinyfed_port_reset(void) { tinyfed_cortexm_reset(); }

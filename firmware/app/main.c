@@ -1,0 +1,87 @@
+/* The firmware of every board: the loop between the port and the app. */
+#include "tinyfed_app.h"
+#include "tinyfed_port.h"
+
+#include <string.h>
+
+#ifndef TINYFED_BOARD
+#error "the build gives TINYFED_BOARD, the name of the board's manifest"
+#endif
+#ifndef TINYFED_BUILD_ID
+#error "the build gives TINYFED_BUILD_ID, the hash of what this image is made from"
+#endif
+
+#define BUFFER_BYTES 256u
+
+/* How long the last words before a restart may take on the line. */
+#define FAREWELL_US 200000u
+
+#ifdef TINYFED_MODEL_BYTES
+extern const uint8_t tinyfed_embedded_model[];
+#endif
+
+static tinyfed_app_t app;
+static uint8_t incoming[BUFFER_BYTES], outgoing[BUFFER_BYTES];
+static size_t outgoing_bytes, outgoing_sent;
+
+static void start(void)
+{
+    tinyfed_app_config_t config = {
+        .board = TINYFED_BOARD,
+        .firmware_build = TINYFED_BUILD_ID,
+        .now_us = tinyfed_port_now_us,
+        .instructions = tinyfed_port_instructions,
+        .stack_bytes = tinyfed_port_stack_bytes,
+    };
+    size_t byte_count = 0;
+    config.arena = tinyfed_port_arena(&byte_count);
+    config.arena_bytes = (uint32_t)byte_count;
+    config.shard = tinyfed_port_shard(&byte_count);
+    config.shard_bytes = (uint32_t)byte_count;
+#ifdef TINYFED_MODEL_BYTES
+    config.model = tinyfed_embedded_model;
+    config.model_bytes = TINYFED_MODEL_BYTES;
+#endif
+    tinyfed_port_unique_id(config.unique_id);
+    tinyfed_app_init(&app, &config);
+}
+
+/* Returns whether everything there is to send was handed to the port. */
+static bool send(void)
+{
+    if (outgoing_sent == outgoing_bytes) {
+        outgoing_sent = 0;
+        outgoing_bytes = tinyfed_app_transmit(&app, outgoing, sizeof outgoing, tinyfed_port_now_us());
+        if (outgoing_bytes == 0u) return true;
+    }
+    outgoing_sent += tinyfed_port_write(outgoing + outgoing_sent, outgoing_bytes - outgoing_sent);
+    return false;
+}
+
+static void restart(void)
+{
+    const uint32_t start_us = tinyfed_port_now_us();
+    while (!send() && tinyfed_port_now_us() - start_us < FAREWELL_US) tinyfed_port_idle(1);
+    tinyfed_port_idle(10);
+    tinyfed_port_reset();
+    start();
+}
+
+int main(int argc, char **argv)
+{
+    const int status = tinyfed_port_start(argc, argv);
+    if (status != 0) return status;
+    start();
+    for (;;) {
+        const size_t received = tinyfed_port_read(incoming, sizeof incoming);
+        if (received > 0u) tinyfed_app_receive(&app, incoming, received, tinyfed_port_now_us());
+        const bool sent = send();
+        const bool stuck = outgoing_sent < outgoing_bytes; /* the line takes no more just now */
+        tinyfed_app_work(&app, tinyfed_port_now_us());
+        if (tinyfed_app_reset_wanted(&app)) restart();
+        if (received == 0u && (sent || stuck)) {
+            const uint32_t idle_ms = tinyfed_app_idle_ms(&app, tinyfed_port_now_us());
+            if (idle_ms > 0u) tinyfed_port_idle(idle_ms);
+        }
+    }
+}

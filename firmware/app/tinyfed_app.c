@@ -1,0 +1,315 @@
+#include "tinyfed_app.h"
+
+#include <string.h>
+
+/* The largest chunk: as large as the wire allows, so that headers are a small share of the line. */
+#define CHUNK_BYTES 1024u
+
+static uint32_t aligned(uint32_t byte_count)
+{
+    return (byte_count + (TINYFED_ALIGNMENT - 1u)) & ~(TINYFED_ALIGNMENT - 1u);
+}
+
+/* ---- time ---------------------------------------------------------------------------------------- */
+
+static uint32_t to_ms(tinyfed_app_t *app, uint32_t now_us)
+{
+    app->clock_rest_us += now_us - app->clock_us;
+    app->clock_us = now_us;
+    app->clock_ms += app->clock_rest_us / 1000u;
+    app->clock_rest_us %= 1000u;
+    return app->clock_ms;
+}
+
+/* ---- model --------------------------------------------------------------------------------------- */
+
+static float *parameters(const tinyfed_app_t *app)
+{
+    return (float *)(void *)(app->config.arena + app->model.parameters_offset);
+}
+
+static uint32_t parameter_bytes(const tinyfed_app_t *app) { return app->model.parameter_count * (uint32_t)sizeof(float); }
+
+static void drop_weights(tinyfed_app_t *app)
+{
+    app->has_weights = false;
+    app->weights_hash = 0;
+}
+
+static void drop_model(tinyfed_app_t *app)
+{
+    drop_weights(app);
+    app->has_model = false;
+    app->structure_hash = 0;
+}
+
+/* NaN and infinity have all bits of the exponent set. *detail is the byte offset of the first among the weights. */
+static tinyfed_status_t check_weights(const tinyfed_app_t *app, uint32_t *detail)
+{
+    const uint8_t *bytes = app->config.arena + app->model.parameters_offset;
+    const uint32_t byte_count = parameter_bytes(app);
+    for (uint32_t i = 0; i < byte_count; i += 4u) {
+        if ((bytes[i + 3u] & 0x7Fu) == 0x7Fu && (bytes[i + 2u] & 0x80u) == 0x80u) {
+            *detail = i;
+            return TINYFED_E_NUMERIC;
+        }
+    }
+    return TINYFED_OK;
+}
+
+static tinyfed_status_t accept_weights(tinyfed_app_t *app, uint32_t *detail)
+{
+    const tinyfed_status_t status = check_weights(app, detail);
+    if (status != TINYFED_OK) return status;
+    app->weights_hash = tinyfed_weights_hash(parameters(app), app->model.parameter_count);
+    app->has_weights = true;
+    return TINYFED_OK;
+}
+
+/* The image lies at the arena's start. *detail: the offset of what is wrong; for E_MEMORY the bytes that are short. */
+static tinyfed_status_t open_image(tinyfed_app_t *app, uint32_t image_bytes, uint32_t *detail)
+{
+    *detail = 0;
+    tinyfed_status_t status = tinyfed_model_open(&app->model, detail, app->config.arena, image_bytes);
+    if (status != TINYFED_OK) return status;
+    status = tinyfed_plan(&app->plan, &app->model, TINYFED_MODE_ONLINE);
+    if (status != TINYFED_OK) return status;
+    if (app->plan.arena_bytes > app->config.arena_bytes) {
+        *detail = app->plan.arena_bytes - app->config.arena_bytes;
+        return TINYFED_E_MEMORY;
+    }
+    status = accept_weights(app, detail);
+    if (status != TINYFED_OK) return status;
+    app->structure_hash = tinyfed_model_structure_hash(&app->model);
+    app->has_model = true;
+    return TINYFED_OK;
+}
+
+/* ---- hello and transfers --------------------------------------------------------------------------- */
+
+static void answer_hello(tinyfed_app_t *app)
+{
+    tinyfed_link_info_t info = {
+        .board = app->config.board,
+        .firmware_build = app->config.firmware_build,
+        .arena_bytes = app->config.arena_bytes,
+        .capabilities = TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_SINE | TINYFED_CAPABILITY_RESET,
+        .structure_hash = app->structure_hash,
+        .weights_hash = app->weights_hash,
+    };
+    memcpy(info.unique_id, app->config.unique_id, sizeof info.unique_id);
+    if (app->has_shard) {
+        info.capabilities |= TINYFED_CAPABILITY_SHARD;
+        info.feature_count = app->shard.feature_count;
+        info.class_count = (uint16_t)app->shard.class_count;
+    }
+    tinyfed_link_hello(&app->link, &info);
+}
+
+static void begin_image(tinyfed_app_t *app, const tinyfed_link_event_t *event)
+{
+    if (event->encoding != TINYFED_WIRE_PLAIN) {
+        tinyfed_link_transfer_refuse(&app->link, TINYFED_E_ARGUMENT, 0);
+    } else if (event->total_bytes > app->config.arena_bytes) {
+        tinyfed_link_transfer_refuse(&app->link, TINYFED_E_MEMORY, event->total_bytes - app->config.arena_bytes);
+    } else {
+        drop_model(app);
+        (void)tinyfed_link_transfer_accept(&app->link, app->config.arena, app->config.arena_bytes, NULL, 0);
+    }
+}
+
+static void begin_weights(tinyfed_app_t *app, const tinyfed_link_event_t *event)
+{
+    const bool plain = event->encoding == TINYFED_WIRE_PLAIN;
+    if (!app->has_model) {
+        tinyfed_link_transfer_refuse(&app->link, TINYFED_E_STATE, 0);
+    } else if (event->structure_hash != app->structure_hash) {
+        tinyfed_link_transfer_refuse(&app->link, TINYFED_E_SHAPE, 0);
+    } else if (plain && event->total_bytes != parameter_bytes(app)) {
+        tinyfed_link_transfer_refuse(&app->link, TINYFED_E_SHAPE, parameter_bytes(app));
+    } else if ((event->encoding & TINYFED_WIRE_DELTA) != 0 && (!app->has_weights || event->base_hash != app->weights_hash)) {
+        tinyfed_link_transfer_refuse(&app->link, TINYFED_E_STATE, 0);
+    } else {
+        drop_weights(app);
+        /* The engine's work area lies idle between visits: room for chunks of encoded weights. */
+        const uint32_t work = aligned(app->model.image_bytes);
+        (void)tinyfed_link_transfer_accept(&app->link, app->config.arena + app->model.parameters_offset,
+                                           parameter_bytes(app), plain ? NULL : app->config.arena + work,
+                                           plain ? 0u : app->config.arena_bytes - work);
+    }
+}
+
+static void complete_transfer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
+{
+    uint32_t detail = 0;
+    tinyfed_status_t status;
+    if (event->transfer_kind == TINYFED_WIRE_IMAGE) {
+        status = open_image(app, event->total_bytes, &detail);
+        if (status != TINYFED_OK) drop_model(app);
+    } else {
+        status = accept_weights(app, &detail);
+    }
+    tinyfed_link_transfer_end(&app->link, (tinyfed_wire_status_t)status, detail);
+}
+
+static void answer_upload(tinyfed_app_t *app)
+{
+    if (app->visiting) tinyfed_link_upload_refuse(&app->link, TINYFED_E_BUSY, 0);
+    else if (!app->has_weights) tinyfed_link_upload_refuse(&app->link, TINYFED_E_STATE, 0);
+    else tinyfed_link_upload_accept(&app->link, (const uint8_t *)parameters(app), parameter_bytes(app));
+}
+
+/* ---- visits ---------------------------------------------------------------------------------------- */
+
+/* Everything that can be wrong with an order, before a weight is touched. */
+static tinyfed_status_t prepare_visit(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail)
+{
+    tinyfed_order_t order;
+    uint32_t scratch_bytes;
+    const tinyfed_shard_t *shard = app->has_shard ? &app->shard : NULL;
+    *detail = 0;
+    if (app->visiting) return TINYFED_E_BUSY;
+    if (!app->has_weights) return TINYFED_E_STATE;
+    if (event->weights_hash != 0u && event->weights_hash != app->weights_hash) return TINYFED_E_CHECKSUM;
+    tinyfed_status_t status = tinyfed_order_decode(&order, event->order, event->order_bytes);
+    if (status != TINYFED_OK) return status;
+    if (order.source == TINYFED_SOURCE_SHARD && shard == NULL) return TINYFED_E_SOURCE;
+    status = tinyfed_visit_scratch_bytes(&scratch_bytes, &order, shard, app->model.input_count);
+    if (status != TINYFED_OK) return status;
+    if (scratch_bytes > app->config.arena_bytes - app->plan.arena_bytes) {
+        *detail = scratch_bytes - (app->config.arena_bytes - app->plan.arena_bytes);
+        return TINYFED_E_MEMORY;
+    }
+    status = tinyfed_engine_open(&app->engine, &app->model, parameters(app), TINYFED_MODE_ONLINE,
+                                 app->config.arena + aligned(app->model.image_bytes), app->plan.work_bytes);
+    if (status != TINYFED_OK) return status;
+    app->visit_samples = (uint32_t)order.ways * order.shots * order.passes;
+    return tinyfed_visit_begin(&app->visit, &app->engine, &order, shard, app->config.arena + app->plan.arena_bytes,
+                               scratch_bytes);
+}
+
+static void begin_visit(tinyfed_app_t *app, const tinyfed_link_event_t *event)
+{
+    uint32_t detail;
+    const tinyfed_status_t status = prepare_visit(app, event, &detail);
+    if (status != TINYFED_OK) {
+        tinyfed_link_visit_refuse(&app->link, (tinyfed_wire_status_t)status, detail);
+        return;
+    }
+    app->visiting = true;
+    app->train_us = 0;
+    app->train_instructions = 0;
+    drop_weights(app);
+    tinyfed_link_visit_begin(&app->link);
+    tinyfed_link_visit_progress(&app->link, 0, app->visit_samples);
+}
+
+/* Half-trained weights are never served: the host sends the weights again before the next order. */
+static void abandon_visit(tinyfed_app_t *app, tinyfed_status_t status)
+{
+    app->visiting = false;
+    tinyfed_link_visit_end(&app->link, (tinyfed_wire_status_t)status, 0, NULL, 0);
+}
+
+static void finish_visit(tinyfed_app_t *app)
+{
+    tinyfed_result_t result;
+    uint32_t detail = 0;
+    const tinyfed_status_t status = accept_weights(app, &detail);
+    if (status != TINYFED_OK) {
+        abandon_visit(app, status);
+        return;
+    }
+    app->visiting = false;
+    tinyfed_visit_result(&app->visit, &result);
+    result.train_us = app->train_us;
+    result.train_instructions = app->train_instructions;
+    result.stack_bytes = app->config.stack_bytes != NULL ? app->config.stack_bytes() : 0u;
+    const uint32_t byte_count = tinyfed_result_encode(app->result, &result);
+    tinyfed_link_visit_end(&app->link, TINYFED_WIRE_OK, 0, app->result, byte_count);
+}
+
+static void step_visit(tinyfed_app_t *app)
+{
+    bool done = false;
+    const uint32_t position = app->visit.position;
+    const uint32_t instructions = app->config.instructions != NULL ? app->config.instructions() : 0u;
+    const uint32_t start_us = app->config.now_us != NULL ? app->config.now_us() : 0u;
+    const tinyfed_status_t status = tinyfed_visit_step(&app->visit, &done);
+    if (app->visit.position != position) { /* a training sample, not an evaluation */
+        if (app->config.now_us != NULL) app->train_us += app->config.now_us() - start_us;
+        if (app->config.instructions != NULL) app->train_instructions += app->config.instructions() - instructions;
+        tinyfed_link_visit_progress(&app->link, app->visit.position, app->visit_samples);
+    }
+    if (status != TINYFED_OK) abandon_visit(app, status);
+    else if (done) finish_visit(app);
+}
+
+/* ---- the caller's side ------------------------------------------------------------------------------- */
+
+static void answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
+{
+    switch (event->kind) {
+    case TINYFED_LINK_HELLO: answer_hello(app); break;
+    case TINYFED_LINK_TRANSFER_BEGIN:
+        if (app->visiting) tinyfed_link_transfer_refuse(&app->link, TINYFED_E_BUSY, 0);
+        else if (event->transfer_kind == TINYFED_WIRE_IMAGE) begin_image(app, event);
+        else begin_weights(app, event);
+        break;
+    case TINYFED_LINK_TRANSFER_COMPLETE: complete_transfer(app, event); break;
+    case TINYFED_LINK_ORDER: begin_visit(app, event); break;
+    case TINYFED_LINK_UPLOAD: answer_upload(app); break;
+    case TINYFED_LINK_CANCEL:
+    case TINYFED_LINK_HOST_GONE:
+        if (app->visiting) abandon_visit(app, TINYFED_E_CANCELLED);
+        break;
+    case TINYFED_LINK_RESET: app->reset_wanted = true; break;
+    }
+}
+
+static void answer_all(tinyfed_app_t *app, uint32_t now_ms)
+{
+    tinyfed_link_event_t event;
+    while (tinyfed_link_event(&app->link, &event, now_ms)) answer(app, &event);
+}
+
+void tinyfed_app_init(tinyfed_app_t *app, const tinyfed_app_config_t *config)
+{
+    const tinyfed_link_config_t link_config = {.chunk_bytes_max = CHUNK_BYTES, .watchdog_ms = config->watchdog_ms};
+    memset(app, 0, sizeof *app);
+    app->config = *config;
+    tinyfed_link_init(&app->link, &link_config);
+    if (config->shard != NULL) app->has_shard = tinyfed_shard_open(&app->shard, config->shard, config->shard_bytes) == TINYFED_OK;
+    if (config->model != NULL && config->model_bytes <= config->arena_bytes) {
+        uint32_t detail;
+        memcpy(config->arena, config->model, config->model_bytes);
+        if (open_image(app, config->model_bytes, &detail) != TINYFED_OK) drop_model(app);
+    }
+}
+
+void tinyfed_app_receive(tinyfed_app_t *app, const uint8_t *bytes, size_t byte_count, uint32_t now_us)
+{
+    const uint32_t now_ms = to_ms(app, now_us);
+    for (size_t used = 0; used < byte_count;) {
+        used += tinyfed_link_receive(&app->link, bytes + used, byte_count - used, now_ms);
+        answer_all(app, now_ms);
+    }
+}
+
+size_t tinyfed_app_transmit(tinyfed_app_t *app, uint8_t *bytes, size_t capacity, uint32_t now_us)
+{
+    return tinyfed_link_transmit(&app->link, bytes, capacity, to_ms(app, now_us));
+}
+
+void tinyfed_app_work(tinyfed_app_t *app, uint32_t now_us)
+{
+    answer_all(app, to_ms(app, now_us));
+    if (app->visiting) step_visit(app);
+}
+
+uint32_t tinyfed_app_idle_ms(tinyfed_app_t *app, uint32_t now_us)
+{
+    return app->visiting ? 0u : tinyfed_link_idle_ms(&app->link, to_ms(app, now_us));
+}
+
+bool tinyfed_app_reset_wanted(const tinyfed_app_t *app) { return app->reset_wanted; }

@@ -1,0 +1,67 @@
+/* The device: joins the line's session, the model, the engine and the visit. It has no port inside: the caller
+ * hands in received bytes and the time, takes bytes to send, and asks for one piece of work after another. */
+#ifndef TINYFED_APP_H
+#define TINYFED_APP_H
+
+#include "tinyfed_core.h"
+#include "tinyfed_visit.h"
+#include "tinyfed_wire.h"
+
+typedef struct tinyfed_app_config {
+    uint8_t *arena; /* aligned to TINYFED_ALIGNMENT */
+    uint32_t arena_bytes;
+    const uint8_t *shard; /* the data flash, or NULL; may be longer than the shard in it */
+    uint32_t shard_bytes;
+    const uint8_t *model; /* an image to start with, copied to the arena, or NULL */
+    uint32_t model_bytes;
+    uint8_t unique_id[TINYFED_WIRE_UNIQUE_ID_BYTES];
+    const char *board;
+    uint64_t firmware_build;
+    uint32_t watchdog_ms; /* 0: the link's default */
+    /* What the board can measure; each may be NULL. Microseconds, instructions (0: cannot count), bytes. */
+    uint32_t (*now_us)(void);
+    uint32_t (*instructions)(void);
+    uint32_t (*stack_bytes)(void);
+} tinyfed_app_config_t;
+
+typedef struct tinyfed_app {
+    tinyfed_app_config_t config;
+    tinyfed_link_t link;
+    tinyfed_shard_t shard;
+    tinyfed_model_t model;
+    tinyfed_plan_t plan;
+    tinyfed_engine_t engine;
+    tinyfed_visit_t visit;
+    bool has_shard;
+    bool has_model;    /* `model` describes the image at the arena's start */
+    bool has_weights;  /* its weights are whole: received completely, or what a finished visit left */
+    bool visiting;
+    bool reset_wanted;
+    uint64_t structure_hash; /* 0 without a model */
+    uint64_t weights_hash;   /* 0 without weights */
+    uint32_t visit_samples;  /* training samples of the whole visit */
+    uint32_t train_us, train_instructions;
+    uint32_t clock_us, clock_ms, clock_rest_us; /* the link's milliseconds, made from wrapping microseconds */
+    uint8_t result[TINYFED_RESULT_BYTES];
+} tinyfed_app_t;
+
+/* The config is copied, what it points to is not. A shard or model that is not valid counts as none. */
+void tinyfed_app_init(tinyfed_app_t *app, const tinyfed_app_config_t *config);
+
+/* Take received bytes, all of them. */
+void tinyfed_app_receive(tinyfed_app_t *app, const uint8_t *bytes, size_t byte_count, uint32_t now_us);
+
+/* Write at most capacity bytes to send now; returns how many. */
+size_t tinyfed_app_transmit(tinyfed_app_t *app, uint8_t *bytes, size_t capacity, uint32_t now_us);
+
+/* One bounded piece of work: a training or an evaluation sample of the visit that runs. Call it at least once a
+ * second also when there is none: it watches over the host. */
+void tinyfed_app_work(tinyfed_app_t *app, uint32_t now_us);
+
+/* How long nothing needs to be called if nothing is received: 0 while a visit runs. */
+uint32_t tinyfed_app_idle_ms(tinyfed_app_t *app, uint32_t now_us);
+
+/* The host asked for a restart: send what tinyfed_app_transmit still has, then start anew. */
+bool tinyfed_app_reset_wanted(const tinyfed_app_t *app);
+
+#endif

@@ -1,0 +1,66 @@
+"""`tinyfed emulate`."""
+
+import secrets
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinyfed.boards import read_board
+from tinyfed.errors import UsageError
+from tinyfed_host import firmware
+from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.transport.emulator import UNIQUE_ID_BYTES, Emulators
+
+app = typer.Typer()
+
+COUNT_MAX = 64
+CHECK_EVERY_S = 0.5
+
+
+@app.command(
+    epilog="Examples: tinyfed emulate --board mps2_an386 --count 4 · tinyfed emulate --board raspberrypi "
+    "--shard person1.shard, then in another terminal `tinyfed devices PORT`."
+)
+def emulate(
+    board: Annotated[
+        str, typer.Option("--board", "-b", help="Which board; `tinyfed boards` lists them.")
+    ] = "mps2_an386",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=COUNT_MAX, help="How many.")] = 1,
+    shard: Annotated[
+        list[Path] | None, typer.Option("--shard", help="A device's samples; give it once for each device.")
+    ] = None,
+    counting: Annotated[
+        bool, typer.Option("--counting", help="Count instructions (exact and repeatable, but slower).")
+    ] = False,
+    for_s: Annotated[float | None, typer.Option("--for", min=0.0, help="End by itself after so many seconds.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Start emulated boards with the real firmware image and print their ports; Ctrl-C ends them all.
+
+    Exit codes: 130 after Ctrl-C, 0 with --for, 2 for a wrong option, 3 when the emulator or compiler is missing, 4 when
+    an emulator ends by itself, 5 when a shard does not fit, 6 when the firmware does not compile.
+    """
+    shards: list[Path | None] = list(shard or [])
+    if len(shards) > count:
+        raise UsageError(f"--shard was given {len(shards)} times for {count} devices; raise --count")
+    shards += [None] * (count - len(shards))
+    kind = read_board(board)
+    image = firmware.build(kind)
+    with Emulators() as emulators:
+        for data in shards:
+            device = emulators.start(kind, secrets.token_hex(UNIQUE_ID_BYTES), data, image=image, counting=counting)
+            if as_json:
+                print_json({"port": device.port, "board": kind.name, "unique_id": device.unique_id, "pid": device.pid})
+            else:
+                print_line(f"{device.port}  {kind.name}  {device.unique_id}")
+        if as_json:
+            print_json({"ports": [device.port for device in emulators.devices]})
+        elif for_s is None:
+            print_line("Ctrl-C ends them.")
+        end = None if for_s is None else time.monotonic() + for_s
+        while end is None or time.monotonic() < end:
+            time.sleep(CHECK_EVERY_S if end is None else max(0.0, min(CHECK_EVERY_S, end - time.monotonic())))
+            for device in emulators.devices:
+                device.check()

@@ -1,0 +1,231 @@
+"""Firmware images: built by PlatformIO, cached by the hash of what they are made from.
+
+The folder with the sources is only read; what is built lies in the user's cache, so an installed wheel and a
+repository work alike.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tinyfed.boards import Board, read_board
+from tinyfed.errors import BuildError, MissingToolError, UsageError
+from tinyfed.paths import cache, share
+
+# PlatformIO asks for this package of its registry; it is SCons, which comes as a Python package too.
+SCONS_VERSION = "4.11.1"
+TOOL_SCONS_VERSION = "4.41101.0"
+BUILD_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """What an image takes, bytes. `ram` is without the arena and with the stack."""
+
+    flash: int
+    ram: int
+    arena: int
+    stack: int
+
+
+def core_folder() -> Path:
+    """PlatformIO's core_dir for tinyfed: in the repository its own .cache, else the user's cache."""
+    root = share()
+    if (root / ".git").exists():
+        return root / ".cache" / "platformio"
+    # PlatformIO notes there where the platform's folder lies: two installations must not share it.
+    return cache() / f"platformio-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+
+
+def seed() -> Path:
+    """Put the package `tool-scons` into `core_folder()`, so that PlatformIO needs no registry. Returns the folder.
+
+    Raises:
+        MissingToolError: PlatformIO or SCons is not installed.
+    """
+    for module, package in (("platformio", "platformio"), ("SCons", f"scons=={SCONS_VERSION}")):
+        if importlib.util.find_spec(module) is None:
+            raise MissingToolError(f"{package} is not installed: pip install 'tinyfed[firmware]'")
+    core = core_folder()
+    package_folder = core / "packages" / "tool-scons"
+    spec = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None, "uri": None}
+    files = {
+        "package.json": json.dumps({"name": "tool-scons", "version": TOOL_SCONS_VERSION, "system": "*"}),
+        ".piopm": json.dumps({"type": "tool", "name": "tool-scons", "version": TOOL_SCONS_VERSION, "spec": spec}),
+        "scons.py": "import SCons.Script\n\nSCons.Script.main()\n",
+    }
+    package_folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = package_folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            temporary = path.with_name(f"{name}.{os.getpid()}")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+    return core
+
+
+@lru_cache(maxsize=1)
+def _recipe() -> Any:
+    """firmware/platform/tinyfed_build.py, which PlatformIO's builder uses too."""
+    path = share() / "firmware" / "platform" / "tinyfed_build.py"
+    spec = importlib.util.spec_from_file_location("tinyfed_build", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise BuildError(f"{path} is missing: the installation is damaged; install tinyfed again")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # the folder may be read-only
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def build_id(board: Board, model: bytes | None = None) -> str:
+    """What the device will report as its firmware build: 16 hexadecimal digits.
+
+    Raises:
+        MissingToolError: the board's compiler is not installed.
+    """
+    try:
+        return str(_recipe().build_id(share() / "firmware", board.name, dict(board.manifest), model))
+    except FileNotFoundError as error:
+        raise MissingToolError(
+            f"{board.compiler.prefix}gcc is not installed: sudo apt-get install {board.compiler.package}"
+        ) from error
+
+
+def build(board: Board | str, *, model: Path | None = None, force: bool = False) -> Path:
+    """The board's image (an ELF file), built if it is not in the cache.
+
+    Raises:
+        UsageError: there is no such board, or the model cannot be read.
+        MissingToolError: the compiler or PlatformIO is not installed.
+        BuildError: the sources do not compile; the message has the first error.
+    """
+    board = read_board(board) if isinstance(board, str) else board
+    try:
+        image = model.read_bytes() if model else None
+    except OSError as error:
+        raise UsageError(f"{model}: cannot be read: {error.strerror}") from error
+    identity = build_id(board, image)
+    folder = cache() / "firmware" / f"{board.name}-{identity}"
+    elf = folder / "firmware.elf"
+    with _lock(folder):
+        if force or not elf.is_file():
+            _compile(board, folder, model)
+    return elf
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """One build of an image at a time, between processes."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(board: Board, folder: Path, model: Path | None) -> None:
+    work = folder.with_name(folder.name + ".work")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    environment = dict(os.environ)
+    environment.update(
+        PLATFORMIO_CORE_DIR=str(seed()),
+        PLATFORMIO_WORKSPACE_DIR=str(work),
+        PLATFORMIO_BUILD_DIR=str(work / "build"),
+        PLATFORMIO_BOARDS_DIR=str(board.path.parent),
+        PLATFORMIO_DISABLE_UPGRADE_CHECK="true",
+        PLATFORMIO_SETTING_ENABLE_TELEMETRY="no",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    environment.pop("TINYFED_MODEL", None)
+    if model is not None:
+        environment["TINYFED_MODEL"] = str(model.resolve())
+    project = share() / "firmware"
+    command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(project), "-e", board.name]
+    config = _config_with(board, project, work)
+    if config is not None:
+        command += ["--project-conf", str(config)]
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=BUILD_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"building for {board.name} took more than {BUILD_TIMEOUT_S:.0f} s; try again") from error
+    log = work / "build.log"
+    log.write_text(done.stdout, encoding="utf-8")
+    built = work / "build" / board.name
+    if done.returncode != 0 or not (built / "firmware.elf").is_file():
+        raise BuildError(f"building for {board.name} failed: {first_error(done.stdout)} (everything: {log})")
+    folder.mkdir(exist_ok=True)
+    for name in ("firmware.bin", "firmware.elf"):  # the ELF last: it says that all is there
+        if (built / name).is_file():
+            (built / name).replace(folder / name)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _config_with(board: Board, project: Path, work: Path) -> Path | None:
+    """A platformio.ini with an environment for a board the project's own does not list; None: it does."""
+    text = (project / "platformio.ini").read_text(encoding="utf-8")
+    if f"[env:{board.name}]" in text:
+        return None
+    text = text.replace("symlink://platform", f"symlink://{project / 'platform'}")
+    path = work / "platformio.ini"
+    path.write_text(f"{text}\n[env:{board.name}]\nboard = {board.name}\n", encoding="utf-8")
+    return path
+
+
+def first_error(output: str) -> str:
+    """The line of a build's output that tells what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for pattern in (r"^(?!collect2).*error:", r"undefined reference", r"overflowed by", r"Error"):
+        for line in lines:
+            if re.search(pattern, line):
+                return line
+    return lines[-1] if lines else "PlatformIO said nothing"
+
+
+def size(board: Board | str, elf: Path | None = None) -> Size:
+    """What the board's image takes in flash and RAM.
+
+    Raises:
+        BuildError, MissingToolError, UsageError: as `build`.
+    """
+    board = read_board(board) if isinstance(board, str) else board
+    elf = elf or build(board)
+    try:
+        done = subprocess.run(
+            [board.compiler.prefix + "size", "-A", "-d", str(elf)], capture_output=True, text=True, check=True
+        )
+    except FileNotFoundError as error:
+        raise MissingToolError(
+            f"{board.compiler.prefix}size is not installed: sudo apt-get install {board.compiler.package}"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise UsageError(f"{elf}: not an image: {error.stderr.strip()}") from error
+    sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.[\w.]+)\s+(\d+)", done.stdout, re.MULTILINE)}
+    flash = sum(sections.get(name, 0) for name in (".text", ".rodata", ".data", ".ARM.exidx", ".eh_frame"))
+    ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
+    return Size(flash, ram, sections.get(".arena", board.arena_bytes), sections.get(".stack", 0))

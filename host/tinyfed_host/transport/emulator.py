@@ -1,0 +1,305 @@
+"""Emulated boards: the board's real image under QEMU, or its program under qemu-user or as it is.
+
+The host makes a listening unix socket and hands it down, so there is no port to race for, nothing to poll, and a
+device keeps its port while it lives. Whatever happens to this process, its emulators end: with the context
+manager, at exit, and, by the kernel's parent-death signal, when it is killed.
+"""
+
+import atexit
+import contextlib
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tinyfed.boards import Board, read_board
+from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
+from tinyfed_host import firmware
+
+UNIQUE_ID_BYTES = 12
+STOP_TIMEOUT_S = 3.0
+
+
+class EmulatedDevice:
+    """A running emulated board. `port` is what a transport opens; it stays the same over `reload`."""
+
+    def __init__(
+        self, board: Board, unique_id: str, shard: bytes | Path | None, image: Path, *, counting: bool = False
+    ) -> None:
+        self.board = board
+        self.unique_id = unique_id
+        self._image = image
+        self._counting = counting
+        self._identity = _identity(unique_id, counting)
+        self._folder = Path(tempfile.mkdtemp(prefix="tinyfed-"))
+        self._socket_path = self._folder / "line"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = f"unix://{self._socket_path}"
+        _running.add(self)
+        try:
+            self._start(shard)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def check(self) -> None:
+        """Raises `DeviceError` with the emulator's last words when it has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            words = self._last_words() or f"exit code {self._process.returncode}"
+            raise DeviceError(f"the emulated {self.board.name} {self.unique_id} ended: {words}; start it again")
+
+    def reload(self, shard: bytes | Path | None) -> None:
+        """Power it off and on again with another shard in its data flash; same board, same id, same port."""
+        self._end()
+        self._start(shard)
+
+    def stop(self) -> None:
+        """End the process and remove its files; a second call does nothing."""
+        self._end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        _running.discard(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, shard: bytes | Path | None) -> None:
+        emulator = self.board.emulator
+        assert emulator is not None
+        (self._folder / "identity").write_bytes(self._identity)
+        words = [*emulator.command]
+        shard_path = self._place(shard)
+        if shard_path is not None:
+            words += emulator.shard
+        if self._counting:
+            words += emulator.counting
+        self._socket_path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            listening.bind(str(self._socket_path))
+            listening.listen(4)
+            values = {
+                "image": str(self._image),
+                "fd": str(listening.fileno()),
+                "id": self.unique_id,
+                "identity": str(self._folder / "identity"),
+                "shard": str(shard_path),
+            }
+            command = [word.format(**values) for word in words]
+            if emulator.program:
+                command.insert(0, _find(emulator.program, emulator.package))
+            with (self._folder / "log").open("wb") as log:
+                self._process = _spawner().start(_dying_with_us(command), listening.fileno(), log.fileno())
+
+    def _place(self, shard: bytes | Path | None) -> Path | None:
+        if shard is None:
+            return None
+        if isinstance(shard, Path):
+            try:
+                data = shard.read_bytes()
+            except OSError as error:
+                raise UsageError(f"{shard}: the shard cannot be read: {error.strerror}") from error
+        else:
+            data = shard
+        region = self.board.memory.get("data_flash")
+        if region is not None and len(data) > region.size_bytes:
+            raise DoesNotFitError(
+                f"a shard of {len(data):,} bytes does not fit the data flash of {self.board.name}: "
+                f"{len(data) - region.size_bytes:,} bytes too many; use fewer samples"
+            )
+        path = self._folder / "shard"
+        path.write_bytes(data)
+        return path
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        except BaseException:  # a second Ctrl-C: leave no process and no zombie behind
+            process.kill()
+            process.wait()
+            raise
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
+            lines = [line for line in lines if "warning:" not in line]
+            return lines[-1] if lines else ""
+        return ""
+
+
+class Emulators:
+    """A group of emulated boards that end together.
+
+    >>> with Emulators() as emulators:
+    ...     device = emulators.start("mps2_an386", "0" * 23 + "1")
+    ...     print(device.port)
+    """
+
+    def __init__(self) -> None:
+        self.devices: list[EmulatedDevice] = []
+
+    def start(
+        self,
+        board: Board | str,
+        unique_id: str,
+        shard: bytes | Path | None = None,
+        *,
+        image: Path | None = None,
+        counting: bool = False,
+    ) -> EmulatedDevice:
+        """As `start`; the device ends with the group."""
+        device = start(board, unique_id, shard, image=image, counting=counting)
+        self.devices.append(device)
+        return device
+
+    def stop(self) -> None:
+        """End them all; a second call does nothing."""
+        errors: list[BaseException] = []
+        while self.devices:
+            try:
+                self.devices.pop().stop()
+            except BaseException as error:  # go on with the others, then tell
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start(
+    board: Board | str,
+    unique_id: str,
+    shard: bytes | Path | None = None,
+    *,
+    image: Path | None = None,
+    counting: bool = False,
+) -> EmulatedDevice:
+    """Start an emulated board with the firmware's image (built when it is not in the cache).
+
+    Args:
+        board: the board or its name.
+        unique_id: 24 hexadecimal digits.
+        shard: what lies in its data flash.
+        image: another ELF file than the board's firmware.
+        counting: make the device's clock count instructions, exactly and repeatably (slower); only on boards
+            whose manifest says how.
+
+    Raises:
+        UsageError: there is no such board, or it has no emulator.
+        MissingToolError: the emulator or the compiler is not installed.
+        BuildError: the firmware does not compile.
+        DoesNotFitError: the shard is larger than the data flash.
+    """
+    board = read_board(board) if isinstance(board, str) else board
+    if board.emulator is None:
+        raise UsageError(f"{board.name} cannot be emulated; `tinyfed boards` shows which can")
+    if counting and not board.emulator.counting:
+        raise UsageError(f"{board.name} cannot count instructions; mps2_an386 can")
+    if len(unique_id) != 2 * UNIQUE_ID_BYTES or not all(digit in "0123456789abcdefABCDEF" for digit in unique_id):
+        raise UsageError(f'"{unique_id}" is no unique id: give {2 * UNIQUE_ID_BYTES} hexadecimal digits')
+    if board.emulator.program:
+        _find(board.emulator.program, board.emulator.package)
+    return EmulatedDevice(board, unique_id.lower(), shard, image or firmware.build(board), counting=counting)
+
+
+def _identity(unique_id: str, counting: bool) -> bytes:
+    """What firmware/port/mps2 reads: 12 bytes of id, 1 when instructions are counted, 3 zeros."""
+    return bytes.fromhex(unique_id) + bytes([counting, 0, 0, 0])
+
+
+def _find(program: str, package: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise MissingToolError(f"{program} is not installed: sudo apt-get install {package}")
+    return path
+
+
+def _dying_with_us(command: Sequence[str]) -> list[str]:
+    """The command with the kernel's promise that it is killed when its parent dies."""
+    setpriv = shutil.which("setpriv")  # util-linux, on every Debian
+    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
+
+
+class _Spawner:
+    """Starts processes from one thread that lives as long as this process: the kernel sends the parent-death
+    signal when the *thread* ends that started the child."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._orders: queue.Queue[tuple[list[str], int, int, queue.Queue[subprocess.Popen[bytes] | OSError]]] = (
+            queue.Queue()
+        )
+        threading.Thread(target=self._work, name="tinyfed-spawner", daemon=True).start()
+
+    def start(self, command: list[str], line: int, log: int) -> subprocess.Popen[bytes]:
+        answer: queue.Queue[subprocess.Popen[bytes] | OSError] = queue.Queue(1)
+        self._orders.put((command, line, log, answer))
+        result = answer.get()
+        if isinstance(result, OSError):
+            raise DeviceError(f"{command[0]}: cannot be started: {result.strerror}") from result
+        return result
+
+    def _work(self) -> None:
+        while True:
+            command, line, log, answer = self._orders.get()
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[line],
+                    start_new_session=True,  # Ctrl-C reaches us first, and we end them in order
+                )
+                answer.put(process)
+            except OSError as error:
+                answer.put(error)
+
+
+_running: "weakref.WeakSet[EmulatedDevice]" = weakref.WeakSet()
+_the_spawner: _Spawner | None = None
+_spawner_lock = threading.Lock()
+
+
+def _spawner() -> _Spawner:
+    global _the_spawner
+    with _spawner_lock:
+        if _the_spawner is None or _the_spawner.pid != os.getpid():
+            _the_spawner = _Spawner()
+        return _the_spawner
+
+
+@atexit.register
+def _stop_all() -> None:
+    for device in list(_running):
+        device.stop()

@@ -1,43 +1,17 @@
 """The .tflite reader: against the interpreter's own schema, and against damaged files."""
 
-import os
 import struct
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import require
 from mutations import mutations
+from tflite_models import MODELS_OR_NONE, ROUNDS, bytes_of, model_id, models, structure_positions
 
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model import tflite, tflite_schema
 from tinyfed.model.flatbuffer import FlatbufferError, root
-
-DATA = Path(os.environ.get("TINYFED_DATA", "nowhere")) / "tflite"
-MODELS = sorted(DATA.rglob("*.tflite"))
-# `make fuzz` sets the full number.
-ROUNDS = int(os.environ.get("TINYFED_FUZZ_ROUNDS", "100"))
-
-
-def models() -> list[Path]:
-    require(MODELS, "TINYFED_DATA names no folder with tflite/ models in it")
-    return MODELS
-
-
-def named(name: str) -> bytes:
-    return next(path for path in models() if path.name == name).read_bytes()
-
-
-def structure_positions(model: tflite.TfliteModel) -> np.ndarray:
-    """Positions of the bytes that are not weights: where damage matters most."""
-    whole = np.frombuffer(model.content, np.uint8)
-    keep = np.ones(len(whole), bool)
-    for tensor in model.tensors:
-        if tensor.data is not None:
-            start = tensor.data.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-            keep[start : start + tensor.constant_bytes] = False
-    return np.flatnonzero(keep)
 
 
 def test_names_agree_with_the_schema() -> None:
@@ -103,7 +77,7 @@ def test_every_field_agrees_with_the_schema() -> None:
     assert compared > 500
 
 
-@pytest.mark.parametrize("path", MODELS or [None], ids=lambda path: path.stem if path else "none")
+@pytest.mark.parametrize("path", MODELS_OR_NONE, ids=model_id)
 def test_damaged_files_are_refused_or_read(path: Path | None) -> None:
     """Truncated, flipped, overwritten: a TfliteError of one line, or a model; never anything else, never slow."""
     require(path, "TINYFED_DATA names no folder with tflite/ models in it")
@@ -126,11 +100,11 @@ def test_damaged_files_are_refused_or_read(path: Path | None) -> None:
 @pytest.mark.parametrize("length", range(64))
 def test_short_files_are_refused(length: int) -> None:
     with pytest.raises(tflite.TfliteError, match="not a usable"):
-        tflite.parse(named("hello_world_int8.tflite")[:length])
+        tflite.parse(bytes_of("hello_world_int8")[:length])
 
 
 def test_errors_name_the_tensor() -> None:
-    content = bytearray(named("hello_world_int8.tflite"))
+    content = bytearray(bytes_of("hello_world_int8"))
     model = tflite.parse(bytes(content))
     weights = next(tensor for tensor in model.tensors if tensor.data is not None and len(tensor.shape) == 2)
     # The vector's length word lies right before its values.
@@ -159,7 +133,7 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_interpreter_runs_a_model() -> None:
     pytest.importorskip("ai_edge_litert")
-    runner = tflite.interpreter(named("hello_world_int8.tflite"))
+    runner = tflite.interpreter(bytes_of("hello_world_int8"))
     runner.allocate_tensors()
     assert tuple(runner.get_input_details()[0]["shape"]) == (1, 1)
 

@@ -52,7 +52,7 @@ class Tensor:
     """A tensor: `shape` as the file says it (batch first), `dtype` a name of `tflite_schema.TENSOR_TYPES`.
 
     `data` is a read-only view of the constant's values with that shape, or None for an activation or a type NumPy
-    does not have."""
+    does not have. `dynamic_dimensions` are those whose size the file leaves open."""
 
     index: int
     name: str
@@ -61,7 +61,8 @@ class Tensor:
     data: NDArray[Any] | None
     constant_bytes: int
     quantization: Quantization | None
-    dynamic: bool
+    dynamic_dimensions: tuple[int, ...]
+    sparse: bool
 
     def __str__(self) -> str:
         return f'tensor {self.index} "{self.name}"'
@@ -177,7 +178,8 @@ def _tensor(table: Table, index: int, buffers: list[Table], content: bytes) -> T
         data,
         constant_bytes,
         _quantization(table, shape),
-        bool((signature < 0).any()),
+        tuple(int(dimension) for dimension in np.flatnonzero(signature < 0)),
+        table.table(6, table.what) is not None,
     )
 
 

@@ -1,0 +1,122 @@
+"""int8 .tflite files become int8 networks, or a line that says why not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require
+from mutations import mutations
+from tflite_models import MODELS_OR_NONE, ROUNDS, bytes_of, model_id, path_of, structure_positions
+
+from tinyfed.errors import UsageError
+from tinyfed.model import spec_int8 as i8
+from tinyfed.model import tflite
+from tinyfed.model.convert_int8 import convert_int8, is_int8
+
+# Layers and multiply-adds as counted by hand from the published architectures.
+CONVERTIBLE = {
+    "ad01_int8": 10,
+    "kws_ref_model": 13,
+    "pretrainedResnet_quant": 16,
+    "str_ww_ref_model": 11,
+    "vww_96_int8": 31,
+    "hello_world_int8": 3,
+    "micro_speech_quantized": 4,
+    "person_detect": 31,
+    "simple_add_model": 1,
+}
+REFUSED = {
+    "keyword_scrambled": "SVDF.*does not have this operator",
+    "trained_lstm_int8": "UNIDIRECTIONAL_SEQUENCE_LSTM.*does not have this operator",
+    "audio_preprocessor_int8": "SignalWindow.*does not have this operator",
+    "kws_ref_model_float32": "input tensor 0 .* is float32",
+}
+
+
+@pytest.mark.parametrize("name", CONVERTIBLE)
+def test_published_models(name: str) -> None:
+    network = convert_int8(tflite.load(path_of(name)))
+    assert len(network.layers) == CONVERTIBLE[name]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_engine_does_not_have_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=REFUSED[name]):
+        convert_int8(tflite.load(path_of(name)))
+
+
+def test_a_layer_is_copied_as_it_is() -> None:
+    model = tflite.load(path_of("kws_ref_model"))
+    network = convert_int8(model)
+    first = network.layers[0]
+    assert isinstance(first, i8.Int8Conv2D)
+    assert first.weights.shape == (64, 10, 4, 1) and first.stride == (2, 2)
+    assert first.padding is i8.Padding.SAME and first.activation is i8.Activation.RELU
+    operator = model.operators[0]
+    weights, bias = model.tensors[operator.inputs[1]], model.tensors[operator.inputs[2]]
+    assert weights.data is not None and bias.data is not None and weights.quantization is not None
+    assert np.array_equal(first.weights, weights.data)
+    assert first.bias is not None and np.array_equal(first.bias, bias.data)
+    assert np.array_equal(first.weight_scales, weights.quantization.scale) and len(first.weight_scales) == 64
+    source = network.tensors[network.inputs[0]]
+    assert source.shape == (49, 10, 1) and source.zero_point == 83
+    assert network.tensors[network.outputs[0]].scale == 1 / 256
+
+
+def test_float_ends_fall_away() -> None:
+    """QUANTIZE in front and DEQUANTIZE behind: the same layers as the model that is int8 at both ends."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    import flatbuffers
+
+    model = schema.ModelT.InitFromPackedBuf(bytes_of("hello_world_int8"), 0)
+    graph = model.subgraphs[0]
+
+    def code(builtin: int) -> int:
+        entry = schema.OperatorCodeT()
+        entry.builtinCode = entry.deprecatedBuiltinCode = builtin
+        entry.version = 1
+        model.operatorCodes.append(entry)
+        return len(model.operatorCodes) - 1
+
+    def float_tensor(name: str) -> int:
+        tensor = schema.TensorT()
+        tensor.shape, tensor.type, tensor.name, tensor.buffer = [1, 1], schema.TensorType.FLOAT32, name, 0
+        graph.tensors.append(tensor)
+        return len(graph.tensors) - 1
+
+    def operator(number: int, source: int, result: int) -> object:
+        entry = schema.OperatorT()
+        entry.opcodeIndex, entry.inputs, entry.outputs = number, [source], [result]
+        return entry
+
+    entry, end = float_tensor("in"), float_tensor("out")
+    graph.operators = [
+        operator(code(schema.BuiltinOperator.QUANTIZE), entry, int(graph.inputs[0])),
+        *graph.operators,
+        operator(code(schema.BuiltinOperator.DEQUANTIZE), int(graph.outputs[0]), end),
+    ]
+    graph.inputs, graph.outputs = [entry], [end]
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    wrapped = convert_int8(tflite.parse(bytes(builder.Output())))
+    plain = convert_int8(tflite.parse(bytes_of("hello_world_int8")))
+    assert [type(layer) for layer in wrapped.layers] == [type(layer) for layer in plain.layers]
+    assert wrapped.tensors == plain.tensors and wrapped.outputs == plain.outputs
+
+
+def test_is_int8() -> None:
+    assert is_int8(tflite.load(path_of("kws_ref_model")))
+    assert not is_int8(tflite.load(path_of("kws_ref_model_float32")))
+
+
+@pytest.mark.parametrize("path", MODELS_OR_NONE, ids=model_id)
+def test_damaged_models_are_converted_or_refused(path: Path | None) -> None:
+    """Damage that the reader cannot see (a stride, a shape, a scale) ends in one line too."""
+    require(path, "TINYFED_DATA names no folder with tflite/ models in it")
+    assert path is not None
+    whole = tflite.load(path)
+    for damaged in mutations(whole.content, ROUNDS, seed=5, hot=structure_positions(whole)):
+        try:
+            convert_int8(tflite.parse(damaged))
+        except UsageError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,23 @@
+/* What the plan and the engine ask about a layer; answered from its record alone. */
+#ifndef TINYFED_LAYERS_H
+#define TINYFED_LAYERS_H
+
+#include "image.h"
+
+/* Check record `layer` against the shapes before it: *parameter_count is what it owns, *field the offset within
+ * the record of what is wrong. */
+tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint32_t *parameter_count,
+                                     uint32_t *field) TINYFED_MUST_USE;
+
+/* Values of the layer's weights, without its bias. */
+uint32_t tinyfed_layer_weight_count(const uint8_t *image, uint32_t layer);
+
+static inline bool tinyfed_trains(const uint8_t *record)
+{
+    return (record[TINYFED_IN_FLAGS] & (TINYFED_TRAIN_WEIGHTS | TINYFED_TRAIN_BIAS)) != 0;
+}
+
+/* The first layer that learns; layer_count when none does. The backward pass ends there. */
+uint32_t tinyfed_first_trained(const uint8_t *image);
+
+#endif

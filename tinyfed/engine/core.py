@@ -1,0 +1,182 @@
+"""The engine of firmware/core, in-process: the code that runs on the boards, and their bits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinyfed.engine import _core
+from tinyfed.errors import TinyfedError, UsageError
+
+Floats = NDArray[np.float32]
+
+MODES = {"infer": 0, "online": 1}
+REASONS = {
+    -1: "a value is outside its range",
+    -2: "the arena is too small",
+    -3: "it ends before what it announces",
+    -4: "these are not the bytes of a model image",
+    -5: "the version or a reserved field is not known to this build",
+    -6: "the checksum does not match: the bytes were damaged",
+    -7: "a layer kind, activation or loss this build does not have",
+    -8: "shapes do not fit together",
+    -9: "the address is not aligned to 16 bytes",
+    -10: "NaN or infinity where a finite number is needed",
+    -11: "called in the wrong state",
+    -12: "the sample source is missing, damaged or too small",
+    -13: "busy with another transfer or visit",
+    -14: "given up on request",
+}
+
+
+def _translated(error: _core.CoreError, what: str) -> TinyfedError:
+    return UsageError(f"{what}: {REASONS.get(error.args[0], f'status {error.args[0]}')}")
+
+
+def _opened(call: Callable[..., Any], *arguments: Any) -> Any:
+    from tinyfed.model.image import ImageError
+
+    try:
+        return call(*arguments)
+    except _core.CoreError as error:
+        status, offset = error.args
+        raise ImageError(REASONS.get(status, f"status {status}"), offset) from error
+
+
+def model_open(image: bytes) -> dict[str, int]:
+    """Validate an image with the device's own code; its counts, loss and structure hash.
+
+    Raises `ImageError` with the reason and the offset of the first byte that is wrong.
+    """
+    return dict(_opened(_core.model_open, image))
+
+
+def plan(image: bytes, mode: str = "online") -> tuple[int, int]:
+    """(work_bytes, arena_bytes) by the device's own code. Raises `ImageError`."""
+    work_bytes, arena_bytes = _opened(_core.plan, image, MODES[mode])
+    return int(work_bytes), int(arena_bytes)
+
+
+def crc32(data: bytes, crc: int = 0) -> int:
+    """CRC-32 as zlib's."""
+    return _core.crc32(data, crc)
+
+
+def hash64(data: bytes, start: int = 0xCBF29CE484222325) -> int:
+    """FNV-1a, 64 bit."""
+    return _core.hash64(data, start)
+
+
+def _mapped(function: Callable[[Any, Any], None], x: ArrayLike) -> Floats:
+    values = np.ascontiguousarray(x, dtype=np.float32)
+    result = np.empty_like(values)
+    function(result, values)
+    return result.reshape(np.shape(x))
+
+
+def exp(x: ArrayLike) -> Floats:
+    """The engine's exponential of float32 values, any shape; bounds in docs/numerics.md."""
+    return _mapped(_core.exp, x)
+
+
+def log(x: ArrayLike) -> Floats:
+    """The engine's natural logarithm of float32 values, any shape."""
+    return _mapped(_core.log, x)
+
+
+def tanh(x: ArrayLike) -> Floats:
+    """The engine's hyperbolic tangent of float32 values, any shape."""
+    return _mapped(_core.tanh, x)
+
+
+def sin(x: ArrayLike) -> Floats:
+    """The engine's sine of float32 values, any shape; NaN beyond 8192."""
+    return _mapped(_core.sin, x)
+
+
+class Engine:
+    """A model in an arena of its own. One thread at a time; calls release the interpreter's lock.
+
+    Samples are float32 of shape (count, input_count) or (count, *input_shape). Targets are float32 of shape
+    (count, output_count), for softmax cross-entropy integer labels of shape (count,).
+    """
+
+    def __init__(self, image: bytes, mode: str = "online") -> None:
+        self._core: _core.Engine = _opened(_core.Engine, image, MODES[mode])
+        facts = self._core.describe()
+        self.parameter_count = facts["parameter_count"]
+        self.input_count = facts["input_count"]
+        self.output_count = facts["output_count"]
+        self.arena_bytes = facts["arena_bytes"]
+        self.work_bytes = facts["work_bytes"]
+        self.structure_hash = facts["structure_hash"]
+        self._has_labels = facts["loss"] == 2
+
+    @property
+    def parameters(self) -> Floats:
+        """A copy of the flat weights; assigning replaces them. Shape (parameter_count,)."""
+        return np.frombuffer(self._core.parameters(), dtype="<f4").astype(np.float32)
+
+    @parameters.setter
+    def parameters(self, values: NDArray[np.floating]) -> None:
+        flat = np.ascontiguousarray(values, dtype="<f4")
+        if flat.shape != (self.parameter_count,):
+            raise UsageError(
+                f"the model has {self.parameter_count} parameters, not an array of shape {flat.shape}"
+            )
+        self._core.set_parameters(flat)
+
+    @property
+    def weights_hash(self) -> int:
+        """FNV-1a of the weights as they are now."""
+        return self._core.weights_hash()
+
+    def _inputs(self, x: ArrayLike) -> Floats:
+        values = np.ascontiguousarray(x, dtype=np.float32)
+        if values.size % self.input_count or (values.ndim and values[:1].size not in (0, self.input_count)):
+            raise UsageError(f"a sample has {self.input_count} values; inputs have shape {values.shape}")
+        return values.reshape(-1, self.input_count)
+
+    def _targets(self, y: ArrayLike, count: int) -> NDArray[Any]:
+        if not self._has_labels:
+            values = np.ascontiguousarray(y, dtype=np.float32)
+            if values.size != count * self.output_count:
+                raise UsageError(
+                    f"{count} samples need {count} x {self.output_count} targets, not {values.shape}"
+                )
+            return values
+        labels = np.asarray(y)
+        if labels.shape != (count,) or labels.dtype.kind not in "iu":
+            raise UsageError(
+                f"{count} samples need {count} integer labels, not {labels.dtype} {labels.shape}"
+            )
+        if count and not 0 <= labels.min() <= labels.max() < self.output_count:
+            raise UsageError(
+                f"labels must lie in 0..{self.output_count - 1}, found {labels.min()}..{labels.max()}"
+            )
+        return np.ascontiguousarray(labels, dtype=np.int32)
+
+    def infer(self, x: ArrayLike) -> Floats:
+        """Outputs of shape (count, output_count); logits where the loss is a cross-entropy."""
+        inputs = self._inputs(x)
+        outputs = np.empty((len(inputs), self.output_count), np.float32)
+        self._core.infer(outputs, inputs)
+        return outputs
+
+    def train_online(self, x: ArrayLike, y: ArrayLike, learning_rate: float) -> Floats:
+        """One step of online SGD a sample, in order. Returns the losses before each step, shape (count,)."""
+        inputs = self._inputs(x)
+        losses = np.empty(len(inputs), np.float32)
+        try:
+            self._core.train_online(losses, inputs, self._targets(y, len(inputs)), learning_rate)
+        except _core.CoreError as error:
+            raise _translated(error, "train_online") from error
+        return losses
+
+    def evaluate(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, int]:
+        """Losses of shape (count,) and how many samples are classified correctly."""
+        inputs = self._inputs(x)
+        losses = np.empty(len(inputs), np.float32)
+        correct = self._core.evaluate(losses, inputs, self._targets(y, len(inputs)))
+        return losses, correct

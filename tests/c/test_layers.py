@@ -1,0 +1,105 @@
+"""The layer rule of docs/architecture.md, held by the compiler: each folder of firmware/ compiles with only the
+includes it may see, without a warning, and what it leaves undefined is on a list."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, require_tools
+
+FIRMWARE = ROOT / "firmware"
+M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
+COMPILERS = {"gcc": ("gcc", []), "m4": ("arm-none-eabi-gcc", M4), "aarch64": ("aarch64-linux-gnu-gcc", [])}
+FLAGS = ["-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fno-stack-protector"]
+
+# Folder -> (folders it may include, what of other folders it may call at link time).
+LAYERS = {
+    "core": (["core"], []),
+    "wire": (["wire"], []),
+    "visit": (["visit", "core"], ["core"]),
+    "app": (["app", "core", "wire", "visit", "port"], ["core", "wire", "visit", "port"]),
+}
+MEMORY = {"memcpy", "memset", "memcmp", "memmove"}
+# What GCC itself calls for 64-bit arithmetic and float conversions on a Cortex-M4 (run-time ABI for Arm).
+RUN_TIME = re.compile(r"__aeabi_\w+|_GLOBAL_OFFSET_TABLE_")
+MAIN = ['-DTINYFED_BOARD="test"', "-DTINYFED_BUILD_ID=0x1u"]
+
+
+def compile_folder(folder: str, compiler: str, includes: list[str], output: Path, *extra: str) -> list[Path]:
+    program, flags = COMPILERS[compiler]
+    require_tools(program)
+    objects = []
+    for source in sorted((FIRMWARE / folder).glob("*.c")):
+        target = output / f"{source.stem}.o"
+        # -nostdinc would take stdint.h away too; what matters is that no other folder is found.
+        command = [program, *flags, *FLAGS, *extra, "-c", str(source), "-o", str(target)]
+        command += [f"-I{FIRMWARE / include}" for include in includes]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{source.relative_to(ROOT)} with {compiler}:\n{done.stderr}"
+        objects.append(target)
+    assert objects, f"firmware/{folder} has no sources"
+    return objects
+
+
+def symbols(objects: list[Path], compiler: str, *options: str) -> set[str]:
+    nm = COMPILERS[compiler][0].removesuffix("gcc") + "nm"
+    done = subprocess.run([nm, *options, *map(str, objects)], capture_output=True, text=True, check=True)
+    return {line.split()[-1] for line in done.stdout.splitlines() if line.strip() and not line.endswith(":")}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("folder", LAYERS)
+def test_a_folder_sees_only_its_own_layer_and_those_below(folder: str, compiler: str, tmp_path: Path) -> None:
+    includes, below = LAYERS[folder]
+    objects = compile_folder(folder, compiler, includes, tmp_path, *(MAIN if folder == "app" else []))
+    defined = symbols(objects, compiler, "--defined-only", "--extern-only")
+    for other in below:
+        if other == "port":
+            header = (FIRMWARE / "port" / "tinyfed_port.h").read_text()
+            defined |= set(re.findall(r"\b(tinyfed_port_\w+)\(", header))
+            continue
+        (tmp_path / other).mkdir()
+        objects_below = compile_folder(other, compiler, LAYERS[other][0], tmp_path / other)
+        defined |= symbols(objects_below, compiler, "--defined-only", "--extern-only")
+    wanted = symbols(objects, compiler, "--undefined-only")
+    surplus = {name for name in wanted - defined - MEMORY if not RUN_TIME.fullmatch(name)}
+    assert not surplus, f"firmware/{folder} calls {sorted(surplus)}"
+    heap = wanted & {"malloc", "calloc", "realloc", "free"}
+    assert not heap, f"firmware/{folder} uses the heap: {sorted(heap)}"
+
+
+def test_the_rule_would_notice_a_foreign_include(tmp_path: Path) -> None:
+    """The check above can fail: core does not see wire."""
+    require_tools("gcc")
+    source = tmp_path / "stray.c"
+    source.write_text('#include "tinyfed_wire.h"\n')
+    command = ["gcc", *FLAGS, "-c", str(source), "-o", str(tmp_path / "stray.o"), f"-I{FIRMWARE / 'core'}"]
+    assert subprocess.run(command, capture_output=True).returncode != 0
+
+
+PORTS = sorted(path.name for path in (FIRMWARE / "port").iterdir() if path.is_dir())
+ALLOWED_IN_A_PORT = re.compile(r'#include\s+"(?!tinyfed_port\.h)([^"]+)"')
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_a_port_includes_the_port_header_and_what_ports_share(port: str) -> None:
+    folder = FIRMWARE / "port" / port
+    shared = {path.name for path in folder.iterdir()} | {
+        f"../cortexm/{p.name}" for p in (folder.parent / "cortexm").iterdir()
+    }
+    for source in [*folder.glob("*.[ch]"), *folder.glob("*.cpp")]:
+        foreign = set(ALLOWED_IN_A_PORT.findall(source.read_text())) - shared
+        assert not foreign, f"{source.relative_to(ROOT)} includes {sorted(foreign)}"
+
+
+def test_the_template_compiles_and_defines_the_whole_port(tmp_path: Path) -> None:
+    header = (FIRMWARE / "port" / "tinyfed_port.h").read_text()
+    promised = set(re.findall(r"\b(tinyfed_port_\w+)\(", header))
+    assert len(promised) >= 10
+    for compiler in COMPILERS:
+        (tmp_path / compiler).mkdir()
+        objects = compile_folder(
+            "port/template", compiler, ["port"], tmp_path / compiler, "-DTINYFED_ARENA_BYTES=65536u"
+        )
+        assert symbols(objects, compiler, "--defined-only", "--extern-only") == promised

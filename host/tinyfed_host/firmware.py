@@ -151,6 +151,8 @@ def _compile(board: Board, folder: Path, model: Path | None) -> None:
         PLATFORMIO_DISABLE_UPGRADE_CHECK="true",
         PLATFORMIO_SETTING_ENABLE_TELEMETRY="no",
         PYTHONDONTWRITEBYTECODE="1",
+        LC_ALL="C.UTF-8",
+        LANGUAGE="C",
     )
     environment.pop("TINYFED_MODEL", None)
     if model is not None:
@@ -229,3 +231,7 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
     flash = sum(sections.get(name, 0) for name in (".text", ".rodata", ".data", ".ARM.exidx", ".eh_frame"))
     ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
     return Size(flash, ram, sections.get(".arena", board.arena_bytes), sections.get(".stack", 0))
+
+
+if __name__ == "__main__":
+    seed()

@@ -1,1 +1,0 @@
-"""C arrays from models: see docs/codegen.md."""

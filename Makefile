@@ -26,6 +26,7 @@ $(VENV)/.tools: scripts/setup-tools $(VENV)/.python
 $(VENV)/.built: $(VENV)/.tools CMakeLists.txt $(C_SOURCES)
 	@echo "setup: building the engine"
 	@$(RUN) uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@$(RUN) python -m tinyfed_host.firmware # so that PlatformIO needs no registry
 	@touch $@
 
 .cache/wheel-env/.ready: $(VENV)/.python scripts/setup-wheel-test

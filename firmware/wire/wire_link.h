@@ -29,6 +29,7 @@ enum {
 #define FLAG_GAP 1u
 #define CHUNK_BYTES_MIN 16u
 #define CHUNK_HEAD_BYTES 4u
+#define STALE_MAX 64 /* sequence numbers by which a delayed HELLO_REQUEST can be behind */
 
 #define POKE_MS 300u /* quiet line in a transfer: remind the host, doubling up to */
 #define POKE_MAX_MS 1200u

@@ -30,8 +30,10 @@ static void on_hello(tinyfed_link_t *link, uint16_t session, uint16_t sequence)
         link->session = session;
         if (link->transfer.state == TRANSFER_RECEIVING) link->transfer.state = TRANSFER_SUSPENDED;
         link->upload.state = UPLOAD_NONE;
-    } else if ((int16_t)(uint16_t)(sequence - link->sequence) < 0) {
-        return;
+    } else {
+        /* A little older: a delayed one. Much older: another host that drew the same session. */
+        const int16_t age = (int16_t)(uint16_t)(sequence - link->sequence);
+        if (age < 0 && age >= -STALE_MAX) return;
     }
     link->sequence = sequence;
     link->hello_sequence = sequence;

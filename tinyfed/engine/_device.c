@@ -35,7 +35,7 @@ static PyObject *fail(tinyfed_status_t status, uint32_t bytes_short)
 
 static uint8_t *allocate_aligned(void **block, size_t byte_count)
 {
-    *block = PyMem_RawCalloc(1, byte_count + TINYFED_ALIGNMENT);
+    *block = PyMem_Calloc(1, byte_count + TINYFED_ALIGNMENT);
     if (*block == NULL) {
         PyErr_NoMemory();
         return NULL;
@@ -49,8 +49,8 @@ static void device_dealloc(PyObject *self)
     device_t *device = (device_t *)self;
     PyTypeObject *type = Py_TYPE(self);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    PyMem_RawFree(device->arena_block);
-    PyMem_RawFree(device->shard_block);
+    PyMem_Free(device->arena_block);
+    PyMem_Free(device->shard_block);
     release(self);
     Py_DECREF(type);
 }

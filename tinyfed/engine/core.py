@@ -122,9 +122,7 @@ class Engine:
     def parameters(self, values: NDArray[np.floating]) -> None:
         flat = np.ascontiguousarray(values, dtype="<f4")
         if flat.shape != (self.parameter_count,):
-            raise UsageError(
-                f"the model has {self.parameter_count} parameters, not an array of shape {flat.shape}"
-            )
+            raise UsageError(f"the model has {self.parameter_count} parameters, not an array of shape {flat.shape}")
         self._core.set_parameters(flat)
 
     @property
@@ -142,19 +140,13 @@ class Engine:
         if not self._has_labels:
             values = np.ascontiguousarray(y, dtype=np.float32)
             if values.size != count * self.output_count:
-                raise UsageError(
-                    f"{count} samples need {count} x {self.output_count} targets, not {values.shape}"
-                )
+                raise UsageError(f"{count} samples need {count} x {self.output_count} targets, not {values.shape}")
             return values
         labels = np.asarray(y)
         if labels.shape != (count,) or labels.dtype.kind not in "iu":
-            raise UsageError(
-                f"{count} samples need {count} integer labels, not {labels.dtype} {labels.shape}"
-            )
+            raise UsageError(f"{count} samples need {count} integer labels, not {labels.dtype} {labels.shape}")
         if count and not 0 <= labels.min() <= labels.max() < self.output_count:
-            raise UsageError(
-                f"labels must lie in 0..{self.output_count - 1}, found {labels.min()}..{labels.max()}"
-            )
+            raise UsageError(f"labels must lie in 0..{self.output_count - 1}, found {labels.min()}..{labels.max()}")
         return np.ascontiguousarray(labels, dtype=np.int32)
 
     def infer(self, x: ArrayLike) -> Floats:

@@ -1,0 +1,47 @@
+"""Federated and meta-learning strategies, a file each. `make("tinyreptile", ...)` gives one by its name.
+
+A new strategy is a file with a frozen dataclass and a line in `_STRATEGIES`; its fields beside `order`, `rounds` and
+`name` are its options, with their defaults.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from tinyfed.errors import UsageError
+from tinyfed.meta.strategy import Strategy
+from tinyfed.tasks.order import Order
+
+_STRATEGIES = {
+    "joint": "tinyfed.meta.joint:Joint",
+    "tinyreptile": "tinyfed.meta.tinyreptile:TinyReptile",
+}
+
+
+def names() -> tuple[str, ...]:
+    """The strategies there are."""
+    return tuple(sorted(_STRATEGIES))
+
+
+def options(name: str) -> Mapping[str, Any]:
+    """The options of a strategy with their defaults. Raises UsageError for an unknown one."""
+    fields = dataclasses.fields(_class(name))
+    return {field.name: field.default for field in fields if field.name not in ("order", "rounds", "name")}
+
+
+def make(name: str, order: Order, rounds: int, **chosen: Any) -> Strategy:
+    """The strategy of that name. Raises UsageError for an unknown one, or an option unknown or out of range."""
+    unknown = sorted(set(chosen) - set(options(name)))
+    if unknown:
+        allowed = ", ".join(options(name)) or "none"
+        raise UsageError(f"strategy {name}: option {unknown[0]!r} is unknown, allowed: {allowed}")
+    strategy: Strategy = _class(name)(order=order, rounds=rounds, **chosen)
+    return strategy
+
+
+def _class(name: str) -> Any:
+    if name not in _STRATEGIES:
+        raise UsageError(f"strategy: {name!r} is unknown, allowed are {', '.join(names())}")
+    module, attribute = _STRATEGIES[name].split(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -97,3 +97,20 @@ def pick(state: State, devices: Sequence[str], count: int) -> tuple[str, ...]:
 def order_seed(state: State, index: int = 0) -> int:
     """The seed of the order that the round's `index`-th device gets."""
     return derive_seed(state.seed, state.round, 1 + index)
+
+
+def check_rounds(rounds: int) -> None:
+    """Raises UsageError unless a run has at least one round."""
+    if not isinstance(rounds, int) or rounds < 1:
+        raise UsageError(f"strategy: rounds is {rounds!r}, allowed is a whole number from 1")
+
+
+def check_rate(name: str, value: float) -> None:
+    """Raises UsageError unless 0 < value <= 1."""
+    if not 0.0 < value <= 1.0:
+        raise UsageError(f"strategy: {name} is {value!r}, allowed is more than 0 and at most 1")
+
+
+def falling(start: float, round_index: int, rounds: int) -> np.float32:
+    """A rate that falls linearly from `start` at round 0 to 0 at round `rounds`."""
+    return np.float32(start * max(0.0, 1.0 - round_index / rounds))

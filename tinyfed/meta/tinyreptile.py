@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import Array, Assignment, Reply, State, order_seed, pick
+from tinyfed.meta.strategy import Array, Assignment, Reply, State, check_rate, check_rounds, falling, order_seed, pick
 from tinyfed.tasks.order import Order
 
 
@@ -27,10 +26,8 @@ class TinyReptile:
     name: str = "tinyreptile"
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.alpha <= 1.0:
-            raise UsageError(f"strategy: alpha is {self.alpha!r}, allowed is more than 0 and at most 1")
-        if self.rounds < 1:
-            raise UsageError(f"strategy: rounds is {self.rounds!r}, allowed is 1 or more")
+        check_rate("alpha", self.alpha)
+        check_rounds(self.rounds)
 
     def begin(self, weights: Array, seed: int) -> State:
         return State(seed, 0, weights.astype(np.float32))
@@ -42,12 +39,8 @@ class TinyReptile:
         return Assignment(state.weights, replace(self.order, seed=order_seed(state)))
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        weights = state.weights
+        weights, alpha = state.weights, falling(self.alpha, state.round, self.rounds)
         for reply in replies:
             if reply.weights is not None:
-                weights = weights + self.rate(state.round) * (reply.weights - weights)
+                weights = weights + alpha * (reply.weights - weights)
         return replace(state, round=state.round + 1, weights=weights)
-
-    def rate(self, round_index: int) -> np.float32:
-        """alpha of a round, 0 <= round_index; zero from the last round on."""
-        return np.float32(self.alpha * max(0.0, 1.0 - round_index / self.rounds))

@@ -51,9 +51,7 @@ def hash64(data: bytes, start: int = 0xCBF29CE484222325) -> int:
 def _checked(weights: NDArray[np.floating], count: int) -> Weights:
     array = np.ascontiguousarray(weights, dtype="<f4")
     if array.shape != (count,):
-        raise UsageError(
-            f"the model has {count} parameters in one flat vector, not an array of shape {weights.shape}"
-        )
+        raise UsageError(f"the model has {count} parameters in one flat vector, not an array of shape {weights.shape}")
     return array
 
 
@@ -123,13 +121,7 @@ def read_records(image: bytes) -> tuple[s.Shape, str, list[Record]]:
     for index in range(layers):
         values = RECORD.unpack_from(image, HEADER_BYTES + index * RECORD_BYTES)
         kind, flags, source = KIND_NAMES[values[0]], values[2], values[13]
-        rank = (
-            values[3]
-            if kind == "reshape"
-            else 1
-            if kind in ("dense", "global_average")
-            else len(shapes[source])
-        )
+        rank = values[3] if kind == "reshape" else 1 if kind in ("dense", "global_average") else len(shapes[source])
         record = Record(
             kind, tuple(values[4:7][3 - rank :]), s.ACTIVATIONS[values[1]], flags, values[3], values[7:9],
             values[9:11], values[11:13], source, values[14], values[16], values[17],

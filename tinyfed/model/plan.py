@@ -26,9 +26,7 @@ class Plan:
     parameter_bytes: int
     work_bytes: int
     arena_bytes: int
-    activation_at: tuple[
-        int | None, ...
-    ]  # offset in the work area of each layer's output; None: the input itself
+    activation_at: tuple[int | None, ...]  # offset in the work area of each layer's output; None: the input itself
     gradient_at: tuple[int | None, ...]  # of the gradient of each layer's output; None: not needed
 
 

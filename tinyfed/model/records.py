@@ -168,11 +168,7 @@ def check_graph(records: list[Record], loss: str) -> None:
     """Every tensor is used, and a cross-entropy is given logits. Raises `UsageError`."""
     used = {tensor for record in records for tensor in record.inputs}
     for tensor in range(len(records)):
-        name = (
-            "the model's input"
-            if tensor == 0
-            else f"the output of layer {tensor - 1} ({records[tensor - 1].kind})"
-        )
+        name = "the model's input" if tensor == 0 else f"the output of layer {tensor - 1} ({records[tensor - 1].kind})"
         require(tensor in used, f"{name} is not used by any layer: take the layer away or connect it")
     last = len(records)
     while last and records[last - 1].kind == "reshape":

@@ -25,9 +25,7 @@ class Dense:
     trainable: bool = True
     trainable_bias: bool | None = None  # None: as `trainable`
     negative_slope: float = 0.2  # of leaky_relu
-    input: int | None = (
-        None  # tensor: 0 is the model's input, t the output of layer t - 1; None: the layer before
-    )
+    input: int | None = None  # tensor: 0 is the model's input, t the output of layer t - 1; None: the layer before
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,7 @@ class ModelSpec:
         return sum(math.prod(shape) for shape in self.parameter_shapes)
 
 
-def mlp(
-    inputs: int, hidden: Iterable[int], outputs: int, activation: str = "relu", loss: str = "mse"
-) -> ModelSpec:
+def mlp(inputs: int, hidden: Iterable[int], outputs: int, activation: str = "relu", loss: str = "mse") -> ModelSpec:
     """A fully connected network, linear at the end: `mlp(1, (32, 32), 1)` is 1-32-32-1."""
     layers = [Dense(units, activation) for units in hidden]
     return ModelSpec((inputs,), (*layers, Dense(outputs)), loss)

@@ -1,0 +1,15 @@
+"""`tinyfed model ...`: a command a file, imported when one of them is called."""
+
+import typer
+
+from tinyfed_host.cli import model_codegen
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def model() -> None:
+    """Look at models, convert, quantize and run them, make C arrays of them."""
+
+
+app.command("codegen", epilog=model_codegen.EXAMPLES)(model_codegen.codegen)

@@ -1,0 +1,55 @@
+"""`tinyfed model codegen`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinyfed.codegen.c_text import check_name
+from tinyfed.codegen.from_model import tflite_bundle
+from tinyfed.codegen.generate import header_text, read_labels, source_text, suggest_name
+from tinyfed.errors import UsageError
+from tinyfed.model.files import write_all
+from tinyfed.model.tflite import load
+from tinyfed_host.cli.output import print_json, print_line
+
+EXAMPLES = "Example: tinyfed model codegen kws.tflite -o src --name kws --labels words.txt"
+
+
+def codegen(
+    model: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for NAME.h and NAME.c.")],
+    name: Annotated[str | None, typer.Option(help="Prefix of everything; made of the file's name if left out.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A text file of class labels, one a line.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Write a model as C arrays: NAME.h and NAME.c, the same bytes on every run (docs/codegen.md)."""
+    name = check_name(suggest_name(model.stem) if name is None else name)
+    classes: tuple[str, ...] = ()
+    if labels is not None:
+        try:
+            classes = read_labels(labels.read_text(encoding="utf-8"), str(labels))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{labels}: cannot read the labels: {error}") from error
+    bundle = tflite_bundle(load(model), name, classes)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot make the folder: {error.strerror}") from error
+    files = {
+        output / f"{name}.h": header_text(bundle).encode("ascii"),
+        output / f"{name}.c": source_text(bundle).encode("ascii"),
+    }
+    write_all(files)
+    if as_json:
+        print_json(
+            {
+                "files": [str(path) for path in files],
+                "arrays": {f"{name}_{array.suffix}": len(array.content) for array in bundle.arrays},
+            }
+        )
+        return
+    for path in files:
+        print_line(f"wrote {path}")
+    for array in bundle.arrays:
+        print_line(f"{name}_{array.suffix}: {len(array.content):,} bytes of flash")

@@ -1,0 +1,283 @@
+"""A device at the other end of a line, as the coordinator wants it: blocking calls over a transport and a session."""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
+from tinyfed.engine.status import Status, explain
+from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
+from tinyfed.tasks.order import Order, Result
+from tinyfed.wire.frames import VERSION
+from tinyfed.wire.messages import Hello, Kind
+from tinyfed.wire.session import (
+    CancelOperation,
+    Failure,
+    HelloOperation,
+    HostSession,
+    Operation,
+    Reason,
+    ResetOperation,
+)
+from tinyfed.wire.transfer import TransferOperation, UploadOperation
+from tinyfed.wire.visit import VisitOperation
+from tinyfed_host.transport.base import Transport
+
+# A device that says nothing for so long is gone.
+PATIENCE_S = 10.0
+# How long a call that waits may take to notice `cancel`.
+CANCEL_POLL_S = 0.1
+# To find out what a port is.
+PROBE_S = 1.0
+PROBE_ATTEMPTS = 3
+# "Kill line": a terminal with a line editor takes back what the probe typed; nothing to anything else.
+KILL_LINE = b"\x15"
+# Training steps done and in all, as the device's heartbeat tells them.
+Progress = Callable[[int, int], None]
+
+
+def device_info(hello: Hello) -> DeviceInfo:
+    """The coordinator's view of a HELLO."""
+    return DeviceInfo(
+        unique_id=hello.unique_id.hex(),
+        board=hello.board,
+        firmware_build=f"{hello.firmware_build:016x}",
+        protocol_version=VERSION,
+        arena_bytes=hello.arena_bytes,
+        max_payload_bytes=hello.chunk_bytes,
+        capabilities=hello.capability_names(),
+        feature_count=hello.feature_count,
+        class_count=hello.class_count,
+        structure_hash=hello.structure_hash,
+        weights_hash=hello.weights_hash,
+    )
+
+
+class SerialDevice:
+    """A device on a line. Implements `Device`; takes the transport over.
+
+    Raises:
+        DeviceError: nothing that speaks tinyfed's protocol answers within `patience_s`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        patience_s: float = PATIENCE_S,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.traffic = Traffic()
+        self._transport = transport
+        self._session = HostSession(secrets.randbits(64), bytes_per_s=transport.bytes_per_s, patience_s=patience_s)
+        self._progress = progress
+        self._clock = clock
+        self._cancelled = threading.Event()
+        self._weights_bytes = 0
+        self._info: DeviceInfo | None = None
+        try:
+            self._greet()
+            if self._session.hello is not None and self._session.hello.state == 2:
+                self._run(CancelOperation())  # a visit of a host that is gone
+        except BaseException:
+            transport.close()
+            raise
+
+    @property
+    def info(self) -> DeviceInfo:
+        """See `Device.info`."""
+        assert self._info is not None
+        return self._info
+
+    @property
+    def port(self) -> str:
+        """The name of its line."""
+        return self._transport.name
+
+    def load(self, image: bytes) -> None:
+        """See `Device.load`. Also raises UsageError when the device finds that this is no model image."""
+        self._cancelled.clear()
+        self._weights_bytes = 0
+        operation = TransferOperation(Kind.IMAGE, image)
+        self._run(operation)
+        if operation.failure is not None:
+            raise self._refused_image(operation.failure, len(image))
+        self._greet()
+
+    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+        """See `Device.visit`."""
+        self._cancelled.clear()
+        down, up = self._session.count.bytes_sent, self._session.count.bytes_received
+        begin = self._clock()
+        weights_hash = 0
+        if weights is not None:
+            transfer = TransferOperation(Kind.WEIGHTS, weights, structure_hash=self.info.structure_hash)
+            self._finish(transfer, "sending weights")
+            weights_hash = transfer.content_hash
+            self._weights_bytes = len(weights)
+        sent = self._clock()
+        operation = VisitOperation(order.encode(), weights_hash)
+        self._finish(operation, "the order")
+        trained = self._clock()
+        content: bytes | None = None
+        if want_weights:
+            upload = UploadOperation(self._weights_bytes or None)
+            self._finish(upload, "taking the weights back")
+            content = upload.content
+            self._weights_bytes = len(content)
+        accepted = sent if operation.accepted_s is None else operation.accepted_s
+        try:
+            result = Result.decode(operation.result)
+        except UsageError as error:
+            raise DeviceError(f"{self._who()}: {error}") from error
+        return VisitOutcome(
+            result=result,
+            weights=content,
+            bytes_down=self._session.count.bytes_sent - down,
+            bytes_up=self._session.count.bytes_received - up,
+            wire_s=(accepted - begin) + (self._clock() - trained),
+            train_s=trained - accepted,
+        )
+
+    def reset(self) -> None:
+        """Restart the device and greet it again. Raises DeviceError when it does not come back."""
+        self._cancelled.clear()
+        self._run(ResetOperation())
+        self._weights_bytes = 0
+        self._greet()
+
+    def cancel(self) -> None:
+        """See `Device.cancel`. Does nothing to a call that begins later."""
+        self._cancelled.set()
+
+    def close(self) -> None:
+        """See `Device.close`."""
+        self._transport.close()
+
+    # ---- inside ----
+
+    def _greet(self) -> None:
+        operation = HelloOperation()
+        self._run(operation)
+        if operation.failure is not None:
+            raise self._failed(operation.failure, "greeting")
+        assert operation.hello is not None
+        self._info = device_info(operation.hello)
+
+    def _finish(self, operation: Operation, doing: str) -> None:
+        self._run(operation)
+        if operation.failure is not None:
+            raise self._failed(operation.failure, doing)
+
+    def _run(self, operation: Operation) -> None:
+        """Carry the operation out over the transport."""
+        self._session.start(operation, self._clock())
+        try:
+            while not operation.done:
+                if self._cancelled.is_set():
+                    raise DeviceError(f"{self._who()}: given up on request")
+                self._step(operation)
+            self._flush()
+        except DeviceError:
+            if self._cancelled.is_set() and not isinstance(operation, CancelOperation):
+                self._give_up()
+            raise
+        finally:
+            count = self._session.count
+            self.traffic.down, self.traffic.up = count.bytes_sent, count.bytes_received
+            self.traffic.retries = count.retries
+
+    def _step(self, operation: Operation) -> None:
+        self._flush()
+        if operation.done:
+            return
+        wait_s = min(self._session.deadline() - self._clock(), CANCEL_POLL_S)
+        data = self._transport.read(max(0.0, wait_s))
+        if data:
+            self._session.feed(data, self._clock())
+        if self._progress is not None and isinstance(operation, VisitOperation) and operation.samples_total:
+            self._progress(operation.samples_done, operation.samples_total)
+
+    def _flush(self) -> None:
+        data = self._session.poll(self._clock())
+        if data:
+            self._transport.write(data)
+
+    def _give_up(self) -> None:
+        """Tell the device, without waiting long for it, that nobody wants its answer any more."""
+        operation = CancelOperation()
+        end = self._clock() + 0.5
+        with contextlib.suppress(DeviceError):
+            self._session.start(operation, self._clock())
+            while not operation.done and self._clock() < end:
+                self._step(operation)
+
+    def _who(self) -> str:
+        if self._info is None:
+            return self._transport.name
+        return f"{self._transport.name} ({self._info.board} {self._info.unique_id})"
+
+    def _failed(self, failure: Failure, doing: str) -> DeviceError:
+        who = self._who()
+        if failure.reason is Reason.SILENT:
+            what = (
+                "no tinyfed device answers; is the firmware flashed, and is it the right port?"
+                if self._info is None
+                else f"no answer for {self._session.patience_s:g} s ({doing}); is it still powered and connected?"
+            )
+            return DeviceError(f"{who}: {what}")
+        if failure.reason is Reason.RESET:
+            return DeviceError(f"{who}: it restarted in the middle ({doing}); load the model again")
+        if failure.reason is Reason.VERSION:
+            return DeviceError(
+                f"{who}: it speaks version {failure.detail} of the protocol, this tinyfed version {VERSION}; "
+                "flash firmware built by this tinyfed"
+            )
+        if failure.reason is Reason.DAMAGED:
+            return DeviceError(f"{who}: what arrives is damaged each time ({doing}); check cable and baud rate")
+        return DeviceError(f"{who}: {doing} was refused: {explain(failure.status)}")
+
+    def _refused_image(self, failure: Failure, image_bytes: int) -> DeviceError | DoesNotFitError | UsageError:
+        if failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
+            return DoesNotFitError(
+                f"{self._who()}: a model image of {image_bytes} bytes and its work area are {failure.detail} bytes "
+                f"too large for the arena of {self.info.arena_bytes} bytes; take a smaller model or a larger board"
+            )
+        if failure.reason is Reason.REFUSED and failure.status not in (Status.BUSY, Status.CANCELLED):
+            return UsageError(
+                f"{self._who()}: the model image is refused at byte {failure.detail}: {explain(failure.status)}"
+            )
+        return self._failed(failure, "loading the model")
+
+
+def probe(transport: Transport, timeout_s: float = PROBE_S) -> DeviceInfo | None:
+    """Who is at the other end, or None when it is no tinyfed device. Does not close the transport.
+
+    What is sent has no byte that a terminal acts on, and is taken back when nobody answered.
+
+    Raises:
+        DeviceError: the line is gone, or the device speaks another version of the protocol.
+    """
+    session = HostSession.for_probe(secrets.randbits(64), bytes_per_s=transport.bytes_per_s, patience_s=timeout_s)
+    operation = HelloOperation(interval_s=timeout_s / PROBE_ATTEMPTS, attempts=PROBE_ATTEMPTS)
+    session.start(operation, time.monotonic())
+    while True:
+        data = session.poll(time.monotonic())
+        if data:
+            transport.write(data)
+        if operation.done:
+            break
+        received = transport.read(max(0.0, session.deadline() - time.monotonic()))
+        session.feed(received, time.monotonic())
+    if operation.hello is not None:
+        return device_info(operation.hello)
+    if operation.failure is not None and operation.failure.reason is Reason.VERSION:
+        raise DeviceError(
+            f"{transport.name}: a tinyfed device with version {operation.failure.detail} of the protocol; "
+            f"this tinyfed speaks version {VERSION}: flash firmware built by it"
+        )
+    transport.write(KILL_LINE)
+    return None

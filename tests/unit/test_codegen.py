@@ -1,0 +1,221 @@
+"""C arrays: the text compiles as C99 and C++11 everywhere and gives the model back byte for byte."""
+
+import hashlib
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require_tools
+from hypothesis import given
+from hypothesis import strategies as st
+from tflite_models import path_of
+from tinyfed_host.cli.main import run_command
+
+from tinyfed.codegen.c_text import check_name, comment_text, float_text, string_text
+from tinyfed.codegen.from_model import tflite_bundle
+from tinyfed.codegen.generate import (
+    Array,
+    Bundle,
+    Port,
+    check_labels,
+    header_text,
+    read_labels,
+    source_text,
+    suggest_name,
+)
+from tinyfed.errors import UsageError
+from tinyfed.model import tflite
+
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wundef", "-pedantic", "-Werror"]
+COMPILERS = {
+    "gcc": ["gcc", "-std=c99"],
+    "g++": ["g++", "-std=c++11", "-x", "c++"],
+    "clang": ["clang", "-std=c99"],
+    "clang++": ["clang", "-std=c++11", "-x", "c++"],
+    "arm": ["arm-none-eabi-gcc", "-std=c99", "-mcpu=cortex-m4", "-mthumb"],
+    "arm++": ["arm-none-eabi-gcc", "-std=c++11", "-x", "c++", "-mcpu=cortex-m4", "-mthumb"],
+    "aarch64": ["aarch64-linux-gnu-gcc", "-std=c99"],
+}
+# Labels that C, C++ and trigraphs could trip over.
+LABELS = ("yes", 'say "no"', "back\\slash", "what??/", "Grüße", "tab\there", "7 digits after \u00e9" + "77")
+
+
+def write(bundle: Bundle, folder: Path) -> tuple[Path, Path]:
+    header, source = folder / f"{bundle.name}.h", folder / f"{bundle.name}.c"
+    header.write_text(header_text(bundle), encoding="ascii")
+    source.write_text(source_text(bundle), encoding="ascii")
+    return header, source
+
+
+def small_bundle() -> Bundle:
+    return Bundle(
+        name="small",
+        source="odd */ name??/.tflite",
+        arrays=(Array("tflite", "Every byte.", bytes(range(256)) * 3 + b"\x01"),),
+        inputs=(Port('in "0" */', "int8", (1, 2, 3), 0.1, -128), Port("second", "float32", (1, 4))),
+        outputs=(Port("out", "int8", (1, len(LABELS)), 1 / 256, -128), Port("scalar", "int64", ())),
+        labels=LABELS,
+    )
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    command = COMPILERS[compiler]
+    require_tools(command[0])
+    _, source = write(small_bundle(), tmp_path)
+    subprocess.run([*command, *WARNINGS, "-c", str(source), "-o", str(tmp_path / "small.o")], check=True, timeout=60)
+
+
+PRINTER = """
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include "small.h"
+
+int main(void) {
+    static const int32_t shape[SMALL_INPUT_0_DIMENSIONS] = SMALL_INPUT_0_SHAPE;
+    const float scale = SMALL_INPUT_0_SCALE;
+    const SMALL_INPUT_0_TYPE zero = SMALL_INPUT_0_ZERO_POINT;
+    uint32_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    printf("%u %d %08x %d %d %d\\n", (unsigned)((uintptr_t)small_tflite % SMALL_ALIGNMENT), (int)shape[2],
+           (unsigned)bits, (int)zero, (int)SMALL_INPUT_0_COUNT, (int)SMALL_OUTPUT_1_COUNT);
+    fwrite(small_tflite, 1, small_tflite_bytes, stdout);
+    for (unsigned i = 0; i < SMALL_LABELS; i++) {
+        fwrite(small_labels[i], 1, strlen(small_labels[i]) + 1, stdout);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++", "clang"])
+def test_the_program_sees_what_was_written(compiler: str, tmp_path: Path) -> None:
+    require_tools(COMPILERS[compiler][0])
+    bundle = small_bundle()
+    _, source = write(bundle, tmp_path)
+    main = tmp_path / "main.c"
+    main.write_text(PRINTER)
+    program = tmp_path / "program"
+    subprocess.run(
+        [*COMPILERS[compiler], *WARNINGS, str(main), str(source), "-o", str(program)], check=True, timeout=60
+    )
+    output = subprocess.run([program], check=True, timeout=10, capture_output=True).stdout
+    line, rest = output.split(b"\n", 1)
+    bits = int(np.float32(0.1).view(np.uint32))
+    assert line.decode() == f"0 3 {bits:08x} -128 6 1"
+    content = bundle.arrays[0].content
+    assert rest[: len(content)] == content
+    assert rest[len(content) :].decode().split("\0")[:-1] == list(LABELS)
+
+
+def test_text_depends_on_nothing_else() -> None:
+    first, second = small_bundle(), small_bundle()
+    assert header_text(first) == header_text(second) and source_text(first) == source_text(second)
+    assert hashlib.sha256(first.arrays[0].content).hexdigest() in header_text(first)
+
+
+def test_a_published_model_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    require_tools("gcc")
+    model = path_of("hello_world_int8")
+    arguments = ["model", "codegen", str(model), "--name", "hello"]
+    assert run_command([*arguments, "-o", str(tmp_path / "a" / "b")]) == 0
+    assert run_command([*arguments, "-o", str(tmp_path / "c")]) == 0
+    for suffix in ("h", "c"):
+        assert (tmp_path / "a" / "b" / f"hello.{suffix}").read_bytes() == (
+            tmp_path / "c" / f"hello.{suffix}"
+        ).read_bytes()
+    header = (tmp_path / "c" / "hello.h").read_text()
+    assert "#define HELLO_TFLITE_BYTES 2704u" in header
+    assert "#define HELLO_OUTPUT_0_ZERO_POINT 5\n" in header
+    subprocess.run(
+        [*COMPILERS["gcc"], *WARNINGS, "-c", str(tmp_path / "c" / "hello.c"), "-o", str(tmp_path / "o")],
+        check=True,
+        timeout=60,
+    )
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_nothing_is_written_for_a_broken_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(path_of("hello_world_int8").read_bytes()[:1000])
+    assert run_command(["model", "codegen", str(broken), "-o", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "broken.tflite: not a usable .tflite file" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("one\ntwo\n")
+    arguments = ["model", "codegen", str(path_of("kws_ref_model")), "-o", str(tmp_path / "out")]
+    assert run_command([*arguments, "--labels", str(labels)]) == 2
+    assert "2 labels for 12 classes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Kws", "9lives", "a-b", "a b", "int", "class", "a__b", "a_", "_a", "tinyfed_x", "x" * 41, "ä", "a;b", "../a"],
+)
+def test_bad_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="name "):
+        check_name(name)
+
+
+@given(st.text(max_size=60))
+def test_a_suggested_name_is_valid(stem: str) -> None:
+    name = suggest_name(stem)
+    assert name == check_name(name)
+
+
+def test_suggested_names() -> None:
+    assert suggest_name("Kws-Ref (2)") == "kws_ref_2"
+    assert suggest_name("int") == "model_int"
+    assert suggest_name("2nd") == "model_2nd"
+    assert suggest_name("tinyfed_x") == "model_tinyfed_x"
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_floats_read_back_as_the_same_bits(value: float) -> None:
+    text = float_text(value)
+    assert text.endswith("f")
+    assert np.float32(text[:-1]).view(np.uint32) == np.float32(value).view(np.uint32)
+
+
+@given(st.text())
+def test_comments_and_strings_hold_any_text(text: str) -> None:
+    comment = comment_text(text)
+    assert "*/" not in comment and "/*" not in comment and "??" not in comment and comment.isascii()
+    assert "\n" not in comment and "\\" not in comment
+    literal = string_text(text)
+    assert literal.isascii() and literal.isprintable() and "??" not in literal
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", "no labels"), ("a\n\nb\n", ":2: an empty label"), ("a\nb\na\n", ":3: .* there twice")]
+)
+def test_bad_labels_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        read_labels(text, "labels.txt")
+
+
+def test_labels_are_counted() -> None:
+    outputs = (Port("out", "int8", (1, 2)),)
+    check_labels(("a", "b"), outputs)
+    with pytest.raises(UsageError, match="1 labels for 2 classes"):
+        check_labels(("a",), outputs)
+
+
+def test_a_type_without_a_c_type_is_refused() -> None:
+    bundle = replace(small_bundle(), inputs=(Port("half", "float16", (1,)),))
+    with pytest.raises(UsageError, match='"half": type float16'):
+        header_text(bundle)
+
+
+def test_a_port_carries_scale_and_zero_point() -> None:
+    bundle = tflite_bundle(tflite.load(path_of("kws_ref_model")), "kws")
+    assert bundle.inputs[0].zero_point == 83 and bundle.inputs[0].shape == (1, 49, 10, 1)
+    assert bundle.inputs[0].scale == pytest.approx(0.5847, abs=1e-4)

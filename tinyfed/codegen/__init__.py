@@ -1,0 +1,1 @@
+"""C arrays from models: see docs/codegen.md."""

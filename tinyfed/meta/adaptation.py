@@ -1,0 +1,67 @@
+"""How well a newcomer learns from an initialization: adaptation on devices that took no part in the training."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.engine.device import ARENA_BYTES
+from tinyfed.meta.simulate import make_devices
+from tinyfed.tasks.order import Order
+from tinyfed.tasks.splitmix import derive_seed
+from tinyfed.tasks.task import Client
+
+_PURPOSE = 0x6164617074  # keeps these seeds apart from those of training rounds
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What devices reported at each checkpoint."""
+
+    shots: tuple[int, ...]  # training samples a class
+    clients: tuple[str, ...]
+    accuracy: NDArray[np.float64]  # (clients, draws, shots), 0..1; 0 for regression
+    loss: NDArray[np.float64]  # (clients, draws, shots)
+
+    def by_shots(self) -> dict[int, float]:
+        """Mean accuracy over draws, then clients."""
+        return dict(zip(self.shots, self.accuracy.mean(axis=(0, 1)).tolist(), strict=True))
+
+    def loss_by_shots(self) -> dict[int, float]:
+        """Mean loss over draws, then clients."""
+        return dict(zip(self.shots, self.loss.mean(axis=(0, 1)).tolist(), strict=True))
+
+
+def orders(order: Order, clients: Sequence[Client], draws: int, seed: int) -> Iterator[tuple[Client, int, Order]]:
+    """(client, draw, order) of each newcomer's visit: the same draws whatever the initialization."""
+    for number, client in enumerate(clients):
+        for draw in range(draws):
+            yield client, draw, replace(order, seed=derive_seed(seed, _PURPOSE, number, draw))
+
+
+def adaptation(
+    image: bytes,
+    clients: Sequence[Client],
+    order: Order,
+    *,
+    draws: int = 20,
+    seed: int = 0,
+    arena_bytes: int = ARENA_BYTES,
+) -> Adaptation:
+    """Adapt from the weights in `image` on simulated devices, `draws` tasks for each client.
+
+    Each is one visit: trained in one pass, judged at `order.checkpoints` on samples the pass does not use. The weights
+    are sent anew to each.
+    """
+    devices = make_devices(clients, image, arena_bytes=arena_bytes)
+    shape = (len(clients), draws, len(order.checkpoints))
+    accuracy, loss = np.zeros(shape), np.zeros(shape)
+    rows = {client.name: row for row, client in enumerate(clients)}
+    for client, draw, each in orders(order, clients, draws, seed):
+        device = devices[client.name]
+        device.load(image)
+        result = device.visit(None, each, want_weights=False).result
+        accuracy[rows[client.name], draw] = [point.accuracy for point in result.checkpoints]
+        loss[rows[client.name], draw] = [point.loss for point in result.checkpoints]
+    return Adaptation(order.checkpoints, tuple(rows), accuracy, loss)

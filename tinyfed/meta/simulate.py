@@ -1,0 +1,53 @@
+"""Runs a strategy on simulated devices, one for each client: to the bit what a coordinator does with a fleet."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from tinyfed.engine.device import ARENA_BYTES, SimulatedDevice
+from tinyfed.meta.strategy import Reply, State, Strategy
+from tinyfed.tasks.task import Client
+
+Watcher = Callable[[State, Sequence[Reply]], None]
+
+
+def make_devices(
+    clients: Sequence[Client], image: bytes, *, arena_bytes: int = ARENA_BYTES
+) -> dict[str, SimulatedDevice]:
+    """A simulated device for each client, by the client's name, with its shard and the model loaded."""
+    devices = {c.name: SimulatedDevice(c.name, shard=c.shard, arena_bytes=arena_bytes) for c in clients}
+    for device in devices.values():
+        device.load(image)
+    return devices
+
+
+def run(
+    strategy: Strategy,
+    devices: Mapping[str, SimulatedDevice],
+    state: State,
+    *,
+    rounds: int | None = None,
+    watch: Watcher | None = None,
+) -> State:
+    """Go on from `state` for `rounds` rounds (None: to the strategy's end); the devices have the model loaded.
+
+    `watch` sees the state after each round and what came back. Raises what `SimulatedDevice.visit` raises: a simulated
+    device that fails is a mistake of the set-up.
+    """
+    last = strategy.rounds if rounds is None else state.round + rounds
+    names = sorted(devices)
+    while state.round < last:
+        replies = []
+        for name in strategy.select(state, names):
+            assignment = strategy.configure(state, name)
+            outcome = devices[name].visit(
+                assignment.weights.astype("<f4", copy=False).tobytes(),
+                assignment.order,
+                want_weights=assignment.want_weights,
+            )
+            weights = None if outcome.weights is None else np.frombuffer(outcome.weights, "<f4").astype(np.float32)
+            replies.append(Reply(name, outcome.result, weights))
+        state = strategy.aggregate(state, replies)
+        if watch is not None:
+            watch(state, replies)
+    return state

@@ -1,0 +1,251 @@
+"""The messages inside frames, one dataclass each. See docs/wire.md."""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+HASH_START = 0xCBF29CE484222325
+_HASH_PRIME = 0x100000001B3
+_MASK64 = (1 << 64) - 1
+
+ORDER_BYTES_MAX = 64
+RESULT_BYTES_MAX = 256
+RESET_MAGIC = 0x54455352
+FLAG_GAP = 1
+
+
+class MessageType(IntEnum):
+    """Below 0x80 from the host, from 0x80 up from the device."""
+
+    HELLO_REQUEST = 0x01
+    TRANSFER_BEGIN = 0x02
+    CHUNK_DOWN = 0x03
+    ACK = 0x04
+    UPLOAD_REQUEST = 0x05
+    ORDER = 0x06
+    RESULT_RECEIVED = 0x07
+    CANCEL = 0x08
+    RESET = 0x09
+    HELLO = 0x81
+    CHUNK_UP = 0x83
+    TRANSFER_STATUS = 0x84
+    UPLOAD_STATUS = 0x85
+    VISIT_STATUS = 0x86
+    RESULT = 0x87
+    CANCELLED = 0x88
+    ERROR = 0x8F
+
+
+class Kind(IntEnum):
+    """What a transfer carries."""
+
+    IMAGE = 1
+    WEIGHTS = 2
+
+
+class Encoding(IntEnum):
+    """How weights are written in a transfer; DELTA is a flag."""
+
+    PLAIN = 0
+    FLOAT16 = 1
+    INT8 = 2
+    DELTA = 0x80
+
+
+# `status` of a message: 0 under way, this when all is done, or a negative `tinyfed.engine.status.Status`.
+COMPLETE = 1
+
+# Bit numbers of HELLO's capabilities.
+CAPABILITIES = ("train", "float16", "int8", "delta", "shard", "sine", "reset", "stream")
+
+
+class MalformedError(ValueError):
+    """A payload too short for its type: treated like a damaged frame."""
+
+
+def hash64(data: bytes, start: int = HASH_START) -> int:
+    """FNV-1a, 64 bit; hashing in pieces goes on from `start`."""
+    value = start
+    for byte in data:
+        value = ((value ^ byte) * _HASH_PRIME) & _MASK64
+    return value
+
+
+def _unpack(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
+    if len(payload) < layout.size:
+        raise MalformedError(f"{len(payload)} bytes where {layout.size} are needed")
+    return layout.unpack_from(payload)
+
+
+_TRANSFER_BEGIN = struct.Struct("<BBHIQQQ")
+_OFFSET = struct.Struct("<I")
+_ACK = struct.Struct("<IHBB")
+_UPLOAD_REQUEST = struct.Struct("<IHBB")
+_ORDER = struct.Struct("<IQ")
+_TRANSFER_STATUS = struct.Struct("<IIbBH")
+_UPLOAD_STATUS = struct.Struct("<IQIbBH")
+_VISIT_STATUS = struct.Struct("<IIIIbBH")
+_ERROR = struct.Struct("<IbBH")
+_HELLO = struct.Struct("<I12xQIIIHHQQBB")
+
+
+@dataclass(frozen=True)
+class TransferBegin:
+    """What is about to be sent down."""
+
+    kind: int
+    encoding: int
+    total_bytes: int
+    content_hash: int
+    structure_hash: int = 0
+    base_hash: int = 0
+
+    def pack(self) -> bytes:
+        """The payload."""
+        return _TRANSFER_BEGIN.pack(
+            self.kind,
+            self.encoding,
+            0,
+            self.total_bytes,
+            self.content_hash,
+            self.structure_hash,
+            self.base_hash,
+        )
+
+
+def pack_chunk(offset: int, data: bytes) -> bytes:
+    """CHUNK's payload."""
+    return _OFFSET.pack(offset) + data
+
+
+def unpack_chunk(payload: bytes) -> tuple[int, bytes]:
+    """Offset and bytes of a CHUNK."""
+    (offset,) = _unpack(_OFFSET, payload)
+    return offset, payload[_OFFSET.size :]
+
+
+def pack_ack(next_offset: int, chunk_bytes: int, *, gap: bool) -> bytes:
+    """ACK's payload: all up to `next_offset` is here; send chunks of `chunk_bytes`; `gap`: go back."""
+    return _ACK.pack(next_offset, chunk_bytes, FLAG_GAP if gap else 0, 0)
+
+
+def pack_upload_request(offset: int, chunk_bytes: int, window_chunks: int) -> bytes:
+    """UPLOAD_REQUEST's payload."""
+    return _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, 0)
+
+
+def pack_order(visit: int, weights_hash: int, order: bytes) -> bytes:
+    """ORDER's payload. Raises ValueError when `order` is longer than 64 bytes."""
+    if len(order) > ORDER_BYTES_MAX:
+        raise ValueError(f"an order of {len(order)} bytes; at most {ORDER_BYTES_MAX} fit")
+    return _ORDER.pack(visit, weights_hash) + order
+
+
+def pack_number(number: int) -> bytes:
+    """The payload of RESULT_RECEIVED (visit) and RESET (magic)."""
+    return _OFFSET.pack(number)
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a device says of itself."""
+
+    boot: int
+    unique_id: bytes
+    firmware_build: int
+    arena_bytes: int
+    capabilities: int
+    feature_count: int
+    class_count: int
+    chunk_bytes: int
+    structure_hash: int
+    weights_hash: int
+    state: int  # 0 idle, 1 a transfer is not complete, 2 a visit runs, 3 a result waits
+    board: str
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Hello":
+        """Raises `MalformedError` when the payload is too short."""
+        boot, build, arena, bits, features, classes, chunk, structure, weights, state, length = _unpack(_HELLO, payload)
+        name = payload[_HELLO.size : _HELLO.size + length]
+        if len(name) < length:
+            raise MalformedError("the board's name is cut off")
+        return cls(
+            boot=boot,
+            unique_id=payload[4:16],
+            firmware_build=build,
+            arena_bytes=arena,
+            capabilities=bits,
+            feature_count=features,
+            class_count=classes,
+            chunk_bytes=chunk,
+            structure_hash=structure,
+            weights_hash=weights,
+            state=state,
+            board=name.decode("ascii", "replace"),
+        )
+
+    def capability_names(self) -> frozenset[str]:
+        """The names of the bits that are set and known."""
+        return frozenset(name for bit, name in enumerate(CAPABILITIES) if self.capabilities >> bit & 1)
+
+
+@dataclass(frozen=True)
+class TransferStatus:
+    """How far a transfer down has come."""
+
+    next_offset: int
+    detail: int
+    status: int
+    gap: bool
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "TransferStatus":
+        """Raises `MalformedError` when the payload is too short."""
+        next_offset, detail, status, flags, _ = _unpack(_TRANSFER_STATUS, payload)
+        return cls(next_offset, detail, status, bool(flags & FLAG_GAP))
+
+
+@dataclass(frozen=True)
+class UploadStatus:
+    """Begin, end or refusal of an upload."""
+
+    total_bytes: int
+    content_hash: int
+    detail: int
+    status: int
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "UploadStatus":
+        """Raises `MalformedError` when the payload is too short."""
+        return cls(*_unpack(_UPLOAD_STATUS, payload)[:4])
+
+
+@dataclass(frozen=True)
+class VisitStatus:
+    """A visit was accepted, runs, was refused or failed."""
+
+    visit: int
+    done: int
+    total: int
+    detail: int
+    status: int
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "VisitStatus":
+        """Raises `MalformedError` when the payload is too short."""
+        return cls(*_unpack(_VISIT_STATUS, payload)[:5])
+
+
+@dataclass(frozen=True)
+class ErrorMessage:
+    """The device cannot take the frame with this sequence number."""
+
+    detail: int
+    code: int
+    answered_type: int
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "ErrorMessage":
+        """Raises `MalformedError` when the payload is too short."""
+        return cls(*_unpack(_ERROR, payload)[:3])

@@ -1,0 +1,416 @@
+"""The host's end of the session, sans-I/O: hand in bytes and the time, take bytes to send.
+
+    session = HostSession(secrets.randbits(64))
+    operation = HelloOperation()
+    session.start(operation, now)
+    while not operation.done:
+        write(session.poll(now))
+        session.feed(read(until=session.deadline()), now)
+
+One operation at a time; its outcome is in the operation. Times are seconds of any clock that does not go back.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from tinyfed.engine.status import Status
+from tinyfed.wire import messages
+from tinyfed.wire.frames import CHUNK_BYTES_MAX, VERSION, Frame, FrameDecoder, encode
+from tinyfed.wire.messages import MalformedError, MessageType
+
+# Retransmission: this and twice the time that a chunk takes on the line, doubling up to the limit.
+RETRY_BASE_S = 0.2
+RETRY_MAX_S = 2.0
+
+
+class Reason(Enum):
+    """Why an operation failed."""
+
+    SILENT = "silent"  # nothing came for `patience_s`
+    REFUSED = "refused"  # `status` and `detail` say why
+    RESET = "reset"  # the device has started anew
+    VERSION = "version"  # it speaks another version of the protocol: `detail`
+    DAMAGED = "damaged"  # whole transfers arrived damaged, again and again
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended an operation."""
+
+    reason: Reason
+    status: int = 0
+    detail: int = 0
+
+
+@dataclass
+class LineCount:
+    """What passed the line, as a session counts it."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    retries: int = 0  # requests and chunks sent again
+    damaged_frames: int = 0  # received
+
+
+class RetryTimer:
+    """When to send something again: after `first_s`, each time twice as long, at most RETRY_MAX_S."""
+
+    def __init__(self, first_s: float) -> None:
+        self._first_s = min(first_s, RETRY_MAX_S)
+        self._interval_s = self._first_s
+        self.due_s: float | None = None  # None: not running
+
+    def start(self, now_s: float) -> None:
+        """Run from now with the first interval."""
+        self._interval_s = self._first_s
+        self.due_s = now_s + self._interval_s
+
+    def stop(self) -> None:
+        """Not due until started."""
+        self.due_s = None
+
+    def expired(self, now_s: float) -> bool:
+        """Whether it is due; if so, it runs on with a longer interval."""
+        if self.due_s is None or now_s < self.due_s:
+            return False
+        self._interval_s = min(2 * self._interval_s, RETRY_MAX_S)
+        self.due_s = now_s + self._interval_s
+        return True
+
+
+class Operation:
+    """Something asked of a device. `done` when it is over; `failure` is None when it went well."""
+
+    def __init__(self, *, survives_reset: bool = False) -> None:
+        """`survives_reset`: it can start anew on a device that has just been reset."""
+        self.survives_reset = survives_reset
+        self.done = False
+        self.failure: Failure | None = None
+        self._session: HostSession
+        self.sequence = 0
+
+    def bind(self, session: "HostSession") -> None:
+        """Called by the session once."""
+        self._session = session
+
+    def begin(self, now_s: float) -> None:
+        """Start, or start anew after the device was greeted again: with a new sequence number."""
+        raise AssertionError("an operation says how it begins")
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """A good frame of this session that is not the session's own business."""
+        raise AssertionError("an operation says what it listens to")
+
+    def on_damaged(self, now_s: float) -> None:
+        """A damaged frame came."""
+
+    def on_time(self, now_s: float) -> None:
+        """Send what is due."""
+
+    def due_s(self) -> float | None:
+        """When `on_time` must be called at the latest."""
+        return None
+
+    def finish(self) -> None:
+        """It went well."""
+        self.done = True
+
+    def fail(self, reason: Reason, status: int = 0, detail: int = 0) -> None:
+        """It did not."""
+        self.done = True
+        self.failure = Failure(reason, status, detail)
+
+    def send(self, kind: MessageType, payload: bytes = b"") -> None:
+        """Queue a frame with this operation's sequence number."""
+        self._session.queue(Frame(kind, self._session.session_id, self.sequence, payload))
+
+
+class HostSession:
+    """The host's state of one line."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        bytes_per_s: float = 11_520.0,
+        chunk_bytes: int = CHUNK_BYTES_MAX,
+        window_chunks: int = 4,
+        patience_s: float = 10.0,
+    ) -> None:
+        """`seed`: 64 random bits, so that nothing meant for an earlier host is taken for this one's. `patience_s`:
+        silence that ends an operation. `bytes_per_s`: what the line carries, for timers."""
+        if not 16 <= chunk_bytes <= CHUNK_BYTES_MAX:
+            raise ValueError(f"a chunk has 16 to {CHUNK_BYTES_MAX} bytes")
+        self.session_id = (seed & 0xFFFF) or 1
+        self.bytes_per_s = bytes_per_s
+        self.chunk_bytes = chunk_bytes
+        self.window_chunks = window_chunks
+        self.patience_s = patience_s
+        self.hello: messages.Hello | None = None
+        self.count = LineCount()
+        self._sequence = seed >> 16 & 0xFFFF
+        self._visit = seed >> 32 & 0xFFFFFFFF
+        self._decoder = FrameDecoder()
+        self._out = bytearray()
+        self._operation: Operation | None = None
+        self._greeting: Operation | None = None
+        self._heard_s = 0.0
+        self._boot_before: int | None = None
+        self._visits_done: set[int] = set()
+        self._quiet = False
+
+    @classmethod
+    def for_probe(cls, seed: int, *, bytes_per_s: float, patience_s: float) -> "HostSession":
+        """A session whose greetings hold no byte that a terminal acts on: none below 0x20 but the fixed ones of the
+        frame (0x00, 0x01, and 0x0B for its length), and not 0x7F."""
+        while True:
+            session = cls(seed, bytes_per_s=bytes_per_s, patience_s=patience_s)
+            if _is_quiet(session.session_id.to_bytes(2, "little")):
+                session._quiet = True
+                return session
+            seed = messages.hash64(seed.to_bytes(8, "little"))
+
+    # ---- for the caller ----
+
+    def start(self, operation: "Operation", now_s: float) -> None:
+        """Begin an operation; the one before must be done or is given up."""
+        self._operation = operation
+        self._greeting = None
+        self._heard_s = now_s
+        operation.bind(self)
+        operation.begin(now_s)
+
+    def feed(self, data: bytes, now_s: float) -> None:
+        """Take what was received."""
+        self.count.bytes_received += len(data)
+        damaged = self._decoder.damaged
+        for frame in self._decoder.feed(data):
+            try:
+                self._on_frame(frame, now_s)
+            except MalformedError:
+                self._decoder.damaged += 1
+        damaged = self._decoder.damaged - damaged
+        if damaged:
+            self.count.damaged_frames += damaged
+            active = self._active()
+            if active is not None:
+                active.on_damaged(now_s)
+
+    def poll(self, now_s: float) -> bytes:
+        """The bytes to send now."""
+        active = self._active()
+        if active is not None:
+            active.on_time(now_s)
+            if now_s - self._heard_s >= self.patience_s:
+                self._fail(Reason.SILENT)
+        out = bytes(self._out)
+        self._out.clear()
+        self.count.bytes_sent += len(out)
+        return out
+
+    def deadline(self) -> float:
+        """When `poll` must be called at the latest."""
+        end = self._heard_s + self.patience_s
+        active = self._active()
+        due = None if active is None else active.due_s()
+        return end if due is None else min(end, due)
+
+    def next_visit(self) -> int:
+        """A visit number that this session has not used."""
+        self._visit = (self._visit + 1) & 0xFFFFFFFF
+        return self._visit
+
+    # ---- for operations ----
+
+    def next_sequence(self) -> int:
+        """A sequence number newer than all before."""
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        if self._quiet:
+            while not _is_quiet(self._greeting_tail()):
+                self._sequence = (self._sequence + 1) & 0xFFFF
+        return self._sequence
+
+    def queue(self, frame: Frame) -> None:
+        """Send this when `poll` is next called."""
+        self._out += encode(frame)
+
+    def retry_timer(self) -> RetryTimer:
+        """A timer for this line."""
+        return RetryTimer(RETRY_BASE_S + 2 * self.chunk_bytes / self.bytes_per_s)
+
+    def chunk_limit(self) -> int:
+        """The largest chunk both ends take, in bytes."""
+        return self.chunk_bytes if self.hello is None else min(self.chunk_bytes, self.hello.chunk_bytes)
+
+    def received_result(self, visit: int) -> None:
+        """Tell the device, now and whenever it repeats itself, that the result of this visit is here."""
+        self._visits_done = {visit}
+        self.queue(Frame(MessageType.RESULT_RECEIVED, self.session_id, self._sequence, messages.pack_number(visit)))
+
+    # ---- inside ----
+
+    def _greeting_tail(self) -> bytes:
+        """What of a HELLO_REQUEST with the present sequence number is not fixed."""
+        frame = encode(Frame(MessageType.HELLO_REQUEST, self.session_id, self._sequence))
+        return frame[4:-1]
+
+    def _active(self) -> Operation | None:
+        for operation in (self._greeting, self._operation):
+            if operation is not None and not operation.done:
+                return operation
+        return None
+
+    def _fail(self, reason: Reason, detail: int = 0) -> None:
+        self._greeting = None
+        if self._operation is not None and not self._operation.done:
+            self._operation.fail(reason, 0, detail)
+
+    def _on_frame(self, frame: Frame, now_s: float) -> None:
+        if frame.session != self.session_id or frame.type < 0x80:
+            return
+        self._heard_s = now_s
+        if frame.version != VERSION:
+            self._fail(Reason.VERSION, frame.version)
+            return
+        if frame.type == MessageType.ERROR:
+            error = messages.ErrorMessage.unpack(frame.payload)
+            if error.code == Status.STATE:
+                self._greet_again(now_s)
+                return
+            active = self._active()
+            if active is not None and frame.sequence == active.sequence:
+                active.fail(Reason.REFUSED, error.code, error.detail)
+            return
+        if frame.type == MessageType.RESULT and len(frame.payload) >= 4:
+            visit = int.from_bytes(frame.payload[:4], "little")
+            if visit in self._visits_done:
+                self.received_result(visit)
+                return
+        active = self._active()
+        if active is not None:
+            active.on_frame(frame, now_s)
+        if self._greeting is not None and self._greeting.done:
+            self._greeted(now_s)
+
+    def _greet_again(self, now_s: float) -> None:
+        """The device does not know this session: it was reset, or somebody else spoke to it."""
+        if self._greeting is not None or self._operation is None or self._operation.done:
+            return
+        if isinstance(self._operation, HelloOperation):
+            return
+        self._boot_before = None if self.hello is None else self.hello.boot
+        self._greeting = HelloOperation()
+        self._greeting.bind(self)
+        self._greeting.begin(now_s)
+
+    def _greeted(self, now_s: float) -> None:
+        assert self._greeting is not None and self.hello is not None
+        failure = self._greeting.failure
+        self._greeting = None
+        operation = self._operation
+        if operation is None or operation.done:
+            return
+        if failure is not None:
+            operation.fail(failure.reason, failure.status, failure.detail)
+        elif self.hello.boot != self._boot_before and not operation.survives_reset:
+            operation.fail(Reason.RESET)
+        else:
+            self.count.retries += 1
+            operation.begin(now_s)
+
+
+def _is_quiet(data: bytes) -> bool:
+    """No byte that a terminal acts on."""
+    return all(0x20 <= byte < 0x7F or byte >= 0xA0 for byte in data)
+
+
+class HelloOperation(Operation):
+    """Ask who is there. The answer is in `hello`, and in the session's `hello`."""
+
+    def __init__(self, *, interval_s: float | None = None, attempts: int | None = None) -> None:
+        """`interval_s` between attempts (None: the line's retry time), of which there are at most `attempts`."""
+        super().__init__(survives_reset=True)
+        self.hello: messages.Hello | None = None
+        self._interval_s = interval_s
+        self._left = attempts
+        self._asked: set[int] = set()
+
+    def begin(self, now_s: float) -> None:
+        """See `Operation.begin`."""
+        self._timer = self._session.retry_timer() if self._interval_s is None else RetryTimer(self._interval_s)
+        self._timer.start(now_s)
+        self._ask()
+
+    def _ask(self) -> None:
+        if self._left is not None:
+            if self._left == 0:
+                return
+            self._left -= 1
+        # a new number for each attempt: the device makes its boot number from the first one it sees
+        self.sequence = self._session.next_sequence()
+        self._asked.add(self.sequence)
+        self.send(MessageType.HELLO_REQUEST)
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """See `Operation.on_frame`."""
+        if frame.type == MessageType.HELLO and frame.sequence in self._asked:
+            self.hello = messages.Hello.unpack(frame.payload)
+            self._session.hello = self.hello
+            self.finish()
+
+    def on_time(self, now_s: float) -> None:
+        """See `Operation.on_time`."""
+        if self._timer.expired(now_s):
+            if self._interval_s is not None:
+                self._timer.start(now_s)
+            self._session.count.retries += 1
+            self._ask()
+
+    def due_s(self) -> float | None:
+        """See `Operation.due_s`."""
+        return self._timer.due_s
+
+
+class CancelOperation(Operation):
+    """End whatever the device is doing for this host."""
+
+    def __init__(self) -> None:
+        super().__init__(survives_reset=True)
+
+    def begin(self, now_s: float) -> None:
+        """See `Operation.begin`."""
+        self.sequence = self._session.next_sequence()
+        self._timer = self._session.retry_timer()
+        self._timer.start(now_s)
+        self.send(MessageType.CANCEL)
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """See `Operation.on_frame`."""
+        if frame.type == MessageType.CANCELLED and frame.sequence == self.sequence:
+            self.finish()
+
+    def on_time(self, now_s: float) -> None:
+        """See `Operation.on_time`."""
+        if self._timer.expired(now_s):
+            self._session.count.retries += 1
+            self.send(MessageType.CANCEL)
+
+    def due_s(self) -> float | None:
+        """See `Operation.due_s`."""
+        return self._timer.due_s
+
+
+class ResetOperation(Operation):
+    """Restart the device. Nothing is answered; done once the device, greeted again, has another boot number."""
+
+    def __init__(self) -> None:
+        super().__init__(survives_reset=True)
+
+    def begin(self, now_s: float) -> None:
+        """See `Operation.begin`."""
+        self.sequence = self._session.next_sequence()
+        self.send(MessageType.RESET, messages.pack_number(messages.RESET_MAGIC))
+        self.finish()
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """Nothing is expected."""

@@ -1,0 +1,253 @@
+"""Models down, weights up: windowed, resumable, checked as a whole. See docs/wire.md."""
+
+from tinyfed.engine.status import Status
+from tinyfed.wire import messages
+from tinyfed.wire.frames import Frame
+from tinyfed.wire.messages import COMPLETE, MessageType
+from tinyfed.wire.session import Operation, Reason, RetryTimer
+
+CHUNK_BYTES_MIN = 64
+# Chunks that must pass before larger ones are tried again.
+GROW_AFTER = 8
+# Whole transfers whose hash was wrong although each frame's CRC was right.
+ATTEMPTS = 3
+
+
+class ChunkSize:
+    """The size of chunks on this line: halved at a loss, doubled after some that passed."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.bytes = limit
+        self._passed = 0
+
+    def passed(self) -> None:
+        """A chunk arrived."""
+        self._passed += 1
+        if self._passed >= GROW_AFTER and self.bytes < self.limit:
+            self.bytes = min(2 * self.bytes, self.limit)
+            self._passed = 0
+
+    def lost(self) -> None:
+        """A chunk did not."""
+        self._passed = 0
+        self.bytes = max(self.bytes // 2, min(CHUNK_BYTES_MIN, self.limit))
+
+
+class TransferOperation(Operation):
+    """Send a model image or weights down."""
+
+    def __init__(
+        self,
+        kind: messages.Kind,
+        content: bytes,
+        *,
+        structure_hash: int = 0,
+        encoding: int = messages.Encoding.PLAIN,
+        base_hash: int = 0,
+    ) -> None:
+        """`content`: the bytes on the wire, encoded already."""
+        super().__init__(survives_reset=kind == messages.Kind.IMAGE)
+        if not content:
+            raise ValueError("nothing to send")
+        self.content_hash = messages.hash64(content)
+        self._content = content
+        self._head = messages.TransferBegin(
+            kind, encoding, len(content), self.content_hash, structure_hash, base_hash
+        ).pack()
+        self._attempts = 0
+
+    @property
+    def acknowledged(self) -> int:
+        """Bytes that the device has."""
+        return self._next
+
+    def begin(self, now_s: float) -> None:
+        """See `Operation.begin`."""
+        self.sequence = self._session.next_sequence()
+        self._chunk = ChunkSize(self._session.chunk_limit())
+        self._timer: RetryTimer = self._session.retry_timer()
+        self._next = 0  # what the device wants
+        self._sent = 0
+        self._streaming = False
+        self._ask(now_s)
+
+    def _ask(self, now_s: float) -> None:
+        self._streaming = False
+        if self._timer.due_s is None:
+            self._timer.start(now_s)
+        self.send(MessageType.TRANSFER_BEGIN, self._head)
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """See `Operation.on_frame`."""
+        if frame.type != MessageType.TRANSFER_STATUS or frame.sequence != self.sequence:
+            return
+        answer = messages.TransferStatus.unpack(frame.payload)
+        if answer.status == COMPLETE:
+            self._next = len(self._content)
+            self.finish()
+        elif answer.status == Status.CHECKSUM and answer.next_offset == len(self._content):
+            self._attempts += 1
+            if self._attempts >= ATTEMPTS:
+                self.fail(Reason.DAMAGED)
+            else:
+                self._session.count.retries += 1
+                self.begin(now_s)
+        elif answer.status < 0:
+            self.fail(Reason.REFUSED, answer.status, answer.detail)
+        elif self._next <= answer.next_offset <= len(self._content):
+            self._advance(answer, now_s)
+
+    def _advance(self, answer: messages.TransferStatus, now_s: float) -> None:
+        if answer.next_offset > self._next:
+            self._next = answer.next_offset
+            self._chunk.passed()
+            self._timer.start(now_s)
+        if not self._streaming:
+            self._streaming = True
+            self._sent = self._next
+            self._timer.start(now_s)
+        elif answer.gap:
+            if self._sent > self._next:
+                self._session.count.retries += 1
+                self._chunk.lost()
+            self._sent = self._next
+            self._timer.start(now_s)
+        self._sent = max(self._sent, self._next)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Send what the window has room for."""
+        window = self._session.window_chunks * self._chunk.bytes
+        while self._sent < len(self._content) and self._sent - self._next < window:
+            piece = self._content[self._sent : self._sent + self._chunk.bytes]
+            self.send(MessageType.CHUNK_DOWN, messages.pack_chunk(self._sent, piece))
+            self._sent += len(piece)
+
+    def on_time(self, now_s: float) -> None:
+        """See `Operation.on_time`."""
+        if self._timer.expired(now_s):
+            # asking again tells where the device is, whether a chunk, the answers or the device was lost
+            self._session.count.retries += 1
+            self._chunk.lost()
+            self._ask(now_s)
+
+    def due_s(self) -> float | None:
+        """See `Operation.due_s`."""
+        return self._timer.due_s
+
+
+class UploadOperation(Operation):
+    """Take the weights back. They are in `content` when it is done."""
+
+    def __init__(self, expected_bytes: int | None = None) -> None:
+        """`expected_bytes`: any other size is a failure; None: as many as the device has."""
+        super().__init__()
+        self._expected = expected_bytes
+        self._attempts = 0
+        self._parts = bytearray()
+        self._hash = messages.HASH_START
+
+    @property
+    def content(self) -> bytes:
+        """What has arrived so far; all of it once the operation is done."""
+        return bytes(self._parts)
+
+    def begin(self, now_s: float) -> None:
+        """See `Operation.begin`: goes on behind what has arrived already."""
+        self.sequence = self._session.next_sequence()
+        self._chunk = ChunkSize(self._session.chunk_limit())
+        self._timer = self._session.retry_timer()
+        self._timer.start(now_s)
+        self._heard = False
+        self._gap_reported = False
+        self._request()
+
+    def _request(self) -> None:
+        self.send(
+            MessageType.UPLOAD_REQUEST,
+            messages.pack_upload_request(len(self._parts), self._chunk.bytes, self._session.window_chunks),
+        )
+
+    def _acknowledge(self, *, gap: bool) -> None:
+        self.send(MessageType.ACK, messages.pack_ack(len(self._parts), self._chunk.bytes, gap=gap))
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """See `Operation.on_frame`."""
+        if frame.sequence != self.sequence:
+            return
+        if frame.type == MessageType.UPLOAD_STATUS:
+            self._on_status(messages.UploadStatus.unpack(frame.payload), now_s)
+        elif frame.type == MessageType.CHUNK_UP:
+            self._heard = True
+            offset, piece = messages.unpack_chunk(frame.payload)
+            self._on_chunk(offset, piece, now_s)
+
+    def _on_status(self, answer: messages.UploadStatus, now_s: float) -> None:
+        if answer.status < 0:
+            self.fail(Reason.REFUSED, answer.status, answer.detail)
+        elif self._expected is not None and answer.total_bytes != self._expected:
+            self.fail(Reason.REFUSED, Status.SHAPE, answer.total_bytes)
+        elif answer.status == COMPLETE and len(self._parts) == answer.total_bytes:
+            if answer.content_hash == self._hash:
+                self.finish()
+                return
+            self._attempts += 1
+            if self._attempts >= ATTEMPTS:
+                self.fail(Reason.DAMAGED)
+                return
+            self._parts.clear()
+            self._hash = messages.HASH_START
+            self._session.count.retries += 1
+            self.begin(now_s)
+        else:
+            self._expected = answer.total_bytes
+            if len(self._parts) == self._expected:
+                self._acknowledge(gap=False)
+        self._heard = True
+
+    def _on_chunk(self, offset: int, piece: bytes, now_s: float) -> None:
+        here = len(self._parts)
+        if self._expected is None:
+            return  # the answer that says how many was lost: it is asked for again
+        if offset == here and 0 < len(piece) <= self._expected - here:
+            self._parts += piece
+            self._hash = messages.hash64(piece, self._hash)
+            self._chunk.passed()
+            self._gap_reported = False
+            self._timer.start(now_s)
+            self._acknowledge(gap=False)
+        elif offset > here and not self._gap_reported:
+            self._lost()
+        elif offset < here:
+            self._acknowledge(gap=False)
+
+    def _lost(self) -> None:
+        self._gap_reported = True
+        self._chunk.lost()
+        self._session.count.retries += 1
+        self._acknowledge(gap=True)
+
+    def on_damaged(self, now_s: float) -> None:
+        """See `Operation.on_damaged`: most likely the chunk that is wanted."""
+        if self._expected is not None and len(self._parts) < self._expected:
+            self._lost()
+
+    def on_time(self, now_s: float) -> None:
+        """See `Operation.on_time`."""
+        if not self._timer.expired(now_s):
+            return
+        self._session.count.retries += 1
+        if self._expected is None:
+            self._request()
+        elif self._heard:
+            self._heard = False
+            self._acknowledge(gap=len(self._parts) < self._expected)
+        else:
+            # the device may have given up the upload: ask anew, from here on
+            self.sequence = self._session.next_sequence()
+            self._request()
+
+    def due_s(self) -> float | None:
+        """See `Operation.due_s`."""
+        return self._timer.due_s

@@ -12,7 +12,7 @@ from tinyfed.tasks.order import SHOTS_MAX
 from tinyfed.tasks.task import Task
 from tinyfed_host import experiment_source as source
 
-ACTIVATIONS = ("none", "relu", "tanh")
+ACTIVATIONS = ("linear", "relu", "tanh", "relu6", "sigmoid")
 LOSSES = ("mse", "softmax_cross_entropy", "binary_cross_entropy")
 FLEETS = ("simulated", "emulated", "ports")
 ORDER_KEYS = ("shots", "queries", "passes", "learning_rate")
@@ -161,7 +161,7 @@ def _model(table: source.Table) -> ModelSection:
 def _layer(table: source.Table) -> LayerSection:
     table.only("outputs", "activation")
     return LayerSection(
-        outputs=table.integer("outputs", 1, 65_535), activation=table.word("activation", ACTIVATIONS, "none")
+        outputs=table.integer("outputs", 1, 65_535), activation=table.word("activation", ACTIVATIONS, "linear")
     )
 
 

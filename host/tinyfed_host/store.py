@@ -282,6 +282,12 @@ class RunStore:
         """Each round's metrics, with `round`, `weights_sha256` and the list `visits`."""
         return [json.loads(line) for line in self._lines()]
 
+    def last_round(self) -> dict[str, Any] | None:
+        """The last round's metrics, without visits."""
+        with _translate(self.folder):
+            row = self._connection.execute("SELECT * FROM round ORDER BY number DESC LIMIT 1").fetchone()
+        return None if row is None else {"round": row[0], "weights_sha256": row[1], **json.loads(row[2])}
+
     def _lines(self) -> Iterator[str]:
         with _translate(self.folder):
             visits: dict[int, list[VisitRecord]] = {}

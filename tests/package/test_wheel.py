@@ -95,7 +95,9 @@ def test_it_runs_an_experiment_on_simulated_devices(installed: Path) -> None:
 
 def test_it_builds_the_mps2_firmware(installed: Path) -> None:
     require_tools("arm-none-eabi-gcc")
-    lines = run("tinyfed", "firmware", "build", "--board", "mps2_an386", "--json", folder=installed).splitlines()
+    lines = run(
+        "tinyfed", "firmware", "build", "--board", "mps2_an386", "--json", folder=installed
+    ).splitlines()
     image = Path(json.loads(lines[-1])["image"])
     assert image.read_bytes()[:4] == b"\x7fELF"
     assert str(ROOT) not in str(image)

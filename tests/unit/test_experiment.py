@@ -47,7 +47,7 @@ def parse(text: str) -> experiment.Experiment:
 def test_good_file() -> None:
     read = parse(GOOD)
     assert (read.rounds, read.seed) == (10, 3)
-    assert [(layer.outputs, layer.activation) for layer in read.model.layers] == [(8, "tanh"), (1, "none")]
+    assert [(layer.outputs, layer.activation) for layer in read.model.layers] == [(8, "tanh"), (1, "linear")]
     assert read.strategy.options == {"alpha": 0.5}
     assert read.fleet.boards == (experiment.DEFAULT_BOARD,) * 3
     task = read.task.make()

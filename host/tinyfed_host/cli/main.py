@@ -39,8 +39,8 @@ COMMANDS = {
     "bench": ("bench", "Measure the engine."),
 }
 
-EPILOG = """Examples: `tinyfed demo` shows everything in under four minutes. `tinyfed run examples/sine.toml` learns on
-simulated devices, with `--fleet emulated` on emulated boards. `tinyfed devices` finds the boards on this computer."""
+EPILOG = """Examples: "tinyfed demo" shows everything in under four minutes. "tinyfed run examples/sine.toml" learns on
+simulated devices, with "--fleet emulated" on emulated boards. "tinyfed devices" finds the boards on this computer."""
 
 
 class Terminated(BaseException):

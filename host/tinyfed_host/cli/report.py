@@ -1,0 +1,27 @@
+"""`tinyfed report`."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command(epilog="Examples: tinyfed report demo · tinyfed report runs/sine --json")
+def report(
+    run: Annotated[str, typer.Argument(help="The run's name or folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the report's path.")] = False,
+) -> None:
+    """Write a run's report.html: pictures, tables and how to repeat it, in one file. The run may be going on.
+
+    Exit codes: 3 matplotlib is missing (pip install 'tinyfed[report]'), 7 there is no such run.
+    """
+    from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.report import write_report
+    from tinyfed_host.store import run_folder
+
+    path = write_report(run_folder(run.rstrip("/")))
+    if as_json:
+        print_json({"report": str(path), "bytes": path.stat().st_size})
+    else:
+        print_line(f"wrote {path}")

@@ -1,0 +1,122 @@
+"""`tinyfed run`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tinyfed.errors import UsageError
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: tinyfed run examples/sine.toml · tinyfed run examples/watch.toml --fleet emulated --rounds 50 · "
+    "tinyfed run my.toml --port /dev/ttyACM0 --port /dev/ttyACM1 --name kitchen · tinyfed run --resume kitchen"
+)
+def run(
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment; with --resume the run.")
+    ],
+    name: Annotated[str, typer.Option("--name", "-n", help="The run's name: runs/NAME [the file's name].")] = "",
+    fleet: Annotated[str, typer.Option("--fleet", "-f", help="simulated or emulated, whatever the file says.")] = "",
+    board: Annotated[
+        str, typer.Option("--board", "-b", help="Make every simulated or emulated device this board.")
+    ] = "",
+    port: Annotated[
+        list[str] | None, typer.Option("--port", "-p", help="A device's port; once for each. See `tinyfed devices`.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", "-r", min=1, help="Rounds in all.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", "-s", min=0, help="Seed of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    start_from: Annotated[str, typer.Option("--from", help="Start from the model of this run.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
+) -> None:
+    """Run an experiment, round after round, and store each round in runs/NAME.
+
+    A run can be stopped (Ctrl-C, a power cut) and goes on with --resume to the same final bits.
+
+    The learned model is runs/NAME/model.tfm, the metrics are in metrics.jsonl.
+
+    Exit codes: 2 a wrong option or experiment file, 3 a missing tool, 4 no device answers, 5 the model does not fit a
+    board, 7 the run is in use or its disk is full, 130 after Ctrl-C.
+    """
+    from tinyfed_host.experiment import FleetSection, override
+    from tinyfed_host.experiment_run import Run, read_experiment
+    from tinyfed_host.store import run_folder
+
+    if resume:
+        given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--rounds": rounds}
+        wrong = [option for option, value in given.items() if value]
+        if wrong:
+            raise UsageError(
+                f"{wrong[0]} cannot be changed while a run goes on; start a new one with --from {experiment}"
+            )
+        folder = run_folder(_run_name(experiment))
+        opened = Run.resume(folder)
+        changed = override(opened.parts.experiment, kind=fleet or None, ports=port or ())
+        fleet_section: FleetSection = changed.fleet
+    else:
+        read = read_experiment(Path(experiment))
+        if board:
+            from tinyfed.boards import read_board
+
+            read_board(board)
+        changed = override(read, kind=fleet or None, board=board or None, ports=port or (), rounds=rounds, seed=seed)
+        folder = run_folder(name or Path(experiment).stem)
+        command = "tinyfed " + shlex.join(sys.argv[1:])
+        opened = Run.begin(folder, changed, command, _weights_of(start_from) if start_from else None)
+        fleet_section = changed.fleet
+    with opened:
+        result = _go(opened, fleet_section, as_json=as_json)
+    _tell(folder, result, as_json=as_json)
+
+
+def _run_name(text: str) -> str:
+    """What was given after --resume: a name, a folder, or the experiment file whose name the run has."""
+    return Path(text).stem if text.endswith(".toml") else text.rstrip("/")
+
+
+def _weights_of(text: str) -> bytes:
+    from tinyfed_host.store import RunStore, StoreError, run_folder
+
+    folder = run_folder(_run_name(text))
+    with RunStore.read(folder) as store:
+        snapshot = store.snapshot()
+    if snapshot is None:
+        raise StoreError(f"{folder}: the run has no round yet: there is no model to start from")
+    return bytes(snapshot.arrays["weights"])
+
+
+def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
+    import dataclasses
+
+    from tinyfed_host.experiment_run import make_fleet
+    from tinyfed_host.progress import LogView, Views, choose_view
+
+    experiment = dataclasses.replace(opened.parts.experiment, fleet=fleet_section)
+    opened.parts = dataclasses.replace(opened.parts, experiment=experiment)
+    with make_fleet(opened.parts) as devices:
+        boards = opened.meet(devices, simulated=fleet_section.kind == "simulated")
+        title = f"{opened.store.folder}: {experiment.strategy.name}, {experiment.task.name} task, {fleet_section.kind}"
+        view = choose_view(as_json=as_json, title=title, names=boards)
+        with Views(LogView(opened.store.folder / "run.log"), view) as views:
+            end = opened.go(devices, views)
+    metrics = end.metrics
+    if not metrics:  # nothing was left to do
+        metrics = {key: value for key, value in opened.store.rounds()[-1].items() if key not in ("round", "visits")}
+    return {"weights_sha256": end.weights_sha256, "rounds": end.rounds, "metrics": dict(metrics)}
+
+
+def _tell(folder: Path, result: dict[str, Any], *, as_json: bool) -> None:
+    from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.progress import summary
+
+    if as_json:
+        print_json({"run": str(folder), **result})
+        return
+    print_line(f"{result['rounds']:,} rounds done, {summary(result['metrics'])}")
+    print_line(f"weights {result['weights_sha256']}")
+    print_line(f"model   {folder / 'model.tfm'}   (`tinyfed report {folder.name}` shows the rest)")

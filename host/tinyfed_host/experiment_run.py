@@ -1,0 +1,227 @@
+"""From an experiment to a run: the model, the strategy, the fleet, the store, and going on where one stopped."""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyfed import meta
+from tinyfed.boards import Board, board_names, read_board
+from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
+from tinyfed.meta.strategy import State, Strategy
+from tinyfed.model import Dense, ModelSpec, encode, initialize, plan, read_weights, replace_weights, structure_hash
+from tinyfed.tasks.task import Task
+from tinyfed_host import devices
+from tinyfed_host.coordinator import Coordinator, RunEnd
+from tinyfed_host.device import Device
+from tinyfed_host.events import Observer, nobody
+from tinyfed_host.experiment import Experiment, ModelSection, from_json, load
+from tinyfed_host.fleet import Fleet, Rotation, Seat, device_id
+from tinyfed_host.store import RunHeader, RunStore
+
+
+def read_experiment(path: Path) -> Experiment:
+    """An experiment file, checked against the strategies and boards there are. Raises `UsageError`."""
+    strategies = {name: meta.options(name) for name in meta.names()}
+    return load(path, strategies, board_names())
+
+
+def make_spec(section: ModelSection) -> ModelSpec:
+    """The network of an experiment."""
+    layers = tuple(Dense(layer.outputs, layer.activation) for layer in section.layers)
+    return ModelSpec((section.inputs,), layers, section.loss)
+
+
+def make_strategy(experiment: Experiment, task: Task) -> Strategy:
+    """The algorithm, with its options. Raises `UsageError` for one out of range."""
+    section = experiment.strategy
+    return meta.make(section.name, task.order, experiment.rounds, **section.options)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an experiment is made into. Nothing runs yet."""
+
+    experiment: Experiment
+    task: Task
+    spec: ModelSpec
+    strategy: Strategy
+    image: bytes  # with the initial weights
+
+    @classmethod
+    def make(cls, experiment: Experiment) -> "Parts":
+        """All of it. Raises `UsageError`."""
+        task = experiment.task.make()
+        spec = make_spec(experiment.model)
+        image = encode(spec, initialize(spec, experiment.seed))
+        return cls(experiment, task, spec, make_strategy(experiment, task), image)
+
+    def check(self, device: Device) -> None:
+        """Raises `DoesNotFitError` or `UsageError` when this device cannot take part."""
+        info = device.info
+        who = f"device {info.unique_id} ({info.board})"
+        needed = plan(self.spec).arena_bytes
+        if needed > info.arena_bytes:
+            raise DoesNotFitError(
+                f"{who}: training the model takes {needed:,} bytes, its arena has {info.arena_bytes:,}: "
+                f"{needed - info.arena_bytes:,} bytes short; make the model smaller or choose a larger board"
+            )
+        order = self.task.order
+        if order.source != "shard":
+            return
+        if not info.feature_count:
+            raise UsageError(f"{who}: has no samples stored, which the {self.task.name} task needs; give it a shard")
+        if info.feature_count != self.task.feature_count:
+            raise UsageError(
+                f"{who}: its shard has {info.feature_count} values a sample, the {self.task.name} task needs "
+                f"{self.task.feature_count}; give it a shard of the right shape"
+            )
+        if info.class_count < order.ways:
+            raise UsageError(
+                f"{who}: its shard has {info.class_count} classes, the task draws {order.ways}; lower task.ways"
+            )
+
+
+def make_fleet(parts: Parts) -> Fleet:
+    """The experiment's fleet. No emulator is started before its device is needed; ports are greeted now.
+
+    Raises what `seats_on_ports` raises, and `UsageError` for a board without an emulator.
+    """
+    section = parts.experiment.fleet
+    clients = parts.task.train if parts.task.order.source == "shard" else ()
+    if section.kind == "ports":
+        from tinyfed_host.fleet_seats import seats_on_ports
+
+        return Fleet(seats_on_ports(section.ports, devices.connect, devices.find), check=parts.check)
+    boards = {name: read_board(name) for name in set(section.boards)}
+    seats: list[Seat] = [
+        make_seat(section.kind, device_id(number), boards[name]) for number, name in enumerate(section.boards)
+    ]
+    return Fleet(seats, Rotation(clients, len(seats), section.rotate_every), parts.check)
+
+
+def make_seat(kind: str, unique_id: str, board: Board) -> Seat:
+    """A seat for a simulated or emulated device. Raises `UsageError` for a board without an emulator."""
+    from tinyfed_host.fleet_seats import EmulatedSeat, SimulatedSeat
+
+    if kind == "simulated":
+        return SimulatedSeat(unique_id, board)
+    if board.emulator is None:
+        raise UsageError(f"{board.name} cannot be emulated; `tinyfed boards` shows which can")
+    return EmulatedSeat(unique_id, board, devices.greet)
+
+
+@dataclass
+class Run:
+    """A run that is open: its store, and the parts to go on with."""
+
+    store: RunStore
+    parts: Parts
+
+    @classmethod
+    def begin(
+        cls, folder: Path, experiment: Experiment, command: str, start_weights: bytes | None = None, **extra: Any
+    ) -> "Run":
+        """A new run. `start_weights` (float32 little-endian) replace the initial ones.
+
+        Raises `UsageError` when they are not the model's, `StoreError` when the folder has a run.
+        """
+        parts = Parts.make(experiment)
+        if start_weights is not None:
+            weights = np.frombuffer(start_weights, "<f4")
+            if weights.size != parts.spec.parameter_count:
+                raise UsageError(
+                    f"the run to start from has {weights.size:,} weights, this experiment's model has "
+                    f"{parts.spec.parameter_count:,}: the two models must be the same"
+                )
+            parts = Parts(experiment, parts.task, parts.spec, parts.strategy, replace_weights(parts.image, weights))
+        header = RunHeader(
+            name=folder.name,
+            experiment=experiment.to_json(),
+            image=parts.image,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=command,
+            extra=extra,
+        )
+        return cls(RunStore.create(folder, header), parts)
+
+    @classmethod
+    def resume(cls, folder: Path) -> "Run":
+        """Go on with a run. Raises `StoreError` when that cannot be."""
+        store = RunStore.resume(folder)
+        try:
+            header = store.header()
+            parts = Parts.make(from_json(header.experiment))
+            if structure_hash(parts.image) != structure_hash(header.image):
+                raise UsageError(f"{folder}: the run's model is built differently by this version of tinyfed")
+            return cls(store, Parts(parts.experiment, parts.task, parts.spec, parts.strategy, header.image))
+        except BaseException:
+            store.close()
+            raise
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    def state(self, coordinator: Coordinator) -> State:
+        """Where to go on: the last committed round, or the beginning."""
+        snapshot = self.store.snapshot()
+        if snapshot is None:
+            return self.parts.strategy.begin(read_weights(self.parts.image), self.parts.experiment.seed)
+        return coordinator.restore(snapshot.document, snapshot.arrays)
+
+    def learned_image(self) -> bytes:
+        """The model after the last committed round."""
+        snapshot = self.store.snapshot()
+        if snapshot is None:
+            return self.parts.image
+        return replace_weights(self.parts.image, np.frombuffer(snapshot.arrays["weights"], "<f4"))
+
+    def go(
+        self,
+        fleet: Fleet,
+        observe: Observer = nobody,
+        *,
+        rounds: int | None = None,
+        until: Callable[[], bool] | None = None,
+    ) -> RunEnd:
+        """Carry on with these devices, as `Coordinator.run`; the model is written out however it ends."""
+        parts = self.parts
+        coordinator = Coordinator(parts.strategy, fleet, self.store, parts.image, parts.experiment.round, observe)
+        try:
+            return coordinator.run(self.state(coordinator), rounds=rounds, until=until)
+        finally:
+            self.store.write_model(self.learned_image())
+
+    def meet(self, fleet: Fleet, *, simulated: bool) -> dict[str, str]:
+        """Greet every device of the fleet and remember who it is; returns board names by unique id.
+
+        Raises what a device that cannot take part raises, and `DeviceError` when one does not answer.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        snapshot = self.store.snapshot()
+        now = 0 if snapshot is None else snapshot.round
+        ids = fleet.ids()
+        if not ids:
+            raise DeviceError("the fleet is empty: no device to learn with")
+        with ThreadPoolExecutor(max_workers=min(8, len(ids))) as pool:
+            there = dict(zip(ids, pool.map(lambda unique_id: fleet.ready(unique_id, now), ids), strict=True))
+        needed = plan(self.parts.spec).arena_bytes
+        for unique_id, device in there.items():
+            info = device.info
+            facts = {
+                "board": info.board,
+                "firmware_build": info.firmware_build,
+                "arena_bytes": info.arena_bytes,
+                "ram_bytes": needed,
+                "capabilities": sorted(info.capabilities),
+                "simulated": simulated,
+            }
+            self.store.put_device(unique_id, facts)
+        return {unique_id: device.info.board for unique_id, device in there.items()}

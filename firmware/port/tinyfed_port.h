@@ -20,7 +20,7 @@ size_t tinyfed_port_read(uint8_t *bytes, size_t capacity);
 size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count);
 
 /* Sleep until something was received or (when the last write took less than it was given) there is room to
- * send again, at most timeout_ms. Returning early is allowed. */
+ * send again, at most timeout_ms (a port whose clock is coarser may take 10 ms). Returning early is allowed. */
 void tinyfed_port_idle(uint32_t timeout_ms);
 
 /* Free-running time in microseconds; wraps. Called at least every 60 seconds. */

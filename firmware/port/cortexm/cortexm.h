@@ -29,6 +29,9 @@ static inline void tinyfed_irq_disable(uint32_t irq)
 /* Called from the vector table for every device interrupt; the port defines it. */
 void tinyfed_cortexm_interrupt(uint32_t irq);
 
+/* SysTick's interrupt; a port that keeps time with it defines it. */
+void tinyfed_cortexm_tick(void);
+
 /* Sleep until an interrupt or for at most timeout_ms, unless `awake` says there is work already. The check
  * happens with interrupts off, so that a byte that comes between the check and the sleep still wakes the
  * core: WFI returns on a pending interrupt even when PRIMASK holds it back. */

@@ -29,6 +29,8 @@ static void on_fault(void) { tinyfed_cortexm_reset(); }
 
 static void on_nothing(void) {}
 
+__attribute__((weak)) void tinyfed_cortexm_tick(void) {}
+
 static void on_interrupt(void)
 {
     uint32_t ipsr;
@@ -45,7 +47,7 @@ typedef struct vectors {
 __attribute__((section(".vectors"), used)) static const vectors_t vectors = {
     .stack = tinyfed_ld_stack_end,
     .exceptions = {tinyfed_start, on_nothing, on_fault, on_fault, on_fault, on_fault, NULL, NULL, NULL, NULL,
-                   on_nothing, on_nothing, NULL, on_nothing, on_nothing},
+                   on_nothing, on_nothing, NULL, on_nothing, tinyfed_cortexm_tick},
     .interrupts = {[0 ... IRQ_COUNT - 1] = on_interrupt},
 };
 

@@ -1,0 +1,30 @@
+/* Clock tree of an STM32F405: 168 MHz from the crystal, else from the internal oscillator. */
+#ifndef TINYFED_STM32F4_CLOCK_H
+#define TINYFED_STM32F4_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum tinyfed_clock_source {
+    TINYFED_CLOCK_CRYSTAL = 1,  /* HSE through the PLL */
+    TINYFED_CLOCK_INTERNAL = 2, /* HSI through the PLL: the crystal did not start */
+    TINYFED_CLOCK_SLOW = 3,     /* HSI as it is: the PLL did not lock */
+    TINYFED_CLOCK_EMULATED = 4  /* no clock controller answers, as under QEMU, whose core runs at 168 MHz */
+} tinyfed_clock_source_t;
+
+typedef struct tinyfed_clock {
+    tinyfed_clock_source_t source;
+    uint32_t core_hz;
+    uint32_t apb2_hz; /* of USART1 */
+} tinyfed_clock_t;
+
+/* The registers as the clock's code sees them; tests give their own. */
+typedef struct tinyfed_clock_registers {
+    volatile uint32_t *rcc;   /* word offsets: 0 CR, 1 PLLCFGR, 2 CFGR */
+    volatile uint32_t *flash; /* word offset 0: ACR */
+} tinyfed_clock_registers_t;
+
+/* Every wait is bounded: a crystal can be missing or broken. hse_hz is a multiple of 1 MHz, 4 to 26 MHz. */
+tinyfed_clock_t tinyfed_clock_start(const tinyfed_clock_registers_t *registers, uint32_t hse_hz);
+
+#endif

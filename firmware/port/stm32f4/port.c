@@ -1,0 +1,162 @@
+/* STM32F405 (Feather STM32F405, Netduino Plus 2, Olimex H405): USART1 on PB6 (transmit) and PB7 (receive). The same
+ * image runs on QEMU's netduinoplus2. */
+#include "../cortexm/cortexm.h"
+#include "clock.h"
+#include "tinyfed_port.h"
+
+#include <string.h>
+
+#define RCC 0x40023800u
+#define RCC_AHB1ENR TINYFED_REG(RCC + 0x30u)
+#define RCC_APB2ENR TINYFED_REG(RCC + 0x44u)
+#define FLASH_ACR 0x40023C00u
+
+#define GPIOB 0x40020400u
+#define GPIOB_MODER TINYFED_REG(GPIOB + 0x00u)
+#define GPIOB_PUPDR TINYFED_REG(GPIOB + 0x0Cu)
+#define GPIOB_AFRL TINYFED_REG(GPIOB + 0x20u)
+
+#define USART1 0x40011000u
+#define USART1_SR TINYFED_REG(USART1 + 0x00u)
+#define USART1_DR TINYFED_REG(USART1 + 0x04u)
+#define USART1_BRR TINYFED_REG(USART1 + 0x08u)
+#define USART1_CR1 TINYFED_REG(USART1 + 0x0Cu)
+#define SR_RXNE (1u << 5)
+#define SR_TXE (1u << 7)
+#define CR1_RUN (1u << 13 | 1u << 5 | 1u << 3 | 1u << 2) /* UE, RXNEIE, TE, RE */
+#define CR1_TXEIE (1u << 7)
+#define USART1_IRQ 37u
+
+#define UNIQUE_ID 0x1FFF7A10u
+
+/* QEMU has no unique id; its loader fills this record at the end of the data flash instead. */
+typedef struct identity {
+    uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
+    uint8_t counted; /* 1: -icount shift=7, so time counts instructions */
+    uint8_t reserved[3];
+} identity_t;
+
+/* SysTick runs on for ever and interrupts when it wraps; it also ends the longest sleep. */
+#define WRAP_MS 10u
+
+static tinyfed_ring_t received, sending;
+static tinyfed_clock_t clock;
+static volatile uint32_t wraps;
+
+static const volatile identity_t *identity(void) { return (const volatile identity_t *)(uintptr_t)TINYFED_IDENTITY_ADDRESS; }
+
+static void receive(void)
+{
+    while ((USART1_SR & SR_RXNE) != 0u) {
+        if (tinyfed_ring_full(&received)) {
+            tinyfed_irq_disable(USART1_IRQ);
+            return;
+        }
+        tinyfed_ring_put(&received, (uint8_t)USART1_DR); /* reading SR, then DR, clears an overrun too */
+    }
+}
+
+static void transmit(void)
+{
+    while (!tinyfed_ring_empty(&sending) && (USART1_SR & SR_TXE) != 0u) USART1_DR = tinyfed_ring_get(&sending);
+    USART1_CR1 = tinyfed_ring_empty(&sending) ? CR1_RUN : CR1_RUN | CR1_TXEIE;
+}
+
+void tinyfed_cortexm_interrupt(uint32_t irq)
+{
+    if (irq != USART1_IRQ) return;
+    receive();
+    transmit();
+}
+
+void tinyfed_cortexm_tick(void) { wraps++; }
+
+int tinyfed_port_start(int argc, char **argv)
+{
+    const tinyfed_clock_registers_t registers = {(volatile uint32_t *)RCC, (volatile uint32_t *)FLASH_ACR};
+    (void)argc;
+    (void)argv;
+    clock = tinyfed_clock_start(&registers, TINYFED_HSE_HZ);
+
+    TINYFED_SYST_RVR = clock.core_hz / 1000u * WRAP_MS - 1u;
+    TINYFED_SYST_CVR = 0u;
+    TINYFED_SYST_CSR = 7u;
+
+    RCC_AHB1ENR |= 1u << 1;
+    RCC_APB2ENR |= 1u << 4;
+    (void)RCC_APB2ENR; /* the peripheral takes two cycles to wake */
+    GPIOB_MODER = (GPIOB_MODER & ~(0xFu << 12)) | 0xAu << 12; /* PB6, PB7: alternate function */
+    GPIOB_AFRL = (GPIOB_AFRL & ~(0xFFu << 24)) | 0x77u << 24; /* 7: USART1 */
+    GPIOB_PUPDR = (GPIOB_PUPDR & ~(3u << 14)) | 1u << 14;     /* an open receive line is silent */
+    USART1_BRR = (clock.apb2_hz + TINYFED_BAUD / 2u) / TINYFED_BAUD;
+    USART1_CR1 = CR1_RUN;
+    tinyfed_irq_enable(USART1_IRQ);
+    return 0;
+}
+
+size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
+{
+    size_t count = 0;
+    while (count < capacity && !tinyfed_ring_empty(&received)) bytes[count++] = tinyfed_ring_get(&received);
+    if (count > 0u) tinyfed_irq_enable(USART1_IRQ);
+    return count;
+}
+
+size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
+{
+    size_t count = 0;
+    while (count < byte_count && !tinyfed_ring_full(&sending)) tinyfed_ring_put(&sending, bytes[count++]);
+    tinyfed_interrupts_off();
+    transmit();
+    tinyfed_interrupts_on();
+    return count;
+}
+
+/* SysTick ends it after WRAP_MS at the latest. */
+void tinyfed_port_idle(uint32_t timeout_ms)
+{
+    if (timeout_ms == 0u) return;
+    tinyfed_interrupts_off();
+    if (tinyfed_ring_empty(&received)) __asm volatile("dsb\n wfi" ::: "memory");
+    tinyfed_interrupts_on();
+}
+
+/* Core clock ticks since start. */
+static uint64_t ticks(void)
+{
+    const uint32_t period = clock.core_hz / 1000u * WRAP_MS;
+    uint32_t before, value;
+    do { /* again when SysTick wrapped in between */
+        before = wraps;
+        value = TINYFED_SYST_CVR;
+    } while (before != wraps);
+    return (uint64_t)before * period + (value == 0u ? 0u : period - value);
+}
+
+uint32_t tinyfed_port_now_us(void) { return (uint32_t)(ticks() / (clock.core_hz / 1000000u)); }
+
+uint32_t tinyfed_port_instructions(void)
+{
+    if (clock.source != TINYFED_CLOCK_EMULATED || identity()->counted != 1u) return 0u;
+    /* 128 ns an instruction at 168 MHz: 21.504 ticks, rounded to the nearest. */
+    return (uint32_t)((ticks() * 125u + 1344u) / 2688u);
+}
+
+uint8_t *tinyfed_port_arena(size_t *byte_count) { return tinyfed_cortexm_arena(byte_count); }
+
+const uint8_t *tinyfed_port_shard(size_t *byte_count)
+{
+    *byte_count = TINYFED_DATA_FLASH_BYTES;
+    return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
+}
+
+void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
+{
+    const volatile uint8_t *from = clock.source == TINYFED_CLOCK_EMULATED ? identity()->unique_id
+                                                                          : (const volatile uint8_t *)UNIQUE_ID;
+    for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = from[i];
+}
+
+uint32_t tinyfed_port_stack_bytes(void) { return tinyfed_cortexm_stack_bytes(); }
+
+void tinyfed_port_reset(void) { tinyfed_cortexm_reset(); }

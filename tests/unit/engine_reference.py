@@ -124,9 +124,7 @@ def _forward(record: Record, mine: list[Array], inputs: list[Array]) -> Array:
             raise AssertionError(record.kind)
 
 
-def _backward(
-    record: Record, mine: list[Array], inputs: list[Array], d: Array
-) -> tuple[list[Array], list[Array]]:
+def _backward(record: Record, mine: list[Array], inputs: list[Array], d: Array) -> tuple[list[Array], list[Array]]:
     x = inputs[0]
     match record.kind:
         case "dense":

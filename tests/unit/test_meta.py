@@ -1,0 +1,166 @@
+"""Strategies: their arithmetic, their state, what they ask for. The learning itself is in test_meta_learning.py."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from reference_draw import encode_shard
+
+from tinyfed import meta, tasks
+from tinyfed.errors import UsageError
+from tinyfed.meta import simulate
+from tinyfed.meta.adaptation import adaptation, orders
+from tinyfed.meta.strategy import Array, Reply, State, falling, pick
+from tinyfed.meta.transfer import pool, transfer
+from tinyfed.model import encode, initialize, mlp
+from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.shard import read_shard
+from tinyfed.tasks.splitmix import SplitMix64, derive_seed
+from tinyfed.tasks.task import Client
+
+ORDER = Order("shard", ways=3, shots=4, queries=0, seed=0, learning_rate=0.05)
+SPEC = mlp(2, (5,), 3, loss="softmax_cross_entropy")
+RESULT = Result(12, 1.0, 0.5, 0, 0, 0, ())
+
+
+def f32(*values: float) -> Array:
+    return np.array(values, np.float32)
+
+
+def clients(count: int = 3) -> list[Client]:
+    return [Client(f"c{i}", lambda i=i: encode_shard([9 + i, 8, 12, 10])) for i in range(count)]  # type: ignore[misc]
+
+
+def test_tinyreptile_moves_a_share_of_the_way_and_anneals_it() -> None:
+    """alpha_t = 0.5 * (1 - t / 4). From phi = (1, 2):
+
+    t = 0: alpha 0.5, phi' = (3, 0)  -> (1 + 0.5 * 2, 2 - 0.5 * 2) = (2, 1)
+    t = 1: alpha 0.375, phi' = (4, 1) -> (2 + 0.375 * 2, 1) = (2.75, 1)
+    t = 4: alpha 0                    -> unchanged
+    """
+    strategy = meta.make("tinyreptile", ORDER, 4, alpha=0.5)
+    state = strategy.begin(f32(1, 2), seed=9)
+    state = strategy.aggregate(state, [Reply("a", RESULT, f32(3, 0))])
+    assert state.weights.tolist() == [2.0, 1.0] and state.round == 1
+    state = strategy.aggregate(state, [Reply("a", RESULT, f32(4, 1))])
+    assert state.weights.tolist() == [2.75, 1.0]
+    last = strategy.aggregate(replace(state, round=4), [Reply("a", RESULT, f32(9, 9))])
+    assert last.weights.tolist() == [2.75, 1.0]
+    assert state.weights.dtype == np.float32
+
+
+def test_tinyreptile_computes_in_float32() -> None:
+    """phi + alpha * (phi' - phi) with each operation rounded differs from the rounded exact value in some places."""
+    rng = np.random.default_rng(3)
+    phi, trained = rng.normal(size=(2, 100)).astype(np.float32)
+    strategy = meta.make("tinyreptile", ORDER, 10, alpha=0.3)
+    state = strategy.aggregate(strategy.begin(phi, 1), [Reply("a", RESULT, trained)])
+    f = np.float32
+    assert state.weights.tolist() == [float(p + f(0.3) * (q - p)) for p, q in zip(phi, trained, strict=True)]
+    exact = phi.astype(float) + float(f(0.3)) * (trained.astype(float) - phi.astype(float))
+    assert state.weights.tolist() != exact.astype(f).tolist()
+
+
+def test_joint_passes_the_model_on_after_one_sample_a_class() -> None:
+    strategy = meta.make("joint", replace(ORDER, shots=10, checkpoints=(1, 5)), 3)
+    state = strategy.begin(f32(1, 2), seed=9)
+    order = strategy.configure(state, "a").order
+    assert (order.shots, order.passes, order.checkpoints) == (1, 1, (1,))
+    assert strategy.aggregate(state, [Reply("a", RESULT, f32(3, 4))]).weights.tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize("name", meta.names())
+def test_a_round_without_an_answer_keeps_the_weights_and_counts(name: str) -> None:
+    strategy = meta.make(name, ORDER, 3)
+    state = strategy.begin(f32(1, 2), seed=9)
+    after = strategy.aggregate(state, [])
+    assert after.round == 1 and after.weights.tolist() == [1.0, 2.0]
+    assert strategy.select(state, []) == ()
+
+
+@pytest.mark.parametrize("name", meta.names())
+def test_a_run_resumed_from_its_stored_state_gives_the_same_bits(name: str) -> None:
+    weights = initialize(SPEC, 1)
+    strategy = meta.make(name, ORDER, 12)
+    devices = simulate.make_devices(clients(), encode(SPEC, weights))
+    whole = simulate.run(strategy, devices, strategy.begin(weights, 5))
+    half = simulate.run(strategy, devices, strategy.begin(weights, 5), rounds=5)
+    document = json.loads(json.dumps(half.document()))
+    again = State.restore(document, half.arrays())
+    assert again.round == 5
+    resumed = simulate.run(meta.make(name, ORDER, 12), devices, again)
+    assert resumed.arrays() == whole.arrays() and resumed.document() == whole.document()
+    assert whole.weights.tobytes() != weights.tobytes()
+
+
+def test_a_damaged_state_is_told() -> None:
+    state = State(1, 2, f32(1), {"moment": f32(2)})
+    arrays = state.arrays()
+    del arrays["moment"]
+    with pytest.raises(UsageError, match="'moment' is missing"):
+        State.restore(state.document(), arrays)
+
+
+def test_the_choice_comes_from_seed_and_round() -> None:
+    state = State(7, 3, f32())
+    names = ["a", "b", "c", "d", "e"]
+    drawn = SplitMix64(derive_seed(7, 3, 0)).sequence(2, 5)
+    assert pick(state, names, 2) == tuple(names[i] for i in drawn)
+    assert len(set(pick(state, names, 9))) == 5
+    seen = {pick(replace(state, round=t), names, 1)[0] for t in range(40)}
+    assert seen == set(names)
+    order = meta.make("tinyreptile", ORDER, 5).configure(state, "a").order
+    assert order == replace(ORDER, seed=derive_seed(7, 3, 1))
+
+
+def test_a_falling_rate() -> None:
+    """0.8 * (1 - t / 4) for t = 0..5."""
+    expected = [np.float32(0.8 * max(0.0, 1 - t / 4)) for t in range(6)]
+    assert [falling(0.8, t, 4) for t in range(6)] == expected and expected[4] == expected[5] == 0
+
+
+def test_strategies_are_found_by_name_with_their_options() -> None:
+    assert {"joint", "tinyreptile"} <= set(meta.names())
+    assert meta.options("tinyreptile") == {"alpha": 0.3}
+    with pytest.raises(UsageError, match="'reptil' is unknown, allowed are"):
+        meta.make("reptil", ORDER, 1)
+    with pytest.raises(UsageError, match="option 'beta' is unknown, allowed: alpha"):
+        meta.make("tinyreptile", ORDER, 1, beta=1)
+    for alpha in (0.0, 1.5, float("nan")):
+        with pytest.raises(UsageError, match="alpha"):
+            meta.make("tinyreptile", ORDER, 1, alpha=alpha)
+    with pytest.raises(UsageError, match="rounds is 0"):
+        meta.make("joint", ORDER, 0)
+
+
+def test_adaptation_has_the_same_draws_for_every_initialization() -> None:
+    order = replace(ORDER, queries=2, checkpoints=(0, 1, 4))
+    listed = list(orders(order, clients(), 4, seed=3))
+    assert len(listed) == 12 and len({each.seed for _, _, each in listed}) == 12
+    one = adaptation(encode(SPEC, initialize(SPEC, 1)), clients(), order, draws=4, seed=3)
+    assert one.accuracy.shape == (3, 4, 3) and one.shots == (0, 1, 4)
+    device = simulate.make_devices(clients(), encode(SPEC, initialize(SPEC, 1)))["c1"]
+    expected = device.visit(None, listed[5][2], want_weights=False).result  # c1's draw 1
+    assert one.accuracy[1, 1].tolist() == [point.accuracy for point in expected.checkpoints]
+    assert one.by_shots()[4] == pytest.approx(one.accuracy[:, :, 2].mean())
+    assert one.loss_by_shots()[0] == pytest.approx(one.loss[:, :, 0].mean())
+
+
+def test_the_pool_holds_every_sample_under_its_label() -> None:
+    pooled = read_shard(pool(clients()))
+    assert [len(c) for c in pooled.classes] == [9 + 10 + 11, 24, 36, 30]
+    for label, samples in enumerate(pooled.classes):
+        assert set(samples[:, 0]) == {float(label)}
+    with pytest.raises(UsageError, match="no stored samples"):
+        pool(tasks.get("sine").train)
+    with pytest.raises(UsageError, match="same features"):
+        pool([*clients(1), Client("x", lambda: encode_shard([3, 3, 3, 3], 3))])
+
+
+def test_transfer_keeps_the_layers_and_starts_the_last_at_zero() -> None:
+    """2-5-3: the first layer has 2 * 5 + 5 = 15 parameters, the last 5 * 3 + 3 = 18."""
+    weights = transfer(SPEC, clients(), seed=3, learning_rate=0.01, passes=2)
+    first = initialize(mlp(2, (5,), 4, loss="softmax_cross_entropy"), 3)[:15]
+    assert weights.shape == (33,) and not weights[15:].any()
+    assert weights[:15].any() and weights[:15].tolist() != first.tolist()

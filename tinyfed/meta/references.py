@@ -1,0 +1,36 @@
+"""What a learned initialization is held against: a random one, one global model, transfer learning."""
+
+from tinyfed.errors import UsageError
+from tinyfed.meta.joint import Joint
+from tinyfed.meta.simulate import make_devices, run
+from tinyfed.meta.strategy import Array, Strategy
+from tinyfed.meta.transfer import transfer
+from tinyfed.model import ModelSpec, encode, initialize, plan
+from tinyfed.tasks.task import Task
+
+REFERENCES = ("random", "global", "transfer")
+
+
+def learn(strategy: Strategy, spec: ModelSpec, task: Task, *, seed: int) -> Array:
+    """The weights, (parameters,), a strategy ends with on simulated devices, from `initialize(spec, seed)`."""
+    weights = initialize(spec, seed)
+    arena_bytes = plan(spec).arena_bytes + 65_536  # and what the largest order draws
+    devices = make_devices(task.train, encode(spec, weights), arena_bytes=arena_bytes)
+    return run(strategy, devices, strategy.begin(weights, seed)).weights
+
+
+def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int) -> Array:
+    """Weights of one of `REFERENCES`, from the same first weights and the training clients only.
+
+    `global` sees as many samples as a run of `rounds` rounds with the task's order does; `transfer` is given the pooled
+    data with the true labels, and has the settings that did best when each training person in turn was held out.
+    """
+    match kind:
+        case "random":
+            return initialize(spec, seed)
+        case "global":
+            return learn(Joint(task.order, rounds * task.order.shots), spec, task, seed=seed)
+        case "transfer":
+            return transfer(spec, task.train, seed=seed)
+        case _:
+            raise UsageError(f"reference: {kind!r} is unknown, allowed are {', '.join(REFERENCES)}")

@@ -69,8 +69,13 @@ class Reply:
 class Strategy(Protocol):
     """An algorithm: a page that answers three questions a round."""
 
-    name: str
-    rounds: int  # the whole run, for schedules that depend on it
+    @property
+    def name(self) -> str:
+        """What it is called in experiment files."""
+
+    @property
+    def rounds(self) -> int:
+        """The whole run, for schedules that depend on it."""
 
     def begin(self, weights: Array, seed: int) -> State:
         """The state before the first round."""

@@ -18,7 +18,31 @@
 
 #ifdef TINYFED_MODEL_BYTES
 extern const uint8_t tinyfed_embedded_model[];
+#else
+#define TINYFED_MODEL_BYTES 0u
+#define TINYFED_MODEL_HASH 0u
 #endif
+
+/* What `tinyfed firmware info` finds in an image by its first 16 bytes; little-endian, as every target is.
+ * volatile, so that the code reads it from here and the linker keeps it. */
+typedef struct image_info {
+    char magic[16];
+    uint64_t build_id;
+    uint64_t model_hash; /* FNV-1a 64 of the embedded model image; 0: none */
+    uint32_t model_bytes;
+    uint16_t wire_version;
+    uint16_t reserved;
+    char board[TINYFED_WIRE_BOARD_BYTES_MAX + 8u];
+} image_info_t;
+
+static const volatile image_info_t info = {
+    .magic = {'t', 'i', 'n', 'y', 'f', 'e', 'd', ' ', 'f', 'i', 'r', 'm', 'w', 'a', 'r', 'e'},
+    .build_id = TINYFED_BUILD_ID,
+    .model_hash = TINYFED_MODEL_HASH,
+    .model_bytes = TINYFED_MODEL_BYTES,
+    .wire_version = TINYFED_WIRE_VERSION,
+    .board = TINYFED_BOARD,
+};
 
 static tinyfed_app_t app;
 static uint8_t incoming[BUFFER_BYTES], outgoing[BUFFER_BYTES];
@@ -27,8 +51,8 @@ static size_t outgoing_bytes, outgoing_sent;
 static void start(void)
 {
     tinyfed_app_config_t config = {
-        .board = TINYFED_BOARD,
-        .firmware_build = TINYFED_BUILD_ID,
+        .board = (const char *)(uintptr_t)info.board,
+        .firmware_build = info.build_id,
         .now_us = tinyfed_port_now_us,
         .instructions = tinyfed_port_instructions,
         .stack_bytes = tinyfed_port_stack_bytes,
@@ -38,7 +62,7 @@ static void start(void)
     config.arena_bytes = (uint32_t)byte_count;
     config.shard = tinyfed_port_shard(&byte_count);
     config.shard_bytes = (uint32_t)byte_count;
-#ifdef TINYFED_MODEL_BYTES
+#if TINYFED_MODEL_BYTES > 0
     config.model = tinyfed_embedded_model;
     config.model_bytes = TINYFED_MODEL_BYTES;
 #endif

@@ -85,12 +85,21 @@ def build_id(firmware: Path, name: str, manifest: dict[str, Any], model: bytes |
         for path in sorted((firmware / folder).iterdir()):
             if path.suffix in (".c", ".h", ".ld", ".cpp"):
                 add(f"{folder}/{path.name}", path.read_bytes())
+    for recipe in ("tinyfed_build.py", "builder/main.py"):
+        add(recipe, (firmware / "platform" / recipe).read_bytes())
     add("board", name.encode())
     add("manifest", json.dumps(manifest, sort_keys=True).encode())
-    add("flags", " ".join(C_FLAGS).encode())
     add("compiler", compiler_version(manifest).encode())
     add("model", model or b"")
     return digest.hexdigest()[:16]
+
+
+def model_hash(image: bytes) -> int:
+    """FNV-1a, 64 bit, as tinyfed_hash64 in firmware/core."""
+    value = 0xCBF29CE484222325
+    for byte in image:
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
 
 
 def model_source(image: bytes) -> str:

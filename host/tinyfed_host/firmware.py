@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,21 @@ class Size:
     ram: int
     arena: int
     stack: int
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is in an image, as firmware/app/main.c writes it."""
+
+    board: str
+    build_id: str  # 16 hexadecimal digits
+    protocol_version: int
+    model_bytes: int  # 0: no model embedded
+    model_hash: int
+
+
+INFO_MAGIC = b"tinyfed firmware"
+_INFO = struct.Struct("<16sQQIHH40s")
 
 
 def core_folder() -> Path:
@@ -231,6 +247,26 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
     flash = sum(sections.get(name, 0) for name in (".text", ".rodata", ".data", ".ARM.exidx", ".eh_frame"))
     ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
     return Size(flash, ram, sections.get(".arena", board.arena_bytes), sections.get(".stack", 0))
+
+
+def info(path: Path) -> ImageInfo:
+    """What is in an image, ELF or raw.
+
+    Raises:
+        UsageError: the file cannot be read, or is no tinyfed firmware.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    at = data.find(INFO_MAGIC)
+    while at >= 0 and at + _INFO.size <= len(data):
+        _, build, model_hash, model_bytes, version, reserved, board = _INFO.unpack_from(data, at)
+        name = board.rstrip(b"\0")
+        if reserved == 0 and name and name.isascii() and name.decode().isprintable():
+            return ImageInfo(name.decode(), f"{build:016x}", version, model_bytes, model_hash)
+        at = data.find(INFO_MAGIC, at + 1)
+    raise UsageError(f"{path}: not a tinyfed firmware image; `tinyfed firmware build` makes one")
 
 
 if __name__ == "__main__":

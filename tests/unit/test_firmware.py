@@ -42,6 +42,8 @@ def test_the_same_sources_give_the_same_bytes(
     require_tools("arm-none-eabi-gcc")
     here = firmware.build(name)
     first = here.read_bytes()
+    found = firmware.info(here)
+    assert (found.board, found.build_id, found.model_bytes) == (name, here.parent.name.split("-")[1], 0)
     assert firmware.build(name) == here, "the second time it comes from the cache"
     moved = copy_of_sources.with_name("another_place")
     copy_of_sources.rename(moved)
@@ -95,6 +97,29 @@ def test_a_missing_compiler_names_its_package() -> None:
 def test_an_unreadable_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.tfm: cannot be read: No such file"):
         firmware.build("native", model=tmp_path / "none.tfm")
+
+
+@pytest.mark.slow
+def test_an_embedded_model_is_told(tmp_path: Path) -> None:
+    model = tmp_path / "net.tfm"
+    model.write_bytes(bytes(range(200)))
+    found = firmware.info(firmware.build("native", model=model))
+    assert (found.model_bytes, found.model_hash) == (200, firmware._recipe().model_hash(model.read_bytes()))
+
+
+def test_the_model_hash_is_fnv_1a() -> None:
+    # The FNV project's own test vectors: "" and "foobar".
+    assert firmware._recipe().model_hash(b"") == 0xCBF29CE484222325
+    assert firmware._recipe().model_hash(b"foobar") == 0x85944171F73967E8
+
+
+def test_what_is_no_image_is_told(tmp_path: Path) -> None:
+    other = tmp_path / "other.elf"
+    other.write_bytes(b"\x7fELF" + firmware.INFO_MAGIC + bytes(20))
+    with pytest.raises(UsageError, match=r"other\.elf: not a tinyfed firmware image"):
+        firmware.info(other)
+    with pytest.raises(UsageError, match=r"none: cannot be read"):
+        firmware.info(tmp_path / "none")
 
 
 def test_an_embedded_model_is_the_same_bytes() -> None:

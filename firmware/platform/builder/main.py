@@ -1,5 +1,6 @@
 """How PlatformIO builds a tinyfed image: each folder compiled with only the includes its layer may see."""
 
+import json
 import os
 import shlex
 import sys
@@ -13,7 +14,7 @@ sys.path.insert(0, str(firmware / "platform"))
 import tinyfed_build  # noqa: E402
 
 board = env.BoardConfig()
-manifest = board.manifest
+manifest = json.loads(Path(board.manifest_path).read_text(encoding="utf-8"))  # as it is: PlatformIO adds to its own
 name = board.id
 compiler = manifest["tinyfed"]["compiler"]
 prefix = compiler["prefix"]
@@ -51,6 +52,7 @@ env.Replace(
 )
 if model is not None:
     env.Append(CPPDEFINES=[("TINYFED_MODEL_BYTES", f"{len(model)}u")])
+    env.Append(CPPDEFINES=[("TINYFED_MODEL_HASH", f"0x{tinyfed_build.model_hash(model):016x}u")])
 
 objects = []
 for folder, includes in tinyfed_build.folders(manifest).items():

@@ -1,0 +1,175 @@
+/* A device's application around the link, as small as can be: an arena, a "model" whose training is arithmetic on
+ * its bytes, and counters of what must never happen. Driven from Python through ctypes. */
+#include "tinyfed_wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_BYTES (1u << 20)
+
+typedef struct device {
+    tinyfed_link_t link;
+    uint8_t arena[ARENA_BYTES];
+    uint8_t staging[TINYFED_WIRE_CHUNK_BYTES_MAX];
+    uint32_t arena_bytes;
+    uint32_t image_bytes;   /* 0: no model */
+    uint32_t transfer_bytes;
+    bool valid;
+    bool image_known;
+    uint64_t weights_hash;
+    uint32_t steps, steps_left;
+    uint8_t seed;
+    uint8_t result[TINYFED_WIRE_RESULT_BYTES_MAX];
+    /* what happened */
+    uint32_t trained;    /* visits carried out */
+    uint32_t violations; /* trained or sent something that is not whole */
+    uint32_t resets, hosts_gone, transfers;
+} device_t;
+
+device_t *device_new(uint32_t arena_bytes, uint16_t chunk_bytes)
+{
+    device_t *d = calloc(1, sizeof *d);
+    const tinyfed_link_config_t config = {.chunk_bytes_max = chunk_bytes, .watchdog_ms = 0};
+    d->arena_bytes = arena_bytes;
+    tinyfed_link_init(&d->link, &config);
+    return d;
+}
+
+void device_free(device_t *d) { free(d); }
+
+/* Power off and on: only what survives a reset stays. */
+void device_power_cycle(device_t *d)
+{
+    const tinyfed_link_config_t config = {.chunk_bytes_max = d->link.config.chunk_bytes_max, .watchdog_ms = 0};
+    tinyfed_link_init(&d->link, &config);
+    memset(d->arena, 0xEE, sizeof d->arena);
+    d->valid = false;
+    d->image_known = false;
+    d->image_bytes = 0;
+    d->weights_hash = 0;
+    d->steps_left = 0;
+}
+
+static void answer(device_t *d, const tinyfed_link_event_t *e)
+{
+    static const char board[] = "pair";
+    switch (e->kind) {
+    case TINYFED_LINK_HELLO: {
+        tinyfed_link_info_t info = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, board, 0x1122334455667788u, d->arena_bytes,
+                                    TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_RESET, 4, 2,
+                                    d->image_known ? 77u : 0u, d->valid ? d->weights_hash : 0u};
+        tinyfed_link_hello(&d->link, &info);
+        break;
+    }
+    case TINYFED_LINK_TRANSFER_BEGIN: {
+        const bool weights = e->transfer_kind == TINYFED_WIRE_WEIGHTS;
+        if (weights && (!d->image_known || e->structure_hash != 77u)) {
+            tinyfed_link_transfer_refuse(&d->link, -8, 0);
+            break;
+        }
+        if (tinyfed_link_transfer_accept(&d->link, d->arena, weights ? d->image_bytes : d->arena_bytes, d->staging,
+                                         sizeof d->staging)
+            == TINYFED_WIRE_OK) {
+            d->valid = false;
+            if (!weights) d->image_known = false;
+        }
+        break;
+    }
+    case TINYFED_LINK_TRANSFER_COMPLETE:
+        if (tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, e->total_bytes) != e->content_hash
+            && e->encoding == TINYFED_WIRE_PLAIN)
+            d->violations++;
+        d->valid = true;
+        d->transfers++;
+        if (e->transfer_kind == TINYFED_WIRE_IMAGE) d->image_bytes = e->total_bytes;
+        d->image_known = true;
+        d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, d->image_bytes);
+        tinyfed_link_transfer_end(&d->link, 0, 0);
+        break;
+    case TINYFED_LINK_ORDER:
+        if (!d->valid || (e->weights_hash != 0 && e->weights_hash != d->weights_hash)) {
+            tinyfed_link_visit_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            break;
+        }
+        if (d->steps_left != 0) d->violations++;
+        d->seed = e->order_bytes > 0 ? e->order[0] : 1;
+        d->steps_left = d->steps;
+        tinyfed_link_visit_begin(&d->link);
+        break;
+    case TINYFED_LINK_UPLOAD:
+        if (!d->valid) {
+            tinyfed_link_upload_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            break;
+        }
+        tinyfed_link_upload_accept(&d->link, d->arena, d->image_bytes);
+        break;
+    case TINYFED_LINK_HOST_GONE:
+        d->hosts_gone++;
+        /* fall through */
+    case TINYFED_LINK_CANCEL:
+        d->steps_left = 0;
+        tinyfed_link_visit_end(&d->link, TINYFED_WIRE_E_CANCELLED, 0, NULL, 0);
+        break;
+    case TINYFED_LINK_RESET:
+        d->resets++;
+        device_power_cycle(d);
+        break;
+    }
+}
+
+static void answer_all(device_t *d, uint32_t now_ms)
+{
+    tinyfed_link_event_t event;
+    while (tinyfed_link_event(&d->link, &event, now_ms)) answer(d, &event);
+}
+
+void device_receive(device_t *d, const uint8_t *bytes, uint32_t byte_count, uint32_t now_ms)
+{
+    for (uint32_t used = 0; used < byte_count;) {
+        used += (uint32_t)tinyfed_link_receive(&d->link, bytes + used, byte_count - used, now_ms);
+        answer_all(d, now_ms);
+    }
+}
+
+/* One step of "training": adds the seed to each byte. */
+void device_work(device_t *d, uint32_t now_ms)
+{
+    answer_all(d, now_ms);
+    if (d->steps_left == 0) return;
+    if (!d->valid) d->violations++;
+    for (uint32_t i = 0; i < d->image_bytes; i++) d->arena[i] = (uint8_t)(d->arena[i] + d->seed);
+    d->steps_left--;
+    tinyfed_link_visit_progress(&d->link, d->steps - d->steps_left, d->steps);
+    if (d->steps_left == 0) {
+        d->trained++;
+        d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, d->image_bytes);
+        memset(d->result, d->seed, 40);
+        tinyfed_link_visit_end(&d->link, TINYFED_WIRE_OK, 0, d->result, 40);
+    }
+}
+
+uint32_t device_transmit(device_t *d, uint8_t *bytes, uint32_t capacity, uint32_t now_ms)
+{
+    return (uint32_t)tinyfed_link_transmit(&d->link, bytes, capacity, now_ms);
+}
+
+uint32_t device_idle_ms(const device_t *d, uint32_t now_ms)
+{
+    return d->steps_left > 0 ? 0 : tinyfed_link_idle_ms(&d->link, now_ms);
+}
+
+/* What the tests look at, by number. */
+uint32_t device_counter(const device_t *d, uint32_t which)
+{
+    switch (which) {
+    case 0: return d->trained;
+    case 1: return d->violations;
+    case 2: return d->resets;
+    case 3: return d->hosts_gone;
+    case 4: return d->transfers;
+    case 5: return d->valid;
+    default: return d->image_bytes;
+    }
+}
+
+void device_set_steps(device_t *d, uint32_t steps) { d->steps = steps; }

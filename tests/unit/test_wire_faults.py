@@ -1,0 +1,219 @@
+"""A line that flips, loses, doubles, delays and invents bytes, between the real C link and the Python session.
+
+What must hold in every case: the operation ends well, the weights that come back are the ones trained from the
+weights that were sent, an order is carried out exactly once, and the line is never quiet for more than 2 s.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from wire_pair import CDevice, Channel, Fault, Pair, bit_errors
+
+from tinyfed.wire.messages import Kind
+from tinyfed.wire.session import HelloOperation
+from tinyfed.wire.transfer import TransferOperation, UploadOperation
+from tinyfed.wire.visit import VisitOperation
+
+STRUCTURE = 77
+IMAGE = bytes(range(250, 256)) + bytes(30) + b"tiny model"
+# Small, with zeros, code-like bytes and a run; as long as the image.
+WEIGHTS = bytes([0, 255, 0, 0, 1, 11]) + b"\xfe" * 30 + b"0123456789"
+STEPS = 2
+QUIET_S = 2.0
+
+
+def whole_visit(pair: Pair, weights: bytes = WEIGHTS) -> None:
+    """Greet, load, send weights, train, take the weights back; check everything."""
+    hello = HelloOperation()
+    pair.run(hello)
+    assert hello.failure is None
+    image = TransferOperation(Kind.IMAGE, IMAGE[: len(weights)].ljust(len(weights), b"i"))
+    pair.run(image)
+    assert image.failure is None
+    visit_only(pair, weights)
+    assert pair.device.trained == 1
+
+
+def visit_only(pair: Pair, weights: bytes) -> None:
+    transfer = TransferOperation(Kind.WEIGHTS, weights, structure_hash=STRUCTURE)
+    pair.run(transfer)
+    assert transfer.failure is None
+    visit = VisitOperation(b"\x05", transfer.content_hash)
+    pair.run(visit)
+    assert visit.failure is None
+    assert visit.result == b"\x05" * 40
+    upload = UploadOperation(len(weights))
+    pair.run(upload)
+    assert upload.failure is None
+    assert upload.content == bytes((byte + 5 * STEPS) & 0xFF for byte in weights)
+    assert pair.device.violations == 0
+
+
+def spoil_at(target: int, change: Callable[[int], bytes]) -> Fault:
+    """Replace the byte number `target` of this direction by `change` of it."""
+
+    def spoil(data: bytes, offset: int) -> bytes:
+        at = target - offset
+        if not 0 <= at < len(data):
+            return data
+        return data[:at] + change(data[at]) + data[at + 1 :]
+
+    return spoil
+
+
+def lengths() -> tuple[int, int]:
+    """Bytes down and up of an undisturbed visit."""
+    pair = Pair(CDevice(steps=STEPS))
+    whole_visit(pair)
+    return pair.down.sent, pair.up.sent
+
+
+CHANGES: dict[str, Callable[[int], bytes]] = {
+    "lost": lambda byte: b"",
+    "doubled": lambda byte: bytes([byte, byte]),
+    "made zero": lambda byte: b"\0" if byte else b"\1",
+    "zero invented": lambda byte: bytes([0, byte]),
+    "byte invented": lambda byte: bytes([0x5A, byte]),
+    **{f"bit {bit} flipped": lambda byte, bit=bit: bytes([byte ^ 1 << bit]) for bit in range(8)},  # type: ignore[misc]
+}
+
+
+@pytest.mark.parametrize("direction", ["down", "up"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_one_byte_spoiled_at_every_offset_of_a_whole_visit(direction: str, change: str) -> None:
+    total = lengths()[direction == "up"]
+    assert total > 300
+    for target in range(total):
+        fault = spoil_at(target, CHANGES[change])
+        pair = Pair(
+            CDevice(steps=STEPS),
+            down=Channel(fault if direction == "down" else lambda data, offset: data),
+            up=Channel(fault if direction == "up" else lambda data, offset: data),
+        )
+        try:
+            whole_visit(pair)
+            assert pair.quiet_s <= QUIET_S
+        except AssertionError as error:
+            raise AssertionError(f"byte {target} of {total} {direction} {change}: {error}") from error
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("rate", [1e-5, 1e-4, 1e-3])
+def test_random_bit_errors_in_both_directions(rate: float, seed: int) -> None:
+    rng = random.Random(f"{rate} {seed}")
+    size = 1000 if rate > 5e-4 else 8000
+    weights = rng.randbytes(size)
+    pair = Pair(
+        CDevice(steps=STEPS),
+        down=Channel(bit_errors(rng, rate), bytes_per_s=11_520, latency_s=0.002),
+        up=Channel(bit_errors(rng, rate), bytes_per_s=11_520, latency_s=0.002),
+    )
+    whole_visit(pair, weights)
+
+
+def frames_of(data: bytes) -> Iterator[bytes]:
+    """A write, cut into what is between the delimiters (with them)."""
+    start = 0
+    for index, byte in enumerate(data):
+        if byte == 0 and index > start:
+            yield data[start : index + 1]
+            start = index + 1
+    if start < len(data):
+        yield data[start:]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("what", ["lost", "doubled", "swapped", "late"])
+def test_frames_lost_doubled_swapped_or_late(what: str, seed: int) -> None:
+    rng = random.Random(f"{what} {seed}")
+    held: dict[int, list[bytes]] = {0: [], 1: []}
+
+    def spoil(side: int) -> Fault:
+        def fault(data: bytes, offset: int) -> bytes:
+            out = b""
+            for frame in frames_of(data):
+                if rng.random() > 0.05:
+                    out += frame
+                elif what == "doubled":
+                    out += frame + frame
+                elif what == "swapped":
+                    out = frame + out
+                elif what == "late":
+                    held[side].append(frame)
+                if held[side] and rng.random() < 0.02:
+                    out += held[side].pop(0)
+            return out
+
+        return fault
+
+    pair = Pair(CDevice(steps=STEPS), down=Channel(spoil(0)), up=Channel(spoil(1)))
+    whole_visit(pair)
+    for _ in range(10):
+        visit_only(pair, rng.randbytes(46))
+    assert pair.device.trained == 11
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_between_frames(seed: int) -> None:
+    rng = random.Random(seed)
+
+    def noisy(data: bytes, offset: int) -> bytes:
+        before = rng.randbytes(rng.randrange(40))
+        return before + data if rng.random() < 0.3 else data
+
+    pair = Pair(CDevice(steps=STEPS), down=Channel(noisy), up=Channel(noisy))
+    whole_visit(pair, rng.randbytes(4000))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_transfer_goes_on_where_it_stopped(seed: int) -> None:
+    """The line is cut for 12 s, longer than patience and watchdog; the next attempt sends only the rest."""
+    rng = random.Random(seed)
+    content = rng.randbytes(20_000)
+    cut_at = rng.randrange(3000, 18_000)
+    pair = Pair(CDevice(steps=STEPS), down=Channel(bytes_per_s=11_520), up=Channel(bytes_per_s=11_520))
+    pair.greet()
+    state = {"cut": True}
+    pair.down.fault = lambda data, offset: b"" if state["cut"] and offset >= cut_at else data
+    first = TransferOperation(Kind.IMAGE, content)
+    pair.run(first)
+    assert first.failure is not None
+    assert not pair.device.valid
+    state["cut"] = False
+    pair.pass_time(5.0)
+    sent = pair.down.sent
+    second = TransferOperation(Kind.IMAGE, content)
+    pair.run(second)
+    assert second.failure is None
+    arrived = len(content) - (pair.down.sent - sent)
+    assert arrived >= cut_at - 6000, (arrived, cut_at)
+    upload = UploadOperation(len(content))
+    pair.run(upload)
+    assert upload.content == content
+
+
+def test_an_upload_goes_on_where_it_stopped() -> None:
+    content = random.Random(3).randbytes(20_000)
+    pair = Pair(CDevice(steps=STEPS), down=Channel(bytes_per_s=11_520), up=Channel(bytes_per_s=11_520))
+    pair.room = 64
+    pair.greet()
+    image = TransferOperation(Kind.IMAGE, content)
+    pair.run(image)
+    begin = pair.up.sent
+    pair.up.fault = lambda data, offset: b"" if 9000 < offset - begin < 13_000 else data
+    upload = UploadOperation(len(content))
+    pair.run(upload)
+    assert upload.content == content
+    assert pair.up.sent - begin < len(content) * 1.03 + 4000 + 6000
+
+
+def test_a_line_dead_in_one_direction_ends_within_the_patience() -> None:
+    for direction in ("down", "up"):
+        pair = Pair(CDevice(steps=STEPS))
+        pair.greet()
+        getattr(pair, direction).fault = lambda data, offset: b""
+        operation = TransferOperation(Kind.IMAGE, bytes(5000))
+        took = pair.run(operation, limit_s=60)
+        assert operation.failure is not None
+        assert took < 25

@@ -1,0 +1,203 @@
+"""Both ends of the wire against the same golden bytes; frames for any content."""
+
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, require_tools
+from hypothesis import given
+from hypothesis import strategies as st
+from wire_pair import DIALOGUE_SEED, dialogue_operations
+
+from tinyfed.engine.status import Status
+from tinyfed.wire import messages
+from tinyfed.wire.frames import (
+    CHUNK_BYTES_MAX,
+    VERSION,
+    Frame,
+    FrameDecoder,
+    cobs_decode,
+    cobs_encode,
+    decode,
+    encode,
+)
+from tinyfed.wire.messages import Kind, MessageType, hash64
+from tinyfed.wire.session import HelloOperation, HostSession
+from tinyfed.wire.transfer import TransferOperation, UploadOperation
+from tinyfed.wire.visit import VisitOperation
+
+GOLDEN = ROOT / "tests/golden/wire.txt"
+WIRE = ROOT / "firmware/wire"
+LINES = [line.split() for line in GOLDEN.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def lines(word: str) -> list[list[str]]:
+    found = [line[1:] for line in LINES if line[0] == word]
+    assert found, f"no line `{word}` in {GOLDEN}"
+    return found
+
+
+def unhex(text: str) -> bytes:
+    return b"" if text == "-" else bytes.fromhex(text)
+
+
+@pytest.mark.parametrize("optimize", ["-O0", "-O2"])
+def test_the_c_end_holds_to_the_golden_file(optimize: str, tmp_path: Path) -> None:
+    require_tools("gcc")
+    program = tmp_path / "test_wire"
+    sources = [*WIRE.glob("*.c"), ROOT / "tests/c/wire/pair_device.c", ROOT / "tests/c/wire/test_wire.c"]
+    flags = ["-std=c99", "-g", optimize, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run(
+        ["gcc", *flags, *sanitize, f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120
+    )
+    done = subprocess.run([program, GOLDEN], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{len(LINES)} lines\n"
+
+
+def test_a_spoiled_golden_line_is_noticed_by_the_c_end(tmp_path: Path) -> None:
+    """The C program reads what it is given: one digit less right, and it says so."""
+    require_tools("gcc")
+    program = tmp_path / "test_wire"
+    sources = [*WIRE.glob("*.c"), ROOT / "tests/c/wire/pair_device.c", ROOT / "tests/c/wire/test_wire.c"]
+    subprocess.run(["gcc", "-std=c99", f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120)
+    text = GOLDEN.read_text().splitlines()
+    for word in ("crc", "hash", "frame", "up"):
+        index = max(number for number, line in enumerate(text) if line.startswith(f"{word} "))
+        line = text[index]
+        spoiled = line[:-4] + ("0" if line[-4] != "0" else "1") + line[-3:]
+        file = tmp_path / "wire.txt"
+        file.write_text("\n".join([*text[:index], spoiled, *text[index + 1 :]]) + "\n")
+        done = subprocess.run([program, file], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1, word
+        assert f"line {index + 1}:" in done.stderr
+
+
+@pytest.mark.parametrize("words", lines("crc"))
+def test_crc(words: list[str]) -> None:
+    assert zlib.crc32(unhex(words[0])) == int(words[1], 16)
+
+
+@pytest.mark.parametrize("words", lines("hash"))
+def test_hash(words: list[str]) -> None:
+    assert hash64(unhex(words[0])) == int(words[1], 16)
+
+
+@pytest.mark.parametrize("words", lines("frame"))
+def test_frames(words: list[str]) -> None:
+    version, kind, session, sequence = (int(word, 16) for word in words[:4])
+    frame = Frame(kind, session, sequence, unhex(words[4]), version)
+    assert encode(frame) == unhex(words[5])
+    assert FrameDecoder().feed(unhex(words[5])) == [frame]
+
+
+@pytest.mark.parametrize("words", lines("damaged"))
+def test_damaged_frames_are_dropped_and_the_next_is_found(words: list[str]) -> None:
+    decoder = FrameDecoder()
+    assert decoder.feed(unhex(words[0])) == []
+    assert decoder.damaged >= 1
+    frame = Frame(MessageType.CANCEL, 1, 2)
+    assert decoder.feed(encode(frame)) == [frame]
+
+
+def test_the_host_says_what_the_golden_dialogue_has() -> None:
+    session = HostSession(DIALOGUE_SEED)
+    operations = dialogue_operations()
+    waiting = iter(operations)
+    running = next(waiting)
+    session.start(running, 0.0)
+    for word, text in ((line[0], line[1]) for line in LINES if line[0] in ("down", "up")):
+        if word == "up":
+            session.feed(unhex(text), 0.0)
+            continue
+        said = session.poll(0.0)
+        while running.done and len(said) < len(unhex(text)):
+            running = next(waiting)
+            session.start(running, 0.0)
+            said += session.poll(0.0)
+        assert said.hex() == text
+    assert all(operation.done and operation.failure is None for operation in operations)
+    transfer, visit, upload = operations[2:5]
+    assert isinstance(transfer, TransferOperation)
+    assert isinstance(visit, VisitOperation)
+    assert isinstance(upload, UploadOperation)
+    assert visit.result == b"\x03" * 40
+    assert hash64(bytes((byte - 9) & 255 for byte in upload.content)) == transfer.content_hash
+
+
+def test_the_numbers_are_those_of_the_headers() -> None:
+    header = (WIRE / "tinyfed_wire.h").read_text()
+    core = (ROOT / "firmware/core/tinyfed_core.h").read_text()
+    for bit, name in enumerate(messages.CAPABILITIES):
+        assert f"TINYFED_CAPABILITY_{name.upper()} (1u << {bit})" in header
+    for name in ("ARGUMENT", "MEMORY", "VERSION", "CHECKSUM", "STATE", "BUSY", "CANCELLED"):
+        value = Status[name].value
+        assert f"TINYFED_WIRE_E_{name} ({value})" in header
+        assert f"TINYFED_E_{name} = {value}" in core
+    assert f"TINYFED_WIRE_VERSION {VERSION}u" in header
+    assert f"TINYFED_WIRE_CHUNK_BYTES_MAX {CHUNK_BYTES_MAX}u" in header
+    link = (WIRE / "wire_link.h").read_text()
+    for message in MessageType:
+        name = {"CHUNK_DOWN": "CHUNK_DOWN", "ACK": "ACK_DOWN"}.get(message.name, message.name)
+        assert f" {name} = 0x{message.value:02X}" in link
+
+
+@given(st.binary(max_size=1500))
+def test_cobs_takes_the_zeros_out_and_puts_them_back(data: bytes) -> None:
+    stuffed = cobs_encode(data)
+    assert 0 not in stuffed
+    assert len(stuffed) <= len(data) + 1 + len(data) // 254
+    assert cobs_decode(stuffed) == data
+
+
+@given(st.lists(st.sampled_from([b"\0", b"\1", b"\xff" * 253, b"\xff" * 254, b"\xff" * 255]), max_size=6))
+def test_cobs_at_the_edges_of_a_block(parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    assert cobs_decode(cobs_encode(data)) == data
+
+
+frames = st.builds(
+    Frame,
+    st.integers(0, 255),
+    st.integers(0, 65535),
+    st.integers(0, 65535),
+    st.binary(max_size=CHUNK_BYTES_MAX + 4),
+    st.integers(0, 255),
+)
+
+
+@given(st.lists(frames, max_size=4), st.integers(1, 50), st.binary(max_size=60))
+def test_frames_are_found_in_pieces_and_behind_noise(sent: list[Frame], piece: int, noise: bytes) -> None:
+    data = noise + b"".join(encode(frame) for frame in sent)
+    decoder = FrameDecoder()
+    found = [frame for at in range(0, len(data), piece) for frame in decoder.feed(data[at : at + piece])]
+    assert found == sent
+
+
+@given(frames, st.data())
+def test_a_changed_frame_is_never_taken_for_another(frame: Frame, data: st.DataObject) -> None:
+    good = encode(frame)
+    at = data.draw(st.integers(1, len(good) - 2))
+    changed = good[:at] + bytes([good[at] ^ data.draw(st.integers(1, 255))]) + good[at + 1 :]
+    assert FrameDecoder().feed(changed + b"\0") == []
+
+
+@given(st.binary(max_size=3000))
+def test_noise_is_no_frame_and_keeps_nothing(noise: bytes) -> None:
+    decoder = FrameDecoder()
+    assert decoder.feed(noise) == []
+    assert decode(b"") is None
+    frame = Frame(MessageType.CANCEL, 1, 2)
+    assert decoder.feed(encode(frame)) == [frame]
+
+
+@given(st.binary(max_size=70), st.sampled_from(list(MessageType)))
+def test_a_payload_cut_short_is_told_and_nothing_else_happens(payload: bytes, kind: MessageType) -> None:
+    session = HostSession(0x7777)
+    for operation in (HelloOperation(), TransferOperation(Kind.IMAGE, b"x"), UploadOperation(4), VisitOperation(b"")):
+        session.start(operation, 0.0)
+        session.poll(0.0)
+        session.feed(encode(Frame(kind, 0x7777, operation.sequence, payload)), 0.0)
+        session.poll(0.1)

@@ -4,9 +4,10 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tinyfed.engine import hash64 as hash64
+
+# of `hash64`, FNV-1a with 64 bits
 HASH_START = 0xCBF29CE484222325
-_HASH_PRIME = 0x100000001B3
-_MASK64 = (1 << 64) - 1
 
 ORDER_BYTES_MAX = 64
 RESULT_BYTES_MAX = 256
@@ -61,14 +62,6 @@ CAPABILITIES = ("train", "float16", "int8", "delta", "shard", "sine", "reset", "
 
 class MalformedError(ValueError):
     """A payload too short for its type: treated like a damaged frame."""
-
-
-def hash64(data: bytes, start: int = HASH_START) -> int:
-    """FNV-1a, 64 bit; hashing in pieces goes on from `start`."""
-    value = start
-    for byte in data:
-        value = ((value ^ byte) * _HASH_PRIME) & _MASK64
-    return value
 
 
 def _unpack(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:

@@ -1,0 +1,115 @@
+"""The same bits from the Python extension, gcc and clang on x86-64, aarch64 and a Cortex-M4, for random nets."""
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, require_tools
+
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+import model_zoo
+
+from tinyfed.engine import Engine, hash64
+from tinyfed.model import encode
+
+HERE = Path(__file__).parent
+CORE = ROOT / "firmware" / "core"
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", f"-I{CORE}"]
+CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
+SAMPLES = 3
+RATE = 0.0625
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 16)
+
+
+class Net:
+    """One case: an image and samples, with special values in some."""
+
+    def __init__(self, rng: np.random.Generator, kind: str) -> None:
+        case = getattr(model_zoo, f"random_{kind}")(rng)
+        share = rng.choice([0.0, 0.0, 0.02, 0.2])
+        self.image = encode(case.spec, model_zoo.poison(rng, case.weights(), share / 4))
+        x, y = case.samples(SAMPLES)
+        self.x = model_zoo.poison(rng, x.reshape(SAMPLES, -1), share)
+        self.y = y.astype("<i4") if y.dtype.kind == "i" else y.astype("<f4")
+
+    def packed(self) -> bytes:
+        head = struct.pack("<IIfI", len(self.image), SAMPLES, RATE, 1)
+        return head + padded(self.image) + padded(self.x.tobytes()) + padded(self.y.tobytes())
+
+    def expected(self) -> str:
+        engine = Engine(self.image)
+        hash_ = 0xCBF29CE484222325
+        for k in range(SAMPLES):
+            x, y = self.x[k : k + 1], self.y[k : k + 1]
+            hash_ = hash64(canonical(engine.infer(x)), hash_)
+            _, correct = engine.evaluate(x, y)
+            hash_ = hash64(canonical(engine.train_online(x, y, RATE)), hash_)
+            hash_ = hash64(bytes([correct]), hash_)
+        return f"{hash64(canonical(engine.parameters), hash_):016x}."
+
+
+def canonical(values: np.ndarray) -> bytes:
+    values = np.ascontiguousarray(values, "<f4").copy()
+    values[np.isnan(values)] = np.nan
+    bits = values.view("<u4")
+    bits[np.isnan(values)] = 0x7FC00000
+    return bits.tobytes()
+
+
+def build(compiler: str, flags: list[str], out: Path) -> None:
+    require_tools(compiler)
+    sources = [HERE / "parity.c", *sorted(CORE.glob("*.c"))]
+    command = [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def on_host(compiler, flags, runner, tmp_path, blob):
+    build(compiler, [*flags, str(HERE / "host.c")], tmp_path / "parity")
+    return [*runner, str(tmp_path / "parity"), str(blob)]
+
+
+def on_cortex_m4(flags, tmp_path, blob):
+    require_tools("qemu-system-arm")
+    link = ["-nostartfiles", "-T", str(HERE / "cortex_m4.ld"), str(HERE / "cortex_m4.c")]
+    build("arm-none-eabi-gcc", [*CORTEX_M4, *flags, *link], tmp_path / "parity.elf")
+    return [
+        "qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none",
+        "-semihosting-config", "enable=on,target=native", "-kernel", str(tmp_path / "parity.elf"),
+        "-device", f"loader,file={blob},addr=0x21000000,force-raw=on",
+    ]  # fmt: skip
+
+
+TARGETS = {
+    "x86-64 gcc -O2": lambda t, b: on_host("gcc", ["-O2"], [], t, b),
+    "x86-64 clang -O3 -mavx2": lambda t, b: on_host("clang", ["-O3", "-mavx2"], [], t, b),
+    "aarch64 -O3": lambda t, b: on_host("aarch64-linux-gnu-gcc", ["-O3", "-static"], ["qemu-aarch64"], t, b),
+    "cortex-m4 -O2": lambda t, b: on_cortex_m4(["-O2"], t, b),
+    "cortex-m4 -Os": lambda t, b: on_cortex_m4(["-Os"], t, b),
+}
+
+
+@pytest.fixture(scope="module", params=["dense"])
+def nets(request, tmp_path_factory):
+    rng = np.random.default_rng(20)
+    made = [Net(rng, request.param) for _ in range(120)]
+    blob = tmp_path_factory.mktemp("parity") / "blob"
+    blob.write_bytes(padded(struct.pack("<I", len(made))) + b"".join(net.packed() for net in made))
+    return blob, [net.expected() for net in made]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_random_nets_train_to_the_same_bits(target, nets, tmp_path):
+    blob, expected = nets
+    command = TARGETS[target](tmp_path, blob)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    lines = (done.stdout + done.stderr).split()
+    wrong = [k for k, (a, b) in enumerate(zip(lines, expected, strict=False)) if a != b]
+    assert lines == expected, f"{len(lines)} of {len(expected)} cases, different: {wrong[:10]}, {lines[-1:]}"
+    assert done.returncode == 0

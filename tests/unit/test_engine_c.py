@@ -1,0 +1,55 @@
+"""The C tests of firmware/core, built here under AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, require_tools
+
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
+CORE = ROOT / "firmware" / "core"
+CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
+    require_tools("gcc")
+    program = tmp_path / "test_core"
+    sanitizers = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    sources = [ROOT / "tests/c/core/test_core.c", *sorted(CORE.glob("*.c"))]
+    run("gcc", "-std=c11", *STRICT[1:5], *sanitizers, f"-I{CORE}", *sources, "-o", program)
+    assert "golden images" in run(program, ROOT / "tests/golden/model-image.txt")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        ("gcc", ["-O2"]),
+        ("gcc", ["-Os"]),
+        ("clang", ["-O2"]),
+        ("arm-none-eabi-gcc", [*CORTEX_M4, "-O2"]),
+        ("arm-none-eabi-gcc", [*CORTEX_M4, "-Os"]),
+        ("aarch64-linux-gnu-gcc", ["-O2"]),
+    ],
+)
+def test_core_compiles_alone_without_a_warning(compiler, flags, tmp_path):
+    require_tools(compiler)
+    for source in sorted(CORE.glob("*.c")):
+        run(compiler, *STRICT, *flags, "-c", source, "-o", tmp_path / "core.o")
+
+
+def test_core_needs_only_string_h(tmp_path):
+    require_tools("arm-none-eabi-gcc", "arm-none-eabi-nm")
+    objects = []
+    for source in sorted(CORE.glob("*.c")):
+        objects.append(tmp_path / f"{source.stem}.o")
+        run("arm-none-eabi-gcc", *STRICT, *CORTEX_M4, "-O2", "-c", source, "-o", objects[-1])
+    run("arm-none-eabi-ld", "-r", *objects, "-o", tmp_path / "all.o")
+    undefined = {line.split()[-1] for line in run("arm-none-eabi-nm", "-u", tmp_path / "all.o").splitlines()}
+    allowed = {"memcpy", "memset", "memmove", "memcmp", "__aeabi_uldivmod", "__aeabi_lmul"}
+    assert undefined <= allowed, f"core calls {sorted(undefined - allowed)}"

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "_line.h"
 #include "tinyfed_visit.h"
 
 typedef struct {
@@ -242,13 +243,15 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_device", NULL, -1, 
 PyMODINIT_FUNC PyInit__device(void)
 {
     PyObject *self = PyModule_Create(&module);
-    PyObject *type = PyType_FromSpec(&device_spec);
+    PyObject *type = PyType_FromSpec(&device_spec), *line = tinyfed_line_type();
     status_error = PyErr_NewException("tinyfed.engine._device.StatusError", NULL, NULL);
-    if (self == NULL || type == NULL || status_error == NULL || PyModule_AddObjectRef(self, "Device", type) < 0 ||
+    if (self == NULL || type == NULL || line == NULL || status_error == NULL ||
+        PyModule_AddObjectRef(self, "Device", type) < 0 || PyModule_AddObjectRef(self, "LineDevice", line) < 0 ||
         PyModule_AddObjectRef(self, "StatusError", status_error) < 0) {
         Py_XDECREF(self);
         self = NULL;
     }
     Py_XDECREF(type);
+    Py_XDECREF(line);
     return self;
 }

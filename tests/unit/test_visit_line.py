@@ -1,0 +1,97 @@
+"""The whole device in-process, byte for byte (firmware/app): over its line it gives the simulated device's bits."""
+
+import pytest
+from reference_draw import encode_shard
+from tinyfed_host.link import SerialDevice
+
+from tinyfed.engine._device import LineDevice
+from tinyfed.engine.device import SimulatedDevice
+from tinyfed.errors import DeviceError, DoesNotFitError
+from tinyfed.model import encode, initialize, mlp
+from tinyfed.tasks.order import Order
+
+SPEC = mlp(2, (8,), 3, loss="softmax_cross_entropy")
+WEIGHTS = initialize(SPEC, 5)
+IMAGE = encode(SPEC, WEIGHTS)
+SHARD = encode_shard([9, 12, 8, 10])
+ORDER = Order("shard", ways=3, shots=4, queries=2, seed=77, learning_rate=0.05, checkpoints=(0, 1, 4))
+
+
+class InProcess:
+    """A transport to a `LineDevice`; time passes only when nothing is to be read."""
+
+    name = "in-process"
+    bytes_per_s = 1e6
+
+    def __init__(self, device: LineDevice) -> None:
+        self.device = device
+        self.now_s = 0.0
+        self.pending = b""
+        self.down = b""
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def _feed(self, data: bytes) -> None:
+        self.pending += self.device.feed(data, int(self.now_s * 1e6) % 2**32, 16)
+
+    def read(self, timeout_s: float) -> bytes:
+        self._feed(b"")
+        if not self.pending:
+            self.now_s += max(timeout_s, 1e-4)
+            self._feed(b"")
+        data, self.pending = self.pending, b""
+        return data
+
+    def write(self, data: bytes) -> None:
+        self.down += data
+        self._feed(data)
+
+    def close(self) -> None:
+        pass
+
+
+def connect(arena_bytes: int = 65536, shard: bytes | None = SHARD) -> tuple[SerialDevice, InProcess]:
+    transport = InProcess(LineDevice(arena_bytes, bytes(range(12)), "some-board", shard))
+    return SerialDevice(transport, clock=transport.clock), transport
+
+
+def test_a_visit_over_the_line_gives_the_simulated_bits() -> None:
+    device, _ = connect()
+    assert (device.info.board, device.info.unique_id) == ("some-board", bytes(range(12)).hex())
+    assert (device.info.feature_count, device.info.class_count) == (2, 4)
+    device.load(IMAGE)
+    simulated = SimulatedDevice("s", shard=SHARD)
+    simulated.load(IMAGE)
+    for seed in (77, 78):
+        order = Order("shard", 3, 4, 2, seed, 0.05, (0, 1, 4))
+        one = device.visit(WEIGHTS.tobytes(), order, want_weights=True)
+        two = simulated.visit(WEIGHTS.tobytes(), order, want_weights=True)
+        assert one.weights == two.weights
+        assert one.result.checkpoints == two.result.checkpoints
+        assert (one.result.loss_first, one.result.loss_last) == (two.result.loss_first, two.result.loss_last)
+
+
+def test_no_samples_go_up() -> None:
+    """A visit without weights sends a result and frames around it, a fraction of the shard's 312 bytes of samples."""
+    device, _ = connect()
+    device.load(IMAGE)
+    outcome = device.visit(WEIGHTS.tobytes(), Order("shard", 3, 4, 2, 77, 0.05), want_weights=False)
+    assert outcome.bytes_up < 256
+
+
+def test_what_does_not_fit_is_told() -> None:
+    device, _ = connect(arena_bytes=256)
+    with pytest.raises(DoesNotFitError):
+        device.load(IMAGE)
+    device, _ = connect(shard=None)
+    device.load(IMAGE)
+    with pytest.raises(DeviceError, match="sample"):
+        device.visit(WEIGHTS.tobytes(), ORDER, want_weights=False)
+
+
+def test_its_name_is_checked() -> None:
+    with pytest.raises(ValueError, match="12 bytes"):
+        LineDevice(1024, b"short")
+    with pytest.raises(ValueError, match="32 characters"):
+        LineDevice(1024, bytes(12), "b" * 32)

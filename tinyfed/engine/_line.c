@@ -1,0 +1,151 @@
+/* The whole device without a port, in-process: bytes and the time go in, bytes come out. See _device.c. */
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <string.h>
+
+#include "_line.h"
+#include "tinyfed_app.h"
+
+typedef struct {
+    PyObject_HEAD
+    void *blocks[3]; /* arena, shard, model as allocated */
+    char board[TINYFED_LINE_BOARD_BYTES];
+    tinyfed_app_t app;
+} line_t;
+
+static void line_dealloc(PyObject *self)
+{
+    line_t *line = (line_t *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    for (int i = 0; i < 3; i++) PyMem_Free(line->blocks[i]);
+    release(self);
+    Py_DECREF(type);
+}
+
+static uint8_t *aligned(void **block, size_t byte_count)
+{
+    *block = PyMem_Calloc(1, byte_count + TINYFED_ALIGNMENT);
+    if (*block == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return (uint8_t *)(((uintptr_t)*block + TINYFED_ALIGNMENT - 1) & ~(uintptr_t)(TINYFED_ALIGNMENT - 1));
+}
+
+/* An aligned copy of a bytes-like object; None gives NULL and length 0. Returns 0 on success. */
+static int copied(void **block, const uint8_t **bytes, uint32_t *byte_count, PyObject *object)
+{
+    Py_buffer view;
+    if (object == Py_None) return 0;
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) != 0) return -1;
+    uint8_t *copy = aligned(block, (size_t)view.len);
+    if (copy != NULL) memcpy(copy, view.buf, (size_t)view.len);
+    *bytes = copy;
+    *byte_count = (uint32_t)view.len;
+    PyBuffer_Release(&view);
+    return copy == NULL ? -1 : 0;
+}
+
+static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"arena_bytes", "unique_id", "board", "shard", "model", "watchdog_ms", NULL};
+    unsigned int arena_bytes, watchdog_ms = 0;
+    Py_buffer unique_id;
+    const char *board = "simulated";
+    PyObject *shard = Py_None, *model = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOI", names, &arena_bytes, &unique_id, &board, &shard, &model,
+                                     &watchdog_ms)) {
+        return NULL;
+    }
+    tinyfed_app_config_t config;
+    memset(&config, 0, sizeof config);
+    size_t length = (size_t)unique_id.len;
+    if (length == sizeof config.unique_id) memcpy(config.unique_id, unique_id.buf, length);
+    PyBuffer_Release(&unique_id);
+    if (length != sizeof config.unique_id || strlen(board) >= TINYFED_LINE_BOARD_BYTES) {
+        PyErr_SetString(PyExc_ValueError, "unique_id must have 12 bytes and board fewer than 32 characters");
+        return NULL;
+    }
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    line_t *line = (line_t *)allocate(type, 0);
+    if (line == NULL) return NULL;
+    memcpy(line->board, board, strlen(board) + 1);
+    config.arena_bytes = arena_bytes & ~(TINYFED_ALIGNMENT - 1);
+    config.arena = aligned(&line->blocks[0], arena_bytes);
+    config.board = line->board;
+    config.watchdog_ms = watchdog_ms;
+    if (config.arena == NULL || copied(&line->blocks[1], &config.shard, &config.shard_bytes, shard) != 0 ||
+        copied(&line->blocks[2], &config.model, &config.model_bytes, model) != 0) {
+        Py_DECREF((PyObject *)line);
+        return NULL;
+    }
+    tinyfed_app_init(&line->app, &config);
+    return (PyObject *)line;
+}
+
+static PyObject *transmitted(line_t *line, uint32_t now_us)
+{
+    size_t capacity = 4096, length = 0;
+    uint8_t *bytes = PyMem_Malloc(capacity);
+    while (bytes != NULL) {
+        size_t more = tinyfed_app_transmit(&line->app, bytes + length, capacity - length, now_us);
+        length += more;
+        if (more == 0) break;
+        if (length == capacity) {
+            capacity *= 2;
+            uint8_t *larger = PyMem_Realloc(bytes, capacity);
+            if (larger == NULL) PyMem_Free(bytes);
+            bytes = larger;
+        }
+    }
+    if (bytes == NULL) return PyErr_NoMemory();
+    PyObject *result = PyBytes_FromStringAndSize((char *)bytes, (Py_ssize_t)length);
+    PyMem_Free(bytes);
+    return result;
+}
+
+static PyObject *line_feed(PyObject *self, PyObject *args)
+{
+    line_t *line = (line_t *)self;
+    Py_buffer bytes;
+    unsigned int now_us, work = 1;
+    if (!PyArg_ParseTuple(args, "y*I|I", &bytes, &now_us, &work)) return NULL;
+    tinyfed_app_receive(&line->app, bytes.buf, (size_t)bytes.len, now_us);
+    PyBuffer_Release(&bytes);
+    for (unsigned int i = 0; i < work; i++) tinyfed_app_work(&line->app, now_us);
+    return transmitted(line, now_us);
+}
+
+static PyObject *line_idle_ms(PyObject *self, PyObject *now)
+{
+    unsigned long now_us = PyLong_AsUnsignedLong(now);
+    if (PyErr_Occurred() != NULL) return NULL;
+    return PyLong_FromUnsignedLong(tinyfed_app_idle_ms(&((line_t *)self)->app, (uint32_t)now_us));
+}
+
+static PyObject *line_reset_wanted(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(tinyfed_app_reset_wanted(&((line_t *)self)->app));
+}
+
+static PyMethodDef line_methods[] = {
+    {"feed", line_feed, METH_VARARGS, "feed(received, now_us, work=1) -> bytes to send: receive, work, transmit."},
+    {"idle_ms", line_idle_ms, METH_O, "idle_ms(now_us): how long nothing needs to be called; 0 while a visit runs."},
+    {"reset_wanted", line_reset_wanted, METH_NOARGS, "The host asked for a restart: make a new one."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot line_slots[] = {
+    {Py_tp_new, (void *)line_new},
+    {Py_tp_dealloc, (void *)line_dealloc},
+    {Py_tp_methods, line_methods},
+    {Py_tp_doc, "LineDevice(arena_bytes, unique_id, board='simulated', shard=None, model=None, watchdog_ms=0)"},
+    {0, NULL},
+};
+
+static PyType_Spec line_spec = {"tinyfed.engine._device.LineDevice", sizeof(line_t), 0, Py_TPFLAGS_DEFAULT, line_slots};
+
+PyObject *tinyfed_line_type(void) { return PyType_FromSpec(&line_spec); }

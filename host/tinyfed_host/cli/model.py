@@ -2,7 +2,7 @@
 
 import typer
 
-from tinyfed_host.cli import model_codegen
+from tinyfed_host.cli import model_codegen, model_convert
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -12,4 +12,5 @@ def model() -> None:
     """Look at models, convert, quantize and run them, make C arrays of them."""
 
 
+app.command("convert", epilog=model_convert.EXAMPLES)(model_convert.convert)
 app.command("codegen", epilog=model_codegen.EXAMPLES)(model_codegen.codegen)

@@ -1,0 +1,211 @@
+"""Float .tflite files become specs and weights; the engine computes what LiteRT's interpreter does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require
+from mutations import mutations
+from tflite_builder import Builder
+from tflite_models import MODELS_OR_NONE, ROUNDS, bytes_of, model_id, path_of, structure_positions
+from tinyfed_host.cli.main import run_command
+
+from tinyfed.engine import Engine
+from tinyfed.errors import UsageError
+from tinyfed.model import decode, encode, tflite
+from tinyfed.model.convert import read_model
+from tinyfed.model.convert_float import convert_float
+from tinyfed.model.graph import Converted
+
+# Against LiteRT's reference kernels, relative to the largest output.
+TOLERANCE = 1e-5
+
+
+def engine_outputs(converted: Converted, inputs: np.ndarray) -> np.ndarray:
+    """What the engine gives, with the last activation that became the loss put back on."""
+    logits = Engine(encode(converted.spec, converted.weights), "infer").infer(inputs).astype(np.float64)
+    if converted.spec.loss == "softmax_cross_entropy":
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+    if converted.spec.loss == "binary_cross_entropy":
+        return 1 / (1 + np.exp(-logits))
+    return logits
+
+
+def litert_outputs(content: bytes, inputs: np.ndarray) -> np.ndarray:
+    pytest.importorskip("ai_edge_litert")
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    runner = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    runner.allocate_tensors()
+    source, result = runner.get_input_details()[0], runner.get_output_details()[0]
+    outputs = []
+    for sample in inputs:
+        runner.set_tensor(source["index"], sample.reshape(source["shape"]).astype(np.float32))
+        runner.invoke()
+        outputs.append(runner.get_tensor(result["index"]).reshape(-1))
+    return np.stack(outputs)
+
+
+def assert_same_outputs(content: bytes, samples: int = 8) -> Converted:
+    converted = convert_float(tflite.parse(content))
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(samples, *converted.spec.input_shape)).astype(np.float32)
+    theirs = litert_outputs(content, inputs)
+    ours = engine_outputs(converted, inputs)
+    assert np.abs(ours - theirs).max() <= TOLERANCE * np.abs(theirs).max()
+    return converted
+
+
+@pytest.mark.parametrize("name", ["ad01_fp32", "hello_world_float"])
+def test_published_models_agree_with_litert(name: str) -> None:
+    assert_same_outputs(bytes_of(name))
+
+
+def small_network(end: str) -> Builder:
+    """3 inputs: shift, scale, 4 leaky ReLU, 2 outputs, `end`. Every rule of folding has work here."""
+    rng = np.random.default_rng(2)
+    b = Builder()
+    x = b.tensor([1, 3])
+    shifted, scaled, hidden, active, last, out = (b.tensor([1, n]) for n in (3, 3, 4, 4, 2, 2))
+    b.operator("SUB", [x, b.constant(rng.normal(size=3).astype("f4"))], [shifted])
+    b.operator("MUL", [shifted, b.constant(rng.normal(size=3).astype("f4"))], [scaled])
+    b.operator("FULLY_CONNECTED", [scaled, b.constant(rng.normal(size=(4, 3)).astype("f4"))], [hidden])
+    b.operator("LEAKY_RELU", [hidden], [active], alpha=0.25)
+    weights, bias = rng.normal(size=(2, 4)).astype("f4"), rng.normal(size=2).astype("f4")
+    b.operator("FULLY_CONNECTED", [active, b.constant(weights), b.constant(bias)], [last])
+    b.operator(end, [last], [out], **({"beta": 1.0} if end == "SOFTMAX" else {}))
+    b.ends = ([x], [out])
+    return b
+
+
+@pytest.mark.parametrize(
+    ("end", "loss"),
+    [("SOFTMAX", "softmax_cross_entropy"), ("LOGISTIC", "binary_cross_entropy"), ("TANH", "mse"), ("RELU6", "mse")],
+)
+def test_folding_keeps_what_the_network_computes(end: str, loss: str) -> None:
+    b = small_network(end)
+    converted = assert_same_outputs(b.content(*b.ends))
+    assert converted.spec.loss == loss
+    # shift, scale and activations went into two dense layers
+    assert len(converted.spec.layers) == 2
+    assert converted.spec.parameter_count == 3 * 4 + 4 + 4 * 2 + 2
+
+
+def test_a_sigmoid_stays_where_the_loss_is_mse() -> None:
+    b = small_network("LOGISTIC")
+    converted = convert_float(tflite.parse(b.content(*b.ends)), "mse")
+    assert converted.spec.loss == "mse"
+    assert converted.spec.layers[-1].activation == "sigmoid"
+
+
+def test_dynamic_range_weights_are_dequantized() -> None:
+    rng = np.random.default_rng(3)
+    b = Builder()
+    x, out = b.tensor([1, 5]), b.tensor([1, 2])
+    stored = rng.integers(-127, 128, size=(2, 5)).astype(np.int8)
+    weights = b.constant(stored, scale=[0.5, 0.25], axis=0)
+    b.operator("FULLY_CONNECTED", [x, weights], [out])
+    converted = convert_float(tflite.parse(b.content([x], [out])))
+    expected = (stored * np.float32([[0.5], [0.25]])).T
+    assert np.array_equal(converted.weights, expected.reshape(-1))
+    assert any("int8 weights are now float32" in note for note in converted.notes)
+
+
+def refused(b: Builder, inputs: list[int], outputs: list[int]) -> str:
+    with pytest.raises(UsageError) as caught:
+        convert_float(tflite.parse(b.content(inputs, outputs)))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_dynamic_shape_is_named() -> None:
+    b = Builder()
+    x, out = b.tensor([1, 1, 3], signature=[1, -1, 3], name="frames"), b.tensor([1, 1, 3])
+    b.operator("RELU", [x], [out])
+    assert 'tensor 0 "frames": a dynamic shape; convert the model again with fixed sizes' in refused(b, [x], [out])
+
+
+def test_a_batch_is_named() -> None:
+    b = Builder()
+    x, out = b.tensor([8, 3], name="rows"), b.tensor([8, 3])
+    b.operator("RELU", [x], [out])
+    assert 'tensor 0 "rows": a batch of 8' in refused(b, [x], [out])
+
+
+def test_float16_is_named() -> None:
+    b = Builder()
+    x, weights, out = b.tensor([1, 3]), b.tensor([2, 3], name="half"), b.tensor([1, 2])
+    b.operator("DEQUANTIZE", [b.constant(np.ones((2, 3), np.float16), name="stored")], [weights])
+    b.operator("FULLY_CONNECTED", [x, weights], [out])
+    assert 'tensor 3 "stored" is float16; convert the model again as float32' in refused(b, [x], [out])
+
+
+def test_int16_is_named() -> None:
+    b = Builder()
+    x, out = b.tensor([1, 3], "INT16", scale=0.1, name="sound"), b.tensor([1, 3], "INT16", scale=0.1)
+    b.operator("RELU", [x], [out])
+    assert 'tensor 0 "sound" is 16-bit integers' in refused(b, [x], [out])
+
+
+def test_an_unknown_operator_is_named() -> None:
+    b = Builder()
+    x, out = b.tensor([1, 3]), b.tensor([1, 3], name="curve")
+    b.operator("HARD_SWISH", [x], [out])
+    message = refused(b, [x], [out])
+    assert 'operator 0 HARD_SWISH ("curve"): the float engine does not have this operator; it has ADD' in message
+
+
+def test_weights_that_are_not_finite_are_named() -> None:
+    b = Builder()
+    x, out = b.tensor([1, 2]), b.tensor([1, 1])
+    b.operator("FULLY_CONNECTED", [x, b.constant(np.float32([[1, np.nan]]), name="kernel")], [out])
+    assert 'tensor 2 "kernel" holds NaN or infinity' in refused(b, [x], [out])
+
+
+def test_a_softmax_in_the_middle_is_named() -> None:
+    b = Builder()
+    x, middle, out = b.tensor([1, 2]), b.tensor([1, 2], name="gate"), b.tensor([1, 2])
+    b.operator("SOFTMAX", [x], [middle], beta=1.0)
+    b.operator("RELU", [middle], [out])
+    assert '("gate"): a softmax inside the network' in refused(b, [x], [out])
+
+
+def test_convert_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "hello.tfm"
+    assert run_command(["model", "convert", str(path_of("hello_world_float")), "-o", str(output)]) == 0
+    assert "3 layers, 321 float32 parameters, loss mse" in capsys.readouterr().out
+    spec, weights = decode(output.read_bytes())
+    converted = convert_float(tflite.load(path_of("hello_world_float")))
+    assert spec == converted.spec and np.array_equal(weights, converted.weights)
+    assert [path.name for path in tmp_path.iterdir()] == ["hello.tfm"]
+    assert read_model(output).content == output.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"not a model at all", b"PK\x03\x04 and then nothing", bytes(100)])
+def test_files_that_are_no_models(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model.bin"
+    model.write_bytes(content)
+    assert run_command(["model", "convert", str(model), "-o", str(tmp_path / "out.tfm")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "model.bin: " in error
+    assert not (tmp_path / "out.tfm").exists()
+
+
+def test_an_unknown_loss_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="loss 'hinge' is unknown: use one of mse"):
+        read_model(path_of("hello_world_float"), "hinge")
+
+
+@pytest.mark.parametrize("path", MODELS_OR_NONE, ids=model_id)
+def test_damaged_models_are_converted_or_refused(path: Path | None) -> None:
+    require(path, "TINYFED_DATA names no folder with tflite/ models in it")
+    assert path is not None
+    whole = tflite.load(path)
+    for damaged in mutations(whole.content, ROUNDS, seed=6, hot=structure_positions(whole)):
+        try:
+            converted = convert_float(tflite.parse(damaged))
+        except UsageError as error:
+            assert "\n" not in str(error)
+        else:
+            encode(converted.spec, converted.weights)

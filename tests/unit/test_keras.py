@@ -1,0 +1,228 @@
+"""Keras models become specs and weights. TensorFlow is imported once, here."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import require
+from mutations import mutations
+from tinyfed_host.cli.main import run_command
+
+from tinyfed.engine import Engine
+from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.model import decode, encode, spec
+from tinyfed.model.graph import Converted
+from tinyfed.model.keras import convert_keras, convert_keras_model, import_tensorflow, is_keras
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
+
+
+@pytest.fixture(scope="session")
+def keras() -> Any:
+    try:
+        tensorflow = import_tensorflow()
+    except MissingToolError as error:
+        require(False, str(error))
+    tensorflow.keras.utils.set_random_seed(1)
+    return tensorflow.keras
+
+
+def randomize(model: Any) -> Any:
+    """Weights that no rule can ignore: biases that are not 0, variances that are not 1."""
+    rng = np.random.default_rng(7)
+    for layer in model.layers:
+        for weight in layer.weights:
+            low = 0.5 if "variance" in weight.name or "gamma" in weight.name else -0.5
+            if weight.dtype == "float32":
+                weight.assign(rng.uniform(low, 1.5 if low > 0 else 0.5, weight.shape))
+    return model
+
+
+def outputs(converted: Converted, inputs: np.ndarray) -> np.ndarray:
+    logits = Engine(encode(converted.spec, converted.weights), "infer").infer(inputs).astype(np.float64)
+    if converted.spec.loss == "softmax_cross_entropy":
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+    return 1 / (1 + np.exp(-logits)) if converted.spec.loss == "binary_cross_entropy" else logits
+
+
+def assert_same_outputs(model: Any, samples: int = 6) -> Converted:
+    """The engine gives what Keras predicts, within float32's rounding."""
+    converted = convert_keras_model(randomize(model), "model")
+    inputs = np.random.default_rng(8).normal(size=(samples, *model.input_shape[1:])).astype(np.float32)
+    theirs = model(inputs, training=False).numpy().reshape(samples, -1)
+    ours = outputs(converted, inputs)
+    assert np.abs(ours - theirs).max() <= 1e-5 * max(np.abs(theirs).max(), 1)
+    return converted
+
+
+def dense_model(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((4, 3)),
+            layers.Flatten(),
+            layers.Dense(8, use_bias=False, name="wide"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dropout(0.3),
+            layers.Dense(6, activation="tanh", trainable=False, name="frozen"),
+            layers.Dense(6, activation="leaky_relu"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def test_a_dense_network(keras: Any) -> None:
+    converted = assert_same_outputs(dense_model(keras))
+    assert converted.spec.loss == "softmax_cross_entropy"
+    dense = converted.spec.layers
+    assert [layer.units for layer in dense if isinstance(layer, spec.Dense)] == [8, 6, 6, 3]
+    assert [layer.trainable for layer in dense if isinstance(layer, spec.Dense)] == [True, False, True, True]
+    assert any("folded into" in note for note in converted.notes)
+    assert any('"dropout" (Dropout): dropped: acts in Keras' in note for note in converted.notes)
+
+
+def test_normalization_at_the_input_folds_forward(keras: Any) -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            layers.Normalization(mean=np.arange(5.0), variance=np.arange(1.0, 6.0)),
+            layers.Rescaling(0.5, offset=-1.0),
+            layers.Dense(2),
+        ]
+    )
+    converted = assert_same_outputs(model)
+    assert len(converted.spec.layers) == 1 and converted.spec.loss == "mse"
+
+
+def test_a_model_inside_a_model(keras: Any) -> None:
+    """Transfer learning: a frozen base, a new head; relu6 and an activation layer of its own."""
+    layers = keras.layers
+    base = keras.Sequential([keras.Input((4,)), layers.Dense(6), layers.ReLU(max_value=6)], name="base")
+    base.trainable = False
+    source = keras.Input((4,))
+    result = layers.Dense(1)(layers.Activation("sigmoid")(layers.Dense(3)(base(source))))
+    converted = assert_same_outputs(keras.Model(source, result))
+    dense = [layer for layer in converted.spec.layers if isinstance(layer, spec.Dense)]
+    assert [(layer.units, layer.trainable) for layer in dense] == [(6, False), (3, True), (1, True)]
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_files(suffix: str, keras: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = randomize(dense_model(keras))
+    path, output = tmp_path / f"model.{suffix}", tmp_path / "model.tfm"
+    model.save(path)
+    capsys.readouterr()
+    assert is_keras(path)
+    assert run_command(["model", "convert", str(path), "-o", str(output), "--json"]) == 0
+    printed = capsys.readouterr()
+    facts = json.loads(printed.out)
+    assert facts["loss"] == "softmax_cross_entropy" and facts["layers"] == 4
+    found, weights = decode(output.read_bytes())
+    converted = convert_keras_model(model, "model")
+    assert output.read_bytes() == encode(converted.spec, converted.weights)
+    assert found.parameter_count == len(weights)
+
+
+def test_the_compiled_loss_is_taken(keras: Any, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.save(tmp_path / "model.keras")
+    assert convert_keras(tmp_path / "model.keras").spec.loss == "softmax_cross_entropy"
+    assert convert_keras(tmp_path / "model.keras", "mse").spec.loss == "mse"
+
+
+def test_a_saved_model(keras: Any, tmp_path: Path) -> None:
+    model = randomize(dense_model(keras))
+    folder = tmp_path / "saved"
+    model.export(str(folder), verbose=False)
+    converted = convert_keras(folder)
+    inputs = np.random.default_rng(8).normal(size=(4, 4, 3)).astype(np.float32)
+    assert np.abs(outputs(converted, inputs) - model(inputs, training=False).numpy()).max() < 1e-5
+
+
+def refused(model: Any) -> str:
+    with pytest.raises(UsageError) as caught:
+        convert_keras_model(model, "model.keras")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_converted_is_named(keras: Any) -> None:
+    layers = keras.layers
+
+    def sequential(*parts: Any) -> Any:
+        return keras.Sequential([*parts])
+
+    message = refused(sequential(keras.Input((8, 3)), layers.LSTM(4, name="memory")))
+    assert 'model.keras: layer "memory" (LSTM): the float engine does not have LSTM layers; ' in message
+    assert "use Conv1D" in message
+    message = refused(sequential(keras.Input((4,)), layers.Dense(3, activation="gelu", name="odd")))
+    assert 'layer "odd" (Dense)' in message and "activation gelu" in message
+    message = refused(sequential(keras.Input((8, 3)), layers.Dense(3, name="last axis")))
+    assert 'layer "last axis" (Dense): acts on the last of dimensions [8, 3]; put Flatten before it' in message
+    message = refused(sequential(keras.Input((None, 3)), layers.Dense(3)))
+    assert "has the dynamic shape [None, 3]" in message
+    source = keras.Input((4,))
+    message = refused(keras.Model(source, [layers.Dense(1)(source), layers.Dense(2)(source)]))
+    assert "1 inputs and 2 outputs" in message
+    model = sequential(keras.Input((4,)), layers.Dense(3, dtype="float16", name="half"))
+    assert 'layer "half" (Dense): weights of type float16' in refused(model)
+    model = sequential(keras.Input((4,)), layers.Dense(3, name="broken"))
+    model.layers[0].bias.assign([0, np.nan, 0])
+    assert 'layer "broken" (Dense): weights hold NaN' in refused(model)
+
+
+def test_damaged_archives_are_refused(
+    keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The archive's checksums find all damage: TensorFlow never sees it."""
+    whole = tmp_path / "whole.keras"
+    dense_model(keras).save(whole)
+    damaged = tmp_path / "damaged.keras"
+    loaded = 0
+
+    def load(*arguments: object, **options: object) -> Any:
+        nonlocal loaded
+        loaded += 1
+        raise ValueError("damage that no checksum found")
+
+    monkeypatch.setattr(keras.models, "load_model", load)
+    for content in mutations(whole.read_bytes(), 300, seed=9):
+        damaged.write_bytes(content)
+        with pytest.raises(UsageError) as caught:
+            convert_keras(damaged)
+        assert "\n" not in str(caught.value) and "damaged.keras" in str(caught.value)
+    # what reaches Keras: damage to an archive's bytes that carry nothing (time stamps, attributes)
+    assert loaded < 100
+
+
+def test_an_archive_of_something_else_is_refused(keras: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(UsageError, match=r"model\.keras: Keras cannot load the model: "):
+        convert_keras(path)
+
+
+def test_damaged_hdf5_is_refused(keras: Any, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.h5"
+    dense_model(keras).save(whole)
+    for number, content in enumerate(mutations(whole.read_bytes(), 6, seed=10)):
+        damaged = tmp_path / f"damaged{number}.h5"
+        damaged.write_bytes(content)
+        try:
+            convert_keras(damaged)
+        except UsageError as error:
+            assert "\n" not in str(error) and f"damaged{number}.h5" in str(error)
+
+
+def test_without_tensorflow_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tensorflow", None)
+    with pytest.raises(MissingToolError, match=r"pip install 'tinyfed\[keras\]'"):
+        import_tensorflow()

@@ -1,0 +1,98 @@
+"""Small .tflite files for tests, packed with the generated schema of ai-edge-litert."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+class Builder:
+    """Tensors and operators in the order they are added; `content` is the file."""
+
+    def __init__(self) -> None:
+        self.schema: Any = pytest.importorskip("ai_edge_litert.schema_py_generated")
+        self.model = self.schema.ModelT()
+        self.model.version = 3
+        self.model.operatorCodes = []
+        self.model.buffers = [self.schema.BufferT()]
+        self.graph = self.schema.SubGraphT()
+        self.graph.tensors, self.graph.operators = [], []
+        self.model.subgraphs = [self.graph]
+
+    def tensor(
+        self,
+        shape: list[int],
+        dtype: str = "FLOAT32",
+        scale: Any = None,
+        zero_point: Any = 0,
+        axis: int = 0,
+        data: Any = None,
+        name: str | None = None,
+        signature: list[int] | None = None,
+    ) -> int:
+        """Add a tensor; its index."""
+        s = self.schema
+        tensor = s.TensorT()
+        tensor.shape, tensor.type = shape, getattr(s.TensorType, dtype)
+        tensor.name = name or f"t{len(self.graph.tensors)}"
+        tensor.buffer, tensor.shapeSignature = 0, signature
+        if scale is not None:
+            quantization = s.QuantizationParametersT()
+            quantization.scale = np.atleast_1d(np.asarray(scale, np.float32))
+            quantization.zeroPoint = np.broadcast_to(np.asarray(zero_point, np.int64), quantization.scale.shape).copy()
+            quantization.quantizedDimension = axis
+            tensor.quantization = quantization
+        if data is not None:
+            buffer = s.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+            tensor.buffer = len(self.model.buffers)
+            self.model.buffers.append(buffer)
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def constant(self, values: Any, **options: Any) -> int:
+        """Add a constant with the type of its values."""
+        array = np.asarray(values)
+        return self.tensor(list(array.shape), array.dtype.name.upper(), data=array, **options)
+
+    def operator(self, name: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
+        """Add an operator; `options` are the fields of its option table."""
+        s = self.schema
+        code = s.OperatorCodeT()
+        code.builtinCode = getattr(s.BuiltinOperator, name)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+        code.version = 1
+        self.model.operatorCodes.append(code)
+        operator = s.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = len(self.model.operatorCodes) - 1, inputs, outputs
+        kinds = {
+            "CONV_2D": "Conv2DOptions",
+            "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+            "MAX_POOL_2D": "Pool2DOptions",
+            "AVERAGE_POOL_2D": "Pool2DOptions",
+            "FULLY_CONNECTED": "FullyConnectedOptions",
+            "SOFTMAX": "SoftmaxOptions",
+            "ADD": "AddOptions",
+            "SUB": "SubOptions",
+            "MUL": "MulOptions",
+            "MEAN": "ReducerOptions",
+            "LEAKY_RELU": "LeakyReluOptions",
+            "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+        }
+        if name in kinds:
+            kind = kinds[name]
+            operator.builtinOptionsType = getattr(s.BuiltinOptions, kind)
+            operator.builtinOptions = getattr(s, kind + "T")()
+            for field, value in options.items():
+                assert hasattr(operator.builtinOptions, field), field
+                setattr(operator.builtinOptions, field, value)
+        self.graph.operators.append(operator)
+
+    def content(self, inputs: list[int], outputs: list[int]) -> bytes:
+        """The finished file."""
+        import flatbuffers
+
+        self.graph.inputs, self.graph.outputs = inputs, outputs
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())

@@ -1,0 +1,76 @@
+"""Any model file as what tinyfed's engine runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyfed.errors import UsageError
+from tinyfed.model import image, spec
+from tinyfed.model.convert_float import convert_float
+from tinyfed.model.convert_int8 import is_int8
+from tinyfed.model.graph import Converted
+from tinyfed.model.tflite import TfliteModel, parse
+
+TFLITE_IDENTIFIER = b"TFL3"
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A float32 model as an image: `spec` and flat `weights` again in `content`."""
+
+    source: str
+    spec: spec.ModelSpec
+    weights: image.Weights
+    content: bytes
+    notes: tuple[str, ...] = ()
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a model file. Raises UsageError of one line."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the model: {error.strerror}") from error
+
+
+def is_tflite(content: bytes) -> bool:
+    return content[4:8] == TFLITE_IDENTIFIER
+
+
+def read_model(path: Path, loss: str | None = None) -> FloatModel:
+    """The model of a .tfm, .tflite, .keras or .h5 file or of a SavedModel folder.
+
+    `loss`: None takes what the file says or suggests. Raises UsageError: what is wrong, where, what would work.
+    """
+    if loss is not None and loss not in spec.LOSSES:
+        raise UsageError(f"loss {loss!r} is unknown: use one of {', '.join(spec.LOSSES)}")
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file")
+    from tinyfed.model.keras import convert_keras, is_keras
+
+    if is_keras(path):
+        return _float_model(str(path), convert_keras(path, loss))
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder that is not a SavedModel (it has no saved_model.pb)")
+    content = read_file(path)
+    if content[:4] == image.MAGIC:
+        found, weights = image.decode(content)
+        return FloatModel(str(path), found, weights, content)
+    if is_tflite(content):
+        return read_tflite(parse(content, str(path)), loss)
+    raise UsageError(
+        f"{path}: neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}"
+    )
+
+
+def read_tflite(model: TfliteModel, loss: str | None = None) -> FloatModel:
+    """`read_model` of a .tflite file in memory."""
+    return _float_model(model.source, convert_float(model, loss))
+
+
+def _float_model(source: str, converted: Converted) -> FloatModel:
+    notes = tuple(note.replace(f"{source}: ", "") for note in converted.notes)
+    content = image.encode(converted.spec, converted.weights)
+    return FloatModel(source, converted.spec, converted.weights, content, notes)
+
+
+__all__ = ["FloatModel", "is_int8", "is_tflite", "read_file", "read_model", "read_tflite"]

@@ -1,0 +1,314 @@
+"""Float networks on their way from Keras or TFLite to a `ModelSpec`: one description for both, and what is folded.
+
+Tensors are numbered as in the spec: 0 is the input, t the output of node t - 1. Shapes leave the batch out.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.model import spec as s
+from tinyfed.model.tflite_view import ConvertError
+
+Floats = NDArray[np.float32]
+# Kinds that own weights and take an activation with them.
+WEIGHTED = ("dense", "conv2d", "depthwise")
+MOST_NODES = 512
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step. `weights`: dense (inputs, units), conv2d (kh, kw, in, out), depthwise (kh, kw, channels), scale
+    (channels,); `bias` (outputs,). `where` names it in messages."""
+
+    kind: str
+    where: str
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    weights: Floats | None = None
+    bias: Floats | None = None
+    activation: str = "linear"
+    alpha: float = 0.0
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    trainable: bool = True
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise ConvertError naming the node."""
+        raise ConvertError(f"{self.where}: {reason}")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network of one input and one output (the last node's)."""
+
+    source: str
+    input_shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        return self.input_shape if tensor == 0 else self.nodes[tensor - 1].shape
+
+    def readers(self, tensor: int) -> list[int]:
+        """Indices of the nodes that read a tensor."""
+        return [index for index, node in enumerate(self.nodes) if tensor in node.inputs]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A float network for the engine. `notes` say what was folded, dropped or changed, one line each."""
+
+    spec: s.ModelSpec
+    weights: Floats
+    notes: tuple[str, ...]
+
+
+def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] = ()) -> Converted:
+    """The spec and flat weights of a graph. A softmax or sigmoid at the end becomes the loss, which takes logits.
+
+    `loss` None: cross-entropy for a softmax, binary cross-entropy for a sigmoid, else mean squared error.
+    Raises ConvertError naming the layer that the engine does not have.
+    """
+    if len(graph.nodes) > MOST_NODES:
+        raise ConvertError(f"{graph.source}: {len(graph.nodes)} layers; at most {MOST_NODES} are converted")
+    found = list(notes)
+    graph, loss = _take_loss(graph, loss, found)
+    graph = _simplify(graph, found)
+    layers: list[Any] = []
+    values: list[Floats] = []
+    for index, node in enumerate(graph.nodes):
+        lower = _LOWER.get(node.kind)
+        if lower is None:
+            node.refuse(f"the engine does not have {node.kind.replace('_', ' ')} layers")
+        layer, arrays = lower(node, graph, index)
+        layers.append(layer)
+        values += [array.reshape(-1) for array in arrays]
+    if not layers:
+        raise ConvertError(f"{graph.source}: no layer is left after what needs no computation was taken away")
+    try:
+        spec = s.ModelSpec(graph.input_shape, tuple(layers), loss)
+    except UsageError as error:
+        raise ConvertError(f"{graph.source}: {error}") from error
+    shapes = [node.shape for node in graph.nodes]
+    for node, mine, theirs in zip(graph.nodes, shapes, spec.shapes[1:], strict=True):
+        if mine != theirs:
+            node.refuse(f"its output has shape {list(mine)}, the engine's layer gives {list(theirs)}")
+    weights = np.concatenate([*values, np.empty(0, np.float32)]).astype(np.float32)
+    if not np.isfinite(weights).all():
+        raise ConvertError(f"{graph.source}: weights hold NaN or infinity; train the model again")
+    return Converted(spec, weights, tuple(found))
+
+
+def _take_loss(graph: Graph, loss: str | None, notes: list[str]) -> tuple[Graph, str]:
+    last = graph.nodes[-1] if graph.nodes else None
+    by_activation = {"softmax": "softmax_cross_entropy", "sigmoid": "binary_cross_entropy"}
+    if last is None or last.activation not in by_activation or len(graph.readers(len(graph.nodes))) > 0:
+        return graph, loss or "mse"
+    suited = by_activation[last.activation]
+    if loss is None or loss == suited:
+        notes.append(f"{last.where}: the {last.activation} at the end is part of the loss: the engine gives logits")
+        return Graph(graph.source, graph.input_shape, (*graph.nodes[:-1], replace(last, activation="linear"))), suited
+    return graph, loss
+
+
+def _simplify(graph: Graph, notes: list[str]) -> Graph:
+    """Fold and drop until nothing changes."""
+    changed = True
+    while changed:
+        changed = False
+        for rule in (_drop_identity, _fold_scale_back, _fold_scale_forward, _fuse_activation, _drop_reshape):
+            result = rule(graph, notes)
+            while result is not None:
+                graph, changed = result, True
+                result = rule(graph, notes)
+    return graph
+
+
+def _without(graph: Graph, index: int, changes: dict[int, Node]) -> Graph:
+    """The graph without node `index`, whose readers read its first input instead; `changes` replace nodes."""
+    gone, instead = index + 1, graph.nodes[index].inputs[0]
+
+    def renumbered(tensor: int) -> int:
+        tensor = instead if tensor == gone else tensor
+        return tensor - 1 if tensor > gone else tensor
+
+    nodes = []
+    for position, old in enumerate(graph.nodes):
+        if position != index:
+            node = changes.get(position, old)
+            nodes.append(replace(node, inputs=tuple(renumbered(tensor) for tensor in node.inputs)))
+    return Graph(graph.source, graph.input_shape, tuple(nodes))
+
+
+def _drop_identity(graph: Graph, notes: list[str]) -> Graph | None:
+    for index, node in enumerate(graph.nodes):
+        if node.kind == "identity" or (node.kind == "activation" and node.activation == "linear"):
+            return _without(graph, index, {})
+        if node.kind == "reshape" and node.shape == graph.shape(node.inputs[0]):
+            return _without(graph, index, {})
+    return None
+
+
+def _sole_source(graph: Graph, node: Node) -> tuple[int, Node] | None:
+    """The node whose output `node` alone reads."""
+    tensor = node.inputs[0]
+    if tensor == 0 or len(node.inputs) != 1 or len(graph.readers(tensor)) != 1:
+        return None
+    return tensor - 1, graph.nodes[tensor - 1]
+
+
+def _fold_scale_back(graph: Graph, notes: list[str]) -> Graph | None:
+    """scale(W x + b) = (W scale) x + (b scale + shift)."""
+    for index, node in enumerate(graph.nodes):
+        if node.kind != "scale":
+            continue
+        found = _sole_source(graph, node)
+        if found is None or found[1].kind not in WEIGHTED or found[1].activation != "linear":
+            continue
+        position, source = found
+        assert node.weights is not None and source.weights is not None
+        scale = node.weights.astype(np.float64)
+        bias = np.zeros(len(scale)) if source.bias is None else source.bias.astype(np.float64)
+        shift = np.zeros(len(scale)) if node.bias is None else node.bias.astype(np.float64)
+        folded = replace(
+            source,
+            weights=(source.weights.astype(np.float64) * scale).astype(np.float32),
+            bias=(bias * scale + shift).astype(np.float32),
+            activation=node.activation,
+            alpha=node.alpha,
+        )
+        notes.append(f"{node.where}: folded into {source.where}")
+        return _without(graph, index, {position: folded})
+    return None
+
+
+def _fold_scale_forward(graph: Graph, notes: list[str]) -> Graph | None:
+    """W (scale x + shift) + b = (W scale) x + (b + W shift), for what sees no padding."""
+    for index, node in enumerate(graph.nodes):
+        if node.kind != "scale" or node.activation != "linear":
+            continue
+        readers = graph.readers(index + 1)
+        if len(readers) != 1:
+            continue
+        reader = graph.nodes[readers[0]]
+        through = reader if reader.kind != "reshape" else None
+        if through is None:
+            further = graph.readers(readers[0] + 1)
+            if len(further) != 1:
+                continue
+            readers, through = further, graph.nodes[further[0]]
+        if through.kind == "dense":
+            position = readers[0]
+            assert node.weights is not None and through.weights is not None
+            channels = len(node.weights)
+            inputs = through.weights.shape[0]
+            scale = np.tile(node.weights.astype(np.float64), inputs // channels)
+            shift = np.zeros(inputs) if node.bias is None else np.tile(node.bias.astype(np.float64), inputs // channels)
+            weights = through.weights.astype(np.float64)
+            bias = np.zeros(weights.shape[1]) if through.bias is None else through.bias.astype(np.float64)
+            folded = replace(
+                through,
+                weights=(weights * scale[:, None]).astype(np.float32),
+                bias=(bias + shift @ weights).astype(np.float32),
+            )
+            notes.append(f"{node.where}: folded into {through.where}")
+            return _without(graph, index, {position: folded})
+    return None
+
+
+def _fuse_activation(graph: Graph, notes: list[str]) -> Graph | None:
+    for index, node in enumerate(graph.nodes):
+        if node.kind != "activation":
+            continue
+        found = _sole_source(graph, node)
+        if found is None or found[1].kind not in WEIGHTED or found[1].activation != "linear":
+            continue
+        position, source = found
+        return _without(graph, index, {position: replace(source, activation=node.activation, alpha=node.alpha)})
+    return None
+
+
+def _drop_reshape(graph: Graph, notes: list[str]) -> Graph | None:
+    """A dense layer reads all values of its input in order, whatever their shape."""
+    for index, node in enumerate(graph.nodes):
+        if node.kind != "reshape":
+            continue
+        readers = graph.readers(index + 1)
+        if readers and all(graph.nodes[reader].kind in ("dense", "reshape") for reader in readers):
+            return _without(graph, index, {})
+    return None
+
+
+def _input(node: Node, index: int) -> int | None:
+    return None if node.inputs[0] == index else node.inputs[0]
+
+
+def _activation(node: Node) -> dict[str, Any]:
+    if node.activation not in s.ACTIVATIONS:
+        node.refuse(
+            f"the engine does not have the activation {node.activation} here; it has {', '.join(s.ACTIVATIONS)}"
+        )
+    if node.activation == "leaky_relu":
+        return {"activation": node.activation, "negative_slope": node.alpha}
+    return {"activation": node.activation}
+
+
+def _arrays(node: Node) -> list[Floats]:
+    assert node.weights is not None
+    return [node.weights] if node.bias is None else [node.weights, node.bias]
+
+
+def _layer(name: str, node: Node) -> Any:
+    """The spec's layer class, or a refusal where this build's engine does not have it."""
+    layer = getattr(s, name, None)
+    if layer is None:
+        node.refuse(f"the engine does not have {name} layers")
+    return layer
+
+
+Lowered = tuple[Any, list[Floats]]
+
+
+def _dense(node: Node, graph: Graph, index: int) -> Lowered:
+    assert node.weights is not None
+    layer = s.Dense(
+        node.weights.shape[1],
+        use_bias=node.bias is not None,
+        trainable=node.trainable,
+        input=_input(node, index),
+        **_activation(node),
+    )
+    return layer, _arrays(node)
+
+
+def _activation_layer(node: Node, graph: Graph, index: int) -> Lowered:
+    return s.Activation(input=_input(node, index), **_activation(node)), []
+
+
+def _reshape(node: Node, graph: Graph, index: int) -> Lowered:
+    if len(node.shape) == 1:
+        return s.Flatten(_input(node, index)), []
+    return s.Reshape(node.shape, _input(node, index)), []
+
+
+_LOWER: dict[str, Callable[[Node, Graph, int], Lowered]] = {
+    "activation": _activation_layer,
+    "dense": _dense,
+    "reshape": _reshape,
+}
+
+
+def output_shape(
+    source: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int], padding: str, channels: int
+) -> tuple[int, int, int]:
+    """Of a window over (height, width, channels)."""
+    sizes = []
+    for size, reach, step in zip(source, kernel, stride, strict=False):
+        sizes.append(math.ceil(size / step) if padding == "same" else (size - reach) // step + 1)
+    return sizes[0], sizes[1], channels

@@ -1,0 +1,184 @@
+"""What of the ports can be tested on this computer: clock tree, modelled peripherals, the Linux port's options."""
+
+import os
+import pty
+import select
+import socket
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, require_tools
+from tinyfed_host import firmware
+
+from tinyfed.wire.frames import Frame, encode
+from tinyfed.wire.messages import MessageType
+
+PORT = ROOT / "firmware" / "port"
+STRICT = ["-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def run_c_test(source: str, others: list[Path], includes: list[Path], folder: Path, *flags: str) -> None:
+    require_tools("gcc")
+    program = folder / Path(source).stem
+    paths = [str(ROOT / "tests" / "c" / "port" / source), *map(str, others)]
+    subprocess.run(
+        ["gcc", *STRICT, *SANITIZE, *flags, *(f"-I{path}" for path in includes), *paths, "-o", str(program)],
+        check=True,
+        timeout=60,
+    )
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_stm32_clock_never_waits_for_ever(tmp_path: Path) -> None:
+    run_c_test("test_clock.c", [PORT / "stm32f4" / "clock.c"], [PORT / "stm32f4"], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    require_tools("gcc")
+    return firmware.build("native")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        ([], 2, "missing option '--port': say where the coordinator is"),
+        (["--prot", "x"], 2, "unknown option '--prot': see --help"),
+        (["--port"], 2, "option without a value '--port': see --help"),
+        (["--port", "pty", "--id", "12"], 2, "--id '12': give 24 hexadecimal digits"),
+        (["--port", "pty", "--id", "z" * 24], 2, "give 24 hexadecimal digits"),
+        (["--port", "pty", "--arena", "12"], 2, "--arena '12': give bytes from 1024 to"),
+        (["--port", "pty", "--arena", "-5"], 2, "--arena '-5': give bytes"),
+        (["--port", "pty", "--arena", "99999999999999999999"], 2, "give bytes"),
+        (["--port", "pty", "--shard", "/none"], 2, "cannot read the shard '/none': No such file"),
+        (["--port", "pty", "--shard", "/dev/null"], 2, "cannot use the shard '/dev/null'"),
+        (["--port", "/dev/none"], 4, "cannot open the line '/dev/none': No such file"),
+        (["--port", "/dev/null"], 4, "cannot open the line '/dev/null': not a serial line"),
+        (["--port", "tcp:localhost"], 4, "cannot open the line 'tcp:localhost': give HOST:PORT"),
+        (["--port", "tcp:here:80"], 4, "HOST is an IPv4 address such as 192.168.1.5"),
+        (["--port", "tcp:127.0.0.1:99999"], 4, "PORT is a number from 1 to 65535"),
+        (["--port", "tcp:127.0.0.1:1"], 4, "Connection refused"),
+        (["--port", "unix:/none"], 4, "No such file"),
+        (["--port", "unix:/" + "x" * 120], 4, "longer than a unix socket's can be"),
+        (["--port", "fd:0"], 4, "cannot open the line 'fd:0': not a listening socket"),
+    ],
+)
+def test_a_wrong_option_is_one_line(program: Path, options: list[str], code: int, told: str) -> None:
+    done = subprocess.run([program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    assert done.returncode == code
+    assert told in done.stderr and done.stderr.startswith("tinyfed: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_names_every_option(program: Path) -> None:
+    done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0
+    for option in ("--port", "--shard", "--id", "--arena", "pty", "tcp:", "listen:", "unix:", "fd:"):
+        assert option in done.stdout
+
+
+HELLO = encode(Frame(MessageType.HELLO_REQUEST, 0x1234, 1, b""))
+
+
+def answers(descriptor: int) -> bytes:
+    data = b""
+    while data.count(b"\0") < 2 and select.select([descriptor], [], [], 5)[0]:
+        data += os.read(descriptor, 4096)
+    return data
+
+
+def wait_until_raw(descriptor: int) -> None:
+    """Until the program has opened the terminal, the terminal itself echoes what is sent."""
+    for _ in range(100):
+        if not termios.tcgetattr(descriptor)[3] & termios.ECHO:
+            return
+        select.select([], [], [], 0.05)
+    pytest.fail("the terminal was never made raw")
+
+
+def test_a_tty_carries_every_byte(program: Path) -> None:
+    """Frames hold newlines, XON, XOFF and Ctrl-C: a line that is not raw would swallow or change them."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([program, "--port", os.ttyname(theirs), "--id", "0a0d11130304081a7f1b1c00"])
+    try:
+        wait_until_raw(theirs)
+        os.write(ours, HELLO)
+        assert bytes.fromhex("0a0d11130304081a7f1b1c") in answers(ours)
+        process.terminate()
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_an_unplugged_tty_ends_it_with_a_line(program: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([program, "--port", os.ttyname(theirs)], stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until_raw(theirs)
+        os.write(ours, HELLO)
+        assert answers(ours)
+        os.close(theirs)
+        os.close(ours)
+        _, errors = process.communicate(timeout=10)
+        assert process.returncode == 4
+        assert "is gone: plug it in again" in errors
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_pty_of_its_own_outlives_its_visitors(program: Path) -> None:
+    process = subprocess.Popen([program, "--port", "pty"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        path = process.stdout.readline().strip()
+        for _ in range(2):
+            handle = os.open(path, os.O_RDWR | os.O_NOCTTY)
+            os.write(handle, HELLO)
+            assert answers(handle)
+            os.close(handle)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_tcp_both_ways(program: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = subprocess.Popen([program, "--port", f"tcp:127.0.0.1:{server.getsockname()[1]}"])
+        try:
+            server.settimeout(5)
+            line, _ = server.accept()
+            line.sendall(HELLO)
+            assert answers(line.fileno())
+            line.close()
+            assert process.wait(5) == 0, "the coordinator hung up"
+            port = server.getsockname()[1]
+        finally:
+            process.kill()
+            process.wait()
+    process = subprocess.Popen([program, "--port", f"listen:127.0.0.1:{port}"])
+    try:
+        for _ in range(50):
+            try:
+                line = socket.create_connection(("127.0.0.1", port), 5)
+                break
+            except ConnectionRefusedError:
+                select.select([], [], [], 0.1)
+        for _ in range(2):
+            line.sendall(HELLO)
+            assert answers(line.fileno())
+            line.close()
+            line = socket.create_connection(("127.0.0.1", port), 5)
+        line.close()
+        assert process.poll() is None, "it waits for the next one"
+    finally:
+        process.kill()
+        process.wait()

@@ -17,30 +17,29 @@ void tinyfed_dense_forward_f32(float *y, const float *x, const float *weights, c
     }
 }
 
-/* The gradient of input i, before the weights change. */
-static float input_gradient(const tinyfed_dense_step_t *step, uint32_t i, const float *row)
+static void backward_rows(const tinyfed_dense_step_t *step)
 {
-    float gradient = tinyfed_dot(row, step->d_y, step->outputs);
-    if (step->adds) gradient = step->d_x[i] + gradient;
-    return tinyfed_derive(step->derivative, step->alpha, step->x[i], gradient);
+    const uint32_t outputs = step->outputs;
+    for (uint32_t i = 0; i < step->inputs; i++) {
+        const float x = step->x[i];
+        if (step->input.d_x != NULL) {
+            if (x == 0.0f && step->input.derivative == TINYFED_RELU) {
+                step->input.d_x[i] = 0.0f; /* a dead ReLU: nothing passes, nothing changes */
+                continue;
+            }
+            const float gradient = tinyfed_dot(step->weights + (size_t)i * outputs, step->d_y, outputs);
+            tinyfed_give_gradient(&step->input, i, x, gradient);
+        }
+        if (x == 0.0f || step->to_weights == NULL) continue;
+        float *row = step->to_weights + (size_t)i * outputs;
+        const float scale = step->factor * x;
+        for (uint32_t o = 0; o < outputs; o++) row[o] += scale * step->d_y[o];
+    }
 }
 
 void tinyfed_dense_backward_f32(const tinyfed_dense_step_t *step)
 {
-    float *row = step->weights;
-    if (step->d_x != NULL || step->trains) {
-        for (uint32_t i = 0; i < step->inputs; i++, row += step->outputs) {
-            const float x = step->x[i];
-            if (x == 0.0f && step->derivative == TINYFED_RELU && step->d_x != NULL) {
-                step->d_x[i] = 0.0f;
-                continue;
-            }
-            if (step->d_x != NULL) step->d_x[i] = input_gradient(step, i, row);
-            if (x == 0.0f || !step->trains) continue;
-            const float scale = step->rate * x;
-            for (uint32_t o = 0; o < step->outputs; o++) row[o] -= scale * step->d_y[o];
-        }
-    }
-    if (step->bias != NULL)
-        for (uint32_t o = 0; o < step->outputs; o++) step->bias[o] -= step->rate * step->d_y[o];
+    if (step->input.d_x != NULL || step->to_weights != NULL) backward_rows(step);
+    if (step->to_bias != NULL)
+        for (uint32_t o = 0; o < step->outputs; o++) step->to_bias[o] += step->factor * step->d_y[o];
 }

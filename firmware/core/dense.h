@@ -2,25 +2,23 @@
 #ifndef TINYFED_DENSE_H
 #define TINYFED_DENSE_H
 
-#include "activation.h"
+#include "gradient.h"
 
 /* y[outputs] from x[inputs]; bias may be NULL. */
 void tinyfed_dense_forward_f32(float *y, const float *x, const float *weights, const float *bias, uint32_t inputs,
                                uint32_t outputs);
 
-/* One backward step, fused with the update of what learns. */
+/* One backward step. What learns is changed by factor times its gradient: online, the weights themselves by -rate
+ * times it (the input's gradient is of the weights before); in a batch, a gradient buffer by 1 times it. */
 typedef struct tinyfed_dense_step {
-    float *d_x;         /* [inputs], or NULL: the gradient of the input is not needed; may be x itself */
-    float *weights;     /* [inputs][outputs] */
-    float *bias;        /* [outputs], or NULL: there is none or it is frozen */
-    const float *x;     /* [inputs] */
-    const float *d_y;   /* [outputs] */
+    tinyfed_input_gradient_t input; /* d_x may be x itself */
+    const float *weights;           /* [inputs][outputs] */
+    float *to_weights;              /* NULL: frozen; may be the weights */
+    float *to_bias;                 /* NULL: there is none or it is frozen */
+    const float *x;                 /* [inputs] */
+    const float *d_y;               /* [outputs] */
     uint32_t inputs, outputs;
-    float rate;
-    float alpha;        /* of derivative */
-    uint8_t derivative; /* activation that made x: its derivative finishes d_x; linear when others will add to it */
-    bool adds;          /* d_x holds what other consumers of x gave */
-    bool trains;        /* the weights learn */
+    float factor;
 } tinyfed_dense_step_t;
 
 void tinyfed_dense_backward_f32(const tinyfed_dense_step_t *step);

@@ -16,18 +16,14 @@ static fault_t wrong(uint32_t field, tinyfed_status_t status)
 
 static bool has_parameters(uint8_t kind)
 {
-    return kind == TINYFED_KIND_DENSE;
-}
-
-static bool known_kind(uint8_t kind)
-{
-    return kind == TINYFED_KIND_DENSE || kind == TINYFED_KIND_RESHAPE || kind == TINYFED_KIND_ACTIVATION;
+    return kind == TINYFED_KIND_DENSE || kind == TINYFED_KIND_CONV2D || kind == TINYFED_KIND_DEPTHWISE ||
+           kind == TINYFED_KIND_SCALE;
 }
 
 static fault_t check_fields(const uint8_t *record, uint32_t layer)
 {
     const uint8_t kind = record[TINYFED_IN_KIND];
-    if (!known_kind(kind)) return wrong(TINYFED_IN_KIND, TINYFED_E_LAYER);
+    if (kind < TINYFED_KIND_DENSE || kind > TINYFED_KIND_ACTIVATION) return wrong(TINYFED_IN_KIND, TINYFED_E_LAYER);
     const uint8_t activation = record[TINYFED_IN_ACTIVATION];
     if (activation > TINYFED_SIGMOID) return wrong(TINYFED_IN_ACTIVATION, TINYFED_E_LAYER);
     const uint8_t flags = record[TINYFED_IN_FLAGS];
@@ -79,6 +75,88 @@ static fault_t check_same_shape(const uint8_t *record, tinyfed_shape_t out, tiny
     return check_no_window(record);
 }
 
+static bool is_vector(tinyfed_shape_t out, uint32_t channels)
+{
+    return out.height == 1 && out.width == 1 && out.channels == channels;
+}
+
+/* One direction of a window, as Keras places it: for `same`, ceil(size / stride) outputs and the odd row of padding
+ * behind; for `valid` only windows that lie inside. `first` is the direction's offset within a pair of fields. */
+static fault_t check_direction(const uint8_t *record, uint32_t first, uint32_t size, uint32_t outputs)
+{
+    const uint32_t kernel = record[TINYFED_IN_KERNEL + first], stride = record[TINYFED_IN_STRIDE + first];
+    if (kernel == 0) return wrong(TINYFED_IN_KERNEL + first, TINYFED_E_SHAPE);
+    if (stride == 0) return wrong(TINYFED_IN_STRIDE + first, TINYFED_E_SHAPE);
+    uint32_t expected, pad = 0;
+    if (record[TINYFED_IN_MODE] == 1) {
+        expected = (size + stride - 1u) / stride;
+        const uint32_t covered = (expected - 1u) * stride + kernel;
+        if (covered > size) pad = (covered - size) / 2u;
+    } else {
+        if (kernel > size) return wrong(TINYFED_IN_KERNEL + first, TINYFED_E_SHAPE);
+        expected = (size - kernel) / stride + 1u;
+    }
+    if (record[TINYFED_IN_PAD + first] != pad) return wrong(TINYFED_IN_PAD + first, TINYFED_E_SHAPE);
+    if (outputs != expected) return wrong(TINYFED_IN_SHAPE + 2u * first, TINYFED_E_SHAPE);
+    return fine;
+}
+
+static fault_t check_window(const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
+{
+    const uint8_t kind = record[TINYFED_IN_KIND];
+    if (record[TINYFED_IN_MODE] > 1) return wrong(TINYFED_IN_MODE, TINYFED_E_LAYER);
+    if (kind != TINYFED_KIND_CONV2D && out.channels != in.channels) return wrong(TINYFED_IN_SHAPE + 4u, TINYFED_E_SHAPE);
+    const fault_t fault = check_direction(record, 0, in.height, out.height);
+    return fault.status != TINYFED_OK ? fault : check_direction(record, 1, in.width, out.width);
+}
+
+static fault_t check_add(const uint8_t *image, const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
+{
+    const tinyfed_shape_t b = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT_B)));
+    if (b.height != in.height || b.width != in.width || b.channels != in.channels)
+        return wrong(TINYFED_IN_INPUT_B, TINYFED_E_SHAPE);
+    return check_same_shape(record, out, in);
+}
+
+static fault_t check_global(const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
+{
+    if (record[TINYFED_IN_MODE] != 0) return wrong(TINYFED_IN_MODE, TINYFED_E_VERSION);
+    return is_vector(out, in.channels) ? check_no_window(record) : wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
+}
+
+/* What the kind asks of its shapes; *weights is what it owns without the bias. */
+static fault_t check_kind(const uint8_t *image, const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in, uint64_t *weights)
+{
+    const uint64_t in_count = (uint64_t)in.height * in.width * in.channels;
+    const uint64_t taps = (uint64_t)record[TINYFED_IN_KERNEL] * record[TINYFED_IN_KERNEL + 1];
+    *weights = 0;
+    switch (record[TINYFED_IN_KIND]) {
+    case TINYFED_KIND_DENSE:
+        *weights = in_count * out.channels;
+        return check_dense(record, out);
+    case TINYFED_KIND_CONV2D:
+        *weights = taps * in.channels * out.channels; /* 16 and twice 23 bits */
+        return check_window(record, out, in);
+    case TINYFED_KIND_DEPTHWISE:
+        *weights = taps * in.channels;
+        return check_window(record, out, in);
+    case TINYFED_KIND_MAX_POOL:
+    case TINYFED_KIND_AVERAGE_POOL:
+        return check_window(record, out, in);
+    case TINYFED_KIND_GLOBAL_AVERAGE:
+        return check_global(record, out, in);
+    case TINYFED_KIND_RESHAPE:
+        return check_reshape(record, out, in_count);
+    case TINYFED_KIND_ADD:
+        return check_add(image, record, out, in);
+    case TINYFED_KIND_SCALE:
+        *weights = in.channels;
+        return check_same_shape(record, out, in);
+    default:
+        return check_same_shape(record, out, in);
+    }
+}
+
 tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint32_t *parameter_count, uint32_t *field)
 {
     const uint8_t *record = tinyfed_record(image, layer);
@@ -86,25 +164,12 @@ tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint3
     if (fault.status == TINYFED_OK) {
         const tinyfed_shape_t in = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT)));
         const tinyfed_shape_t out = tinyfed_shape_at(record + TINYFED_IN_SHAPE);
-        const uint64_t in_count = (uint64_t)in.height * in.width * in.channels;
         const uint64_t out_count = (uint64_t)out.height * out.width * out.channels;
         uint64_t weights = 0;
-        if (out_count == 0 || out_count > TINYFED_TENSOR_MAX) {
+        if (out_count == 0 || out_count > TINYFED_TENSOR_MAX)
             fault = wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
-        } else {
-            switch (record[TINYFED_IN_KIND]) {
-            case TINYFED_KIND_DENSE:
-                fault = check_dense(record, out);
-                weights = in_count * out_count;
-                break;
-            case TINYFED_KIND_RESHAPE:
-                fault = check_reshape(record, out, in_count);
-                break;
-            default:
-                fault = check_same_shape(record, out, in);
-                break;
-            }
-        }
+        else
+            fault = check_kind(image, record, out, in, &weights);
         if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0) weights += out.channels;
         if (fault.status == TINYFED_OK && weights > 0x3FFFFFFFu) fault = wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
         *parameter_count = (uint32_t)weights;
@@ -116,14 +181,19 @@ tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint3
 uint32_t tinyfed_layer_weight_count(const uint8_t *image, uint32_t layer)
 {
     const uint8_t *record = tinyfed_record(image, layer);
-    if (record[TINYFED_IN_KIND] != TINYFED_KIND_DENSE) return 0;
-    return tinyfed_tensor_count(image, tinyfed_u16(record + TINYFED_IN_INPUT)) * tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
-}
-
-uint32_t tinyfed_first_trained(const uint8_t *image)
-{
-    const uint32_t layers = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
-    uint32_t layer = 0;
-    while (layer < layers && !tinyfed_trains(tinyfed_record(image, layer))) layer++;
-    return layer;
+    const uint8_t *in = tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT));
+    const uint32_t taps = (uint32_t)record[TINYFED_IN_KERNEL] * record[TINYFED_IN_KERNEL + 1];
+    const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+    switch (record[TINYFED_IN_KIND]) {
+    case TINYFED_KIND_DENSE:
+        return tinyfed_shape_count(in) * channels;
+    case TINYFED_KIND_CONV2D:
+        return taps * tinyfed_u32(in + 4) * channels;
+    case TINYFED_KIND_DEPTHWISE:
+        return taps * channels;
+    case TINYFED_KIND_SCALE:
+        return channels;
+    default:
+        return 0;
+    }
 }

@@ -17,7 +17,4 @@ static inline bool tinyfed_trains(const uint8_t *record)
     return (record[TINYFED_IN_FLAGS] & (TINYFED_TRAIN_WEIGHTS | TINYFED_TRAIN_BIAS)) != 0;
 }
 
-/* The first layer that learns; layer_count when none does. The backward pass ends there. */
-uint32_t tinyfed_first_trained(const uint8_t *image);
-
 #endif

@@ -21,4 +21,21 @@ typedef struct tinyfed_slot {
 /* Fill slots[0..layer_count) (slot t - 1 for tensor t) and return the work bytes, table included. */
 uint32_t tinyfed_layout(tinyfed_slot_t *slots, const uint8_t *image, tinyfed_mode_t mode);
 
+/* What follows the buffers in a batch mode: state, then arrays of one value for each parameter that learns, in the
+ * parameters' order: gradients, then the optimizer's moments. */
+typedef struct tinyfed_batch_state {
+    uint32_t samples; /* since the last step */
+    uint32_t reserved;
+    float beta1_power, beta2_power; /* to the number of steps done */
+} tinyfed_batch_state_t;
+
+/* Arrays in a mode: gradients and moments; 0 when it is no batch mode. */
+uint32_t tinyfed_batch_arrays(tinyfed_mode_t mode);
+
+/* Parameters that learn in the layers before `layer`. */
+uint32_t tinyfed_learning_before(const uint8_t *image, uint32_t layer);
+
+/* Bytes of state and arrays. */
+uint64_t tinyfed_batch_bytes(const uint8_t *image, tinyfed_mode_t mode);
+
 #endif

@@ -1,12 +1,54 @@
 #include "layout.h"
 
+static uint32_t aligned(uint32_t bytes)
+{
+    return (bytes + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u);
+}
+
+uint32_t tinyfed_batch_arrays(tinyfed_mode_t mode)
+{
+    switch (mode) {
+    case TINYFED_MODE_BATCH_SGD:
+        return 1;
+    case TINYFED_MODE_BATCH_MOMENTUM:
+    case TINYFED_MODE_BATCH_ADAM_SECOND:
+        return 2;
+    case TINYFED_MODE_BATCH_ADAM:
+        return 3;
+    default:
+        return 0;
+    }
+}
+
+uint32_t tinyfed_learning_before(const uint8_t *image, uint32_t layer)
+{
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < layer; k++) {
+        const uint8_t *record = tinyfed_record(image, k);
+        if ((record[TINYFED_IN_FLAGS] & TINYFED_TRAIN_WEIGHTS) != 0) count += tinyfed_layer_weight_count(image, k);
+        if ((record[TINYFED_IN_FLAGS] & TINYFED_TRAIN_BIAS) != 0) count += tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+    }
+    return count;
+}
+
+uint64_t tinyfed_batch_bytes(const uint8_t *image, tinyfed_mode_t mode)
+{
+    const uint32_t arrays = tinyfed_batch_arrays(mode);
+    if (arrays == 0) return 0;
+    const uint32_t learning = tinyfed_learning_before(image, tinyfed_u16(image + TINYFED_AT_LAYER_COUNT));
+    return sizeof(tinyfed_batch_state_t) + arrays * (uint64_t)aligned(learning * (uint32_t)sizeof(float));
+}
+
 tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model, tinyfed_mode_t mode)
 {
     tinyfed_slot_t slots[TINYFED_LAYERS_MAX];
-    if (plan == NULL || model == NULL || (mode != TINYFED_MODE_INFER && mode != TINYFED_MODE_ONLINE))
+    if (plan == NULL || model == NULL || (uint32_t)mode > TINYFED_MODE_BATCH_ADAM_SECOND)
         return TINYFED_E_ARGUMENT;
     plan->mode = mode;
-    plan->work_bytes = tinyfed_layout(slots, model->image, mode);
-    plan->arena_bytes = ((model->image_bytes + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u)) + plan->work_bytes;
+    const uint64_t work = (uint64_t)tinyfed_layout(slots, model->image, mode) + tinyfed_batch_bytes(model->image, mode);
+    const uint64_t arena = aligned(model->image_bytes) + work;
+    if (arena > UINT32_MAX) return TINYFED_E_MEMORY;
+    plan->work_bytes = (uint32_t)work;
+    plan->arena_bytes = (uint32_t)arena;
     return TINYFED_OK;
 }

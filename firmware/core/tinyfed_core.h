@@ -79,11 +79,20 @@ uint32_t tinyfed_crc32(uint32_t crc, const void *bytes, size_t byte_count);
 
 /* ---- plan --------------------------------------------------------------------------------------- */
 
-typedef enum tinyfed_mode { TINYFED_MODE_INFER = 0, TINYFED_MODE_ONLINE = 1 } tinyfed_mode_t;
+/* What the work area has to hold. A batch needs a gradient buffer for the parameters that learn, and what its
+ * optimizer remembers of each: nothing, a velocity, two moments, the second moment alone. */
+typedef enum tinyfed_mode {
+    TINYFED_MODE_INFER = 0,
+    TINYFED_MODE_ONLINE = 1,
+    TINYFED_MODE_BATCH_SGD = 2,
+    TINYFED_MODE_BATCH_MOMENTUM = 3,
+    TINYFED_MODE_BATCH_ADAM = 4,
+    TINYFED_MODE_BATCH_ADAM_SECOND = 5 /* Adam without its first moment (beta1 = 0), as Reptile uses it */
+} tinyfed_mode_t;
 
 typedef struct tinyfed_plan {
     tinyfed_mode_t mode;
-    uint32_t work_bytes;  /* activations, gradients, scratch; a multiple of TINYFED_ALIGNMENT */
+    uint32_t work_bytes;  /* activations, gradients, optimizer; a multiple of TINYFED_ALIGNMENT */
     uint32_t arena_bytes; /* image_bytes rounded up to the alignment + work_bytes */
 } tinyfed_plan_t;
 
@@ -131,6 +140,28 @@ tinyfed_status_t tinyfed_train_online(tinyfed_engine_t *engine, tinyfed_score_t 
 /* Forward and loss only. */
 tinyfed_status_t tinyfed_evaluate(tinyfed_engine_t *engine, tinyfed_score_t *score,
                                   const float *input, const tinyfed_target_t *target) TINYFED_MUST_USE;
+
+/* ---- batches ------------------------------------------------------------------------------------ */
+
+typedef struct tinyfed_optimizer {
+    float learning_rate;
+    float momentum;     /* BATCH_MOMENTUM: 0 <= momentum < 1 */
+    float beta1, beta2; /* the Adams: 0 <= beta < 1; beta1 is not used without the first moment */
+    float epsilon;      /* the Adams */
+    float weight_decay; /* decoupled: w -= learning_rate * weight_decay * w first; 0: none */
+    float clip_norm;    /* the mean gradient is scaled down to this norm; 0: not */
+} tinyfed_optimizer_t;
+
+/* Forget the gradients and what the optimizer remembers. Once after tinyfed_engine_open in a batch mode. */
+tinyfed_status_t tinyfed_batch_begin(tinyfed_engine_t *engine) TINYFED_MUST_USE;
+
+/* Forward, loss and backward of one sample; the weights stay. score may be NULL. */
+tinyfed_status_t tinyfed_batch_add(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
+                                   const tinyfed_target_t *target) TINYFED_MUST_USE;
+
+/* Change the weights by the mean gradient of the samples since the last step, which it then forgets. E_STATE
+ * without a sample. */
+tinyfed_status_t tinyfed_batch_step(tinyfed_engine_t *engine, const tinyfed_optimizer_t *optimizer) TINYFED_MUST_USE;
 
 /* ---- arithmetic --------------------------------------------------------------------------------- */
 

@@ -12,14 +12,14 @@ from conftest import ROOT, require_tools
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 import model_zoo
 
-from tinyfed.engine import Engine, hash64
-from tinyfed.model import encode
+from tinyfed.engine import Engine, Optimizer, hash64
+from tinyfed.model import MODES, encode
 
 HERE = Path(__file__).parent
 CORE = ROOT / "firmware" / "core"
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", f"-I{CORE}"]
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
-SAMPLES = 3
+SAMPLES = 4
 RATE = 0.0625
 
 
@@ -33,23 +33,29 @@ class Net:
     def __init__(self, rng: np.random.Generator, kind: str) -> None:
         case = getattr(model_zoo, f"random_{kind}")(rng)
         share = rng.choice([0.0, 0.0, 0.02, 0.2])
+        self.mode = rng.choice(["online", "online", *list(MODES)[2:]])
         self.image = encode(case.spec, model_zoo.poison(rng, case.weights(), share / 4))
         x, y = case.samples(SAMPLES)
         self.x = model_zoo.poison(rng, x.reshape(SAMPLES, -1), share)
         self.y = y.astype("<i4") if y.dtype.kind == "i" else y.astype("<f4")
 
     def packed(self) -> bytes:
-        head = struct.pack("<IIfI", len(self.image), SAMPLES, RATE, 1)
+        head = struct.pack("<IIfI", len(self.image), SAMPLES, RATE, list(MODES).index(self.mode))
         return head + padded(self.image) + padded(self.x.tobytes()) + padded(self.y.tobytes())
 
     def expected(self) -> str:
-        engine = Engine(self.image)
+        engine = Engine(self.image, self.mode)
+        optimizer = Optimizer(RATE, 0.75, 0.875, 0.96875, 2.0**-10, 2.0**-7, 0.5)
         hash_ = 0xCBF29CE484222325
         for k in range(SAMPLES):
             x, y = self.x[k : k + 1], self.y[k : k + 1]
             hash_ = hash64(canonical(engine.infer(x)), hash_)
-            _, correct = engine.evaluate(x, y)
-            hash_ = hash64(canonical(engine.train_online(x, y, RATE)), hash_)
+            losses, correct = engine.evaluate(x, y)
+            if self.mode == "online":
+                losses = engine.train_online(x, y, RATE)
+            elif k % 2:
+                engine.train_batch(self.x[k - 1 : k + 1], self.y[k - 1 : k + 1], optimizer)
+            hash_ = hash64(canonical(losses), hash_)
             hash_ = hash64(bytes([correct]), hash_)
         return f"{hash64(canonical(engine.parameters), hash_):016x}."
 
@@ -95,7 +101,7 @@ TARGETS = {
 }
 
 
-@pytest.fixture(scope="module", params=["dense"])
+@pytest.fixture(scope="module", params=["dense", "conv"])
 def nets(request, tmp_path_factory):
     rng = np.random.default_rng(20)
     made = [Net(rng, request.param) for _ in range(120)]

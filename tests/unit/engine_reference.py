@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinyfed.model import ModelSpec
-from tinyfed.model.records import HAS_BIAS, TRAIN_BIAS, Record, lower
+from tinyfed.model.records import HAS_BIAS, TRAIN_BIAS, TRAIN_WEIGHTS, Record, lower
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -64,6 +64,15 @@ def split(records: list[Record], weights: Array) -> list[list[Array]]:
     return arrays
 
 
+def learning_mask(spec: ModelSpec) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which of the flat weights learn."""
+    parts = [np.empty(0, bool)]
+    for record in lower(spec):
+        for shape, flag in zip(record.parameter_shapes, (TRAIN_WEIGHTS, TRAIN_BIAS), strict=False):
+            parts.append(np.full(int(np.prod(shape)), bool(record.flags & flag)))
+    return np.concatenate(parts)
+
+
 def loss_and_gradient(loss: str, y: Array, target: Any) -> tuple[float, Array]:
     flat = y.ravel()
     match loss:
@@ -110,6 +119,32 @@ def run(spec: ModelSpec, weights: Any, x: Any, target: Any) -> Pass:
     return Pass(loss, values[-1].ravel(), np.concatenate([*gradients, np.empty(0)]))
 
 
+def _windows(record: Record, shape: tuple[int, ...]) -> list[tuple[int, int, slice, slice, int, int]]:
+    """(oy, ox, rows, columns, first tap row, first tap column) of each window's part inside the input."""
+    kernel, stride = record.kernel, record.stride
+    if record.kind == "global_average":
+        kernel, stride = shape[:2], (1, 1)  # type: ignore[assignment]
+    spans = []
+    for size, k, step in zip(shape[:2], kernel, stride, strict=True):
+        outputs = -(-size // step) if record.mode == 1 else (size - k) // step + 1
+        pad = max((outputs - 1) * step + k - size, 0) // 2 if record.mode == 1 else 0
+        starts = [o * step - pad for o in range(outputs)]
+        spans.append([(max(at, 0), min(at + k, size), max(-at, 0)) for at in starts])
+    return [
+        (oy, ox, slice(top, bottom), slice(left, right), ky, kx)
+        for oy, (top, bottom, ky) in enumerate(spans[0])
+        for ox, (left, right, kx) in enumerate(spans[1])
+    ]
+
+
+def _cut(kernel: Array, rows: slice, columns: slice, ky: int, kx: int) -> Array:
+    return kernel[ky : ky + rows.stop - rows.start, kx : kx + columns.stop - columns.start]
+
+
+def _cube(x: Array) -> Array:
+    return x.reshape((1,) * (3 - x.ndim) + x.shape)
+
+
 def _forward(record: Record, mine: list[Array], inputs: list[Array]) -> Array:
     x = inputs[0]
     bias = mine[1] if len(mine) == 2 else 0.0
@@ -120,8 +155,24 @@ def _forward(record: Record, mine: list[Array], inputs: list[Array]) -> Array:
             return x.reshape(record.shape)
         case "activation":
             return x
-        case _:
-            raise AssertionError(record.kind)
+        case "add":
+            return x + inputs[1]
+        case "scale":
+            return x * mine[0] + bias
+    x = _cube(x)
+    y = np.zeros((1,) * (3 - len(record.shape)) + record.shape)
+    for oy, ox, rows, columns, ky, kx in _windows(record, x.shape):
+        patch = x[rows, columns]
+        match record.kind:
+            case "conv2d":
+                y[oy, ox] = np.einsum("hwi,hwio->o", patch, _cut(mine[0], rows, columns, ky, kx)) + bias
+            case "depthwise":
+                y[oy, ox] = (patch * _cut(mine[0], rows, columns, ky, kx)[..., 0]).sum((0, 1)) + bias
+            case "max_pool":
+                y[oy, ox] = patch.max((0, 1))
+            case _:
+                y[oy, ox] = patch.mean((0, 1))
+    return y.reshape(record.shape)
 
 
 def _backward(record: Record, mine: list[Array], inputs: list[Array], d: Array) -> tuple[list[Array], list[Array]]:
@@ -131,5 +182,30 @@ def _backward(record: Record, mine: list[Array], inputs: list[Array], d: Array) 
             return [(mine[0] @ d).reshape(x.shape)], [np.outer(x.ravel(), d), d]
         case "reshape" | "activation":
             return [d.reshape(x.shape)], []
-        case _:
-            raise AssertionError(record.kind)
+        case "add":
+            return [d, d], []
+        case "scale":
+            axes = tuple(range(d.ndim - 1))
+            return [d * mine[0]], [(d * x).sum(axes), d.sum(axes)]
+    shape, x = x.shape, _cube(x)
+    d = d.reshape((1,) * (3 - d.ndim) + d.shape)
+    d_x = np.zeros_like(x)
+    d_w = np.zeros_like(mine[0]) if mine else np.zeros(0)
+    for oy, ox, rows, columns, ky, kx in _windows(record, x.shape):
+        patch, g = x[rows, columns], d[oy, ox]
+        match record.kind:
+            case "conv2d":
+                d_x[rows, columns] += _cut(mine[0], rows, columns, ky, kx) @ g
+                cut = _cut(d_w, rows, columns, ky, kx)
+                cut += patch[..., None] * g
+            case "depthwise":
+                d_x[rows, columns] += _cut(mine[0], rows, columns, ky, kx)[..., 0] * g
+                cut = _cut(d_w, rows, columns, ky, kx)
+                cut += (patch * g)[..., None]
+            case "max_pool":
+                for c in range(x.shape[2]):
+                    at = np.unravel_index(patch[..., c].argmax(), patch.shape[:2])
+                    d_x[rows, columns][(*at, c)] += g[c]
+            case _:
+                d_x[rows, columns] += g / (patch.shape[0] * patch.shape[1])
+    return [d_x.reshape(shape)], [d_w, d.sum((0, 1))] if mine else []

@@ -5,7 +5,22 @@ from typing import Any
 import engine_models as em
 import numpy as np
 
-from tinyfed.model import Activation, Dense, Flatten, ModelSpec, Reshape
+from tinyfed.errors import UsageError
+from tinyfed.model import (
+    Activation,
+    Add,
+    AveragePool,
+    Conv1D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    GlobalAveragePool,
+    MaxPool,
+    ModelSpec,
+    Reshape,
+    ScaleShift,
+)
 from tinyfed.model.spec import ACTIVATIONS, LOSSES, Layer
 
 
@@ -30,6 +45,79 @@ def _dense(rng: np.random.Generator, activation: str) -> Dense:
     units = int(rng.choice([1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 32, 40, 65]))
     bias = bool(rng.random() < 0.7)
     return Dense(units, activation, bias, bool(rng.random() < 0.8), bool(rng.random() < 0.8) if bias else None)
+
+
+def random_conv(rng: np.random.Generator) -> em.Case:
+    """Up to seven layers of all kinds on small pictures or sequences, with residual connections."""
+    loss = str(rng.choice(LOSSES))
+    sequence = rng.random() < 0.3
+    shape: tuple[int, ...] = (
+        (int(rng.integers(4, 12)), int(rng.integers(1, 5)))
+        if sequence
+        else (int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(1, 5)))
+    )
+    layers: list[Layer] = []
+    shapes = [shape]
+    for _ in range(rng.integers(1, 7)):
+        group = _residual(rng, shapes) if rng.random() < 0.25 else [_spatial(rng, shapes[-1])]
+        try:
+            shapes = list(ModelSpec(shape, (*layers, *group), "mse").shapes)
+        except UsageError:  # does not fit what came before: the next one may
+            continue
+        layers += group
+    head = [_dense(rng, str(rng.choice(ACTIVATIONS)) if loss == "mse" else "linear")]
+    if rng.random() < 0.4:
+        head.insert(0, _dense(rng, "relu"))
+    between: list[Layer] = [[], [Flatten()], [GlobalAveragePool()]][rng.integers(3)]
+    return em.Case(ModelSpec(shape, (*layers, *between, *head), loss), int(rng.integers(2**31)))
+
+
+def _trainable(rng: np.random.Generator) -> dict[str, Any]:
+    bias = bool(rng.random() < 0.7)
+    return {
+        "use_bias": bias,
+        "trainable": bool(rng.random() < 0.8),
+        "trainable_bias": bool(rng.random() < 0.8) if bias else None,
+    }
+
+
+def _spatial(rng: np.random.Generator, shape: tuple[int, ...]) -> Layer:
+    activation = str(rng.choice(ACTIVATIONS))
+    padding = str(rng.choice(["valid", "same"]))
+    kernel, stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4))), (int(rng.integers(1, 3)), 1)
+    filters = int(rng.choice([1, 2, 3, 5, 7, 8, 9, 16, 17]))
+    match rng.integers(0, 8):
+        case 0 | 1 | 2:
+            if len(shape) == 2:
+                return Conv1D(filters, kernel[0], stride[0], padding, activation, **_trainable(rng))
+            return Conv2D(filters, kernel, stride, padding, activation, **_trainable(rng))
+        case 3:
+            return DepthwiseConv2D(kernel, stride, padding, activation, **_trainable(rng))
+        case 4:
+            return MaxPool(2 if len(shape) == 2 else kernel, padding=padding)
+        case 5:
+            return AveragePool(2 if len(shape) == 2 else kernel, 1, padding)
+        case 6:
+            return ScaleShift(activation, **_trainable(rng))
+        case _:
+            return Activation(activation)
+
+
+def _residual(rng: np.random.Generator, shapes: list[tuple[int, ...]]) -> list[Layer]:
+    """A branch of one convolution (or scale) that is added to what it came from, or a tensor added to itself."""
+    start, channels = len(shapes) - 1, shapes[-1][-1]
+    activation = str(rng.choice(ACTIVATIONS))
+    if rng.random() < 0.2:
+        return [Add(start, activation)]
+    if len(shapes[-1]) == 3 and rng.random() < 0.7:
+        branch: Layer = Conv2D(channels, 3, 1, "same", str(rng.choice(ACTIVATIONS)), **_trainable(rng))
+    else:
+        branch = ScaleShift(str(rng.choice(ACTIVATIONS)), **_trainable(rng))
+    if rng.random() < 0.5:
+        return [branch, Add(start, activation)]
+    # Two branches from one tensor: three consumers, the last an add with the operands the other way round.
+    side = ScaleShift("linear", **_trainable(rng), input=start)
+    return [branch, side, Add(start + 1, activation), Add(start, "linear")]
 
 
 SPECIAL = np.array(

@@ -2,9 +2,11 @@
 
 import engine_models as em
 import engine_reference as ref
+import model_zoo
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
@@ -19,7 +21,18 @@ def close(actual, expected, scale):
 
 @settings(max_examples=300, deadline=None)
 @given(em.dense_cases())
-def test_outputs_losses_and_gradients_are_those_of_the_formulas(case):
+def test_dense_networks_are_those_of_the_formulas(case):
+    check_step(case)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32).map(lambda seed: model_zoo.random_conv(np.random.default_rng(seed))))
+def test_networks_of_all_layers_are_those_of_the_formulas(case):
+    check_step(case)
+
+
+def check_step(case):
+    """Output, loss and every gradient of one sample, and the same gradients by a batch of one."""
     weights = case.weights()
     engine = Engine(encode(case.spec, weights))
     (x, y) = case.samples(1)
@@ -35,8 +48,8 @@ def test_outputs_losses_and_gradients_are_those_of_the_formulas(case):
     assert np.all(np.abs(change - expected.gradient) <= tolerance + 2e-4 * np.abs(expected.gradient))
 
 
-@settings(max_examples=60, deadline=None)
-@given(em.dense_cases())
+@settings(max_examples=100, deadline=None)
+@given(em.dense_cases() | st.integers(0, 2**32).map(lambda seed: model_zoo.random_conv(np.random.default_rng(seed))))
 def test_the_reference_agrees_with_finite_differences(case):
     weights = case.weights().astype(float)
     (x, y) = case.samples(1)

@@ -1,14 +1,18 @@
 """The model image: round trips, and the device's loader refuses everything else."""
 
 import engine_models as em
+import model_zoo
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinyfed.engine import model_open
 from tinyfed.errors import UsageError
 from tinyfed.model import (
+    Conv1D,
     Dense,
+    Dropout,
     ImageError,
     ModelSpec,
     decode,
@@ -25,7 +29,7 @@ SPEC = mlp(3, (4,), 2, loss="softmax_cross_entropy")
 
 
 @settings(max_examples=150, deadline=None)
-@given(em.dense_cases())
+@given(em.dense_cases() | st.integers(0, 2**32).map(lambda seed: model_zoo.random_conv(np.random.default_rng(seed))))
 def test_decode_gives_back_what_was_encoded(case):
     weights = case.weights()
     image = encode(case.spec, weights)
@@ -84,6 +88,8 @@ def test_weights_are_read_and_replaced():
         (lambda: Dense(1, "leaky_relu", negative_slope=2), "negative_slope 2"),
         (lambda: Dense(1, input=5), "input 5 is no tensor before it"),
         (lambda: Dense(1, "relu"), "takes logits"),
+        (lambda: Dropout(0.5), "averages over many passes"),
+        (lambda: Conv1D(1, 3), r"needs \(time, channels\)"),
     ],
 )
 def test_a_spec_says_which_layer_is_wrong(make, message):

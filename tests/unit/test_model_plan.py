@@ -8,10 +8,10 @@ import pytest
 
 from tinyfed.engine import plan as device_plan
 from tinyfed.errors import UsageError
-from tinyfed.model import Dense, ModelSpec, encode, mlp, plan
+from tinyfed.model import MODES, Dense, ModelSpec, encode, mlp, plan
 from tinyfed.model.plan import align
 
-KINDS = ["dense"]
+KINDS = ["dense", "conv"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -20,7 +20,7 @@ def test_python_and_c_agree_on_random_models(kind):
     for index in range(300):
         case = getattr(model_zoo, f"random_{kind}")(rng)
         image = encode(case.spec, case.weights())
-        for mode in ("infer", "online"):
+        for mode in MODES:
             here = plan(case.spec, mode)
             assert (here.work_bytes, here.arena_bytes) == device_plan(image, mode), (index, mode, case.spec)
             assert here.image_bytes == len(image)

@@ -314,6 +314,42 @@ static PyObject *engine_train_online(PyObject *object, PyObject *args)
     return release_samples(&samples, status, correct);
 }
 
+static PyObject *engine_batch_begin(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    const tinyfed_status_t status = tinyfed_batch_begin(&((engine_object_t *)object)->engine);
+    return status == TINYFED_OK ? Py_NewRef(Py_None) : fail(status, 0);
+}
+
+static PyObject *engine_batch_add(PyObject *object, PyObject *args)
+{
+    engine_object_t *self = (engine_object_t *)object;
+    samples_t samples;
+    size_t correct = 0;
+    if (!PyArg_ParseTuple(args, "w*y*y*", &samples.losses, &samples.x, &samples.targets)) return NULL;
+    tinyfed_status_t status = samples_fit(&samples, &self->model) ? TINYFED_OK : TINYFED_E_SHAPE;
+    Py_BEGIN_ALLOW_THREADS
+    for (size_t k = 0; status == TINYFED_OK && k < samples.count; k++) {
+        tinyfed_score_t score = {0.0f, false};
+        const tinyfed_target_t target = target_of(&samples, &self->model, k);
+        status = tinyfed_batch_add(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count, &target);
+        if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
+        correct += score.correct;
+    }
+    Py_END_ALLOW_THREADS
+    return release_samples(&samples, status, correct);
+}
+
+static PyObject *engine_batch_step(PyObject *object, PyObject *args)
+{
+    tinyfed_optimizer_t o;
+    if (!PyArg_ParseTuple(args, "fffffff", &o.learning_rate, &o.momentum, &o.beta1, &o.beta2, &o.epsilon, &o.weight_decay,
+                          &o.clip_norm))
+        return NULL;
+    const tinyfed_status_t status = tinyfed_batch_step(&((engine_object_t *)object)->engine, &o);
+    return status == TINYFED_OK ? Py_NewRef(Py_None) : fail(status, 0);
+}
+
 static PyObject *engine_evaluate(PyObject *object, PyObject *args)
 {
     engine_object_t *self = (engine_object_t *)object;
@@ -341,6 +377,9 @@ static PyMethodDef engine_methods[] = {
     {"infer", engine_infer, METH_VARARGS, NULL},
     {"train_online", engine_train_online, METH_VARARGS, NULL},
     {"evaluate", engine_evaluate, METH_VARARGS, NULL},
+    {"batch_begin", engine_batch_begin, METH_NOARGS, NULL},
+    {"batch_add", engine_batch_add, METH_VARARGS, NULL},
+    {"batch_step", engine_batch_step, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot engine_slots[] = {{Py_tp_new, (void *)engine_new},

@@ -1,6 +1,7 @@
 """The engine of firmware/core, in-process: the code that runs on the boards, and their bits."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,14 @@ from tinyfed.errors import TinyfedError, UsageError
 
 Floats = NDArray[np.float32]
 
-MODES = {"infer": 0, "online": 1}
+MODES = {
+    "infer": 0,
+    "online": 1,
+    "batch_sgd": 2,
+    "batch_momentum": 3,
+    "batch_adam": 4,
+    "batch_adam_second": 5,
+}
 REASONS = {
     -1: "a value is outside its range",
     -2: "the arena is too small",
@@ -95,6 +103,19 @@ def sin(x: ArrayLike) -> Floats:
     return _mapped(_core.sin, x)
 
 
+@dataclass(frozen=True)
+class Optimizer:
+    """How a batch changes the weights; the engine's mode says which of these are used."""
+
+    learning_rate: float
+    momentum: float = 0.9
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-7
+    weight_decay: float = 0.0  # decoupled, as Keras has it
+    clip_norm: float = 0.0  # 0: gradients are not clipped
+
+
 class Engine:
     """A model in an arena of its own. One thread at a time; calls release the interpreter's lock.
 
@@ -112,6 +133,8 @@ class Engine:
         self.work_bytes = facts["work_bytes"]
         self.structure_hash = facts["structure_hash"]
         self._has_labels = facts["loss"] == 2
+        if mode.startswith("batch"):
+            self._core.batch_begin()
 
     @property
     def parameters(self) -> Floats:
@@ -165,6 +188,32 @@ class Engine:
         except _core.CoreError as error:
             raise _translated(error, "train_online") from error
         return losses
+
+    def train_batch(self, x: ArrayLike, y: ArrayLike, optimizer: Optimizer) -> Floats:
+        """One step by the mean gradient of the samples, in a batch mode. Returns their losses, shape (count,)."""
+        inputs = self._inputs(x)
+        losses = np.empty(len(inputs), np.float32)
+        try:
+            self._core.batch_add(losses, inputs, self._targets(y, len(inputs)))
+            self._core.batch_step(
+                optimizer.learning_rate,
+                optimizer.momentum,
+                optimizer.beta1,
+                optimizer.beta2,
+                optimizer.epsilon,
+                optimizer.weight_decay,
+                optimizer.clip_norm,
+            )
+        except _core.CoreError as error:
+            raise _translated(error, "train_batch") from error
+        return losses
+
+    def forget(self) -> None:
+        """Start the optimizer of a batch mode anew: no moments, no samples."""
+        try:
+            self._core.batch_begin()
+        except _core.CoreError as error:
+            raise _translated(error, "forget") from error
 
     def evaluate(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, int]:
         """Losses of shape (count,) and how many samples are classified correctly."""

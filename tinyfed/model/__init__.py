@@ -11,18 +11,46 @@ from tinyfed.model.image import (
 )
 from tinyfed.model.initialize import initialize
 from tinyfed.model.plan import MODES, Plan, plan
-from tinyfed.model.spec import Activation, Dense, Flatten, Layer, ModelSpec, Reshape, Shape, mlp
+from tinyfed.model.spec import (
+    Activation,
+    Add,
+    AveragePool,
+    Conv1D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    ModelSpec,
+    Reshape,
+    ScaleShift,
+    Shape,
+    mlp,
+    with_trainable,
+)
 
 __all__ = [
     "MODES",
     "Activation",
+    "Add",
+    "AveragePool",
+    "Conv1D",
+    "Conv2D",
     "Dense",
+    "DepthwiseConv2D",
+    "Dropout",
     "Flatten",
+    "GlobalAveragePool",
     "ImageError",
     "Layer",
+    "MaxPool",
     "ModelSpec",
     "Plan",
     "Reshape",
+    "ScaleShift",
     "Shape",
     "decode",
     "encode",
@@ -33,4 +61,5 @@ __all__ = [
     "replace_weights",
     "structure_hash",
     "weights_hash",
+    "with_trainable",
 ]

@@ -16,9 +16,9 @@ from tinyfed.model.records import (
     RECORD,
     RECORD_BYTES,
     TRAIN_BIAS,
-    TRAIN_WEIGHTS,
     Record,
     lower,
+    parameter_shapes,
     three,
 )
 
@@ -132,10 +132,19 @@ def read_records(image: bytes) -> tuple[s.Shape, str, list[Record]]:
 
 
 def _with_parameters(record: Record, source: s.Shape) -> Record:
-    bias: tuple[s.Shape, ...] = ((record.shape[-1],),) if record.flags & HAS_BIAS else ()
-    shapes: tuple[s.Shape, ...] = ()
-    if record.kind == "dense":
-        shapes = ((math.prod(source), record.shape[-1]), *bias)
+    channels = record.shape[-1]
+    match record.kind:
+        case "dense":
+            weights: s.Shape = (math.prod(source), channels)
+        case "conv2d":
+            weights = (*record.kernel, source[-1], channels)
+        case "depthwise":
+            weights = (*record.kernel, channels, 1)
+        case "scale":
+            weights = (channels,)
+        case _:
+            return record
+    shapes = parameter_shapes(weights, record.shape, bool(record.flags & HAS_BIAS))
     return replace(record, parameter_shapes=shapes)
 
 
@@ -152,10 +161,28 @@ def _raise_layer(record: Record, index: int) -> s.Layer:
     use_bias, trainable = bool(record.flags & HAS_BIAS), record.trains_weights
     bias_learns = bool(record.flags & TRAIN_BIAS)
     trainable_bias = None if bias_learns == trainable or not use_bias else bias_learns
+    weighted = (record.activation, use_bias, trainable, trainable_bias, slope, source)
+    padding = ("valid", "same")[record.mode] if record.mode < 2 else ""
+    channels, sequence = record.shape[-1], len(record.shape) == 2
     match record.kind:
         case "dense":
-            units = record.shape[-1]
-            return s.Dense(units, record.activation, use_bias, trainable, trainable_bias, slope, source)
+            return s.Dense(channels, *weighted)
+        case "conv2d" if sequence and record.kernel[0] == record.stride[0] == 1:
+            return s.Conv1D(channels, record.kernel[1], record.stride[1], padding, *weighted)
+        case "conv2d":
+            return s.Conv2D(channels, record.kernel, record.stride, padding, *weighted)
+        case "depthwise":
+            return s.DepthwiseConv2D(record.kernel, record.stride, padding, *weighted)
+        case "max_pool":
+            return s.MaxPool(record.kernel, record.stride, padding, source)
+        case "average_pool":
+            return s.AveragePool(record.kernel, record.stride, padding, source)
+        case "global_average":
+            return s.GlobalAveragePool(source)
+        case "add":
+            return s.Add(record.input_b, record.activation, slope, source)
+        case "scale":
+            return s.ScaleShift(*weighted)
         case "activation":
             return s.Activation(record.activation, slope, source)
         case _ if len(record.shape) == 1:
@@ -165,7 +192,6 @@ def _raise_layer(record: Record, index: int) -> s.Layer:
 
 
 __all__ = [
-    "TRAIN_WEIGHTS",
     "ImageError",
     "decode",
     "encode",

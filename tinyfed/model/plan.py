@@ -8,10 +8,19 @@ import math
 from dataclasses import dataclass
 
 from tinyfed.model.image import HEADER_BYTES
-from tinyfed.model.records import RECORD_BYTES, Record, lower
+from tinyfed.model.records import RECORD_BYTES, TRAIN_BIAS, TRAIN_WEIGHTS, Record, lower
 from tinyfed.model.spec import ModelSpec, require
 
-MODES = ("infer", "online")
+# Arrays of one value for each learning parameter that a mode keeps: its gradient, the optimizer's moments.
+MODES = {
+    "infer": 0,
+    "online": 0,
+    "batch_sgd": 1,
+    "batch_momentum": 2,
+    "batch_adam": 3,
+    "batch_adam_second": 2,  # without the first moment
+}
+BATCH_STATE_BYTES = 16
 ALIGNMENT = 16
 SLOT_BYTES = 12  # of the engine's table, a tensor
 _EXTERNAL = -1  # the network's input
@@ -26,6 +35,7 @@ class Plan:
     parameter_bytes: int
     work_bytes: int
     arena_bytes: int
+    batch_bytes: int  # of the work area: gradient buffer and optimizer
     activation_at: tuple[int | None, ...]  # offset in the work area of each layer's output; None: the input itself
     gradient_at: tuple[int | None, ...]  # of the gradient of each layer's output; None: not needed
 
@@ -46,8 +56,21 @@ def plan_records(records: list[Record], mode: str) -> Plan:
     layout = _Layout(records, mode != "infer")
     parameters = 4 * sum(record.parameter_count for record in records)
     image = HEADER_BYTES + RECORD_BYTES * len(records) + parameters
-    work = layout.end
-    return Plan(mode, image, parameters, work, align(image) + work, layout.activation_at, layout.gradient_at)
+    optimizer = batch_bytes(records, mode)
+    work = layout.end + optimizer
+    places = (layout.activation_at, layout.gradient_at)
+    return Plan(mode, image, parameters, work, align(image) + work, optimizer, *places)
+
+
+def batch_bytes(records: list[Record], mode: str) -> int:
+    """What a batch mode keeps beside activations and their gradients; 0 in the other modes."""
+    learning = sum(
+        math.prod(shape)
+        for record in records
+        for shape, flag in zip(record.parameter_shapes, (TRAIN_WEIGHTS, TRAIN_BIAS), strict=False)
+        if record.flags & flag
+    )
+    return BATCH_STATE_BYTES + MODES[mode] * align(4 * learning) if MODES[mode] else 0
 
 
 class _Layout:

@@ -4,6 +4,7 @@ import math
 import struct
 from dataclasses import dataclass, replace
 
+from tinyfed.errors import UsageError
 from tinyfed.model import spec as s
 from tinyfed.model.spec import Shape, require
 
@@ -98,34 +99,117 @@ def _flags(use_bias: bool, trainable: bool, trainable_bias: bool | None) -> int:
     return HAS_BIAS * use_bias | TRAIN_WEIGHTS * trainable | TRAIN_BIAS * (use_bias and bias)
 
 
-def _alpha(layer: s.Dense | s.Activation, where: str) -> float:
+def _alpha(layer: s.Activated, where: str) -> float:
     require(
         layer.activation in s.ACTIVATIONS,
         f"{where}: activation {layer.activation!r} is unknown: use one of {', '.join(s.ACTIVATIONS)}",
     )
     if layer.activation != "leaky_relu":
         return 0.0
-    require(
-        0 < layer.negative_slope < 1,
-        f"{where}: negative_slope {layer.negative_slope} must lie between 0 and 1",
-    )
+    require(0 < layer.negative_slope < 1, f"{where}: negative_slope {layer.negative_slope} must lie between 0 and 1")
     return float(struct.unpack("<f", struct.pack("<f", layer.negative_slope))[0])
 
 
-def _lower_layer(layer: s.Layer, source: int, shape: Shape, where: str) -> Record:
-    """The record of one layer, `parameters` still 0. `shape` is its input's."""
+def _pair(value: int | tuple[int, int], shape: Shape, name: str, where: str) -> tuple[int, int]:
+    """(height, width) of a kernel or stride; of a sequence, (1, value)."""
+    pair = value if isinstance(value, tuple) else (1 if len(shape) == 2 else value, value)
+    require(min(pair) >= 1 and max(pair) <= 255, f"{where}: {name} {value} must lie in 1..255")
+    return pair
+
+
+@dataclass(frozen=True)
+class _Window:
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    out: tuple[int, int]
+    mode: int
+
+
+def _window(layer: s.Windowed, shape: Shape, where: str) -> _Window:
+    """Where a window lies, as Keras places it."""
+    pools = isinstance(layer, s.MaxPool | s.AveragePool)
+    rank = 2 if isinstance(layer, s.Conv1D) else 3
+    needed = "(time, channels)" if rank == 2 else "(height, width, channels)"
+    require(
+        len(shape) == rank or (pools and len(shape) == 2),
+        f"{where}: its input has shape {shape}, it needs {needed}",
+    )
+    require(layer.padding in ("valid", "same"), f"{where}: padding {layer.padding!r} must be 'valid' or 'same'")
+    size = layer.pool_size if isinstance(layer, s.MaxPool | s.AveragePool) else layer.kernel_size
+    strides = size if layer.strides is None else layer.strides
+    kernel, stride = _pair(size, shape, "kernel", where), _pair(strides, shape, "stride", where)
+    out, pad = [], []
+    for extent, k, step in zip(three(shape)[:2], kernel, stride, strict=True):
+        if layer.padding == "same":
+            out.append(-(-extent // step))
+            pad.append(max((out[-1] - 1) * step + k - extent, 0) // 2)
+        else:
+            require(k <= extent, f"{where}: a kernel of {k} does not fit an input of {extent}: use padding='same'")
+            out.append((extent - k) // step + 1)
+            pad.append(0)
+    return _Window(kernel, stride, (pad[0], pad[1]), (out[0], out[1]), int(layer.padding == "same"))
+
+
+def _windowed(kind: str, layer: s.Windowed, source: int, shape: Shape, where: str) -> Record:
+    w = _window(layer, shape, where)
+    filters = layer.filters if isinstance(layer, s.Conv2D | s.Conv1D) else shape[-1]
+    require(filters >= 1, f"{where}: filters must be at least 1, not {filters}")
+    out = (w.out[1], filters) if len(shape) == 2 else (*w.out, filters)
+    record = Record(kind, out, mode=w.mode, kernel=w.kernel, stride=w.stride, pad=w.pad, input=source)
+    if isinstance(layer, s.MaxPool | s.AveragePool):
+        return record
+    weights = (*w.kernel, shape[-1], 1 if kind == "depthwise" else filters)
+    return _weighted(layer, record, weights, where)
+
+
+def _weighted(layer: s.Weighted, record: Record, weights: Shape, where: str) -> Record:
+    """The record with the parameters and what learns."""
+    return replace(
+        record,
+        activation=layer.activation,
+        flags=_flags(layer.use_bias, layer.trainable, layer.trainable_bias),
+        alpha=_alpha(layer, where),
+        parameter_shapes=parameter_shapes(weights, record.shape, layer.use_bias),
+    )
+
+
+def parameter_shapes(weights: Shape, out: Shape, has_bias: bool) -> tuple[Shape, ...]:
+    """Weights, then the bias of each channel."""
+    return (weights, (out[-1],)) if has_bias else (weights,)
+
+
+def _lower_layer(layer: s.Layer, source: int, shapes: list[Shape], where: str) -> Record:
+    """The record of one layer, `parameters` still 0. `shapes` are the tensors' before it."""
+    shape = shapes[source]
     match layer:
         case s.Dense():
             require(layer.units >= 1, f"{where}: units must be at least 1, not {layer.units}")
-            bias: tuple[Shape, ...] = ((layer.units,),) if layer.use_bias else ()
-            return Record(
-                "dense",
-                (layer.units,),
-                layer.activation,
-                _flags(layer.use_bias, layer.trainable, layer.trainable_bias),
-                input=source,
-                alpha=_alpha(layer, where),
-                parameter_shapes=((math.prod(shape), layer.units), *bias),
+            record = Record("dense", (layer.units,), input=source)
+            return _weighted(layer, record, (math.prod(shape), layer.units), where)
+        case s.Conv2D() | s.Conv1D():
+            return _windowed("conv2d", layer, source, shape, where)
+        case s.DepthwiseConv2D():
+            return _windowed("depthwise", layer, source, shape, where)
+        case s.MaxPool():
+            return _windowed("max_pool", layer, source, shape, where)
+        case s.AveragePool():
+            return _windowed("average_pool", layer, source, shape, where)
+        case s.GlobalAveragePool():
+            return Record("global_average", (shape[-1],), input=source)
+        case s.Add():
+            require(0 <= layer.other < len(shapes), f"{where}: other {layer.other} is no tensor before it")
+            require(
+                shapes[layer.other] == shape,
+                f"{where}: tensor {layer.other} has shape {shapes[layer.other]}, tensor {source} {shape}",
+            )
+            return Record("add", shape, layer.activation, input=source, input_b=layer.other, alpha=_alpha(layer, where))
+        case s.ScaleShift():
+            return _weighted(layer, Record("scale", shape, input=source), (shape[-1],), where)
+        case s.Dropout():
+            raise UsageError(
+                f"{where}: dropout is not available: it averages over many passes, and a device learns from a few "
+                "samples in one; leave the layer out (inference does not need it)"
             )
         case s.Activation():
             return Record("activation", shape, layer.activation, input=source, alpha=_alpha(layer, where))
@@ -155,7 +239,7 @@ def lower(spec: s.ModelSpec) -> list[Record]:
         where = f"layer {index} ({type(layer).__name__})"
         source = index if layer.input is None else layer.input
         require(0 <= source <= index, f"{where}: input {source} is no tensor before it (0 to {index})")
-        record = _lower_layer(layer, source, shapes[source], where)
+        record = _lower_layer(layer, source, shapes, where)
         check_shape(record.shape, where)
         records.append(replace(record, parameters=parameters))
         parameters += record.parameter_count

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tinyfed.errors import UsageError
@@ -29,6 +29,110 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Conv2D:
+    """Convolution of (height, width, channels); weights (kernel height, kernel width, in, filters), as Keras."""
+
+    filters: int
+    kernel_size: int | tuple[int, int]
+    strides: int | tuple[int, int] = 1
+    padding: str = "valid"  # or "same"
+    activation: str = "linear"
+    use_bias: bool = True
+    trainable: bool = True
+    trainable_bias: bool | None = None
+    negative_slope: float = 0.2
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class Conv1D:
+    """Convolution of (time, channels): a two-dimensional one of height 1. Weights (1, kernel, in, filters)."""
+
+    filters: int
+    kernel_size: int
+    strides: int = 1
+    padding: str = "valid"
+    activation: str = "linear"
+    use_bias: bool = True
+    trainable: bool = True
+    trainable_bias: bool | None = None
+    negative_slope: float = 0.2
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D:
+    """Each channel with its own kernel (depth multiplier 1); weights (kernel height, kernel width, channels, 1)."""
+
+    kernel_size: int | tuple[int, int]
+    strides: int | tuple[int, int] = 1
+    padding: str = "valid"
+    activation: str = "linear"
+    use_bias: bool = True
+    trainable: bool = True
+    trainable_bias: bool | None = None
+    negative_slope: float = 0.2
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Largest value of each window; of (height, width, channels) or (time, channels)."""
+
+    pool_size: int | tuple[int, int] = 2
+    strides: int | tuple[int, int] | None = None  # None: the pool's size
+    padding: str = "valid"
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class AveragePool:
+    """Mean of each window, without what lies outside."""
+
+    pool_size: int | tuple[int, int] = 2
+    strides: int | tuple[int, int] | None = None
+    padding: str = "valid"
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool:
+    """Mean of each channel over all pixels: a vector."""
+
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class Add:
+    """The sum of two tensors of one shape: a residual connection."""
+
+    other: int  # tensor
+    activation: str = "linear"
+    negative_slope: float = 0.2
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class ScaleShift:
+    """`x * scale + shift` for each channel: what remains of a batch normalization."""
+
+    activation: str = "linear"
+    use_bias: bool = True  # a shift
+    trainable: bool = True
+    trainable_bias: bool | None = None
+    negative_slope: float = 0.2
+    input: int | None = None
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Always refused: here so that it is refused with a reason."""
+
+    rate: float
+    input: int | None = None
+
+
+@dataclass(frozen=True)
 class Activation:
     """An activation by itself."""
 
@@ -52,7 +156,10 @@ class Reshape:
     input: int | None = None
 
 
-Layer: TypeAlias = Dense | Activation | Flatten | Reshape
+Weighted: TypeAlias = Dense | Conv2D | Conv1D | DepthwiseConv2D | ScaleShift
+Activated: TypeAlias = Weighted | Add | Activation
+Windowed: TypeAlias = Conv2D | Conv1D | DepthwiseConv2D | MaxPool | AveragePool
+Layer: TypeAlias = Weighted | MaxPool | AveragePool | GlobalAveragePool | Add | Dropout | Activation | Flatten | Reshape
 
 
 @dataclass(frozen=True)
@@ -100,6 +207,41 @@ def mlp(inputs: int, hidden: Iterable[int], outputs: int, activation: str = "rel
     """A fully connected network, linear at the end: `mlp(1, (32, 32), 1)` is 1-32-32-1."""
     layers = [Dense(units, activation) for units in hidden]
     return ModelSpec((inputs,), (*layers, Dense(outputs)), loss)
+
+
+def with_trainable(spec: ModelSpec, trainable: Iterable[int] | str) -> ModelSpec:
+    """The same network with another set of layers that learn.
+
+    `trainable`: "all", "none", "biases" (and shifts), "scales" (scale-and-shift layers only), "last-K" for the last
+    K layers that have parameters, or the indices of layers.
+    """
+    with_parameters = [i for i, layer in enumerate(spec.layers) if isinstance(layer, Weighted)]
+    chosen = set(with_parameters)
+    biases = False
+    if isinstance(trainable, str):
+        if trainable.startswith("last-") and trainable[5:].isdecimal():
+            count = int(trainable[5:])
+            chosen = set(with_parameters[len(with_parameters) - count :] if count else [])
+        elif trainable == "scales":
+            chosen = {i for i in with_parameters if isinstance(spec.layers[i], ScaleShift)}
+        else:
+            require(
+                trainable in ("all", "none", "biases"),
+                f"trainable {trainable!r} is unknown: use all, none, biases, scales, last-K or layer numbers",
+            )
+            chosen = set() if trainable == "none" else chosen
+            biases = trainable == "biases"
+    else:
+        wanted = set(trainable)
+        require(wanted <= chosen, f"layers {sorted(wanted - chosen)} have no parameters: use some of {with_parameters}")
+        chosen = wanted
+    layers = tuple(
+        replace(layer, trainable=index in chosen and not biases, trainable_bias=index in chosen)
+        if isinstance(layer, Weighted)
+        else layer
+        for index, layer in enumerate(spec.layers)
+    )
+    return replace(spec, layers=layers)
 
 
 def require(condition: object, message: str) -> None:

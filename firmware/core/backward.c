@@ -1,0 +1,140 @@
+#include "conv2d.h"
+#include "dense.h"
+#include "depthwise.h"
+#include "engine.h"
+#include "pool.h"
+#include "scale.h"
+
+float tinyfed_slope_of(const uint8_t *image, uint32_t tensor)
+{
+    const uint8_t *record = tinyfed_record(image, tensor - 1u);
+    while (record[TINYFED_IN_KIND] == TINYFED_KIND_RESHAPE && tinyfed_u16(record + TINYFED_IN_INPUT) != 0)
+        record = tinyfed_record(image, tinyfed_u16(record + TINYFED_IN_INPUT) - 1u);
+    return tinyfed_alpha_of(record);
+}
+
+static tinyfed_input_gradient_t gradient_of_input(const tinyfed_engine_t *engine, uint32_t layer, uint32_t tensor)
+{
+    tinyfed_input_gradient_t result = {NULL, 0.0f, TINYFED_LINEAR, false};
+    if (tensor == 0 || tinyfed_slot_of(engine, tensor)->gradient == TINYFED_NOWHERE) return result;
+    const tinyfed_slot_t *slot = tinyfed_slot_of(engine, tensor);
+    result.d_x = tinyfed_work_at(engine, slot->gradient);
+    result.adds = slot->last != layer;
+    if (slot->first == layer) result.derivative = slot->derivative;
+    if (result.derivative == TINYFED_LEAKY_RELU) result.alpha = tinyfed_slope_of(engine->model->image, tensor);
+    return result;
+}
+
+/* The backward step of one layer, as all kinds need it. */
+typedef struct step {
+    tinyfed_input_gradient_t input;
+    const float *x, *d_y;
+    const float *weights;
+    float *to_weights, *to_bias; /* NULL: frozen */
+    float factor;
+} step_t;
+
+/* Values pass through one by one: d_x = d_y. */
+static void pass_through(const tinyfed_input_gradient_t *input, const float *x, const float *d_y, uint32_t count)
+{
+    if (input->d_x == NULL) return;
+    for (uint32_t k = 0; k < count; k++) tinyfed_give_gradient(input, k, x[k], d_y[k]);
+}
+
+static void backward_add(const tinyfed_engine_t *engine, const float *input, const step_t *step, uint32_t layer, uint32_t count)
+{
+    const uint8_t *record = tinyfed_record(engine->model->image, layer);
+    const uint32_t a = tinyfed_u16(record + TINYFED_IN_INPUT), b = tinyfed_u16(record + TINYFED_IN_INPUT_B);
+    tinyfed_input_gradient_t to_a = step->input, to_b = gradient_of_input(engine, layer, b);
+    if (a == b) {
+        to_b.derivative = TINYFED_LINEAR;
+        to_a.adds = true;
+    }
+    /* b first: the gradient of a may take d_y's place. */
+    pass_through(&to_b, tinyfed_values_of(engine, input, b), step->d_y, count);
+    pass_through(&to_a, step->x, step->d_y, count);
+}
+
+static void backward_dense(const step_t *step, uint32_t inputs, uint32_t outputs)
+{
+    const tinyfed_dense_step_t dense = {step->input, step->weights, step->to_weights, step->to_bias, step->x,
+                                        step->d_y,   inputs,        outputs,          step->factor};
+    tinyfed_dense_backward_f32(&dense);
+}
+
+static void backward_window(const tinyfed_engine_t *engine, const step_t *step, uint32_t layer)
+{
+    tinyfed_window_t window;
+    const bool gives = step->input.d_x != NULL;
+    tinyfed_window_of(&window, engine->model->image, layer);
+    switch (tinyfed_record(engine->model->image, layer)[TINYFED_IN_KIND]) {
+    case TINYFED_KIND_CONV2D:
+        if (gives) tinyfed_conv2d_input_gradient_f32(&step->input, step->x, step->weights, step->d_y, &window);
+        tinyfed_conv2d_weight_gradient_f32(step->to_weights, step->to_bias, step->x, step->d_y, step->factor, &window);
+        break;
+    case TINYFED_KIND_DEPTHWISE:
+        if (gives) tinyfed_depthwise_input_gradient_f32(&step->input, step->x, step->weights, step->d_y, &window);
+        tinyfed_depthwise_weight_gradient_f32(step->to_weights, step->to_bias, step->x, step->d_y, step->factor, &window);
+        break;
+    case TINYFED_KIND_MAX_POOL:
+        if (gives) tinyfed_max_pool_backward_f32(&step->input, step->x, step->d_y, &window);
+        break;
+    default:
+        if (gives) tinyfed_average_pool_backward_f32(&step->input, step->x, step->d_y, &window);
+        break;
+    }
+}
+
+static void backward_layer(const tinyfed_engine_t *engine, const float *input, uint32_t layer, const tinyfed_change_t *change)
+{
+    const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
+    const uint32_t from = tinyfed_u16(record + TINYFED_IN_INPUT);
+    const uint8_t flags = record[TINYFED_IN_FLAGS];
+    const uint32_t weight_count = tinyfed_layer_weight_count(image, layer);
+    const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+    const uint32_t count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
+    float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
+    const bool weights_learn = (flags & TINYFED_TRAIN_WEIGHTS) != 0, bias_learns = (flags & TINYFED_TRAIN_BIAS) != 0;
+    step_t step;
+    step.input = gradient_of_input(engine, layer, from);
+    step.x = tinyfed_values_of(engine, input, from);
+    step.d_y = tinyfed_work_at(engine, tinyfed_slot_of(engine, layer + 1u)->gradient);
+    step.weights = weights;
+    step.to_weights = weights_learn ? weights : NULL;
+    step.to_bias = bias_learns ? weights + weight_count : NULL;
+    step.factor = change->factor;
+    if (change->gradients != NULL) {
+        float *gradients = change->gradients + tinyfed_learning_before(image, layer);
+        if (weights_learn) step.to_weights = gradients;
+        if (bias_learns) step.to_bias = gradients + (weights_learn ? weight_count : 0u);
+    }
+    switch (record[TINYFED_IN_KIND]) {
+    case TINYFED_KIND_DENSE:
+        backward_dense(&step, tinyfed_tensor_count(image, from), channels);
+        break;
+    case TINYFED_KIND_RESHAPE:
+        /* In one place, the gradient was finished before it reached the reshape. */
+        if (step.input.d_x != step.d_y) pass_through(&step.input, step.x, step.d_y, count);
+        break;
+    case TINYFED_KIND_ACTIVATION:
+        pass_through(&step.input, step.x, step.d_y, count);
+        break;
+    case TINYFED_KIND_ADD:
+        backward_add(engine, input, &step, layer, count);
+        break;
+    case TINYFED_KIND_SCALE:
+        tinyfed_scale_backward_f32(&step.input, step.weights, step.to_weights, step.to_bias, step.x, step.d_y, step.factor,
+                                   count / channels, channels);
+        break;
+    default:
+        backward_window(engine, &step, layer);
+        break;
+    }
+}
+
+void tinyfed_backward(const tinyfed_engine_t *engine, const float *input, const tinyfed_change_t *change)
+{
+    /* A layer that neither learns nor leads to one that does has no gradient. */
+    for (uint32_t layer = engine->model->layer_count; layer-- > 0;)
+        if (tinyfed_slot_of(engine, layer + 1u)->gradient != TINYFED_NOWHERE) backward_layer(engine, input, layer, change);
+}

@@ -1,0 +1,82 @@
+#include "conv2d.h"
+#include "dense.h"
+#include "depthwise.h"
+#include "engine.h"
+#include "pool.h"
+#include "scale.h"
+
+void tinyfed_window_of(tinyfed_window_t *window, const uint8_t *image, uint32_t layer)
+{
+    const uint8_t *record = tinyfed_record(image, layer);
+    window->in = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT)));
+    window->out = tinyfed_shape_at(record + TINYFED_IN_SHAPE);
+    window->kernel_height = record[TINYFED_IN_KERNEL];
+    window->kernel_width = record[TINYFED_IN_KERNEL + 1];
+    window->stride_height = record[TINYFED_IN_STRIDE];
+    window->stride_width = record[TINYFED_IN_STRIDE + 1];
+    window->pad_top = record[TINYFED_IN_PAD];
+    window->pad_left = record[TINYFED_IN_PAD + 1];
+    if (record[TINYFED_IN_KIND] == TINYFED_KIND_GLOBAL_AVERAGE) {
+        window->kernel_height = window->in.height;
+        window->kernel_width = window->in.width;
+        window->stride_height = window->stride_width = 1;
+    }
+}
+
+static void add(float *y, const float *a, const float *b, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++) y[k] = a[k] + b[k];
+}
+
+static void forward_layer(const tinyfed_engine_t *engine, const float *input, uint32_t layer)
+{
+    const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
+    const uint32_t from = tinyfed_u16(record + TINYFED_IN_INPUT);
+    const float *x = tinyfed_values_of(engine, input, from);
+    float *y = tinyfed_values_of(engine, input, layer + 1u);
+    const uint32_t outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
+    const float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
+    const float *bias = NULL;
+    if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0) bias = weights + tinyfed_layer_weight_count(image, layer);
+    const uint8_t kind = record[TINYFED_IN_KIND];
+    tinyfed_window_t window;
+    if (kind >= TINYFED_KIND_CONV2D && kind <= TINYFED_KIND_GLOBAL_AVERAGE) tinyfed_window_of(&window, image, layer);
+    switch (kind) {
+    case TINYFED_KIND_DENSE:
+        tinyfed_dense_forward_f32(y, x, weights, bias, tinyfed_tensor_count(image, from), outputs);
+        break;
+    case TINYFED_KIND_CONV2D:
+        tinyfed_conv2d_forward_f32(y, x, weights, bias, &window);
+        break;
+    case TINYFED_KIND_DEPTHWISE:
+        tinyfed_depthwise_forward_f32(y, x, weights, bias, &window);
+        break;
+    case TINYFED_KIND_MAX_POOL:
+        tinyfed_max_pool_forward_f32(y, x, &window);
+        break;
+    case TINYFED_KIND_AVERAGE_POOL:
+    case TINYFED_KIND_GLOBAL_AVERAGE:
+        tinyfed_average_pool_forward_f32(y, x, &window);
+        break;
+    case TINYFED_KIND_ADD:
+        add(y, x, tinyfed_values_of(engine, input, tinyfed_u16(record + TINYFED_IN_INPUT_B)), outputs);
+        break;
+    case TINYFED_KIND_SCALE: {
+        const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+        tinyfed_scale_forward_f32(y, x, weights, bias, outputs / channels, channels);
+        break;
+    }
+    default:
+        if (x != y) memcpy(y, x, outputs * sizeof *y);
+        break;
+    }
+    const uint8_t activation = record[TINYFED_IN_ACTIVATION];
+    if (activation != TINYFED_LINEAR) tinyfed_activate_f32(y, outputs, activation, tinyfed_alpha_of(record));
+}
+
+float *tinyfed_forward(const tinyfed_engine_t *engine, const float *input)
+{
+    const uint32_t layers = engine->model->layer_count;
+    for (uint32_t layer = 0; layer < layers; layer++) forward_layer(engine, input, layer);
+    return tinyfed_values_of(engine, input, layers);
+}

@@ -128,7 +128,6 @@ class SerialDevice:
             self._finish(upload, "taking the weights back")
             content = upload.content
             self._weights_bytes = len(content)
-        accepted = sent if operation.accepted_s is None else operation.accepted_s
         try:
             result = Result.decode(operation.result)
         except UsageError as error:
@@ -138,8 +137,8 @@ class SerialDevice:
             weights=content,
             bytes_down=self._session.count.bytes_sent - down,
             bytes_up=self._session.count.bytes_received - up,
-            wire_s=(accepted - begin) + (self._clock() - trained),
-            train_s=trained - accepted,
+            wire_s=(sent - begin) + (self._clock() - trained),
+            train_s=trained - sent,
         )
 
     def reset(self) -> None:

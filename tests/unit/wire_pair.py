@@ -67,6 +67,9 @@ class CDevice:
     def power_cycle(self) -> None:
         self._c.device_power_cycle(self._handle)
 
+    def set_result(self, data: bytes) -> None:
+        self._c.device_set_result(self._handle, data, len(data))
+
     def set_steps(self, steps: int) -> None:
         self._c.device_set_steps(self._handle, steps)
 

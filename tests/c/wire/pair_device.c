@@ -20,6 +20,7 @@ typedef struct device {
     uint32_t steps, steps_left;
     uint8_t seed;
     uint8_t result[TINYFED_WIRE_RESULT_BYTES_MAX];
+    uint32_t result_bytes; /* 0: 40 bytes of the order's first */
     /* what happened */
     uint32_t trained;    /* visits carried out */
     uint32_t violations; /* trained or sent something that is not whole */
@@ -143,8 +144,8 @@ void device_work(device_t *d, uint32_t now_ms)
     if (d->steps_left == 0) {
         d->trained++;
         d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, d->image_bytes);
-        memset(d->result, d->seed, 40);
-        tinyfed_link_visit_end(&d->link, TINYFED_WIRE_OK, 0, d->result, 40);
+        if (d->result_bytes == 0) memset(d->result, d->seed, 40);
+        tinyfed_link_visit_end(&d->link, TINYFED_WIRE_OK, 0, d->result, d->result_bytes == 0 ? 40 : d->result_bytes);
     }
 }
 
@@ -173,3 +174,10 @@ uint32_t device_counter(const device_t *d, uint32_t which)
 }
 
 void device_set_steps(device_t *d, uint32_t steps) { d->steps = steps; }
+
+/* The result of every visit from now on. */
+void device_set_result(device_t *d, const uint8_t *bytes, uint32_t byte_count)
+{
+    memcpy(d->result, bytes, byte_count);
+    d->result_bytes = byte_count;
+}

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import require
-from mutations import mutations
 from tflite_builder import Builder
-from tflite_models import MODELS_OR_NONE, ROUNDS, bytes_of, model_id, path_of, structure_positions
+from tflite_models import bytes_of, path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.engine import Engine
@@ -195,17 +193,3 @@ def test_files_that_are_no_models(content: bytes, tmp_path: Path, capsys: pytest
 def test_an_unknown_loss_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="loss 'hinge' is unknown: use one of mse"):
         read_model(path_of("hello_world_float"), "hinge")
-
-
-@pytest.mark.parametrize("path", MODELS_OR_NONE, ids=model_id)
-def test_damaged_models_are_converted_or_refused(path: Path | None) -> None:
-    require(path, "TINYFED_DATA names no folder with tflite/ models in it")
-    assert path is not None
-    whole = tflite.load(path)
-    for damaged in mutations(whole.content, ROUNDS, seed=6, hot=structure_positions(whole)):
-        try:
-            converted = convert_float(tflite.parse(damaged))
-        except UsageError as error:
-            assert "\n" not in str(error)
-        else:
-            encode(converted.spec, converted.weights)

@@ -11,8 +11,6 @@ from tinyfed.model import tflite
 MODELS = sorted((Path(os.environ.get("TINYFED_DATA", "nowhere")) / "tflite").rglob("*.tflite"))
 # For parametrize: None is the one case that says why there are none.
 MODELS_OR_NONE: list[Path | None] = [*MODELS] or [None]
-# `make fuzz` sets the full number.
-ROUNDS = int(os.environ.get("TINYFED_FUZZ_ROUNDS", "100"))
 
 
 def model_id(path: Path | None) -> str:

@@ -3,7 +3,6 @@
 Tensors are numbered as in the spec: 0 is the input, t the output of node t - 1. Shapes leave the batch out.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from tinyfed.model.tflite_view import ConvertError
 Floats = NDArray[np.float32]
 # Kinds that own weights and take an activation with them.
 WEIGHTED = ("dense", "conv2d", "depthwise")
+FUSING = (*WEIGHTED, "add", "scale")
 MOST_NODES = 512
 
 
@@ -86,7 +86,7 @@ def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] 
         lower = _LOWER.get(node.kind)
         if lower is None:
             node.refuse(f"the engine does not have {node.kind.replace('_', ' ')} layers")
-        layer, arrays = lower(node, graph, index)
+        layer, arrays = lower(node, index)
         layers.append(layer)
         values += [array.reshape(-1) for array in arrays]
     if not layers:
@@ -227,7 +227,7 @@ def _fuse_activation(graph: Graph, notes: list[str]) -> Graph | None:
         if node.kind != "activation":
             continue
         found = _sole_source(graph, node)
-        if found is None or found[1].kind not in WEIGHTED or found[1].activation != "linear":
+        if found is None or found[1].kind not in FUSING or found[1].activation != "linear":
             continue
         position, source = found
         return _without(graph, index, {position: replace(source, activation=node.activation, alpha=node.alpha)})
@@ -275,40 +275,72 @@ def _layer(name: str, node: Node) -> Any:
 Lowered = tuple[Any, list[Floats]]
 
 
-def _dense(node: Node, graph: Graph, index: int) -> Lowered:
-    assert node.weights is not None
-    layer = s.Dense(
-        node.weights.shape[1],
-        use_bias=node.bias is not None,
-        trainable=node.trainable,
-        input=_input(node, index),
+def _learning(node: Node, index: int) -> dict[str, Any]:
+    """What every layer with weights has."""
+    return {
+        "use_bias": node.bias is not None,
+        "trainable": node.trainable,
+        "input": _input(node, index),
         **_activation(node),
-    )
-    return layer, _arrays(node)
+    }
 
 
-def _activation_layer(node: Node, graph: Graph, index: int) -> Lowered:
+def _window(node: Node) -> dict[str, Any]:
+    return {"strides": node.stride, "padding": node.padding}
+
+
+def _dense(node: Node, index: int) -> Lowered:
+    assert node.weights is not None
+    return s.Dense(node.weights.shape[1], **_learning(node, index)), _arrays(node)
+
+
+def _conv2d(node: Node, index: int) -> Lowered:
+    assert node.weights is not None
+    layer = _layer("Conv2D", node)
+    return layer(node.weights.shape[3], node.kernel, **_window(node), **_learning(node, index)), _arrays(node)
+
+
+def _depthwise(node: Node, index: int) -> Lowered:
+    layer = _layer("DepthwiseConv2D", node)
+    return layer(node.kernel, **_window(node), **_learning(node, index)), _arrays(node)
+
+
+def _pool(node: Node, index: int) -> Lowered:
+    layer = _layer("MaxPool" if node.kind == "max_pool" else "AveragePool", node)
+    return layer(node.kernel, **_window(node), input=_input(node, index)), []
+
+
+def _global_average(node: Node, index: int) -> Lowered:
+    return _layer("GlobalAveragePool", node)(_input(node, index)), []
+
+
+def _add(node: Node, index: int) -> Lowered:
+    return _layer("Add", node)(node.inputs[1], input=_input(node, index), **_activation(node)), []
+
+
+def _scale(node: Node, index: int) -> Lowered:
+    return _layer("ScaleShift", node)(**_learning(node, index)), _arrays(node)
+
+
+def _activation_layer(node: Node, index: int) -> Lowered:
     return s.Activation(input=_input(node, index), **_activation(node)), []
 
 
-def _reshape(node: Node, graph: Graph, index: int) -> Lowered:
+def _reshape(node: Node, index: int) -> Lowered:
     if len(node.shape) == 1:
         return s.Flatten(_input(node, index)), []
     return s.Reshape(node.shape, _input(node, index)), []
 
 
-_LOWER: dict[str, Callable[[Node, Graph, int], Lowered]] = {
+_LOWER: dict[str, Callable[[Node, int], Lowered]] = {
     "activation": _activation_layer,
+    "add": _add,
+    "average_pool": _pool,
+    "conv2d": _conv2d,
     "dense": _dense,
+    "depthwise": _depthwise,
+    "global_average": _global_average,
+    "max_pool": _pool,
     "reshape": _reshape,
+    "scale": _scale,
 }
-
-
-def output_shape(
-    source: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int], padding: str, channels: int
-) -> tuple[int, int, int]:
-    """Of a window over (height, width, channels)."""
-    sizes = []
-    for size, reach, step in zip(source, kernel, stride, strict=False):
-        sizes.append(math.ceil(size / step) if padding == "same" else (size - reach) // step + 1)
-    return sizes[0], sizes[1], channels

@@ -2,7 +2,7 @@
 
 import typer
 
-from tinyfed_host.cli import model_codegen, model_convert
+from tinyfed_host.cli import model_codegen, model_convert, model_inspect
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -12,5 +12,6 @@ def model() -> None:
     """Look at models, convert, quantize and run them, make C arrays of them."""
 
 
+app.command("inspect", epilog=model_inspect.EXAMPLES)(model_inspect.inspect_model)
 app.command("convert", epilog=model_convert.EXAMPLES)(model_convert.convert)
 app.command("codegen", epilog=model_codegen.EXAMPLES)(model_codegen.codegen)

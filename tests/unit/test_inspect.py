@@ -1,0 +1,108 @@
+"""What `tinyfed model inspect` says of the published models and of images."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tflite_models import models, path_of
+from tinyfed_host.cli.main import run_command
+
+from tinyfed.boards import read_board
+from tinyfed.errors import UsageError
+from tinyfed.model import encode, initialize, mlp, plan
+from tinyfed.model.inspect import inspect
+
+# Multiply-adds with padded taps: the table of MLPerf Tiny's and TFLM's models that CMSIS-NN was measured on.
+MACS = {
+    "kws_ref_model": 2_656_768,
+    "pretrainedResnet_quant": 12_501_632,
+    "ad01_int8": 264_192,
+    "vww_96_int8": 7_489_664,
+    "hello_world_int8": 288,
+    "micro_speech_quantized": 336_000,
+}
+
+
+@pytest.mark.parametrize("name", MACS)
+def test_multiply_adds(name: str) -> None:
+    facts = inspect(path_of(name), [])
+    assert facts.macs == MACS[name]
+    assert facts.engine == "int8" and facts.format == "tflite, int8"
+
+
+def test_parameters_of_a_known_network() -> None:
+    # 1-16-16-1: 16 + 16, 256 + 16, 16 + 1 weights and biases
+    facts = inspect(path_of("hello_world_int8"), [])
+    assert [layer.parameters for layer in facts.layers] == [32, 272, 17]
+    assert facts.inputs[0].zero_point == -128 and facts.outputs[0].zero_point == 5
+
+
+def test_a_model_that_no_engine_runs_says_why() -> None:
+    facts = inspect(path_of("trained_lstm"), [read_board("mps2_an386")])
+    assert facts.engine == "" and "UNIDIRECTIONAL_SEQUENCE_LSTM" in facts.why_not
+    assert facts.layers[0].macs is None
+    assert facts.fits[0].inference.startswith("no")
+
+
+def test_an_image_and_the_boards(tmp_path: Path) -> None:
+    spec = mlp(120, (32, 32), 4, loss="softmax_cross_entropy")
+    path = tmp_path / "model.tfm"
+    path.write_bytes(encode(spec, initialize(spec, 1)))
+    board = read_board("mps2_an386")
+    facts = inspect(path, [board])
+    # 120 x 32 + 32, 32 x 32 + 32, 32 x 4 + 4
+    assert [layer.parameters for layer in facts.layers] == [3872, 1056, 132]
+    assert facts.macs == 120 * 32 + 32 * 32 + 32 * 4
+    (fit,) = facts.fits
+    assert fit.training_bytes == plan(spec, "online").arena_bytes and fit.training == "yes"
+    assert fit.inference_bytes == plan(spec, "infer").arena_bytes
+
+
+def test_a_model_too_large_says_by_how_much() -> None:
+    board = read_board("mps2_an386")
+    (fit,) = inspect(path_of("ad01_fp32"), [board]).fits
+    assert fit.training_bytes is not None
+    assert fit.training == f"no: {fit.training_bytes - board.arena_bytes:,} bytes short"
+
+
+def test_json_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["model", "inspect", str(path_of("kws_ref_model")), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["macs"] == MACS["kws_ref_model"] and facts["engine"] == "int8"
+    assert facts["layers"][0]["kind"] == "CONV_2D" and facts["inputs"][0]["shape"] == [1, 49, 10, 1]
+    assert run_command(["model", "inspect", str(path_of("trained_lstm"))]) == 0
+    assert "some operators are not counted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"PK\x03\x04....", "convert it first"), (b"whatever", "neither a model image nor")]
+)
+def test_other_files_are_refused(content: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=reason):
+        inspect(path, [])
+
+
+def test_a_second_is_enough_and_tensorflow_is_not_imported() -> None:
+    """Every model; CPU time of the fastest of three starts, which does not depend on who else is busy."""
+    largest = max(models(), key=lambda path: path.stat().st_size)
+    program = (
+        "import sys; from tinyfed_host.cli.main import run_command; code = run_command(sys.argv[1:]);"
+        "sys.exit(code or bool({'tensorflow', 'keras', 'ai_edge_litert'} & set(sys.modules)))"
+    )
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-c", program, "model", "inspect", str(largest)],
+            check=True,
+            timeout=60,
+            stdout=subprocess.DEVNULL,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 1

@@ -1,0 +1,279 @@
+"""What is in a model file, what it costs, and which boards hold it. No interpreter, no TensorFlow."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyfed.boards import Board, read_boards
+from tinyfed.errors import UsageError
+from tinyfed.model import image
+from tinyfed.model.convert import is_tflite, read_file, read_tflite
+from tinyfed.model.convert_int8 import is_int8
+from tinyfed.model.plan import plan
+from tinyfed.model.records import lower
+from tinyfed.model.spec import ModelSpec
+from tinyfed.model.tflite import ABSENT, Operator, Tensor, TfliteModel, parse
+
+
+@dataclass(frozen=True)
+class PortFacts:
+    """An input or output; `shape` as the file has it, `scale` None where it is not quantized."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """A layer or operator. `macs` counts multiply-adds with padded taps, None where the operator is not counted."""
+
+    kind: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    parameters: int
+    weight_bytes: int
+    macs: int | None
+    quantization: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one board says: bytes of RAM a use takes (None: it cannot be had), and whether they are there."""
+
+    board: str
+    arena_bytes: int
+    inference: str
+    inference_bytes: int | None
+    training: str
+    training_bytes: int | None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """`engine`: which of tinyfed's runs it, "float32", "int8", or "" with the reason in `why_not`."""
+
+    source: str
+    format: str
+    file_bytes: int
+    inputs: tuple[PortFacts, ...]
+    outputs: tuple[PortFacts, ...]
+    layers: tuple[LayerFacts, ...]
+    engine: str
+    why_not: str
+    image_bytes: int | None
+    fits: tuple[Fit, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Of the layers that are counted."""
+        return sum(layer.macs or 0 for layer in self.layers)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(layer.weight_bytes for layer in self.layers)
+
+
+def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
+    """The facts of a .tflite file or a model image, for `boards` (all that tinyfed knows).
+
+    Raises UsageError: what is wrong with the file, where.
+    """
+    content = read_file(path)
+    boards = read_boards() if boards is None else boards
+    if is_tflite(content):
+        return tflite_facts(parse(content, str(path)), boards)
+    if content[:4] == image.MAGIC:
+        spec, _ = image.decode(content)
+        return _image_facts(str(path), spec, len(content), boards)
+    if content[:4] == b"PK\x03\x04" or content[:8] == b"\x89HDF\r\n\x1a\n":
+        raise UsageError(f"{path}: a Keras model: convert it first (tinyfed model convert), then inspect the result")
+    raise UsageError(f"{path}: neither a model image nor a .tflite file: its first bytes are {content[:8].hex(' ')}")
+
+
+# --- .tflite ----------------------------------------------------------------------------------------------------
+
+
+def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
+    """`inspect` of a .tflite file in memory."""
+    engine, why_not, image_bytes = "", "", None
+    fits: list[Fit] = []
+    try:
+        if is_int8(model):
+            from tinyfed.model.convert_int8 import convert_int8
+
+            convert_int8(model)
+            engine = "int8"
+        else:
+            converted = read_tflite(model)
+            engine, image_bytes = "float32", len(converted.content)
+            fits = [_float_fit(converted.spec, board) for board in boards]
+    except UsageError as error:
+        engine, why_not = "", str(error).removeprefix(f"{model.source}: ")
+        fits = [Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards]
+    counted = {tensor.index for tensor in model.tensors if tensor.constant_bytes}
+    return ModelFacts(
+        source=model.source,
+        format=_format(model),
+        file_bytes=len(model.content),
+        inputs=tuple(_port(tensor) for tensor in model.input_tensors()),
+        outputs=tuple(_port(tensor) for tensor in model.output_tensors()),
+        layers=tuple(_operator_facts(model, operator, counted) for operator in model.operators),
+        engine=engine,
+        why_not=why_not,
+        image_bytes=image_bytes,
+        fits=tuple(fits),
+    )
+
+
+def _format(model: TfliteModel) -> str:
+    types = {tensor.dtype for tensor in model.tensors if not tensor.constant_bytes}
+    weights = {tensor.dtype for tensor in model.tensors if tensor.constant_bytes and len(tensor.shape) > 1}
+    if "int8" in types:
+        return "tflite, int8"
+    if "float32" in types and "int8" in weights:
+        return "tflite, float32 with int8 weights"
+    return f"tflite, {'/'.join(sorted(types))}"
+
+
+def _port(tensor: Tensor) -> PortFacts:
+    quantization = tensor.quantization
+    if quantization is None or quantization.per_channel or tensor.dtype.startswith("float"):
+        return PortFacts(tensor.name, tensor.shape, tensor.dtype)
+    scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
+    return PortFacts(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
+
+
+def _operator_facts(model: TfliteModel, operator: Operator, uncounted: set[int]) -> LayerFacts:
+    """A constant counts for the first operator that reads it."""
+    mine = {index for index in operator.inputs if index in uncounted}
+    uncounted -= mine
+    constants = [model.tensors[index] for index in mine]
+    result = model.tensors[operator.outputs[0]] if operator.outputs else None
+    weights = _weights(model, operator)
+    return LayerFacts(
+        kind=operator.name,
+        name=result.name.split(";")[0] if result else "",
+        shape=result.shape if result else (),
+        dtype=result.dtype if result else "",
+        parameters=sum(tensor.element_count for tensor in constants if tensor.dtype != "int32" or weights is not None),
+        weight_bytes=sum(tensor.constant_bytes for tensor in constants),
+        macs=_macs(operator, weights, result),
+        quantization=_quantization(result, weights),
+    )
+
+
+def _weights(model: TfliteModel, operator: Operator) -> Tensor | None:
+    weighted = operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    if not weighted or len(operator.inputs) < 2 or operator.inputs[1] == ABSENT:
+        return None
+    return model.tensors[operator.inputs[1]]
+
+
+_ELEMENTWISE = """
+    ADD AVERAGE_POOL_2D CAST CONCATENATION DEQUANTIZE EXPAND_DIMS LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN MUL PAD PADV2
+    QUANTIZE RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_NEAREST_NEIGHBOR SOFTMAX SQUEEZE STRIDED_SLICE SUB TANH
+"""
+_FREE_OF_MACS = frozenset(_ELEMENTWISE.split())
+
+
+def _macs(operator: Operator, weights: Tensor | None, result: Tensor | None) -> int | None:
+    if weights is None or result is None:
+        return 0 if operator.name in _FREE_OF_MACS else None
+    if operator.name == "FULLY_CONNECTED":
+        units = weights.shape[0] if weights.shape else 0
+        return weights.element_count * (result.element_count // units) if units else 0
+    if len(weights.shape) != 4:
+        return None
+    taps = weights.shape[1] * weights.shape[2]
+    return result.element_count * taps * (weights.shape[3] if operator.name == "CONV_2D" else 1)
+
+
+def _quantization(result: Tensor | None, weights: Tensor | None) -> str:
+    parts = []
+    if result is not None and result.quantization is not None and not result.dtype.startswith("float"):
+        scale, zero_point = result.quantization.scale[0], result.quantization.zero_point[0]
+        parts.append(f"scale {float(scale):.6g}, zero point {int(zero_point)}")
+    if weights is not None and weights.quantization is not None and weights.dtype == "int8":
+        per_channel = weights.quantization.per_channel
+        parts.append(f"weights per {'channel' if per_channel else 'tensor'}")
+    return "; ".join(parts)
+
+
+# --- model image ------------------------------------------------------------------------------------------------
+
+
+def _image_facts(source: str, spec: ModelSpec, file_bytes: int, boards: list[Board]) -> ModelFacts:
+    layers = []
+    for index, record in enumerate(lower(spec)):
+        frozen = "" if record.trains or not record.parameter_count else ", frozen"
+        pixels = math.prod(record.shape[:-1])
+        weights = math.prod(record.parameter_shapes[0]) if record.parameter_shapes else 0
+        layers.append(
+            LayerFacts(
+                kind=record.kind,
+                name=f"layer {index}{frozen}" + (f", {record.activation}" if record.activation != "linear" else ""),
+                shape=record.shape,
+                dtype="float32",
+                parameters=record.parameter_count,
+                weight_bytes=4 * record.parameter_count,
+                macs=weights * pixels if record.kind in ("dense", "conv2d", "depthwise") else 0,
+                quantization="",
+            )
+        )
+    return ModelFacts(
+        source=source,
+        format=f"model image, float32, loss {spec.loss}",
+        file_bytes=file_bytes,
+        inputs=(PortFacts("input", spec.input_shape, "float32"),),
+        outputs=(PortFacts("output", spec.output_shape, "float32"),),
+        layers=tuple(layers),
+        engine="float32",
+        why_not="",
+        image_bytes=file_bytes,
+        fits=tuple(_float_fit(spec, board) for board in boards),
+    )
+
+
+def _float_fit(spec: ModelSpec, board: Board) -> Fit:
+    """A device keeps the image in its arena, where it is trained in place."""
+    infer, online = plan(spec, "infer").arena_bytes, plan(spec, "online").arena_bytes
+    return Fit(
+        board.name,
+        board.arena_bytes,
+        _verdict(infer, board.arena_bytes),
+        infer,
+        _verdict(online, board.arena_bytes),
+        online,
+    )
+
+
+def _verdict(needed: int, there: int) -> str:
+    return "yes" if needed <= there else f"no: {needed - there:,} bytes short"
+
+
+def as_json(facts: ModelFacts) -> dict[str, Any]:
+    """The facts as JSON's types."""
+    return {
+        "model": facts.source,
+        "format": facts.format,
+        "file_bytes": facts.file_bytes,
+        "image_bytes": facts.image_bytes,
+        "weight_bytes": facts.weight_bytes,
+        "parameters": facts.parameters,
+        "macs": facts.macs,
+        "engine": facts.engine or None,
+        "why_not": facts.why_not or None,
+        "inputs": [vars(port) for port in facts.inputs],
+        "outputs": [vars(port) for port in facts.outputs],
+        "layers": [vars(layer) for layer in facts.layers],
+        "boards": [vars(fit) for fit in facts.fits],
+    }

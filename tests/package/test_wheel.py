@@ -36,9 +36,11 @@ def run(*command: str | Path, folder: Path, timeout_s: float = 240) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-        # Its own build folder: the editable installation's must stay as it is.
-        + ["--config-settings", f"build-dir={folder / 'build'}", "--wheel-dir", str(folder), str(ROOT)],
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"),
+            # Its own build folder: the editable installation's must stay as it is.
+            *("--config-settings", f"build-dir={folder / 'build'}", "--wheel-dir", str(folder), str(ROOT)),
+        ],
         check=True,
         timeout=240,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
@@ -52,8 +54,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty folder to work in, with the wheel in the environment of its own."""
     require(ENVIRONMENT.is_dir(), "run `make test`: it makes .cache/wheel-env")
     subprocess.run(
-        ["uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--reinstall"]
-        + ["--python", str(ENVIRONMENT / "bin" / "python"), str(wheel)],
+        [
+            *("uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--reinstall"),
+            *("--python", str(ENVIRONMENT / "bin" / "python"), str(wheel)),
+        ],
         check=True,
         timeout=120,
     )
@@ -95,9 +99,7 @@ def test_it_runs_an_experiment_on_simulated_devices(installed: Path) -> None:
 
 def test_it_builds_the_mps2_firmware(installed: Path) -> None:
     require_tools("arm-none-eabi-gcc")
-    lines = run(
-        "tinyfed", "firmware", "build", "--board", "mps2_an386", "--json", folder=installed
-    ).splitlines()
+    lines = run("tinyfed", "firmware", "build", "--board", "mps2_an386", "--json", folder=installed).splitlines()
     image = Path(json.loads(lines[-1])["image"])
     assert image.read_bytes()[:4] == b"\x7fELF"
     assert str(ROOT) not in str(image)

@@ -4,11 +4,12 @@ It knows neither the algorithm nor what carries the bytes. A device that fails i
 reason, left out, tried again later. A round is committed to the store before the next begins.
 """
 
+import contextlib
 import dataclasses
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ import numpy as np
 
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError
 from tinyfed.meta.strategy import Assignment, Reply, State, Strategy
+from tinyfed.model.image import replace_weights
 from tinyfed_host.device import Device, VisitOutcome
 from tinyfed_host.events import Event, Observer, nobody
 from tinyfed_host.experiment import RoundSection
@@ -24,6 +26,7 @@ from tinyfed_host.store import RoundRecord, RunStore, VisitRecord, weights_sha25
 
 LEFT_OUT_MAX_ROUNDS = 64
 RETRY_FIRST_S = 0.05  # doubled with each retry of a visit
+WORTH_PREPARING_S = 0.005
 EMPTY_ATTEMPTS = 4  # selections in a row without any answer that end the run
 EMPTY_WAIT_S = 0.5  # before the second of them, then doubled
 
@@ -89,6 +92,8 @@ class Coordinator:
         self._late: set[str] = set()
         self._loaded: dict[str, Device] = {}
         self._stop = threading.Event()
+        self._slow_fleet = False
+        self._last = 0
         self.visits = 0
 
     def run(self, state: State, *, rounds: int | None = None, until: Callable[[], bool] | None = None) -> RunEnd:
@@ -97,7 +102,7 @@ class Coordinator:
         Raises `DeviceError` when no device answers any more, `StoreError` when a round cannot be stored; what was
         committed stays.
         """
-        last = self._strategy.rounds if rounds is None else rounds
+        last = self._last = self._strategy.rounds if rounds is None else rounds
         self._observe(Event("run-started", data={"rounds": last, "done": state.round, "devices": self._fleet.ids()}))
         metrics: Mapping[str, Any] = {}
         try:
@@ -152,6 +157,7 @@ class Coordinator:
             if chosen:
                 assignments = {unique_id: self._strategy.configure(state, unique_id) for unique_id in chosen}
                 self._observe(Event("round-started", number, data={"devices": list(chosen)}))
+                self._prepare(state, chosen, here)
                 outcomes = self._visit_all(state.round, assignments, records)
                 if len(outcomes) >= max(1, math.ceil(self._rules.quorum * len(chosen))):
                     return [_reply(unique_id, outcomes[unique_id]) for unique_id in chosen if unique_id in outcomes]
@@ -262,11 +268,23 @@ class Coordinator:
         weights = assignment.weights.astype("<f4", copy=False).tobytes()
         for attempt in range(self._rules.retries + 1):
             try:
-                device = self._fleet.ready(unique_id, round_index)
-                self._load(unique_id, device)
-                outcome = device.visit(weights, assignment.order, want_weights=assignment.want_weights)
+                device = self._ready(unique_id, round_index)
+                down, up, begun = device.traffic.down, device.traffic.up, time.monotonic()
+                sent: bytes | None = weights
+                if self._loaded.get(unique_id) is not device:
+                    # the structure and this round's weights in one transfer
+                    device.load(replace_weights(self._image, assignment.weights))
+                    self._loaded[unique_id] = device
+                    sent = None
+                loaded = time.monotonic()
+                outcome = device.visit(sent, assignment.order, want_weights=assignment.want_weights)
                 self._inspect(unique_id, assignment, outcome)
-                return outcome
+                return dataclasses.replace(
+                    outcome,
+                    bytes_down=max(outcome.bytes_down, device.traffic.down - down),
+                    bytes_up=max(outcome.bytes_up, device.traffic.up - up),
+                    wire_s=outcome.wire_s + (0.0 if sent else loaded - begun),
+                )
             except (DoesNotFitError, _Rejected):
                 raise
             except DeviceError as error:
@@ -278,11 +296,25 @@ class Coordinator:
                 self._stop.wait(RETRY_FIRST_S * 2**attempt)
         raise AssertionError("unreachable")
 
-    def _load(self, unique_id: str, device: Device) -> None:
-        """Give the device the model's structure, once."""
-        if self._loaded.get(unique_id) is not device:
-            device.load(self._image)
-            self._loaded[unique_id] = device
+    def _ready(self, unique_id: str, round_index: int) -> Device:
+        begun = time.monotonic()
+        device = self._fleet.ready(unique_id, round_index)
+        self._slow_fleet = self._slow_fleet or time.monotonic() - begun > WORTH_PREPARING_S
+        return device
+
+    def _prepare(self, state: State, busy: Collection[str], here: Sequence[str]) -> None:
+        """While the devices of this round work, get those ready that the next round will probably ask for."""
+        if not self._slow_fleet or state.round + 1 >= self._last:
+            return
+        coming = self._strategy.select(dataclasses.replace(state, round=state.round + 1), here)
+        for unique_id in set(coming) - set(busy):
+            threading.Thread(
+                target=self._prepare_one, args=(unique_id, state.round + 1), name=f"prepare-{unique_id}", daemon=True
+            ).start()
+
+    def _prepare_one(self, unique_id: str, round_index: int) -> None:
+        with contextlib.suppress(TinyfedError):  # its visit will find out, and tell
+            self._fleet.ready(unique_id, round_index)
 
     def _inspect(self, unique_id: str, assignment: Assignment, outcome: VisitOutcome) -> None:
         """Refuse weights that would spoil the model."""

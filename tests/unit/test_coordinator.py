@@ -21,12 +21,14 @@ from tinyfed_host.store import RunHeader, RunStore
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.meta.strategy import State
 from tinyfed.meta.tinyreptile import TinyReptile
+from tinyfed.model import encode, mlp, read_weights
 from tinyfed.tasks.order import Order, Result
 from tinyfed.tasks.splitmix import SplitMix64
 
 ORDER = Order("sine", 1, 4, 0, 0, 0.02)
 RULES = RoundSection(timeout_s=5.0, quorum=0.5, retries=2, retry_after=1, max_norm=1e4)
-HEADER = RunHeader("r", {}, b"image", "2026-01-01T00:00:00+00:00", "")
+IMAGE = encode(mlp(1, (), 3), np.zeros(6, np.float32))
+HEADER = RunHeader("r", {}, IMAGE, "2026-01-01T00:00:00+00:00", "")
 PARAMETERS = 6
 
 Behaviour = Callable[["ScriptedDevice", bytes], bytes]
@@ -40,13 +42,13 @@ class ScriptedDevice:
         self.traffic = Traffic()
         self.script = script
         self.cancelled = threading.Event()
-        self.loads = 0
+        self.held = b""
 
     def load(self, image: bytes) -> None:
-        self.loads += 1
+        self.held = read_weights(image).tobytes()
 
     def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
-        assert weights is not None
+        weights = self.held if weights is None else weights
         random = SplitMix64(order.seed)
         trained = np.frombuffer(weights, "<f4") + np.float32([random.unit() for _ in range(PARAMETERS)])
         data = trained.astype("<f4").tobytes()
@@ -99,7 +101,7 @@ def run(
     events: list[Event] = []
     algorithm = strategy or TinyReptile(ORDER, rounds)
     with Fleet(seats) as fleet:
-        conductor = Coordinator(algorithm, fleet, store, b"image", rules, events.append)  # type: ignore[arg-type]
+        conductor = Coordinator(algorithm, fleet, store, IMAGE, rules, events.append)  # type: ignore[arg-type]
         snapshot = store.snapshot()
         if snapshot is None:
             state = algorithm.begin(np.zeros(PARAMETERS, np.float32), 7)  # type: ignore[attr-defined]

@@ -36,7 +36,9 @@ COMMANDS = {
     "boards": ("boards", "List the boards tinyfed knows, or show one."),
     "firmware": ("firmware", "Build and flash firmware."),
     "model": ("model", "Look at a model: layers, bytes, memory plan."),
+    "data": ("data", "Make and look at shards of data sets."),
     "bench": ("bench", "Measure the engine."),
+    "bench-infer": ("bench_infer", "Measure int8 inference."),
 }
 
 EPILOG = """Examples: "tinyfed demo" shows everything in under four minutes. "tinyfed run examples/sine.toml" learns on

@@ -41,6 +41,7 @@ class Progress:
     """What the events add up to. Not thread-safe: views lock."""
 
     clock: Callable[[], float] = time.monotonic
+    until: float | None = None  # of the clock: the run is stopped then
     rounds: int = 0
     done: int = 0
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=LOSS_KEPT))
@@ -50,6 +51,7 @@ class Progress:
     retries: int = 0
     doing: dict[str, str] = field(default_factory=dict)  # by unique id
     troubles: deque[str] = field(default_factory=lambda: deque(maxlen=TROUBLES_KEPT))
+    _begun: float = 0.0
     _ends: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_OVER_ROUNDS))
 
     def add(self, event: Event) -> None:
@@ -58,6 +60,7 @@ class Progress:
         if event.kind == "run-started":
             self.rounds, self.done = data["rounds"], data["done"]
             self.doing = dict.fromkeys(data["devices"], "waiting")
+            self._begun = self.clock()
             self._ends.clear()
             self._ends.append((self.clock(), self.done))
         elif event.kind == "visit-started":
@@ -93,9 +96,21 @@ class Progress:
         return (last - first) / (ended - begun) if ended > begun else None
 
     def left_s(self) -> float | None:
-        """Seconds until all rounds are done at the present rate."""
+        """Seconds until all rounds are done at the present rate, or the time is over."""
         rate = self.rounds_per_s()
-        return (self.rounds - self.done) / rate if rate else None
+        left = (self.rounds - self.done) / rate if rate else None
+        if self.until is None:
+            return left
+        rest = max(0.0, self.until - self.clock())
+        return rest if left is None else min(rest, left)
+
+    def share(self) -> float:
+        """How much is done, 0..1, of the rounds or of the time."""
+        by_rounds = self.done / max(1, self.rounds)
+        if self.until is None or not self._ends:
+            return by_rounds
+        span = self.until - self._begun
+        return max(by_rounds, min(1.0, (self.clock() - self._begun) / span)) if span > 0 else 1.0
 
     def loss(self) -> float | None:
         """Mean of the last rounds: a single one says little."""
@@ -115,7 +130,7 @@ class Progress:
         rate, left = self.rounds_per_s(), self.left_s()
         if rate is not None and left is not None:
             parts.append(f"{rate:,.1f} rounds/s")
-            parts.append(f"{show_time(left)} left" if self.done < self.rounds else "done")
+            parts.append(f"{show_time(left)} left" if self.done < self.rounds and left else "done")
         return " · ".join(parts)
 
 
@@ -162,11 +177,13 @@ def sparkline(values: Sequence[float]) -> str:
 class PlainView:
     """A line now and then, and at once when something goes wrong."""
 
-    def __init__(self, stream: IO[str] | None = None, every_s: float = PLAIN_EVERY_S) -> None:
+    def __init__(
+        self, stream: IO[str] | None = None, every_s: float = PLAIN_EVERY_S, until: float | None = None
+    ) -> None:
         self._stream = stream or sys.stderr
         self._every_s = every_s
         self._lock = threading.Lock()
-        self._progress = Progress()
+        self._progress = Progress(until=until)
         self._last = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -216,14 +233,16 @@ class JsonView:
 class LiveView:
     """A panel that is redrawn in place: bar, loss, bytes, each device, the last troubles."""
 
-    def __init__(self, title: str, console: "Console", names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, title: str, console: "Console", names: Mapping[str, str] | None = None, until: float | None = None
+    ) -> None:
         """`names` says what each device is, by unique id."""
         from rich.live import Live
 
         self._title = title
         self._names = names or {}
         self._lock = threading.Lock()
-        self._progress = Progress()
+        self._progress = Progress(until=until)
         self._live = Live(
             console=console, refresh_per_second=8, get_renderable=self._draw, transient=True, redirect_stderr=False
         )
@@ -249,7 +268,7 @@ class LiveView:
         with self._lock:
             progress = self._progress
             head = Text(self._title, style="bold")
-            bar = ProgressBar(total=max(1, progress.rounds), completed=progress.done, width=48)
+            bar = ProgressBar(total=1.0, completed=progress.share(), width=48)
             spark = Text.assemble(("loss ", "dim"), (sparkline(list(progress.losses)), "cyan"))
             line = Text(progress.line())
             devices = Table(box=None, pad_edge=False, show_header=False)
@@ -324,7 +343,7 @@ class Views:
             view(event)
 
 
-def choose_view(*, as_json: bool, title: str, names: Mapping[str, str]) -> View:
+def choose_view(*, as_json: bool, title: str, names: Mapping[str, str], until: float | None = None) -> View:
     """JSON lines when asked for, the live view on a terminal, else plain lines."""
     if as_json:
         return JsonView()
@@ -332,8 +351,8 @@ def choose_view(*, as_json: bool, title: str, names: Mapping[str, str]) -> View:
 
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveView(title, console, names)
-    return PlainView()
+        return LiveView(title, console, names, until)
+    return PlainView(until=until)
 
 
 def watch_with(views: Sequence[Observer]) -> Observer:

@@ -117,8 +117,9 @@ def _learning(rounds: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -
     marks = {"simulated from here on": mark} if mark and mark < len(rounds) else {}
     drawn = [figures.learning_curve(numbers, curves, marks, narrow=narrow) for narrow in (False, True)]
     words = (
-        "Loss of the samples as they arrive on the devices, before each is learned. The gap between the two lines is "
-        "what a device learns in a visit; the upper line falls as the initialization gets better."
+        "Loss of the samples as they arrive on the devices, before each is learned. The lower line falls as the fleet "
+        "finds an initialization to learn from. What a device's task is cannot be known before its first samples, so "
+        "the upper line need not fall."
     )
     return section("Learning curve", words, picture(*drawn))
 

@@ -1,0 +1,40 @@
+"""`tinyfed demo`."""
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command(epilog="Examples: tinyfed demo · tinyfed demo --budget 20 --name short · tinyfed demo --json")
+def demo(
+    name: Annotated[str, typer.Option("--name", "-n", help="The run's name: runs/NAME.")] = "demo",
+    budget_s: Annotated[
+        float, typer.Option("--budget", min=1.0, help="Seconds for rounds on emulated devices.")
+    ] = 70.0,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds in all [2,000].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
+) -> None:
+    """Personal gestures: a fleet learns an initialization from which a stranger's device learns its four gestures.
+
+    Builds the firmware, starts four emulated Cortex-M4 boards and an emulated Raspberry Pi, learns over their serial
+    lines, shows that simulated devices give the same bits, and lets held-out people's devices adapt.
+
+    Writes runs/demo with report.html. An earlier demo of that name is replaced.
+
+    Exit codes: 3 a missing tool or package, 4 a device failed, 6 the firmware does not compile, 130 after Ctrl-C.
+    """
+    from tinyfed_host.cli.output import print_json
+    from tinyfed_host.demo import DemoOptions, run_demo
+    from tinyfed_host.demo_screen import Screen
+    from tinyfed_host.store import run_folder
+
+    options = DemoOptions(
+        folder=run_folder(name), command="tinyfed " + shlex.join(sys.argv[1:]), budget_s=budget_s, rounds=rounds
+    )
+    result = run_demo(options, Screen(as_json=as_json))
+    if as_json:
+        print_json(result)

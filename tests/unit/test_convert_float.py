@@ -55,9 +55,17 @@ def assert_same_outputs(content: bytes, samples: int = 8) -> Converted:
     return converted
 
 
-@pytest.mark.parametrize("name", ["ad01_fp32", "hello_world_float"])
+@pytest.mark.parametrize("name", ["ad01_fp32", "hello_world_float", "magic_wand", "pretrainedResnet", "vww_96_float"])
 def test_published_models_agree_with_litert(name: str) -> None:
-    assert_same_outputs(bytes_of(name))
+    assert_same_outputs(bytes_of(name), samples=2)
+
+
+def test_a_published_model_with_int8_weights_is_near() -> None:
+    """LiteRT quantizes the activations of this one as it runs, so it is not exact: 1.4 % measured."""
+    content = bytes_of("kws_ref_model_float32")
+    converted = convert_float(tflite.parse(content))
+    inputs = np.random.default_rng(1).normal(size=(4, *converted.spec.input_shape)).astype(np.float32)
+    assert np.abs(engine_outputs(converted, inputs) - litert_outputs(content, inputs)).max() < 0.03
 
 
 def small_network(end: str) -> Builder:

@@ -112,6 +112,75 @@ def test_a_model_inside_a_model(keras: Any) -> None:
     assert [(layer.units, layer.trainable) for layer in dense] == [(6, False), (3, True), (1, True)]
 
 
+def test_a_convolutional_network(keras: Any) -> None:
+    """Residual connection, depthwise and separable convolutions, all paddings and pools, global average."""
+    layers = keras.layers
+    source = keras.Input((12, 10, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(source)
+    x = layers.BatchNormalization()(x)
+    x = layers.ReLU(max_value=6.0)(x)
+    shortcut = x
+    x = layers.DepthwiseConv2D(3, padding="same")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    x = layers.Conv2D(8, 1)(x)
+    x = layers.Add()([x, shortcut])
+    x = layers.Activation("relu")(x)
+    x = layers.MaxPooling2D(2, padding="same")(x)
+    x = layers.SeparableConv2D(6, 2, padding="valid", activation="tanh")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.AveragePooling2D((1, 2), padding="same")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    converted = assert_same_outputs(keras.Model(source, layers.Dense(4, activation="softmax")(x)))
+    kinds = [type(layer).__name__ for layer in converted.spec.layers]
+    # Both batch normalizations behind a linear layer are folded; the one behind tanh is a scale and shift.
+    assert kinds.count("ScaleShift") == 1 and "Activation" not in kinds
+    assert kinds.count("Conv2D") == 3 and kinds.count("DepthwiseConv2D") == 2 and kinds.count("Add") == 1
+
+
+def test_a_one_dimensional_network(keras: Any) -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((32, 6)),
+            layers.Conv1D(8, 5, strides=2, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Conv1D(8, 3, padding="same"),
+            layers.LeakyReLU(negative_slope=0.1),
+            layers.DepthwiseConv1D(3, padding="same"),
+            layers.MaxPooling1D(2),
+            layers.AveragePooling1D(2),
+            layers.SeparableConv1D(4, 2),
+            layers.GlobalMaxPooling1D(),
+            layers.Dense(3),
+        ]
+    )
+    assert_same_outputs(model)
+
+
+def test_shapes_that_change(keras: Any) -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((48,)),
+            layers.Reshape((4, 4, 3)),
+            layers.Conv2D(2, 3, padding="same", activation="sigmoid"),
+            layers.GlobalMaxPooling2D(keepdims=True),
+            layers.Conv2D(5, 1),
+            layers.Flatten(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    assert assert_same_outputs(model).spec.loss == "binary_cross_entropy"
+
+
+def test_a_batch_normalization_at_the_input_stays_where_padding_would_see_it(keras: Any) -> None:
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6, 6, 2)), layers.BatchNormalization(), layers.Conv2D(3, 3, padding="same")])
+    converted = assert_same_outputs(model)
+    assert [type(layer).__name__ for layer in converted.spec.layers] == ["ScaleShift", "Conv2D"]
+
+
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_files(suffix: str, keras: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = randomize(dense_model(keras))

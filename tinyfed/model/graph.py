@@ -264,14 +264,6 @@ def _arrays(node: Node) -> list[Floats]:
     return [node.weights] if node.bias is None else [node.weights, node.bias]
 
 
-def _layer(name: str, node: Node) -> Any:
-    """The spec's layer class, or a refusal where this build's engine does not have it."""
-    layer = getattr(s, name, None)
-    if layer is None:
-        node.refuse(f"the engine does not have {name} layers")
-    return layer
-
-
 Lowered = tuple[Any, list[Floats]]
 
 
@@ -296,30 +288,29 @@ def _dense(node: Node, index: int) -> Lowered:
 
 def _conv2d(node: Node, index: int) -> Lowered:
     assert node.weights is not None
-    layer = _layer("Conv2D", node)
-    return layer(node.weights.shape[3], node.kernel, **_window(node), **_learning(node, index)), _arrays(node)
+    layer = s.Conv2D(node.weights.shape[3], node.kernel, **_window(node), **_learning(node, index))
+    return layer, _arrays(node)
 
 
 def _depthwise(node: Node, index: int) -> Lowered:
-    layer = _layer("DepthwiseConv2D", node)
-    return layer(node.kernel, **_window(node), **_learning(node, index)), _arrays(node)
+    return s.DepthwiseConv2D(node.kernel, **_window(node), **_learning(node, index)), _arrays(node)
 
 
 def _pool(node: Node, index: int) -> Lowered:
-    layer = _layer("MaxPool" if node.kind == "max_pool" else "AveragePool", node)
+    layer = s.MaxPool if node.kind == "max_pool" else s.AveragePool
     return layer(node.kernel, **_window(node), input=_input(node, index)), []
 
 
 def _global_average(node: Node, index: int) -> Lowered:
-    return _layer("GlobalAveragePool", node)(_input(node, index)), []
+    return s.GlobalAveragePool(_input(node, index)), []
 
 
 def _add(node: Node, index: int) -> Lowered:
-    return _layer("Add", node)(node.inputs[1], input=_input(node, index), **_activation(node)), []
+    return s.Add(node.inputs[1], input=_input(node, index), **_activation(node)), []
 
 
 def _scale(node: Node, index: int) -> Lowered:
-    return _layer("ScaleShift", node)(**_learning(node, index)), _arrays(node)
+    return s.ScaleShift(**_learning(node, index)), _arrays(node)
 
 
 def _activation_layer(node: Node, index: int) -> Lowered:

@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
-.PHONY: help setup build demo test check clean
+.PHONY: help setup build demo test check fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,3 +46,6 @@ check: setup ## lint, types and unit tests, under a minute
 
 clean: ## remove what was built, keep .venv
 	rm -rf build .pio firmware/.pio
+
+fuzz: setup ## fuzz the model image loader for a minute (FUZZ_SECONDS=600 for longer)
+	@$(RUN) scripts/fuzz-image $(or $(FUZZ_SECONDS),60)

@@ -2,7 +2,7 @@
 
 import typer
 
-from tinyfed_host.cli import model_codegen, model_convert, model_inspect
+from tinyfed_host.cli import model_codegen, model_convert, model_inspect, model_plan
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -15,3 +15,4 @@ def model() -> None:
 app.command("inspect", epilog=model_inspect.EXAMPLES)(model_inspect.inspect_model)
 app.command("convert", epilog=model_convert.EXAMPLES)(model_convert.convert)
 app.command("codegen", epilog=model_codegen.EXAMPLES)(model_codegen.codegen)
+app.command("plan", epilog=model_plan.EXAMPLES)(model_plan.plan)

@@ -11,6 +11,7 @@ from typing import Any
 # Each folder sees its own headers and these: the layer rule of docs/architecture.md.
 INCLUDES = {
     "core": ("core",),
+    "core/int8": ("core",),
     "wire": ("wire",),
     "visit": ("visit", "core"),
     "app": ("app", "core", "wire", "visit", "port"),

@@ -16,6 +16,7 @@ FLAGS = ["-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversi
 # Folder -> (folders it may include, what of other folders it may call at link time).
 LAYERS = {
     "core": (["core"], []),
+    "core/int8": (["core"], ["core"]),
     "wire": (["wire"], []),
     "visit": (["visit", "core"], ["core"]),
     "app": (["app", "core", "wire", "visit", "port"], ["core", "wire", "visit", "port"]),
@@ -59,7 +60,7 @@ def test_a_folder_sees_only_its_own_layer_and_those_below(folder: str, compiler:
             header = (FIRMWARE / "port" / "tinyfed_port.h").read_text()
             defined |= set(re.findall(r"\b(tinyfed_port_\w+)\(", header))
             continue
-        (tmp_path / other).mkdir()
+        (tmp_path / other).mkdir(parents=True)
         objects_below = compile_folder(other, compiler, LAYERS[other][0], tmp_path / other)
         defined |= symbols(objects_below, compiler, "--defined-only", "--extern-only")
     wanted = symbols(objects, compiler, "--undefined-only")

@@ -1,0 +1,81 @@
+/* Depthwise convolution in the fast form: four channels at a time, their input padded in the scratch area. So it
+ * may run in place: a group's input is copied before its output is written. */
+#include "kernels.h"
+#include "rescale.h"
+
+static inline uint32_t load_channels(const int8_t *from, uint32_t channels)
+{
+    if (channels == 4) return tinyfed_int8_load32(from);
+    uint32_t word = 0;
+    memcpy(&word, from, channels & 3u);
+    return word;
+}
+
+/* plane[rows][pitch], a word of four channels each. */
+static void load_plane(const tinyfed_int8_op_t *op, uint32_t *plane, uint32_t rows, uint32_t pitch, uint32_t group)
+{
+    const tinyfed_int8_record_t *r = &op->r;
+    const uint32_t pad = tinyfed_int8_splat(r->in_zero);
+    const uint32_t channels = r->in_c - group < 4u ? r->in_c - group : 4u;
+    const uint32_t left = r->pad_left < pitch ? r->pad_left : pitch;
+    const uint32_t width = r->in_w < pitch - left ? r->in_w : pitch - left;
+    for (uint32_t row = 0; row < rows; row++) {
+        const bool inside = row >= r->pad_top && row - r->pad_top < r->in_h;
+        uint32_t *to = plane + row * pitch;
+        uint32_t *const end = to + pitch;
+        if (inside) {
+            const int8_t *from = op->in + (size_t)(row - r->pad_top) * r->in_w * r->in_c + group;
+            for (uint32_t i = 0; i < left; i++) *to++ = pad;
+            uint32_t x = width;
+            if (channels == 4) {
+                for (; x >= 4; x -= 4, from += 4u * r->in_c, to += 4) {
+                    to[0] = tinyfed_int8_load32(from);
+                    to[1] = tinyfed_int8_load32(from + r->in_c);
+                    to[2] = tinyfed_int8_load32(from + 2u * r->in_c);
+                    to[3] = tinyfed_int8_load32(from + 3u * r->in_c);
+                }
+            }
+            for (; x != 0; x--, from += r->in_c) *to++ = load_channels(from, channels);
+        }
+        while (to < end) *to++ = pad;
+    }
+}
+
+void tinyfed_int8_depthwise(const tinyfed_int8_op_t *op)
+{
+    const tinyfed_int8_record_t *r = &op->r;
+    const uint32_t rows = tinyfed_int8_covered(r->out_h, r->stride_h, r->kernel_h, r->dilation_h);
+    const uint32_t pitch = tinyfed_int8_covered(r->out_w, r->stride_w, r->kernel_w, r->dilation_w);
+    for (uint32_t group = 0; group < r->in_c; group += 4) {
+        load_plane(op, op->scratch, rows, pitch, group);
+        TINYFED_INT8_PICK(op, tinyfed_int8_depthwise_group)(op, op->scratch, pitch, group);
+    }
+    if (r->low == INT8_MIN && r->high == INT8_MAX) return;
+    const uint32_t count = (uint32_t)r->out_h * r->out_w * r->out_c;
+    for (uint32_t i = 0; i < count; i++) op->out[i] = (int8_t)tinyfed_int8_clamp(op->out[i], r->low, r->high);
+}
+
+void tinyfed_int8_depthwise_group_plain(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch,
+                                        uint32_t group)
+{
+    const tinyfed_int8_record_t *r = &op->r;
+    const int8_t *weights = (const int8_t *)op->weights + (size_t)group * r->kernel_h * r->kernel_w;
+    const uint32_t channels = r->in_c - group < 4u ? r->in_c - group : 4u;
+    for (uint32_t y = 0; y < r->out_h; y++) {
+        for (uint32_t x = 0; x < r->out_w; x++) {
+            const uint32_t *window = plane + y * r->stride_h * pitch + x * r->stride_w;
+            int32_t sums[4] = {0, 0, 0, 0};
+            const int8_t *w = weights;
+            for (uint32_t ky = 0; ky < r->kernel_h; ky++, window += r->dilation_h * pitch) {
+                for (uint32_t kx = 0; kx < r->kernel_w; kx++, w += 4) {
+                    const int8_t *places = (const int8_t *)(window + kx * r->dilation_w);
+                    for (uint32_t c = 0; c < 4; c++) sums[c] += places[c] * w[c];
+                }
+            }
+            int8_t *out = op->out + ((size_t)y * r->out_w + x) * r->out_c + group;
+            for (uint32_t c = 0; c < channels; c++)
+                out[c] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[c], op->table + 4u * (group + c)), INT8_MIN,
+                                                    INT8_MAX);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+/* The inner loops, one file a processor. Every file is empty where its instructions are not; all bodies give
+ * the same bits as the plain one.
+ *
+ * A matmul's weights are blocks of four output channels, a block quads of inputs, a quad four words
+ * (k0,k2; o0,o1) (k0,k2; o2,o3) (k1,k3; o0,o1) (k1,k3; o2,o3), each half-word 256 * odd + even channel.
+ * A column of inputs is int16: quad (k0,k2) (k1,k3). Two columns alternate by words:
+ * a(k0,k2) b(k0,k2) a(k1,k3) b(k1,k3). */
+#ifndef TINYFED_INT8_KERNELS_H
+#define TINYFED_INT8_KERNELS_H
+
+#include "program.h"
+
+typedef struct tinyfed_int8_matmul {
+    const uint8_t *weights;
+    const int32_t *table; /* four values a channel, see tinyfed_int8_finish */
+    uint32_t quads;
+    uint32_t chunk_quads; /* odd sums are split off after so many */
+    uint32_t channels;
+} tinyfed_int8_matmul_t;
+
+/* out_a[channels] and out_b[channels] (they may be one) from two columns. Saturates to int8. */
+typedef void tinyfed_int8_two_columns_t(int8_t *out_a, int8_t *out_b, const tinyfed_int8_matmul_t *m,
+                                        const int16_t *columns);
+/* out[channels] from one column. */
+typedef void tinyfed_int8_one_column_t(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column);
+/* Channels group..group + 3 of a depthwise convolution; plane is their padded input, four bytes a place and
+ * pitch places a row. */
+typedef void tinyfed_int8_depthwise_group_t(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch,
+                                            uint32_t group);
+
+tinyfed_int8_two_columns_t tinyfed_int8_two_columns_plain;
+tinyfed_int8_one_column_t tinyfed_int8_one_column_plain;
+tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_plain;
+
+/* Without optimization r7 is a frame pointer, and the loops need every register. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH) && __ARM_ARCH == 7 && __ARM_ARCH_PROFILE == 'M' && defined(__OPTIMIZE__)
+#define TINYFED_INT8_M4 1
+tinyfed_int8_two_columns_t tinyfed_int8_two_columns_m4;
+tinyfed_int8_one_column_t tinyfed_int8_one_column_m4;
+tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_m4;
+#define TINYFED_INT8_PICK(op, name) (name##_m4)
+#else
+#define TINYFED_INT8_PICK(op, name) (name##_plain)
+#endif
+
+static inline uint32_t tinyfed_int8_load32(const void *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static inline uint32_t tinyfed_int8_splat(int8_t value)
+{
+    return 0x01010101u * (uint8_t)value;
+}
+
+#endif

@@ -1,0 +1,350 @@
+/* Validation of a program: everything the kernels take for granted is checked here, once. */
+#include <stddef.h>
+
+#include "program.h"
+
+enum {
+    AT_MAGIC = 0,
+    AT_VERSION = 4,
+    AT_HEADER_BYTES = 6,
+    AT_PROGRAM_BYTES = 8,
+    AT_WORK_BYTES = 12,
+    AT_OPERATORS = 16,
+    AT_RECORD_BYTES = 18,
+    AT_INPUTS = 20,
+    AT_OUTPUTS = 21,
+    AT_PORTS = 24,
+    AT_DATA = 28
+};
+
+#define COUNT_MAX 0x4000000u /* values of one tensor */
+
+/* Size checked against the struct that is copied over the record. */
+typedef char record_is_64_bytes[sizeof(tinyfed_int8_record_t) == TINYFED_INT8_RECORD_BYTES ? 1 : -1];
+
+#define FIELD(name) ((uint32_t)offsetof(tinyfed_int8_record_t, name))
+
+typedef struct fault {
+    uint32_t at;
+    tinyfed_status_t status;
+} fault_t;
+
+typedef struct program {
+    const uint8_t *bytes;
+    uint32_t count, work_bytes, data_at;
+} program_t;
+
+static const fault_t fine = {0, TINYFED_OK};
+
+static fault_t wrong(uint32_t at, tinyfed_status_t status)
+{
+    fault_t fault = {at, status};
+    return fault;
+}
+
+static uint16_t u16(const uint8_t *p)
+{
+    uint16_t value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+static uint32_t u32(const uint8_t *p)
+{
+    uint32_t value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+static int32_t i32(const uint8_t *p)
+{
+    int32_t value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+/* 0 where it is more than COUNT_MAX. */
+static uint32_t product(uint32_t a, uint32_t b, uint32_t c)
+{
+    const uint64_t ab = (uint64_t)a * b; /* at most 32 bits where two sides are 16-bit */
+    if (ab > COUNT_MAX || ab * c > COUNT_MAX) return 0;
+    return (uint32_t)(ab * c);
+}
+
+static bool in_work(const program_t *p, uint32_t at, uint32_t count)
+{
+    return at <= p->work_bytes && count <= p->work_bytes - at;
+}
+
+static bool in_data(const program_t *p, uint32_t at, uint64_t count)
+{
+    return at % TINYFED_ALIGNMENT == 0 && at >= p->data_at && at <= p->count && count <= p->count - at;
+}
+
+static bool apart(uint32_t a, uint32_t a_count, uint32_t b, uint32_t b_count)
+{
+    return a + a_count <= b || b + b_count <= a;
+}
+
+/* Every window must reach the input: averages divide by the places inside. */
+static bool window_fits(uint32_t out, uint32_t stride, uint32_t kernel, uint32_t dilation, uint32_t pad, uint32_t in)
+{
+    if (stride == 0 || kernel == 0 || dilation == 0 || pad > (kernel - 1u) * dilation) return false;
+    return (out - 1u) * stride < in + pad;
+}
+
+static bool is_windowed(uint8_t kind)
+{
+    return kind == TINYFED_INT8_CONV || kind == TINYFED_INT8_DEPTHWISE || kind == TINYFED_INT8_MAX_POOL ||
+           kind == TINYFED_INT8_AVERAGE_POOL;
+}
+
+static bool has_weights(uint8_t kind)
+{
+    return kind == TINYFED_INT8_CONV || kind == TINYFED_INT8_DENSE || kind == TINYFED_INT8_DEPTHWISE;
+}
+
+static bool runs_in_place(const tinyfed_int8_record_t *r)
+{
+    return r->kind == TINYFED_INT8_ADD || r->kind == TINYFED_INT8_SOFTMAX || r->kind == TINYFED_INT8_TABLE ||
+           (r->kind == TINYFED_INT8_DEPTHWISE && (r->flags & TINYFED_INT8_GENERAL) == 0);
+}
+
+static fault_t check_window(const tinyfed_int8_record_t *r)
+{
+    if (!is_windowed(r->kind)) {
+        const bool plain = r->kernel_h == 1 && r->kernel_w == 1 && r->stride_h == 1 && r->stride_w == 1 &&
+                           r->dilation_h == 1 && r->dilation_w == 1 && r->pad_top == 0 && r->pad_left == 0;
+        return plain ? fine : wrong(FIELD(kernel_h), TINYFED_E_SHAPE);
+    }
+    if (!window_fits(r->out_h, r->stride_h, r->kernel_h, r->dilation_h, r->pad_top, r->in_h))
+        return wrong(FIELD(kernel_h), TINYFED_E_SHAPE);
+    if (!window_fits(r->out_w, r->stride_w, r->kernel_w, r->dilation_w, r->pad_left, r->in_w))
+        return wrong(FIELD(kernel_w), TINYFED_E_SHAPE);
+    if (r->kind != TINYFED_INT8_CONV && r->in_c != r->out_c) return wrong(FIELD(out_c), TINYFED_E_SHAPE);
+    if (!has_weights(r->kind) && (r->dilation_h != 1 || r->dilation_w != 1))
+        return wrong(FIELD(dilation_h), TINYFED_E_SHAPE);
+    return fine;
+}
+
+/* Shifts of {multiplier, shift} pairs, `step` bytes apart. */
+static bool shifts_fit(const uint8_t *shift, uint32_t count, uint32_t step, int32_t low)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (i32(shift + i * step) < low || i32(shift + i * step) > 31) return false;
+    return true;
+}
+
+static fault_t check_weights(const program_t *p, const tinyfed_int8_record_t *r)
+{
+    const bool general = (r->flags & TINYFED_INT8_GENERAL) != 0;
+    const bool depthwise = r->kind == TINYFED_INT8_DEPTHWISE;
+    const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
+    const uint32_t window = depthwise ? taps : product(taps, r->in_c, 1);
+    if (window == 0) return wrong(FIELD(in_c), TINYFED_E_SHAPE);
+    const uint32_t channels = general ? r->out_c : tinyfed_int8_round_up(r->out_c, 4);
+    const uint32_t inputs = general || depthwise ? window : tinyfed_int8_round_up(window, 4);
+    if (!in_data(p, r->weights_at, (uint64_t)channels * inputs)) return wrong(FIELD(weights_at), TINYFED_E_TRUNCATED);
+    if (!in_data(p, r->table_at, (uint64_t)channels * 16u)) return wrong(FIELD(table_at), TINYFED_E_TRUNCATED);
+    const uint8_t *table = p->bytes + r->table_at;
+    if (!shifts_fit(table + (general ? 8 : 12), channels, 16, general ? -31 : 1))
+        return wrong(FIELD(table_at), TINYFED_E_ARGUMENT);
+    uint64_t scratch = 0;
+    if (!general && depthwise) {
+        scratch = 4u * (uint64_t)tinyfed_int8_covered(r->out_h, r->stride_h, r->kernel_h, r->dilation_h) *
+                  tinyfed_int8_covered(r->out_w, r->stride_w, r->kernel_w, r->dilation_w);
+    } else if (!general) {
+        if (r->chunk == 0 || r->chunk % 4u != 0) return wrong(FIELD(chunk), TINYFED_E_ARGUMENT);
+        scratch = r->kind == TINYFED_INT8_DENSE ? 2u * inputs : 4u * inputs;
+        if (r->kind == TINYFED_INT8_CONV && tinyfed_int8_gathers(r)) scratch += inputs;
+    }
+    if (scratch == 0) return fine;
+    if (r->scratch_at % TINYFED_ALIGNMENT != 0 || scratch > p->work_bytes || !in_work(p, r->scratch_at, (uint32_t)scratch))
+        return wrong(FIELD(scratch_at), TINYFED_E_MEMORY);
+    if (!apart(r->scratch_at, (uint32_t)scratch, r->in_at, product(r->in_h, r->in_w, r->in_c)) ||
+        !apart(r->scratch_at, (uint32_t)scratch, r->out_at, product(r->out_h, r->out_w, r->out_c)))
+        return wrong(FIELD(scratch_at), TINYFED_E_MEMORY);
+    return fine;
+}
+
+static bool same_shape(const tinyfed_int8_record_t *r)
+{
+    return r->in_h == r->out_h && r->in_w == r->out_w && r->in_c == r->out_c;
+}
+
+static bool indices_below(const uint8_t *p, uint32_t count, uint16_t limit)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (u16(p + 2u * i) >= limit) return false;
+    return true;
+}
+
+/* Pads of a pad: the input must lie inside the output. */
+static bool pads_fit(const uint8_t *table, const tinyfed_int8_record_t *r)
+{
+    const uint32_t in[3] = {r->in_h, r->in_w, r->in_c}, out[3] = {r->out_h, r->out_w, r->out_c};
+    for (uint32_t i = 0; i < 3; i++)
+        if (out[i] < in[i] || u32(table + 4u * i) > out[i] - in[i]) return false;
+    return true;
+}
+
+static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
+{
+    uint32_t bytes = 0;
+    switch (r->kind) {
+    case TINYFED_INT8_MEAN:
+        bytes = 8;
+        break;
+    case TINYFED_INT8_ADD:
+        bytes = 24;
+        break;
+    case TINYFED_INT8_PAD:
+        bytes = 16;
+        break;
+    case TINYFED_INT8_SOFTMAX:
+        bytes = 12;
+        break;
+    case TINYFED_INT8_TABLE:
+        bytes = 256;
+        break;
+    case TINYFED_INT8_RESIZE:
+        bytes = 2u * ((uint32_t)r->out_h + r->out_w);
+        break;
+    default:
+        return fine;
+    }
+    if (!in_data(p, r->table_at, bytes)) return wrong(FIELD(table_at), TINYFED_E_TRUNCATED);
+    const uint8_t *table = p->bytes + r->table_at;
+    bool fits = true;
+    if (r->kind == TINYFED_INT8_MEAN) fits = shifts_fit(table + 4, 1, 8, -31);
+    if (r->kind == TINYFED_INT8_ADD) fits = shifts_fit(table + 4, 3, 8, -31);
+    if (r->kind == TINYFED_INT8_SOFTMAX) fits = shifts_fit(table + 4, 1, 8, 0);
+    if (r->kind == TINYFED_INT8_PAD) fits = pads_fit(table, r);
+    if (r->kind == TINYFED_INT8_RESIZE)
+        fits = indices_below(table, r->out_h, r->in_h) && indices_below(table + 2u * r->out_h, r->out_w, r->in_w);
+    return fits ? fine : wrong(FIELD(table_at), TINYFED_E_ARGUMENT);
+}
+
+static fault_t check_shapes(const tinyfed_int8_record_t *r)
+{
+    switch (r->kind) {
+    case TINYFED_INT8_DENSE:
+        if (r->in_h != 1 || r->in_w != 1) return wrong(FIELD(in_h), TINYFED_E_SHAPE);
+        if (r->out_h != 1 || r->out_w != 1) return wrong(FIELD(out_h), TINYFED_E_SHAPE);
+        return fine;
+    case TINYFED_INT8_MEAN:
+        return r->out_h == 1 && r->out_w == 1 && r->out_c == r->in_c ? fine : wrong(FIELD(out_h), TINYFED_E_SHAPE);
+    case TINYFED_INT8_ADD:
+    case TINYFED_INT8_SOFTMAX:
+    case TINYFED_INT8_TABLE:
+        return same_shape(r) ? fine : wrong(FIELD(out_h), TINYFED_E_SHAPE);
+    case TINYFED_INT8_RESIZE:
+        return r->in_c == r->out_c ? fine : wrong(FIELD(out_c), TINYFED_E_SHAPE);
+    default:
+        return fine;
+    }
+}
+
+static fault_t check_places(const program_t *p, const tinyfed_int8_record_t *r, uint32_t in_count, uint32_t out_count)
+{
+    if (!in_work(p, r->in_at, in_count)) return wrong(FIELD(in_at), TINYFED_E_MEMORY);
+    if (!in_work(p, r->out_at, out_count)) return wrong(FIELD(out_at), TINYFED_E_MEMORY);
+    const bool in_place = runs_in_place(r);
+    if (!(in_place && r->in_at == r->out_at) && !apart(r->in_at, in_count, r->out_at, out_count))
+        return wrong(FIELD(out_at), TINYFED_E_MEMORY);
+    if (r->kind != TINYFED_INT8_ADD) return r->in_b_at == 0 ? fine : wrong(FIELD(in_b_at), TINYFED_E_MEMORY);
+    if (!in_work(p, r->in_b_at, in_count) ||
+        (r->in_b_at != r->out_at && !apart(r->in_b_at, in_count, r->out_at, out_count)))
+        return wrong(FIELD(in_b_at), TINYFED_E_MEMORY);
+    return fine;
+}
+
+static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
+{
+    if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_RESIZE) return wrong(FIELD(kind), TINYFED_E_LAYER);
+    if ((r->flags & ~(has_weights(r->kind) ? TINYFED_INT8_GENERAL : 0u)) != 0)
+        return wrong(FIELD(flags), TINYFED_E_VERSION);
+    if (r->reserved != 0) return wrong(FIELD(reserved), TINYFED_E_VERSION);
+    if (r->reserved_b != 0) return wrong(FIELD(reserved_b), TINYFED_E_VERSION);
+    if (r->low > r->high) return wrong(FIELD(low), TINYFED_E_ARGUMENT);
+    const uint32_t in_count = product(r->in_h, r->in_w, r->in_c), out_count = product(r->out_h, r->out_w, r->out_c);
+    if (in_count == 0) return wrong(FIELD(in_h), TINYFED_E_SHAPE);
+    if (out_count == 0) return wrong(FIELD(out_h), TINYFED_E_SHAPE);
+    fault_t fault = check_shapes(r);
+    if (fault.status == TINYFED_OK) fault = check_window(r);
+    if (fault.status == TINYFED_OK) fault = check_places(p, r, in_count, out_count);
+    if (fault.status == TINYFED_OK) fault = has_weights(r->kind) ? check_weights(p, r) : check_table(p, r);
+    return fault;
+}
+
+static fault_t check_port(const program_t *p, const uint8_t *port)
+{
+    float scale;
+    memcpy(&scale, port + 16, sizeof scale);
+    if (u32(port + 4) == 0 || !in_work(p, u32(port), u32(port + 4))) return wrong(0, TINYFED_E_MEMORY);
+    if (product(u16(port + 8), u16(port + 10), u32(port + 12)) != u32(port + 4)) return wrong(8, TINYFED_E_SHAPE);
+    if (!(scale > 0.0f && scale < 1e30f)) return wrong(16, TINYFED_E_NUMERIC);
+    if (i32(port + 20) < INT8_MIN || i32(port + 20) > INT8_MAX) return wrong(20, TINYFED_E_ARGUMENT);
+    return fine;
+}
+
+static fault_t check_header(const uint8_t *b, uint32_t count)
+{
+    if (count < TINYFED_INT8_HEADER_BYTES) return wrong(count, TINYFED_E_TRUNCATED);
+    if (u32(b + AT_MAGIC) != TINYFED_INT8_MAGIC) return wrong(AT_MAGIC, TINYFED_E_MAGIC);
+    if (u16(b + AT_VERSION) != TINYFED_INT8_VERSION) return wrong(AT_VERSION, TINYFED_E_VERSION);
+    if (u16(b + AT_HEADER_BYTES) != TINYFED_INT8_HEADER_BYTES) return wrong(AT_HEADER_BYTES, TINYFED_E_VERSION);
+    if (u32(b + AT_PROGRAM_BYTES) != count) return wrong(AT_PROGRAM_BYTES, TINYFED_E_TRUNCATED);
+    if (u32(b + AT_WORK_BYTES) > TINYFED_INT8_WORK_MAX) return wrong(AT_WORK_BYTES, TINYFED_E_MEMORY);
+    const uint32_t operators = u16(b + AT_OPERATORS), ports = (uint32_t)b[AT_INPUTS] + b[AT_OUTPUTS];
+    if (operators == 0 || operators > TINYFED_INT8_OPERATORS_MAX) return wrong(AT_OPERATORS, TINYFED_E_LAYER);
+    if (u16(b + AT_RECORD_BYTES) != TINYFED_INT8_RECORD_BYTES) return wrong(AT_RECORD_BYTES, TINYFED_E_VERSION);
+    if (b[AT_INPUTS] == 0 || b[AT_OUTPUTS] == 0 || ports > TINYFED_INT8_PORTS_MAX)
+        return wrong(AT_INPUTS, TINYFED_E_SHAPE);
+    const uint32_t ports_at = TINYFED_INT8_HEADER_BYTES + operators * TINYFED_INT8_RECORD_BYTES;
+    if (u32(b + AT_PORTS) != ports_at) return wrong(AT_PORTS, TINYFED_E_SHAPE);
+    if (u32(b + AT_DATA) > count || u32(b + AT_DATA) < ports_at + ports * TINYFED_INT8_PORT_BYTES)
+        return wrong(AT_DATA, TINYFED_E_TRUNCATED);
+    return fine;
+}
+
+static fault_t check(const uint8_t *b, uint32_t count)
+{
+    fault_t fault = check_header(b, count);
+    if (fault.status != TINYFED_OK) return fault;
+    const program_t p = {b, count, u32(b + AT_WORK_BYTES), u32(b + AT_DATA)};
+    uint32_t at = TINYFED_INT8_HEADER_BYTES;
+    for (uint32_t i = 0; i < u16(b + AT_OPERATORS); i++, at += TINYFED_INT8_RECORD_BYTES) {
+        tinyfed_int8_record_t record;
+        memcpy(&record, b + at, sizeof record);
+        fault = check_record(&p, &record);
+        if (fault.status != TINYFED_OK) return wrong(at + fault.at, fault.status);
+    }
+    const uint32_t ports = (uint32_t)b[AT_INPUTS] + b[AT_OUTPUTS];
+    for (uint32_t i = 0; i < ports; i++, at += TINYFED_INT8_PORT_BYTES) {
+        fault = check_port(&p, b + at);
+        if (fault.status != TINYFED_OK) return wrong(at + fault.at, fault.status);
+    }
+    return fine;
+}
+
+tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, const uint8_t *program,
+                                   uint32_t program_bytes)
+{
+    fault_t fault = wrong(0, TINYFED_E_ARGUMENT);
+    if (net != NULL && program != NULL)
+        fault = (uintptr_t)program % TINYFED_ALIGNMENT != 0 ? wrong(0, TINYFED_E_ALIGNMENT) : check(program, program_bytes);
+    if (fault.status != TINYFED_OK) {
+        if (error_offset != NULL) *error_offset = fault.at;
+        return fault.status;
+    }
+    net->program = program;
+    net->program_bytes = program_bytes;
+    net->work_bytes = u32(program + AT_WORK_BYTES);
+    net->ports_at = u32(program + AT_PORTS);
+    net->operator_count = u16(program + AT_OPERATORS);
+    net->input_count = program[AT_INPUTS];
+    net->output_count = program[AT_OUTPUTS];
+    net->kernels = TINYFED_INT8_KERNELS_BEST;
+    return TINYFED_OK;
+}

@@ -1,0 +1,103 @@
+/* Offsets of an int8 program (docs/int8.md) and one operator of it, read. */
+#ifndef TINYFED_INT8_PROGRAM_H
+#define TINYFED_INT8_PROGRAM_H
+
+#include <string.h>
+
+#include "../tinyfed_int8.h"
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "an int8 program's tables are read in place: little-endian"
+#endif
+
+#define TINYFED_INT8_MAGIC 0x38494654u /* "TFI8" */
+#define TINYFED_INT8_VERSION 1u
+#define TINYFED_INT8_HEADER_BYTES 64u
+#define TINYFED_INT8_RECORD_BYTES 64u
+#define TINYFED_INT8_PORT_BYTES 32u
+#define TINYFED_INT8_OPERATORS_MAX 512u
+#define TINYFED_INT8_PORTS_MAX 16u
+#define TINYFED_INT8_WORK_MAX 0x10000000u /* keeps every sum of offsets below 2^32 */
+
+enum {
+    TINYFED_INT8_CONV = 1,
+    TINYFED_INT8_DENSE = 2,
+    TINYFED_INT8_DEPTHWISE = 3,
+    TINYFED_INT8_MAX_POOL = 4,
+    TINYFED_INT8_AVERAGE_POOL = 5,
+    TINYFED_INT8_MEAN = 6,
+    TINYFED_INT8_ADD = 7,
+    TINYFED_INT8_PAD = 8,
+    TINYFED_INT8_SOFTMAX = 9,
+    TINYFED_INT8_TABLE = 10,
+    TINYFED_INT8_RESIZE = 11
+};
+
+#define TINYFED_INT8_GENERAL 1u /* weights and rescaling in the general form */
+
+/* The first 60 bytes of a record, in their order: read with one copy. */
+typedef struct tinyfed_int8_record {
+    uint8_t kind, flags;
+    uint8_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    int8_t in_zero, out_zero, low, high, in_b_zero;
+    uint8_t reserved;
+    uint16_t in_h, in_w;
+    uint32_t in_c;
+    uint16_t out_h, out_w;
+    uint32_t out_c;
+    uint32_t in_at, in_b_at, out_at, scratch_at; /* in the work area */
+    uint32_t weights_at, table_at;               /* in the program */
+    uint32_t chunk;                              /* inputs summed before the odd channels are split off */
+    uint32_t reserved_b;
+} tinyfed_int8_record_t;
+
+/* An operator with its places. Tables are int32 and aligned; tensors are bytes, [height][width][channels]. */
+typedef struct tinyfed_int8_operator {
+    tinyfed_int8_record_t r;
+    const int8_t *in, *in_b;
+    int8_t *out;
+    void *scratch;
+    const uint8_t *weights;
+    const int32_t *table;
+    uint8_t kernels;
+} tinyfed_int8_operator_t;
+
+typedef tinyfed_int8_operator_t tinyfed_int8_op_t;
+
+static inline uint32_t tinyfed_int8_round_up(uint32_t value, uint32_t multiple)
+{
+    return (value + multiple - 1u) / multiple * multiple;
+}
+
+/* An extent of the input that the windows of `out` outputs cover. */
+static inline uint32_t tinyfed_int8_covered(uint32_t out, uint32_t stride, uint32_t kernel, uint32_t dilation)
+{
+    return (out - 1u) * stride + (kernel - 1u) * dilation + 1u;
+}
+
+static inline uint32_t tinyfed_int8_window(const tinyfed_int8_record_t *r)
+{
+    return (uint32_t)r->kernel_h * r->kernel_w * r->in_c;
+}
+
+/* Rows of a window are not whole quads of inputs, or not in one piece: bytes are gathered first. */
+static inline bool tinyfed_int8_gathers(const tinyfed_int8_record_t *r)
+{
+    return r->in_c % 4u != 0 || r->dilation_h != 1 || r->dilation_w != 1;
+}
+
+void tinyfed_int8_conv(const tinyfed_int8_op_t *op);
+void tinyfed_int8_dense(const tinyfed_int8_op_t *op);
+void tinyfed_int8_depthwise(const tinyfed_int8_op_t *op);
+void tinyfed_int8_conv_general(const tinyfed_int8_op_t *op);
+void tinyfed_int8_depthwise_general(const tinyfed_int8_op_t *op);
+void tinyfed_int8_max_pool(const tinyfed_int8_op_t *op);
+void tinyfed_int8_average_pool(const tinyfed_int8_op_t *op);
+void tinyfed_int8_mean(const tinyfed_int8_op_t *op);
+void tinyfed_int8_add(const tinyfed_int8_op_t *op);
+void tinyfed_int8_pad(const tinyfed_int8_op_t *op);
+void tinyfed_int8_softmax(const tinyfed_int8_op_t *op);
+void tinyfed_int8_table(const tinyfed_int8_op_t *op);
+void tinyfed_int8_resize(const tinyfed_int8_op_t *op);
+
+#endif

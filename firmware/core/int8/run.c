@@ -1,0 +1,107 @@
+#include "program.h"
+
+static const uint8_t *port_at(const tinyfed_int8_t *net, uint32_t index)
+{
+    return net->program + net->ports_at + index * TINYFED_INT8_PORT_BYTES;
+}
+
+static tinyfed_int8_port_t read_port(const uint8_t *p)
+{
+    tinyfed_int8_port_t port;
+    memcpy(&port.offset, p, 4);
+    memcpy(&port.count, p + 4, 4);
+    memcpy(&port.scale, p + 16, 4);
+    memcpy(&port.zero_point, p + 20, 4);
+    return port;
+}
+
+tinyfed_int8_port_t tinyfed_int8_input(const tinyfed_int8_t *net, uint32_t index)
+{
+    return read_port(port_at(net, index));
+}
+
+tinyfed_int8_port_t tinyfed_int8_output(const tinyfed_int8_t *net, uint32_t index)
+{
+    return read_port(port_at(net, net->input_count + index));
+}
+
+static void run_operator(const tinyfed_int8_op_t *op)
+{
+    const bool general = (op->r.flags & TINYFED_INT8_GENERAL) != 0;
+    switch (op->r.kind) {
+    case TINYFED_INT8_CONV:
+        general ? tinyfed_int8_conv_general(op) : tinyfed_int8_conv(op);
+        break;
+    case TINYFED_INT8_DENSE:
+        general ? tinyfed_int8_conv_general(op) : tinyfed_int8_dense(op);
+        break;
+    case TINYFED_INT8_DEPTHWISE:
+        general ? tinyfed_int8_depthwise_general(op) : tinyfed_int8_depthwise(op);
+        break;
+    case TINYFED_INT8_MAX_POOL:
+        tinyfed_int8_max_pool(op);
+        break;
+    case TINYFED_INT8_AVERAGE_POOL:
+        tinyfed_int8_average_pool(op);
+        break;
+    case TINYFED_INT8_MEAN:
+        tinyfed_int8_mean(op);
+        break;
+    case TINYFED_INT8_ADD:
+        tinyfed_int8_add(op);
+        break;
+    case TINYFED_INT8_PAD:
+        tinyfed_int8_pad(op);
+        break;
+    case TINYFED_INT8_SOFTMAX:
+        tinyfed_int8_softmax(op);
+        break;
+    case TINYFED_INT8_TABLE:
+        tinyfed_int8_table(op);
+        break;
+    default:
+        tinyfed_int8_resize(op);
+        break;
+    }
+}
+
+tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_t work_bytes)
+{
+    if (net == NULL || work == NULL) return TINYFED_E_ARGUMENT;
+    if ((uintptr_t)work % TINYFED_ALIGNMENT != 0) return TINYFED_E_ALIGNMENT;
+    if (work_bytes < net->work_bytes) return TINYFED_E_MEMORY;
+    int8_t *base = work;
+    const uint8_t *record = net->program + TINYFED_INT8_HEADER_BYTES;
+    for (uint32_t i = 0; i < net->operator_count; i++, record += TINYFED_INT8_RECORD_BYTES) {
+        tinyfed_int8_op_t op;
+        memcpy(&op.r, record, sizeof op.r);
+        op.in = base + op.r.in_at;
+        op.in_b = base + op.r.in_b_at;
+        op.out = base + op.r.out_at;
+        op.scratch = base + op.r.scratch_at;
+        op.weights = net->program + op.r.weights_at;
+        op.table = (const int32_t *)(const void *)(net->program + op.r.table_at);
+        op.kernels = net->kernels;
+        run_operator(&op);
+    }
+    return TINYFED_OK;
+}
+
+void tinyfed_int8_quantize(int8_t *q, const tinyfed_int8_port_t *port, const float *values, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const float real = values[i] / port->scale;
+        /* Beyond this nothing but the ends is left, and the cast below stays defined; NaN fails both. */
+        float magnitude = real < 0.0f ? -real : real;
+        if (!(magnitude <= 1024.0f)) magnitude = magnitude > 1024.0f ? 1024.0f : 0.0f;
+        int32_t whole = (int32_t)magnitude;
+        if (magnitude - (float)whole >= 0.5f) whole++;
+        const int32_t moved = (real < 0.0f ? -whole : whole) + port->zero_point;
+        q[i] = (int8_t)(moved < INT8_MIN ? INT8_MIN : (moved > INT8_MAX ? INT8_MAX : moved));
+    }
+}
+
+void tinyfed_int8_dequantize(float *values, const tinyfed_int8_port_t *port, const int8_t *q, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) values[i] = port->scale * (float)(q[i] - port->zero_point);
+}

@@ -1,0 +1,320 @@
+"""Every int8 operator against TFLite Micro, bit for bit: random shapes, scales and values, and the edges of each."""
+
+import zlib
+
+import numpy as np
+import pytest
+from conftest import require
+from int8_oracle import Oracle, write_tflite
+from numpy.typing import NDArray
+
+from tinyfed.engine.int8 import Int8Engine, Kernels
+from tinyfed.model import spec_int8 as spec
+from tinyfed.model.image_int8 import encode_int8
+
+try:
+    import tflite_micro
+except ImportError:
+    tflite_micro = None
+
+CASES = 25
+ACTIVATIONS = list(spec.Activation)
+PADDINGS = list(spec.Padding)
+
+
+@pytest.fixture(autouse=True)
+def oracle_is_there() -> None:
+    require(tflite_micro is not None, "the oracle, PyPI's tflite-micro, is not installed: run `make setup`")
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    seed = zlib.crc32(request.node.name.encode())
+    print(f"seed {seed}")
+    return np.random.default_rng(seed)
+
+
+def tensor(
+    rng: np.random.Generator, shape: tuple[int, ...], like: spec.Int8Tensor | None = None, name: str = "t"
+) -> spec.Int8Tensor:
+    if like is not None:
+        return spec.Int8Tensor(name, shape, like.scale, like.zero_point)
+    zero = int(rng.choice([-128, 127, 0, rng.integers(-128, 128)]))
+    return spec.Int8Tensor(name, shape, float(np.float32(np.exp(rng.uniform(-6, 1)))), zero)
+
+
+def values(rng: np.random.Generator, shape: tuple[int, ...], kind: int) -> NDArray[np.int8]:
+    """Random values; for the first kinds an edge: all low, all high, ends mixed."""
+    if kind < 2:
+        return np.full(shape, (-128, 127)[kind], np.int8)
+    if kind == 2:
+        return rng.choice(np.array([-128, 127], np.int8), shape)
+    return rng.integers(-128, 128, shape, np.int8)
+
+
+def check(rng: np.random.Generator, network: spec.Int8Network, general: bool | None = None) -> None:
+    """All bodies of the kernels give what TFLM gives, on six inputs."""
+    program, _ = encode_int8(network)
+    if general is not None:
+        assert bool(program[64 + 1] & 1) == general, "the case does not test the form it means to"
+    oracle = Oracle(write_tflite(network))
+    for kind in range(6):
+        given = [values(rng, network.tensors[index].shape, kind) for index in network.inputs]
+        expected = oracle.run(*[value[None] for value in given])[0]
+        for kernels in Kernels:
+            (found,) = Int8Engine(program, kernels).run(*given)
+            wrong = np.flatnonzero(found.reshape(-1) != expected.reshape(-1))
+            assert wrong.size == 0, (
+                f"{kernels!r}, input kind {kind}: {wrong.size} of {found.size} values differ, the first at {wrong[0]}: "
+                f"{found.reshape(-1)[wrong[0]]} instead of {expected.reshape(-1)[wrong[0]]}\n{network.layers}"
+            )
+
+
+def one(layer: spec.Int8Layer, *tensors: spec.Int8Tensor) -> spec.Int8Network:
+    """A network of one layer: inputs first, the output last."""
+    return spec.Int8Network(tensors, (layer,), tuple(range(len(tensors) - 1)), (len(tensors) - 1,))
+
+
+def extent(rng: np.random.Generator, kernel: int, stride: int, dilation: int, padding: spec.Padding) -> tuple[int, int]:
+    """A random input side and the output's."""
+    span = (kernel - 1) * dilation + 1
+    size = int(rng.integers(span, span + 9))
+    return size, -(-size // stride) if padding is spec.Padding.SAME else (size - span) // stride + 1
+
+
+def weighted(
+    rng: np.random.Generator, source: spec.Int8Tensor, weights: NDArray[np.int8], channels: int, fan_in: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32] | None, float]:
+    """Weight scales (a channel or one), bias and an output scale at which most outputs are not clamped."""
+    per_channel = rng.random() < 0.7
+    scales = np.exp(rng.uniform(-7, -3, channels if per_channel else 1)).astype(np.float32)
+    bias = rng.integers(-20000, 20000, channels).astype(np.int32) if rng.random() < 0.8 else None
+    typical = float(scales.mean()) * source.scale * 70.0 * 70.0 * np.sqrt(fan_in)
+    return scales, bias, float(np.float32(typical / rng.uniform(30, 90)))
+
+
+def output_of(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> spec.Int8Tensor:
+    return spec.Int8Tensor("y", shape, scale, tensor(rng, shape).zero_point)
+
+
+def random_conv(rng: np.random.Generator, low: int = -127) -> spec.Int8Network:
+    kernel = tuple(int(n) for n in rng.choice([1, 1, 2, 3, 3, 5], 2))
+    dilation = (1, 1) if rng.random() < 0.7 else tuple(int(n) for n in rng.integers(1, 3, 2))
+    # TFLM refuses both at once.
+    stride = tuple(int(n) for n in rng.integers(1, 3, 2)) if dilation == (1, 1) else (1, 1)
+    padding = PADDINGS[rng.integers(2)]
+    (height, out_h), (width, out_w) = (extent(rng, kernel[i], stride[i], dilation[i], padding) for i in (0, 1))
+    channels_in, channels = (int(n) for n in rng.choice([1, 2, 3, 4, 5, 7, 8, 12, 16], 2))
+    source = tensor(rng, (height, width, channels_in))
+    weights = rng.integers(low, 128, (channels, *kernel, channels_in), np.int8)
+    scales, bias, scale = weighted(rng, source, weights, channels, weights[0].size)
+    layer = spec.Int8Conv2D(
+        (0,), 1, weights, scales, bias, stride, dilation, padding, ACTIVATIONS[rng.integers(len(ACTIVATIONS))]
+    )
+    return one(layer, source, output_of(rng, (out_h, out_w, channels), scale))
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_convolution(rng: np.random.Generator, case: int) -> None:
+    check(rng, random_conv(rng), general=False)
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_convolution_with_weights_of_minus_128(rng: np.random.Generator, case: int) -> None:
+    network = random_conv(rng)
+    layer = network.layers[0]
+    assert isinstance(layer, spec.Int8Conv2D)
+    flat = layer.weights.reshape(len(layer.weights), -1)
+    flat[0, 0] = -1
+    flat[-1 if len(flat) > 1 else 0] = -128
+    check(rng, network)
+
+
+@pytest.mark.parametrize(("size", "channels_in", "channels"), [((5, 3), 64, 64), ((4, 4), 200, 20), ((1, 1), 300, 7)])
+def test_convolution_with_long_sums(
+    rng: np.random.Generator, size: tuple[int, int], channels_in: int, channels: int
+) -> None:
+    """Weights at the ends: an odd channel's sum leaves 24 bits and must be cut in chunks."""
+    source = tensor(rng, (*size, channels_in))
+    weights = rng.choice(np.array([-127, 127], np.int8), (channels, 3, 3, channels_in))
+    weights[1::2] = 127
+    scales = np.full(channels, 1e-3, np.float32)
+    scale = source.scale * 1e-3 * 127 * 128 * weights[0].size / 150
+    layer = spec.Int8Conv2D((0,), 1, weights, scales, None)
+    network = one(layer, source, output_of(rng, (*size, channels), float(np.float32(scale))))
+    program, _ = encode_int8(network)
+    assert int.from_bytes(program[64 + 56 : 64 + 60], "little") < weights[0].size
+    check(rng, network, general=False)
+
+
+def test_convolution_with_dead_channels(rng: np.random.Generator) -> None:
+    """Pruned models: weights all zero, tiny scales, biases near 2^30. Their outputs are constants."""
+    source = tensor(rng, (3, 4, 8))
+    weights = rng.integers(-127, 128, (12, 1, 1, 8), np.int8)
+    weights[[1, 4, 5]] = 0
+    scales = np.full(12, 0.01, np.float32)
+    scales[[1, 4, 5]] = [1e-11, 3e-12, 1e-9]
+    bias = rng.integers(-3000, 3000, 12).astype(np.int32)
+    bias[[1, 4, 5]] = [1 << 30, -(1 << 30), (1 << 30) - 12345]
+    layer = spec.Int8Conv2D((0,), 1, weights, scales, bias)
+    check(rng, one(layer, source, output_of(rng, (3, 4, 12), source.scale)), general=False)
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_convolution_that_scales_up(rng: np.random.Generator, case: int) -> None:
+    """A multiplier of one and more has a left shift or none."""
+    source = tensor(rng, (4, 4, 3))
+    weights = rng.integers(-127, 128, (5, 3, 3, 3), np.int8)
+    scales = np.exp(rng.uniform(-1, 3, 5)).astype(np.float32)
+    layer = spec.Int8Conv2D((0,), 1, weights, scales, None)
+    check(rng, one(layer, source, output_of(rng, (4, 4, 5), source.scale)), general=True)
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_depthwise_convolution(rng: np.random.Generator, case: int) -> None:
+    kernel = tuple(int(n) for n in rng.choice([1, 2, 3, 3, 3, 5], 2)) if case % 3 else (3, 3)
+    dilation = (1, 1) if rng.random() < 0.7 else tuple(int(n) for n in rng.integers(1, 3, 2))
+    stride = (int(rng.integers(1, 3)),) * 2 if dilation == (1, 1) else (1, 1)
+    padding = PADDINGS[rng.integers(2)]
+    (height, out_h), (width, out_w) = (extent(rng, kernel[i], stride[i], dilation[i], padding) for i in (0, 1))
+    channels_in = int(rng.choice([1, 2, 3, 4, 6, 8, 9, 16]))
+    channels = channels_in * (int(rng.integers(1, 4)) if rng.random() < 0.3 else 1)
+    source = tensor(rng, (height, width, channels_in))
+    weights = rng.integers(-128 if rng.random() < 0.2 else -127, 128, (*kernel, channels), np.int8)
+    scales, bias, scale = weighted(rng, source, weights, channels, kernel[0] * kernel[1])
+    activation = ACTIVATIONS[rng.integers(len(ACTIVATIONS))]
+    if case % 8 == 7:
+        scales *= np.float32(300)
+    layer = spec.Int8DepthwiseConv2D((0,), 1, weights, scales, bias, stride, dilation, padding, activation)
+    check(rng, one(layer, source, output_of(rng, (out_h, out_w, channels), scale)))
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_dense(rng: np.random.Generator, case: int) -> None:
+    inputs = int(rng.choice([1, 3, 4, 7, 16, 31, 64, 200, 640, 1500]))
+    channels = int(rng.choice([1, 2, 3, 4, 5, 10, 12, 33]))
+    source = tensor(rng, (inputs,))
+    weights = rng.integers(-128 if case % 5 == 0 else -127, 128, (channels, inputs), np.int8)
+    scales, bias, scale = weighted(rng, source, weights, channels, inputs)
+    if case % 8 == 7:
+        scales *= np.float32(300)
+    # TFLM wants the bias' scale near input times weights; with one scale a channel it does not look.
+    activation = ACTIVATIONS[rng.integers(len(ACTIVATIONS))]
+    layer = spec.Int8Dense((0,), 1, weights, scales, bias, activation)
+    check(rng, one(layer, source, output_of(rng, (channels,), scale)))
+
+
+@pytest.mark.parametrize("kind", [spec.Int8MaxPool2D, spec.Int8AveragePool2D])
+@pytest.mark.parametrize("case", range(12))
+def test_pool(
+    rng: np.random.Generator, case: int, kind: type[spec.Int8MaxPool2D] | type[spec.Int8AveragePool2D]
+) -> None:
+    pool, stride = (tuple(int(n) for n in rng.integers(1, top, 2)) for top in (5, 4))
+    padding = PADDINGS[rng.integers(2)]
+    (height, out_h), (width, out_w) = (extent(rng, pool[i], stride[i], 1, padding) for i in (0, 1))
+    channels = int(rng.integers(1, 10))
+    source = tensor(rng, (height, width, channels))
+    layer = kind((0,), 1, pool, stride, padding, ACTIVATIONS[rng.integers(len(ACTIVATIONS))])
+    check(rng, one(layer, source, tensor(rng, (out_h, out_w, channels), like=source)))
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_mean(rng: np.random.Generator, case: int) -> None:
+    height, width, channels = (int(n) for n in rng.integers(1, 12, 3))
+    source = tensor(rng, (height, width, channels))
+    shape = (channels,) if rng.random() < 0.5 else (1, 1, channels)
+    same = rng.random() < 0.4
+    output = tensor(rng, shape, like=source if same else None)
+    if not same:
+        output = spec.Int8Tensor("y", shape, source.scale * float(np.float32(rng.uniform(0.2, 3))), output.zero_point)
+    check(rng, one(spec.Int8Mean((0,), 1), source, output))
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_add(rng: np.random.Generator, case: int) -> None:
+    shape = tuple(int(n) for n in rng.integers(1, 9, 3))
+    a, b = tensor(rng, shape, name="a"), tensor(rng, shape, name="b")
+    if case % 3 == 0:
+        b = spec.Int8Tensor("b", shape, a.scale, b.zero_point)
+    output = output_of(rng, shape, float(np.float32((a.scale + b.scale) * rng.uniform(0.5, 2))))
+    layer = spec.Int8Add((0, 1), 2, ACTIVATIONS[rng.integers(len(ACTIVATIONS))])
+    check(rng, one(layer, a, b, output))
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_pad(rng: np.random.Generator, case: int) -> None:
+    shape = tuple(int(n) for n in rng.integers(1, 6, 3))
+    pads = tuple((int(a), int(b)) for a, b in rng.integers(0, 3, (3, 2)))
+    source = tensor(rng, shape)
+    value = None if case % 2 else int(rng.integers(-128, 128))
+    after = tuple(n + a + b for n, (a, b) in zip(shape, pads, strict=True))
+    check(rng, one(spec.Int8Pad((0,), 1, pads, value), source, tensor(rng, after, like=source)))
+
+
+def test_reshape_is_another_name_of_the_same_bytes(rng: np.random.Generator) -> None:
+    source = tensor(rng, (4, 3, 2))
+    flat, end = tensor(rng, (24,), like=source), tensor(rng, (24,))
+    layers = (spec.Int8Reshape((0,), 1), spec.Int8Requantize((1,), 2))
+    check(rng, spec.Int8Network((source, flat, end), layers, (0,), (2,)))
+
+
+@pytest.mark.parametrize("case", range(16))
+def test_softmax(rng: np.random.Generator, case: int) -> None:
+    count = int(rng.choice([1, 2, 3, 10, 12, 100, 500]))  # TFLM aborts where the sum of exps reaches 512
+    source = spec.Int8Tensor("x", (count,), float(np.float32(np.exp(rng.uniform(-8, 2)))), int(rng.integers(-128, 128)))
+    beta = 1.0 if case % 4 else float(np.float32(rng.uniform(0.2, 2)))
+    output = spec.Int8Tensor("y", (count,), 1 / 256, -128)
+    check(rng, one(spec.Int8Softmax((0,), 1, beta), source, output))
+
+
+def every_int8(layer: spec.Int8Layer, source_scale: float, zero: int, output: tuple[float, int]) -> spec.Int8Network:
+    scale = float(np.float32(source_scale))
+    return one(layer, spec.Int8Tensor("x", (256,), scale, zero), spec.Int8Tensor("y", (256,), *output))
+
+
+def check_every_int8(network: spec.Int8Network) -> None:
+    program, _ = encode_int8(network)
+    given = np.arange(-128, 128).astype(np.int8)
+    expected = Oracle(write_tflite(network)).run(given[None])[0]
+    np.testing.assert_array_equal(Int8Engine(program).run(given)[0], expected)
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_logistic_of_every_value(rng: np.random.Generator, case: int) -> None:
+    scale = np.exp(rng.uniform(-7, 0))
+    check_every_int8(every_int8(spec.Int8Logistic((0,), 1), scale, int(rng.integers(-128, 128)), (1 / 256, -128)))
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_relu_of_every_value(rng: np.random.Generator, case: int) -> None:
+    scale, zero = float(np.float32(np.exp(rng.uniform(-6, 0)))), int(rng.integers(-128, 128))
+    if case % 2:
+        layer = spec.Int8Relu((0,), 1, spec.Activation.RELU6)
+        check_every_int8(every_int8(layer, scale, zero, (scale, zero)))
+    else:
+        output = (scale * float(np.float32(rng.uniform(0.3, 2))), int(rng.integers(-128, 128)))
+        check_every_int8(every_int8(spec.Int8Relu((0,), 1), scale, zero, output))
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_leaky_relu_of_every_value(rng: np.random.Generator, case: int) -> None:
+    scale, zero = float(np.exp(rng.uniform(-6, 0))), int(rng.integers(-128, 128))
+    layer = spec.Int8LeakyRelu((0,), 1, float(np.float32(rng.uniform(0.01, 0.6))))
+    output = (scale * float(np.float32(rng.uniform(0.3, 2))), int(rng.integers(-128, 128)))
+    check_every_int8(every_int8(layer, scale, zero, output))
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_requantize_of_every_value(rng: np.random.Generator, case: int) -> None:
+    scale, zero = float(np.exp(rng.uniform(-6, 0))), int(rng.integers(-128, 128))
+    output = (scale * float(np.float32(rng.uniform(0.1, 4))), int(rng.integers(-128, 128)))
+    check_every_int8(every_int8(spec.Int8Requantize((0,), 1), scale, zero, output))
+
+
+@pytest.mark.parametrize(("align", "half"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("case", range(4))
+def test_resize_nearest(rng: np.random.Generator, case: int, align: bool, half: bool) -> None:
+    height, width, out_h, out_w, channels = (int(n) for n in rng.integers(1, 12, 5))
+    source = tensor(rng, (height, width, channels))
+    layer = spec.Int8ResizeNearest((0,), 1, align, half)
+    check(rng, one(layer, source, tensor(rng, (out_h, out_w, channels), like=source)))

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import require_tools
+from conftest import ROOT, require_tools
 from hypothesis import given
 from hypothesis import strategies as st
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.codegen.c_text import check_name, comment_text, float_text, string_text
-from tinyfed.codegen.from_model import tflite_bundle
+from tinyfed.codegen.example import example_text
+from tinyfed.codegen.from_model import bundle_of, tflite_bundle
 from tinyfed.codegen.generate import (
     Array,
     Bundle,
@@ -25,8 +26,9 @@ from tinyfed.codegen.generate import (
     source_text,
     suggest_name,
 )
+from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import tflite
+from tinyfed.model import encode, initialize, mlp, tflite
 
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wundef", "-pedantic", "-Werror"]
 COMPILERS = {
@@ -154,6 +156,48 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.Captu
     assert run_command([*arguments, "--labels", str(labels)]) == 2
     assert "2 labels for 12 classes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path) -> None:
+    require_tools(compiler)
+    spec = mlp(20, (16,), 3, activation="tanh", loss="softmax_cross_entropy")
+    image = encode(spec, initialize(spec, 3))
+    (tmp_path / "model.tfm").write_bytes(image)
+    (tmp_path / "labels.txt").write_text("up\ndown\nrest\n")
+    arguments = ["model", "codegen", str(tmp_path / "model.tfm"), "-o", str(tmp_path), "--name", "gestures"]
+    assert run_command([*arguments, "--example", "--labels", str(tmp_path / "labels.txt")]) == 0
+    program = tmp_path / "program"
+    sources = [tmp_path / "gestures.c", tmp_path / "gestures_example.c", *sorted((ROOT / "firmware/core").glob("*.c"))]
+    command = [*COMPILERS[compiler], "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    include = ["-I", str(ROOT / "firmware/core")]
+    subprocess.run([*command, *include, *map(str, sources), "-o", str(program)], check=True, timeout=120)
+    printed = subprocess.run([program], check=True, timeout=10, capture_output=True, text=True).stdout.split()
+    inputs = (np.arange(20)[None] % 16).astype(np.float32) / 8 - 1
+    expected = Engine(image, "infer").infer(inputs)[0]
+    assert printed[::2] == ["up", "down", "rest"]
+    # %.9g gives every float32 exactly
+    assert [np.float32(text) for text in printed[1::2]] == list(expected)
+
+
+def test_an_image_and_the_tflite_in_one_file(tmp_path: Path) -> None:
+    bundle = bundle_of(path_of("hello_world_float"), "hello", choice="both")
+    assert [array.suffix for array in bundle.arrays] == ["tflite", "image"]
+    assert "#define HELLO_ARENA_ONLINE_BYTES" in header_text(bundle)
+    require_tools("gcc")
+    _, source = write(bundle, tmp_path)
+    subprocess.run([*COMPILERS["gcc"], *WARNINGS, "-c", str(source), "-o", str(tmp_path / "o")], check=True, timeout=60)
+
+
+def test_choices_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    spec = mlp(2, (2,), 1)
+    (tmp_path / "model.tfm").write_bytes(encode(spec, initialize(spec, 1)))
+    with pytest.raises(UsageError, match="so there is no such array"):
+        bundle_of(tmp_path / "model.tfm", "m", choice="both")
+    with pytest.raises(UsageError, match="array 'all': use one of tflite, image, both"):
+        bundle_of(tmp_path / "model.tfm", "m", choice="all")
+    with pytest.raises(UsageError, match="add --array image"):
+        example_text(bundle_of(path_of("hello_world_float"), "hello"))
 
 
 @pytest.mark.parametrize(

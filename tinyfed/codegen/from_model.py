@@ -1,9 +1,38 @@
 """What `generate` writes, gathered from a model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tinyfed.codegen.generate import Array, Bundle, Port, check_labels
-from tinyfed.model.tflite import Tensor, TfliteModel
+from tinyfed.errors import UsageError
+from tinyfed.model import image
+from tinyfed.model.convert import FloatModel, is_tflite, read_file, read_model, read_tflite
+from tinyfed.model.plan import plan
+from tinyfed.model.tflite import Tensor, TfliteModel, parse
+
+# Which arrays a user can ask for.
+CHOICES = ("tflite", "image", "both")
+
+
+def bundle_of(path: Path, name: str, labels: tuple[str, ...] = (), choice: str | None = None) -> Bundle:
+    """The bundle of a model file. `choice`: None takes the .tflite as it is and an image of anything else.
+
+    Raises UsageError where the file, the choice or the labels are wrong.
+    """
+    if choice not in (None, *CHOICES):
+        raise UsageError(f"array {choice!r}: use one of {', '.join(CHOICES)}")
+    content = read_file(path) if path.is_file() else b""
+    if not is_tflite(content):
+        if choice in ("tflite", "both"):
+            raise UsageError(f"{path}: not a .tflite file, so there is no such array; leave --array out")
+        return image_bundle(read_model(path), name, labels)
+    model = parse(content, str(path))
+    if choice in (None, "tflite"):
+        return tflite_bundle(model, name, labels)
+    converted = image_bundle(read_tflite(model), name, labels)
+    if choice == "image":
+        return converted
+    return replace(converted, arrays=(*tflite_bundle(model, name, labels).arrays, *converted.arrays))
 
 
 def tflite_port(tensor: Tensor) -> Port:
@@ -21,3 +50,22 @@ def tflite_bundle(model: TfliteModel, name: str, labels: tuple[str, ...] = ()) -
     check_labels(labels, outputs)
     array = Array("tflite", "The .tflite file, for TensorFlow Lite for Microcontrollers.", model.content)
     return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels)
+
+
+def image_bundle(model: FloatModel, name: str, labels: tuple[str, ...] = ()) -> Bundle:
+    """NAME_image: a model image for tinyfed's engine, with the bytes of the arena it runs and trains in."""
+    spec = model.spec
+    outputs = (Port("output", "float32", (1, *spec.output_shape)),)
+    check_labels(labels, outputs)
+    what = "logits" if spec.loss != "mse" else "values"
+    figures = (
+        ("ARENA_INFER_BYTES", f"{plan(spec, 'infer').arena_bytes}u", "the image and the work area behind it"),
+        ("ARENA_ONLINE_BYTES", f"{plan(spec, 'online').arena_bytes}u", "the same for learning a sample at a time"),
+        ("PARAMETERS", f"{spec.parameter_count}u", "float32 values"),
+        ("STRUCTURE_HASH", f"0x{image.structure_hash(model.content):016x}ull", "equal where weights can be exchanged"),
+    )
+    array = Array(
+        "image", f"The model image, for tinyfed's engine; loss {spec.loss}, outputs are {what}.", model.content
+    )
+    inputs = (Port("input", "float32", (1, *spec.input_shape)),)
+    return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels, figures)

@@ -100,6 +100,15 @@ def header_text(bundle: Bundle) -> str:
         "#endif",
         "",
         f"#define {upper}_ALIGNMENT {ALIGNMENT}",
+        "#if defined(__cplusplus)",
+        f"#define {upper}_ALIGN alignas({upper}_ALIGNMENT)",
+        "#elif defined(__GNUC__)",
+        f"#define {upper}_ALIGN __attribute__((aligned({upper}_ALIGNMENT)))",
+        "#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L",
+        f"#define {upper}_ALIGN _Alignas({upper}_ALIGNMENT)",
+        "#else",
+        '#error "say here how this compiler aligns an array"',
+        "#endif",
     ]
     for array in bundle.arrays:
         symbol, macro = f"{name}_{array.suffix}", f"{upper}_{array.suffix.upper()}"
@@ -114,7 +123,7 @@ def header_text(bundle: Bundle) -> str:
     for role, ports in (("INPUT", bundle.inputs), ("OUTPUT", bundle.outputs)):
         lines += ["", f"#define {upper}_{role}S {len(ports)}"]
         for index, port in enumerate(ports):
-            lines += _port_lines(f"{upper}_{role}_{index}", port)
+            lines += _port_lines(f"{upper}_{role}_{index}", port, bundle.source)
     if bundle.figures:
         lines.append("")
     for suffix, value, comment in bundle.figures:
@@ -129,9 +138,9 @@ def header_text(bundle: Bundle) -> str:
     return "\n".join(lines)
 
 
-def _port_lines(macro: str, port: Port) -> list[str]:
+def _port_lines(macro: str, port: Port, source: str) -> list[str]:
     if port.dtype not in C_TYPES:
-        raise UsageError(f'tensor "{port.name}": type {port.dtype} has no type in C')
+        raise UsageError(f'{source}: tensor "{port.name}": type {port.dtype} has no type in C')
     count = 1
     for size in port.shape:
         count *= size
@@ -159,16 +168,6 @@ def source_text(bundle: Bundle) -> str:
     lines = [
         f"/* {name}: generated, see {name}.h. */",
         f'#include "{name}.h"',
-        "",
-        "#if defined(__cplusplus)",
-        f"#define {align} alignas({upper}_ALIGNMENT)",
-        "#elif defined(__GNUC__)",
-        f"#define {align} __attribute__((aligned({upper}_ALIGNMENT)))",
-        "#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L",
-        f"#define {align} _Alignas({upper}_ALIGNMENT)",
-        "#else",
-        '#error "say here how this compiler aligns an array"',
-        "#endif",
     ]
     for array in bundle.arrays:
         symbol, macro = f"{name}_{array.suffix}", f"{upper}_{array.suffix.upper()}"

@@ -8,6 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+# Real data sets and models, where a checkout has them beside it; whoever sets the variable decides.
+SHARED_DATA = ROOT.parent / "shared" / "data"
+if "TINYFED_DATA" not in os.environ and SHARED_DATA.is_dir():
+    os.environ["TINYFED_DATA"] = str(SHARED_DATA)
+
 
 def require(condition: object, reason: str) -> None:
     """Skip with the reason where `condition` is false; in CI, where set-up installs everything, fail."""

@@ -27,6 +27,7 @@
 #define TINYFED_WIRE_ORDER_BYTES_MAX 64u
 #define TINYFED_WIRE_RESULT_BYTES_MAX 256u
 #define TINYFED_WIRE_CHUNK_BYTES_MAX 1024u
+#define TINYFED_WIRE_TRANSFER_BYTES_MAX 0xFFFFFFu /* a chunk's offset has 24 bits */
 
 /* Status values on the wire: 0 is success or "under way", 1 "complete", negative an error with the values of
  * tinyfed_status_t (tinyfed_core.h). These are the ones the link itself sends. */
@@ -253,7 +254,8 @@ struct tinyfed_link {
     struct {
         uint8_t state, kind, encoding;
         tinyfed_wire_status_t status;
-        bool gap, gap_reported;
+        bool gap, gap_reported; /* reported: for this round */
+        uint8_t round;          /* newest the host has sent in */
         uint16_t sequence, poke_interval_ms;
         uint32_t total_bytes, next, detail, poke_ms;
         uint64_t content_hash, structure_hash, base_hash, hash;
@@ -275,7 +277,7 @@ struct tinyfed_link {
     struct {
         uint8_t state;
         tinyfed_wire_status_t status;
-        uint8_t window_chunks;
+        uint8_t window_chunks, round;
         uint16_t sequence, chunk_bytes;
         uint32_t total_bytes, offset, acked, sent, hashed, detail, sent_ms;
         uint64_t hash;

@@ -63,7 +63,7 @@ static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uin
         if (going_on || (over && (link->transfer.status > 0 || repeated))) {
             if (going_on) link->transfer.state = TRANSFER_RECEIVING;
             link->transfer.sequence = sequence;
-            link->transfer.gap = going_on;
+            link->transfer.round = p[2];
             link->transfer.gap_reported = false;
             link->pending |= SEND_TRANSFER_STATUS;
             return;
@@ -74,6 +74,7 @@ static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uin
     link->transfer.sequence = sequence;
     link->transfer.kind = p[0];
     link->transfer.encoding = p[1];
+    link->transfer.round = p[2];
     link->transfer.total_bytes = get32(p + 4);
     link->transfer.content_hash = get64(p + 8);
     link->transfer.structure_hash = get64(p + 16);
@@ -88,7 +89,7 @@ static void aim(tinyfed_link_t *link)
     const uint8_t *h = link->in.head;
     if (h[0] != TINYFED_WIRE_VERSION || h[1] != CHUNK_DOWN || get16(h + 2) != link->session
         || link->transfer.state != TRANSFER_RECEIVING || get16(h + 4) != link->transfer.sequence
-        || get32(h + 6) != link->transfer.next)
+        || (get32(h + 6) & OFFSET_MASK) != link->transfer.next)
         return;
     const uint32_t left = link->transfer.total_bytes - link->transfer.next;
     const uint32_t most = link->config.chunk_bytes_max;
@@ -120,10 +121,16 @@ static void on_chunk(tinyfed_link_t *link, uint16_t sequence, uint32_t payload_b
         return;
     }
     if (link->transfer.state != TRANSFER_RECEIVING) return;
+    const uint32_t head = get32(link->in.head + TINYFED_WIRE_HEADER_BYTES);
+    const uint8_t round = (uint8_t)(head >> 24);
+    if ((int8_t)(uint8_t)(round - link->transfer.round) > 0) {
+        link->transfer.round = round;
+        link->transfer.gap_reported = false;
+    }
     if (link->in.sink == NULL) {
-        if (get32(link->in.head + TINYFED_WIRE_HEADER_BYTES) < link->transfer.next)
+        if ((head & OFFSET_MASK) < link->transfer.next)
             link->pending |= SEND_TRANSFER_STATUS; /* it has it: the acknowledgement was lost */
-        else if (!link->transfer.gap_reported)
+        else if (round == link->transfer.round && !link->transfer.gap_reported)
             report_gap(link);
         return;
     }
@@ -205,6 +212,7 @@ static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uin
     link->upload.offset = get32(p);
     link->upload.chunk_bytes = get16(p + 4);
     link->upload.window_chunks = p[6] > 0 ? p[6] : 1u;
+    link->upload.round = p[7];
     if (link->broken) tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_STATE, 0);
     else link->event = TINYFED_LINK_UPLOAD;
 }
@@ -221,7 +229,10 @@ static void on_ack(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, ui
         link->upload.sent_ms = now_ms;
     }
     link->upload.chunk_bytes = get16(p + 4);
-    if ((p[6] & FLAG_GAP) != 0) link->upload.sent = next;
+    if ((p[6] & FLAG_GAP) != 0 && p[7] == link->upload.round && link->upload.sent != next) {
+        link->upload.sent = next;
+        link->upload.round++;
+    }
     if (next == link->upload.total_bytes) link->pending |= SEND_UPLOAD_STATUS;
 }
 

@@ -31,7 +31,8 @@ tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t
     const uint32_t needed = plain ? link->transfer.total_bytes : 0;
     tinyfed_wire_status_t status = TINYFED_WIRE_OK;
     uint32_t detail = 0;
-    if (link->transfer.total_bytes == 0 || format > TINYFED_WIRE_INT8) {
+    if (link->transfer.total_bytes == 0 || link->transfer.total_bytes > TINYFED_WIRE_TRANSFER_BYTES_MAX
+        || format > TINYFED_WIRE_INT8) {
         status = TINYFED_WIRE_E_ARGUMENT;
     } else if (needed > destination_bytes) {
         status = TINYFED_WIRE_E_MEMORY;
@@ -121,7 +122,7 @@ void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, 
 
 void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count)
 {
-    if (link->upload.offset > byte_count) {
+    if (link->upload.offset > byte_count || byte_count > TINYFED_WIRE_TRANSFER_BYTES_MAX) {
         tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_ARGUMENT, 0);
         return;
     }
@@ -197,6 +198,7 @@ static void make_transfer_status(tinyfed_link_t *link)
     put32(p + 4, link->transfer.detail);
     p[8] = (uint8_t)link->transfer.status;
     p[9] = link->transfer.gap ? FLAG_GAP : 0;
+    p[10] = link->transfer.round;
     link->transfer.gap = false;
 }
 
@@ -257,7 +259,8 @@ static void make_chunk(tinyfed_link_t *link, uint32_t now_ms)
     const uint32_t left = link->upload.total_bytes - link->upload.sent;
     const uint32_t most = upload_chunk_bytes(link);
     const uint32_t bytes = left < most ? left : most;
-    put32(begin(link, CHUNK_UP, link->upload.sequence, CHUNK_HEAD_BYTES), link->upload.sent);
+    put32(begin(link, CHUNK_UP, link->upload.sequence, CHUNK_HEAD_BYTES),
+          link->upload.sent | ((uint32_t)link->upload.round << 24));
     link->out.body = link->upload.source + link->upload.sent;
     link->out.body_bytes = bytes;
     link->upload.sent += bytes;
@@ -293,6 +296,7 @@ static void run_timers(tinyfed_link_t *link, uint32_t now_ms)
     if (link->upload.state == UPLOAD_SENDING && link->upload.sent > link->upload.acked
         && since(link->upload.sent_ms, now_ms) >= UPLOAD_RETRY_MS) {
         link->upload.sent = link->upload.acked;
+        link->upload.round++;
         link->upload.sent_ms = now_ms;
     }
 }

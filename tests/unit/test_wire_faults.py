@@ -11,7 +11,7 @@ import pytest
 from wire_pair import CDevice, Channel, Fault, Pair, bit_errors
 
 from tinyfed.wire.messages import Kind
-from tinyfed.wire.session import HelloOperation
+from tinyfed.wire.session import HelloOperation, HostSession
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
 
@@ -110,6 +110,30 @@ def test_random_bit_errors_in_both_directions(rate: float, seed: int) -> None:
         up=Channel(bit_errors(rng, rate), bytes_per_s=11_520, latency_s=0.002),
     )
     whole_visit(pair, weights)
+
+
+@pytest.mark.parametrize("rate,most", [(1e-5, 1.4), (1e-4, 2.6), (3e-4, 5.0)])
+@pytest.mark.parametrize("window_chunks", [3, 16])
+def test_a_bad_line_is_not_filled_with_repetitions(rate: float, most: float, window_chunks: int) -> None:
+    """20,000 bytes each way at 115,200 baud: `most` times what a good line takes, also with a window far too large
+    (three times that, then): what is reported after going back must not make the host go back again."""
+    taken = []
+    for seed in range(3):
+        rng = random.Random(seed)
+        fault = bit_errors(rng, rate)
+        pair = Pair(
+            session=HostSession(7, window_chunks=window_chunks),
+            down=Channel(fault, bytes_per_s=11_520, latency_s=0.004),
+            up=Channel(fault, bytes_per_s=11_520, latency_s=0.004),
+        )
+        pair.room = 64
+        pair.greet()
+        content = rng.randbytes(20_000)
+        upload = UploadOperation()
+        taken.append(pair.run(TransferOperation(Kind.IMAGE, content)) + pair.run(upload))
+        assert upload.content == content
+    limit = most if window_chunks == 3 else 3 * most
+    assert sum(taken) / len(taken) <= limit * 40_000 / 11_520, taken
 
 
 def frames_of(data: bytes) -> Iterator[bytes]:

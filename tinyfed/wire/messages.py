@@ -13,6 +13,8 @@ ORDER_BYTES_MAX = 64
 RESULT_BYTES_MAX = 256
 RESET_MAGIC = 0x54455352
 FLAG_GAP = 1
+# a chunk's offset has 24 bits
+TRANSFER_BYTES_MAX = 0xFFFFFF
 
 
 class MessageType(IntEnum):
@@ -70,12 +72,12 @@ def _unpack(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
     return layout.unpack_from(payload)
 
 
-_TRANSFER_BEGIN = struct.Struct("<BBHIQQQ")
+_TRANSFER_BEGIN = struct.Struct("<BBBxIQQQ")
 _OFFSET = struct.Struct("<I")
 _ACK = struct.Struct("<IHBB")
 _UPLOAD_REQUEST = struct.Struct("<IHBB")
 _ORDER = struct.Struct("<IQ")
-_TRANSFER_STATUS = struct.Struct("<IIbBH")
+_TRANSFER_STATUS = struct.Struct("<IIbBBx")
 _UPLOAD_STATUS = struct.Struct("<IQIbBH")
 _VISIT_STATUS = struct.Struct("<IIIIbBH")
 _ERROR = struct.Struct("<IbBH")
@@ -93,12 +95,12 @@ class TransferBegin:
     structure_hash: int = 0
     base_hash: int = 0
 
-    def pack(self) -> bytes:
-        """The payload."""
+    def pack(self, round_: int) -> bytes:
+        """The payload; `round_` of the chunks that follow."""
         return _TRANSFER_BEGIN.pack(
             self.kind,
             self.encoding,
-            0,
+            round_,
             self.total_bytes,
             self.content_hash,
             self.structure_hash,
@@ -106,25 +108,26 @@ class TransferBegin:
         )
 
 
-def pack_chunk(offset: int, data: bytes) -> bytes:
+def pack_chunk(offset: int, round_: int, data: bytes) -> bytes:
     """CHUNK's payload."""
-    return _OFFSET.pack(offset) + data
+    return _OFFSET.pack(offset | round_ << 24) + data
 
 
-def unpack_chunk(payload: bytes) -> tuple[int, bytes]:
-    """Offset and bytes of a CHUNK."""
-    (offset,) = _unpack(_OFFSET, payload)
-    return offset, payload[_OFFSET.size :]
+def unpack_chunk(payload: bytes) -> tuple[int, int, bytes]:
+    """Offset, round and bytes of a CHUNK."""
+    (head,) = _unpack(_OFFSET, payload)
+    return head & TRANSFER_BYTES_MAX, head >> 24, payload[_OFFSET.size :]
 
 
-def pack_ack(next_offset: int, chunk_bytes: int, *, gap: bool) -> bytes:
-    """ACK's payload: all up to `next_offset` is here; send chunks of `chunk_bytes`; `gap`: go back."""
-    return _ACK.pack(next_offset, chunk_bytes, FLAG_GAP if gap else 0, 0)
+def pack_ack(next_offset: int, chunk_bytes: int, round_: int, *, gap: bool) -> bytes:
+    """ACK's payload: all up to `next_offset` is here; send chunks of `chunk_bytes`; `gap`: go back, if you have not
+    since `round_`."""
+    return _ACK.pack(next_offset, chunk_bytes, FLAG_GAP if gap else 0, round_)
 
 
-def pack_upload_request(offset: int, chunk_bytes: int, window_chunks: int) -> bytes:
-    """UPLOAD_REQUEST's payload."""
-    return _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, 0)
+def pack_upload_request(offset: int, chunk_bytes: int, window_chunks: int, round_: int) -> bytes:
+    """UPLOAD_REQUEST's payload; `round_` of the chunks that follow."""
+    return _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, round_)
 
 
 def pack_order(visit: int, weights_hash: int, order: bytes) -> bytes:
@@ -191,12 +194,13 @@ class TransferStatus:
     detail: int
     status: int
     gap: bool
+    round: int
 
     @classmethod
     def unpack(cls, payload: bytes) -> "TransferStatus":
         """Raises `MalformedError` when the payload is too short."""
-        next_offset, detail, status, flags, _ = _unpack(_TRANSFER_STATUS, payload)
-        return cls(next_offset, detail, status, bool(flags & FLAG_GAP))
+        next_offset, detail, status, flags, round_ = _unpack(_TRANSFER_STATUS, payload)
+        return cls(next_offset, detail, status, bool(flags & FLAG_GAP), round_)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from tinyfed.wire.messages import MalformedError, MessageType
 # Retransmission: this and twice the time that a chunk takes on the line, doubling up to the limit.
 RETRY_BASE_S = 0.2
 RETRY_MAX_S = 2.0
+# Chunks on a bad line are no smaller than this, in bytes; so many must pass before larger ones are tried again.
+CHUNK_BYTES_MIN = 64
+GROW_AFTER = 16
 
 
 class Reason(Enum):
@@ -76,6 +79,31 @@ class RetryTimer:
         self._interval_s = min(2 * self._interval_s, RETRY_MAX_S)
         self.due_s = now_s + self._interval_s
         return True
+
+
+class ChunkSize:
+    """The size of chunks in one direction of this line: halved at a loss, doubled after some that passed."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = limit
+        self._passed = 0
+
+    def within(self, limit: int) -> int:
+        """Bytes of the next chunk, at most `limit`."""
+        return min(self._bytes, limit)
+
+    def passed(self) -> None:
+        """A chunk arrived."""
+        self._passed += 1
+        if self._passed >= GROW_AFTER:
+            self._bytes = min(2 * self._bytes, self._limit)
+            self._passed = 0
+
+    def lost(self) -> None:
+        """A chunk did not."""
+        self._passed = 0
+        self._bytes = max(self._bytes // 2, min(CHUNK_BYTES_MIN, self._limit))
 
 
 class Operation:
@@ -134,7 +162,7 @@ class HostSession:
         *,
         bytes_per_s: float = 11_520.0,
         chunk_bytes: int = CHUNK_BYTES_MAX,
-        window_chunks: int = 4,
+        window_chunks: int = 3,
         patience_s: float = 10.0,
     ) -> None:
         """`seed`: 64 random bits, so that nothing meant for an earlier host is taken for this one's. `patience_s`:
@@ -144,6 +172,8 @@ class HostSession:
         self.session_id = (seed & 0xFFFF) or 1
         self.bytes_per_s = bytes_per_s
         self.chunk_bytes = chunk_bytes
+        self.chunk_down = ChunkSize(chunk_bytes)
+        self.chunk_up = ChunkSize(chunk_bytes)
         self.window_chunks = window_chunks
         self.patience_s = patience_s
         self.hello: messages.Hello | None = None

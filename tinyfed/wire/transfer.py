@@ -1,37 +1,14 @@
 """Models down, weights up: windowed, resumable, checked as a whole. See docs/wire.md."""
 
 from tinyfed.engine.status import Status
+from tinyfed.errors import UsageError
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame
 from tinyfed.wire.messages import COMPLETE, MessageType
 from tinyfed.wire.session import Operation, Reason, RetryTimer
 
-CHUNK_BYTES_MIN = 64
-# Chunks that must pass before larger ones are tried again.
-GROW_AFTER = 8
 # Whole transfers whose hash was wrong although each frame's CRC was right.
 ATTEMPTS = 3
-
-
-class ChunkSize:
-    """The size of chunks on this line: halved at a loss, doubled after some that passed."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.bytes = limit
-        self._passed = 0
-
-    def passed(self) -> None:
-        """A chunk arrived."""
-        self._passed += 1
-        if self._passed >= GROW_AFTER and self.bytes < self.limit:
-            self.bytes = min(2 * self.bytes, self.limit)
-            self._passed = 0
-
-    def lost(self) -> None:
-        """A chunk did not."""
-        self._passed = 0
-        self.bytes = max(self.bytes // 2, min(CHUNK_BYTES_MIN, self.limit))
 
 
 class TransferOperation(Operation):
@@ -48,13 +25,12 @@ class TransferOperation(Operation):
     ) -> None:
         """`content`: the bytes on the wire, encoded already."""
         super().__init__(survives_reset=kind == messages.Kind.IMAGE)
-        if not content:
-            raise ValueError("nothing to send")
+        if not 0 < len(content) <= messages.TRANSFER_BYTES_MAX:
+            raise UsageError(f"{len(content)} bytes cannot be sent to a device: 1 to 16,777,215 can")
         self.content_hash = messages.hash64(content)
         self._content = content
-        self._head = messages.TransferBegin(
-            kind, encoding, len(content), self.content_hash, structure_hash, base_hash
-        ).pack()
+        self._head = messages.TransferBegin(kind, encoding, len(content), self.content_hash, structure_hash, base_hash)
+        self._round = 0
         self._attempts = 0
 
     @property
@@ -65,7 +41,7 @@ class TransferOperation(Operation):
     def begin(self, now_s: float) -> None:
         """See `Operation.begin`."""
         self.sequence = self._session.next_sequence()
-        self._chunk = ChunkSize(self._session.chunk_limit())
+        self._chunk = self._session.chunk_down
         self._timer: RetryTimer = self._session.retry_timer()
         self._next = 0  # what the device wants
         self._sent = 0
@@ -76,7 +52,12 @@ class TransferOperation(Operation):
         self._streaming = False
         if self._timer.due_s is None:
             self._timer.start(now_s)
-        self.send(MessageType.TRANSFER_BEGIN, self._head)
+        self._next_round()
+        self.send(MessageType.TRANSFER_BEGIN, self._head.pack(self._round))
+
+    def _next_round(self) -> None:
+        """What is sent from now on comes after a loss: reports of earlier ones are not about it."""
+        self._round = (self._round + 1) & 0xFF
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """See `Operation.on_frame`."""
@@ -107,10 +88,10 @@ class TransferOperation(Operation):
             self._streaming = True
             self._sent = self._next
             self._timer.start(now_s)
-        elif answer.gap:
-            if self._sent > self._next:
-                self._session.count.retries += 1
-                self._chunk.lost()
+        elif answer.gap and answer.round == self._round and self._sent > self._next:
+            self._session.count.retries += 1
+            self._chunk.lost()
+            self._next_round()
             self._sent = self._next
             self._timer.start(now_s)
         self._sent = max(self._sent, self._next)
@@ -118,10 +99,11 @@ class TransferOperation(Operation):
 
     def _fill(self) -> None:
         """Send what the window has room for."""
-        window = self._session.window_chunks * self._chunk.bytes
+        size = self._chunk.within(self._session.chunk_limit())
+        window = self._session.window_chunks * size
         while self._sent < len(self._content) and self._sent - self._next < window:
-            piece = self._content[self._sent : self._sent + self._chunk.bytes]
-            self.send(MessageType.CHUNK_DOWN, messages.pack_chunk(self._sent, piece))
+            piece = self._content[self._sent : self._sent + size]
+            self.send(MessageType.CHUNK_DOWN, messages.pack_chunk(self._sent, self._round, piece))
             self._sent += len(piece)
 
     def on_time(self, now_s: float) -> None:
@@ -146,6 +128,7 @@ class UploadOperation(Operation):
         self._expected = expected_bytes
         self._attempts = 0
         self._parts = bytearray()
+        self._round = 0  # newest that a chunk came in
         self._hash = messages.HASH_START
 
     @property
@@ -156,21 +139,24 @@ class UploadOperation(Operation):
     def begin(self, now_s: float) -> None:
         """See `Operation.begin`: goes on behind what has arrived already."""
         self.sequence = self._session.next_sequence()
-        self._chunk = ChunkSize(self._session.chunk_limit())
+        self._chunk = self._session.chunk_up
         self._timer = self._session.retry_timer()
         self._timer.start(now_s)
         self._heard = False
         self._gap_reported = False
         self._request()
 
+    def _size(self) -> int:
+        return self._chunk.within(self._session.chunk_limit())
+
     def _request(self) -> None:
         self.send(
             MessageType.UPLOAD_REQUEST,
-            messages.pack_upload_request(len(self._parts), self._chunk.bytes, self._session.window_chunks),
+            messages.pack_upload_request(len(self._parts), self._size(), self._session.window_chunks, self._round),
         )
 
     def _acknowledge(self, *, gap: bool) -> None:
-        self.send(MessageType.ACK, messages.pack_ack(len(self._parts), self._chunk.bytes, gap=gap))
+        self.send(MessageType.ACK, messages.pack_ack(len(self._parts), self._size(), self._round, gap=gap))
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """See `Operation.on_frame`."""
@@ -180,8 +166,11 @@ class UploadOperation(Operation):
             self._on_status(messages.UploadStatus.unpack(frame.payload), now_s)
         elif frame.type == MessageType.CHUNK_UP:
             self._heard = True
-            offset, piece = messages.unpack_chunk(frame.payload)
-            self._on_chunk(offset, piece, now_s)
+            offset, round_, piece = messages.unpack_chunk(frame.payload)
+            if (round_ - self._round) & 0xFF in range(1, 128):
+                self._round = round_
+                self._gap_reported = False
+            self._on_chunk(offset, piece, now_s, late=round_ != self._round)
 
     def _on_status(self, answer: messages.UploadStatus, now_s: float) -> None:
         if answer.status < 0:
@@ -206,7 +195,7 @@ class UploadOperation(Operation):
                 self._acknowledge(gap=False)
         self._heard = True
 
-    def _on_chunk(self, offset: int, piece: bytes, now_s: float) -> None:
+    def _on_chunk(self, offset: int, piece: bytes, now_s: float, *, late: bool) -> None:
         here = len(self._parts)
         if self._expected is None:
             return  # the answer that says how many was lost: it is asked for again
@@ -217,7 +206,7 @@ class UploadOperation(Operation):
             self._gap_reported = False
             self._timer.start(now_s)
             self._acknowledge(gap=False)
-        elif offset > here and not self._gap_reported:
+        elif offset > here and not late and not self._gap_reported:
             self._lost()
         elif offset < here:
             self._acknowledge(gap=False)

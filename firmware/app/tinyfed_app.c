@@ -174,13 +174,15 @@ static tinyfed_status_t prepare_visit(tinyfed_app_t *app, const tinyfed_link_eve
     tinyfed_status_t status = tinyfed_order_decode(&order, event->order, event->order_bytes);
     if (status != TINYFED_OK) return status;
     if (order.source == TINYFED_SOURCE_SHARD && shard == NULL) return TINYFED_E_SOURCE;
-    status = tinyfed_visit_scratch_bytes(&scratch_bytes, &order, shard, app->model.input_count);
+    status = tinyfed_visit_scratch_bytes(&scratch_bytes, &order, shard, &app->model);
     if (status != TINYFED_OK) return status;
-    if (scratch_bytes > app->config.arena_bytes - app->plan.arena_bytes) {
-        *detail = scratch_bytes - (app->config.arena_bytes - app->plan.arena_bytes);
+    status = tinyfed_plan(&app->plan, &app->model, tinyfed_order_mode(&order));
+    if (status != TINYFED_OK) return status;
+    if (app->plan.arena_bytes > app->config.arena_bytes || scratch_bytes > app->config.arena_bytes - app->plan.arena_bytes) {
+        *detail = scratch_bytes + app->plan.arena_bytes - app->config.arena_bytes;
         return TINYFED_E_MEMORY;
     }
-    status = tinyfed_engine_open(&app->engine, &app->model, parameters(app), TINYFED_MODE_ONLINE,
+    status = tinyfed_engine_open(&app->engine, &app->model, parameters(app), app->plan.mode,
                                  app->config.arena + aligned(app->model.image_bytes), app->plan.work_bytes);
     if (status != TINYFED_OK) return status;
     app->visit_samples = (uint32_t)order.ways * order.shots * order.passes;

@@ -14,6 +14,14 @@ tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
     if (order->queries > TINYFED_SHOTS_MAX) return TINYFED_E_ARGUMENT;
     if (rate < RATE_BITS_MIN || rate > RATE_BITS_MAX) return TINYFED_E_ARGUMENT;
     if (order->checkpoint_count > TINYFED_CHECKPOINTS_MAX) return TINYFED_E_ARGUMENT;
+    uint32_t proximal = visit_float_bits(order->proximal);
+    if (order->update > TINYFED_UPDATE_ADAM_SECOND || (order->flags & ~TINYFED_ORDER_FLAGS) != 0) return TINYFED_E_ARGUMENT;
+    if (order->update == TINYFED_UPDATE_ONLINE && order->batch != 0) return TINYFED_E_ARGUMENT;
+    if (proximal != 0 && (proximal < RATE_BITS_MIN || proximal > RATE_BITS_MAX)) return TINYFED_E_ARGUMENT;
+    if ((order->flags & TINYFED_ORDER_META_GRADIENT) && order->update != TINYFED_UPDATE_SGD) return TINYFED_E_ARGUMENT;
+    if ((order->flags & (TINYFED_ORDER_TRUE_LABELS | TINYFED_ORDER_IN_TIME)) && order->source != TINYFED_SOURCE_SHARD) {
+        return TINYFED_E_ARGUMENT;
+    }
     uint32_t lowest = 0;
     for (uint32_t i = 0; i < order->checkpoint_count; i++) {
         uint32_t shots = order->checkpoints[i];
@@ -23,12 +31,35 @@ tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
     return TINYFED_OK;
 }
 
+tinyfed_mode_t tinyfed_order_mode(const tinyfed_order_t *order)
+{
+    switch (order->update) {
+    case TINYFED_UPDATE_SGD: return TINYFED_MODE_BATCH_SGD;
+    case TINYFED_UPDATE_MOMENTUM: return TINYFED_MODE_BATCH_MOMENTUM;
+    case TINYFED_UPDATE_ADAM: return TINYFED_MODE_BATCH_ADAM;
+    case TINYFED_UPDATE_ADAM_SECOND: return TINYFED_MODE_BATCH_ADAM_SECOND;
+    default: return TINYFED_MODE_ONLINE;
+    }
+}
+
 tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *bytes, uint32_t byte_count)
 {
     if (byte_count < 1) return TINYFED_E_TRUNCATED;
-    if (bytes[0] != TINYFED_ORDER_VERSION) return TINYFED_E_VERSION;
-    if (byte_count < TINYFED_ORDER_BYTES) return TINYFED_E_TRUNCATED;
-    if (byte_count > TINYFED_ORDER_BYTES) return TINYFED_E_ARGUMENT;
+    if (bytes[0] < 1u || bytes[0] > TINYFED_ORDER_VERSION) return TINYFED_E_VERSION;
+    uint32_t expected = bytes[0] == 1u ? TINYFED_ORDER_BYTES_V1 : TINYFED_ORDER_BYTES;
+    if (byte_count < expected) return TINYFED_E_TRUNCATED;
+    if (byte_count > expected) return TINYFED_E_ARGUMENT;
+    order->update = TINYFED_UPDATE_ONLINE;
+    order->flags = 0;
+    order->batch = 0;
+    order->proximal = 0.0f;
+    if (bytes[0] > 1u) {
+        order->update = bytes[40];
+        order->flags = bytes[41];
+        order->batch = visit_get16(bytes + 42);
+        order->proximal = visit_bits_float(visit_get32(bytes + 44));
+        if (visit_get64(bytes + 48) != 0) return TINYFED_E_ARGUMENT;
+    }
     order->source = bytes[1];
     order->ways = bytes[2];
     order->passes = bytes[3];

@@ -32,14 +32,25 @@ tinyfed_status_t tinyfed_source_shard_begin(tinyfed_visit_t *visit)
     if (shard->feature_count != model->input_count || ways != model->output_count) return TINYFED_E_SHAPE;
     if (model->loss != TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY) return TINYFED_E_SHAPE;
     if (shard->class_count < ways) return TINYFED_E_SOURCE;
+    if ((order->flags & TINYFED_ORDER_TRUE_LABELS) && shard->class_count != ways) return TINYFED_E_SHAPE;
     /* Every class must do, not only the drawn ones: a shard that is too small fails at once, not at some seed. */
-    uint32_t needed = shots + queries + (order->checkpoint_count && !queries);
+    bool judges = order->checkpoint_count != 0 || (order->flags & TINYFED_ORDER_META_GRADIENT) != 0;
+    uint32_t needed = shots + queries + (judges && !queries);
     for (uint32_t label = 0; label < shard->class_count; label++) {
         tinyfed_shard_class(shard, &first, &count, label);
         if (count < needed) return TINYFED_E_SOURCE;
     }
 
-    tinyfed_random_sequence(&visit->random, visit->classes, ways, shard->class_count);
+    if (order->flags & TINYFED_ORDER_TRUE_LABELS) {
+        for (uint32_t k = 0; k < ways; k++) visit->classes[k] = (uint16_t)k;
+    } else {
+        tinyfed_random_sequence(&visit->random, visit->classes, ways, shard->class_count);
+    }
+    if (order->flags & TINYFED_ORDER_IN_TIME) {
+        for (uint32_t i = 0; i < ways * shots; i++) visit->stream[i] = (uint16_t)(i % shots);
+        for (uint32_t i = 0; i < ways * queries; i++) visit->queries[i] = (uint16_t)(shots + i % queries);
+        return TINYFED_OK;
+    }
     for (uint32_t k = 0; k < ways; k++) {
         tinyfed_shard_class(shard, &first, &count, visit->classes[k]);
         tinyfed_random_sequence(&visit->random, visit->stream + k * shots, shots, count);

@@ -13,7 +13,8 @@ tinyfed_status_t tinyfed_source_sine_begin(tinyfed_visit_t *visit)
     const tinyfed_model_t *model = visit->engine->model;
     if (model->input_count != 1 || model->output_count != 1 || model->loss != TINYFED_LOSS_MSE) return TINYFED_E_SHAPE;
     if (order->ways != 1) return TINYFED_E_SHAPE;
-    if (order->checkpoint_count && !order->queries) return TINYFED_E_SOURCE;
+    bool judges = order->checkpoint_count != 0 || (order->flags & TINYFED_ORDER_META_GRADIENT) != 0;
+    if (judges && !order->queries) return TINYFED_E_SOURCE;
     visit->sine_amplitude = 0.1f + 4.9f * at(order->seed, 0);
     visit->sine_phase = 6.2831855f * at(order->seed, 1);
     return TINYFED_OK;

@@ -6,8 +6,9 @@
 
 #include "tinyfed_core.h"
 
-#define TINYFED_ORDER_VERSION 1u
-#define TINYFED_ORDER_BYTES 40u
+#define TINYFED_ORDER_VERSION 2u /* newest; 1 is understood too */
+#define TINYFED_ORDER_BYTES_V1 40u
+#define TINYFED_ORDER_BYTES 56u
 #define TINYFED_RESULT_VERSION 1u
 #define TINYFED_CHECKPOINTS_MAX 8u
 #define TINYFED_WAYS_MAX 32u
@@ -18,6 +19,20 @@ typedef enum tinyfed_source_kind {
     TINYFED_SOURCE_SHARD = 1, /* ways classes of the shard in data flash, drawn and ordered by the seed */
     TINYFED_SOURCE_SINE = 2   /* amplitude and phase drawn by the seed, samples made on the device */
 } tinyfed_source_kind_t;
+
+/* How the stream changes the weights. */
+typedef enum tinyfed_update {
+    TINYFED_UPDATE_ONLINE = 0,     /* each sample by itself, fused with the backward pass */
+    TINYFED_UPDATE_SGD = 1,        /* the mean gradient of a batch */
+    TINYFED_UPDATE_MOMENTUM = 2,   /* the same with momentum 0.9 */
+    TINYFED_UPDATE_ADAM = 3,       /* beta1 0.9, beta2 0.999, epsilon 1e-8 */
+    TINYFED_UPDATE_ADAM_SECOND = 4 /* the same with beta1 0 */
+} tinyfed_update_t;
+
+#define TINYFED_ORDER_TRUE_LABELS 1u   /* label k is class k of the shard; ways is its number of classes */
+#define TINYFED_ORDER_IN_TIME 2u       /* the stream is the first samples of each class, evaluation is on later ones */
+#define TINYFED_ORDER_META_GRADIENT 4u /* after training, the weights become minus the mean gradient on the queries */
+#define TINYFED_ORDER_FLAGS 7u
 
 typedef struct tinyfed_order {
     uint8_t source;           /* tinyfed_source_kind_t */
@@ -30,6 +45,10 @@ typedef struct tinyfed_order {
     float learning_rate;
     uint16_t checkpoints[TINYFED_CHECKPOINTS_MAX]; /* evaluate after this many samples a class, all passes counted;
                                                     * strictly ascending, 0 = before training */
+    uint8_t update;           /* tinyfed_update_t; from here on version 2 */
+    uint8_t flags;            /* TINYFED_ORDER_... */
+    uint16_t batch;           /* samples of an update; 0: all of a pass. Not with TINYFED_UPDATE_ONLINE */
+    float proximal;           /* FedProx's mu: after each update w -= learning_rate * mu * (w - first w) */
 } tinyfed_order_t;
 
 typedef struct tinyfed_checkpoint {
@@ -69,18 +88,20 @@ void tinyfed_shard_class(const tinyfed_shard_t *shard, uint32_t *first, uint32_t
 tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *bytes, uint32_t byte_count) TINYFED_MUST_USE;
 /* Every value in its range; decode calls it, and so does begin for an order built by hand. */
 tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order) TINYFED_MUST_USE;
+/* The mode to plan for and to open the engine in. */
+tinyfed_mode_t tinyfed_order_mode(const tinyfed_order_t *order);
 /* The bytes written: 32 + 16 for each checkpoint. */
 uint32_t tinyfed_result_encode(uint8_t bytes[TINYFED_RESULT_BYTES], const tinyfed_result_t *result);
 
 /* A visit under way. The struct holds everything but the engine's arena and the scratch. */
 typedef struct tinyfed_visit tinyfed_visit_t;
 
-/* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each.
- * A multiple of TINYFED_ALIGNMENT, 0 for a generator. shard is NULL for sources without one; input_count is the model's. */
+/* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each, and
+ * a copy of the weights for a proximal term. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources without one. */
 tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tinyfed_order_t *order,
-                                             const tinyfed_shard_t *shard, uint32_t input_count) TINYFED_MUST_USE;
+                                             const tinyfed_shard_t *shard, const tinyfed_model_t *model) TINYFED_MUST_USE;
 
-/* Draw the task. The engine is open for TINYFED_MODE_ONLINE, scratch is aligned to 2 bytes, and both, with the shard,
+/* Draw the task. The engine is open in the order's mode, scratch is aligned to 4 bytes, and both, with the shard,
  * outlive the visit. The order is checked against model and source: E_SHAPE when features, classes or loss do not fit
  * the model, E_SOURCE when there is no shard or it has too few classes, or any class too few samples. */
 tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *engine, const tinyfed_order_t *order,
@@ -112,6 +133,7 @@ struct tinyfed_visit {
     uint16_t *round;    /* [ways] the labels in this round's order */
     uint16_t *stream;   /* [ways][shots] indices within the class */
     uint16_t *queries;  /* [ways][queries] */
+    float *first_weights; /* [parameter_count] for the proximal term, or NULL */
     float sine_amplitude, sine_phase;
     float sine_x, sine_y;  /* the sample being looked at */
     float sum_first, sum_last, sum_evaluation;

@@ -1,18 +1,26 @@
 #include "tinyfed_visit.h"
 #include "visit_bytes.h"
 
-enum { PHASE_TRAIN, PHASE_EVALUATE, PHASE_DONE, PHASE_FAILED };
+enum { PHASE_TRAIN, PHASE_EVALUATE, PHASE_META_GRADIENT, PHASE_DONE, PHASE_FAILED };
+
+static uint32_t aligned(uint32_t byte_count) { return (byte_count + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u); }
+
+static uint32_t weight_copy_bytes(const tinyfed_order_t *order, const tinyfed_model_t *model)
+{
+    return visit_float_bits(order->proximal) ? aligned(4u * model->parameter_count) : 0;
+}
 
 tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tinyfed_order_t *order,
-                                             const tinyfed_shard_t *shard, uint32_t input_count)
+                                             const tinyfed_shard_t *shard, const tinyfed_model_t *model)
 {
-    tinyfed_status_t status = tinyfed_order_check(order);
     *scratch_bytes = 0;
-    if (status != TINYFED_OK || order->source != TINYFED_SOURCE_SHARD) return status;
+    tinyfed_status_t status = tinyfed_order_check(order);
+    if (status != TINYFED_OK) return status;
+    *scratch_bytes = weight_copy_bytes(order, model);
+    if (order->source != TINYFED_SOURCE_SHARD) return TINYFED_OK;
     if (shard == NULL) return TINYFED_E_SOURCE;
-    if (shard->feature_count != input_count) return TINYFED_E_SHAPE;
-    uint32_t indices = (uint32_t)order->ways * (2u + order->shots + order->queries);
-    *scratch_bytes = (2u * indices + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u);
+    if (shard->feature_count != model->input_count) return TINYFED_E_SHAPE;
+    *scratch_bytes += aligned(2u * order->ways * (2u + order->shots + order->queries));
     return TINYFED_OK;
 }
 
@@ -22,19 +30,20 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
     uint32_t needed;
     memset(visit, 0, sizeof *visit);
     visit->phase = PHASE_FAILED;
-    tinyfed_status_t status = tinyfed_visit_scratch_bytes(&needed, order, shard, engine->model->input_count);
+    tinyfed_status_t status = tinyfed_visit_scratch_bytes(&needed, order, shard, engine->model);
     if (status != TINYFED_OK) return status;
-    if (engine->mode != TINYFED_MODE_ONLINE) return TINYFED_E_STATE;
+    if (engine->mode != tinyfed_order_mode(order)) return TINYFED_E_STATE;
     if (scratch_bytes < needed) return TINYFED_E_MEMORY;
-    if (((uintptr_t)scratch & 1u) != 0) return TINYFED_E_ALIGNMENT;
+    if (((uintptr_t)scratch & 3u) != 0) return TINYFED_E_ALIGNMENT;
     visit->engine = engine;
     visit->shard = shard;
     visit->order = *order;
     visit->random.state = order->seed;
     visit->total = (uint32_t)order->ways * order->shots * order->passes;
     visit->loss_window = order->ways > 1 ? order->ways : visit->total < 4 ? 1 : visit->total / 4;
+    uint32_t copy_bytes = weight_copy_bytes(order, engine->model);
     if (order->source == TINYFED_SOURCE_SHARD) {
-        visit->classes = scratch;
+        visit->classes = (uint16_t *)(void *)((uint8_t *)scratch + copy_bytes);
         visit->round = visit->classes + order->ways;
         visit->stream = visit->round + order->ways;
         visit->queries = visit->stream + (uint32_t)order->ways * order->shots;
@@ -42,8 +51,14 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
     } else {
         status = tinyfed_source_sine_begin(visit);
     }
-    if (status == TINYFED_OK) visit->phase = PHASE_TRAIN;
-    return status;
+    if (status == TINYFED_OK && engine->mode != TINYFED_MODE_ONLINE) status = tinyfed_batch_begin(engine);
+    if (status != TINYFED_OK) return status;
+    if (copy_bytes) {
+        visit->first_weights = scratch;
+        memcpy(scratch, engine->parameters, 4u * (size_t)engine->model->parameter_count);
+    }
+    visit->phase = PHASE_TRAIN;
+    return TINYFED_OK;
 }
 
 static bool checkpoint_due(const tinyfed_visit_t *visit)
@@ -59,6 +74,40 @@ static bool next_query(tinyfed_visit_t *visit, tinyfed_sample_t *sample)
                                                        : tinyfed_source_sine_query(visit, sample);
 }
 
+/* FedProx's pull back to the weights the visit began with (Li et al. 2020), as a step of its own after an update. */
+static void pull_back(tinyfed_visit_t *visit)
+{
+    if (visit->first_weights == NULL) return;
+    float *weights = visit->engine->parameters;
+    float step = visit->order.learning_rate * visit->order.proximal;
+    for (uint32_t i = 0; i < visit->engine->model->parameter_count; i++) {
+        weights[i] -= step * (weights[i] - visit->first_weights[i]);
+    }
+}
+
+static tinyfed_status_t batch_step(tinyfed_visit_t *visit, float learning_rate)
+{
+    tinyfed_optimizer_t optimizer = {learning_rate, 0.9f, 0.9f, 0.999f, 1e-8f, 0.0f, 0.0f};
+    return tinyfed_batch_step(visit->engine, &optimizer);
+}
+
+/* One sample of the stream; in batches, the update too once the batch or the pass is full. */
+static tinyfed_status_t learn(tinyfed_visit_t *visit, tinyfed_score_t *score, const tinyfed_sample_t *sample)
+{
+    const tinyfed_order_t *order = &visit->order;
+    tinyfed_status_t status;
+    if (order->update == TINYFED_UPDATE_ONLINE) {
+        status = tinyfed_train_online(visit->engine, score, sample->input, &sample->target, order->learning_rate);
+    } else {
+        uint32_t pass = (uint32_t)order->ways * order->shots, seen = visit->position % pass + 1;
+        status = tinyfed_batch_add(visit->engine, score, sample->input, &sample->target);
+        if (status != TINYFED_OK || (seen != pass && (order->batch == 0 || seen % order->batch != 0))) return status;
+        status = batch_step(visit, order->learning_rate);
+    }
+    if (status == TINYFED_OK) pull_back(visit);
+    return status;
+}
+
 static tinyfed_status_t train_one(tinyfed_visit_t *visit)
 {
     tinyfed_sample_t sample;
@@ -68,8 +117,7 @@ static tinyfed_status_t train_one(tinyfed_visit_t *visit)
     } else {
         tinyfed_source_sine_train(visit, &sample);
     }
-    tinyfed_status_t status =
-        tinyfed_train_online(visit->engine, &score, sample.input, &sample.target, visit->order.learning_rate);
+    tinyfed_status_t status = learn(visit, &score, &sample);
     if (status != TINYFED_OK) return status;
     if (!visit_is_finite(score.loss)) return TINYFED_E_NUMERIC;
     if (visit->position < visit->loss_window) visit->sum_first += score.loss;
@@ -101,22 +149,50 @@ static tinyfed_status_t evaluate_one(tinyfed_visit_t *visit)
     return TINYFED_OK;
 }
 
+/* First-order MAML's gradient of the queries at the trained weights. It is left where the weights were, with a minus
+ * sign: zero weights take a step of rate 1. So it costs no memory beside the batch's gradient buffer. */
+static tinyfed_status_t meta_gradient_one(tinyfed_visit_t *visit, bool *complete)
+{
+    tinyfed_sample_t sample;
+    tinyfed_score_t score;
+    *complete = !next_query(visit, &sample);
+    if (!*complete) {
+        tinyfed_status_t status = tinyfed_batch_add(visit->engine, &score, sample.input, &sample.target);
+        return status != TINYFED_OK || visit_is_finite(score.loss) ? status : TINYFED_E_NUMERIC;
+    }
+    memset(visit->engine->parameters, 0, 4u * (size_t)visit->engine->model->parameter_count);
+    return batch_step(visit, 1.0f);
+}
+
+static void start_queries(tinyfed_visit_t *visit, uint8_t phase)
+{
+    visit->phase = phase;
+    visit->query_label = 0;
+    visit->query_index = 0;
+    visit->sum_evaluation = 0.0f;
+}
+
 tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done)
 {
     *done = false;
     if (visit->phase == PHASE_DONE || visit->phase == PHASE_FAILED) return TINYFED_E_STATE;
-    if (visit->phase == PHASE_TRAIN && checkpoint_due(visit)) {
-        visit->phase = PHASE_EVALUATE;
-        visit->query_label = 0;
-        visit->query_index = 0;
-        visit->sum_evaluation = 0.0f;
+    if (visit->phase == PHASE_TRAIN && checkpoint_due(visit)) start_queries(visit, PHASE_EVALUATE);
+    tinyfed_status_t status;
+    bool complete = false;
+    switch (visit->phase) {
+    case PHASE_EVALUATE: status = evaluate_one(visit); break;
+    case PHASE_META_GRADIENT: status = meta_gradient_one(visit, &complete); break;
+    default: status = train_one(visit); break;
     }
-    tinyfed_status_t status = visit->phase == PHASE_EVALUATE ? evaluate_one(visit) : train_one(visit);
     if (status != TINYFED_OK) {
         visit->phase = PHASE_FAILED;
         return status;
     }
     if (visit->phase == PHASE_TRAIN && visit->position == visit->total && !checkpoint_due(visit)) {
+        if (visit->order.flags & TINYFED_ORDER_META_GRADIENT) start_queries(visit, PHASE_META_GRADIENT);
+        else complete = true;
+    }
+    if (complete) {
         visit->phase = PHASE_DONE;
         *done = true;
     }

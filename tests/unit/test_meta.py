@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def f32(*values: float) -> Array:
 
 
 def clients(count: int = 3) -> list[Client]:
-    return [Client(f"c{i}", lambda i=i: encode_shard([9 + i, 8, 12, 10])) for i in range(count)]  # type: ignore[misc]
+    return [Client(f"c{i}", lambda i=i: encode_shard([9 + i, 9, 12, 10])) for i in range(count)]  # type: ignore[misc]
 
 
 def test_tinyreptile_moves_a_share_of_the_way_and_anneals_it() -> None:
@@ -68,6 +69,64 @@ def test_joint_passes_the_model_on_after_one_sample_a_class() -> None:
     order = strategy.configure(state, "a").order
     assert (order.shots, order.passes, order.checkpoints) == (1, 1, (1,))
     assert strategy.aggregate(state, [Reply("a", RESULT, f32(3, 4))]).weights.tolist() == [3.0, 4.0]
+
+
+def test_reptile_moves_towards_the_mean_of_its_devices() -> None:
+    """From phi = (1, 2), alpha_0 = 0.5, devices of 12 and 4 samples at (3, 0) and (7, 4): their mean is
+    (0.75 * 3 + 0.25 * 7, 0.25 * 4) = (4, 1), and phi becomes (1 + 0.5 * 3, 2 - 0.5 * 1) = (2.5, 1.5)."""
+    strategy = meta.make("reptile", ORDER, 4, alpha=0.5, devices=2, passes=3, batch=6, update="adam_second")
+    state = strategy.begin(f32(1, 2), seed=9)
+    replies = [Reply("a", RESULT, f32(3, 0)), Reply("b", replace(RESULT, samples=4), f32(7, 4))]
+    assert strategy.aggregate(state, replies).weights.tolist() == [2.5, 1.5]
+    orders_ = [strategy.configure(state, device).order for device in ("a", "b")]
+    assert orders_[0].seed != orders_[1].seed
+    assert [(o.passes, o.batch, o.update, o.shots) for o in orders_] == [(3, 6, "adam_second", 4)] * 2
+    assert len(strategy.select(state, ["a", "b", "c"])) == 2
+
+
+def test_federated_averaging_takes_the_mean() -> None:
+    """The same replies: w becomes (4, 1), wherever it was."""
+    replies = [Reply("a", RESULT, f32(3, 0)), Reply("b", replace(RESULT, samples=4), f32(7, 4))]
+    for name, expected in (
+        ("fedavg", {"passes": 2, "batch": 5, "proximal": 0.0}),
+        ("fedprox", {"passes": 2, "batch": 5, "proximal": 0.25}),
+        ("fedsgd", {"passes": 1, "batch": 0, "proximal": 0.0}),
+    ):
+        options = {"mu": 0.25} if name == "fedprox" else {}
+        strategy = meta.make(name, replace(ORDER, passes=9), 4, passes=2, batch=5, **options)
+        state = strategy.begin(f32(1, 2), seed=9)
+        order = strategy.configure(state, "a").order
+        assert {key: getattr(order, key) for key in expected} == expected and order.update == "sgd"
+        assert strategy.aggregate(state, replies).weights.tolist() == [4.0, 1.0]
+        assert strategy.name == name
+
+
+def test_fomaml_steps_along_what_devices_send() -> None:
+    """Devices send minus the gradient. alpha_0 = 0.5, mean (4, 1) as above: (1 + 0.5 * 4, 2 + 0.5 * 1) = (3, 2.5)."""
+    strategy = meta.make("fomaml", ORDER, 4, alpha=0.5, queries=3)
+    state = strategy.begin(f32(1, 2), seed=9)
+    replies = [Reply("a", RESULT, f32(3, 0)), Reply("b", replace(RESULT, samples=4), f32(7, 4))]
+    assert strategy.aggregate(state, replies).weights.tolist() == [3.0, 2.5]
+    order = strategy.configure(state, "a").order
+    assert order.meta_gradient and (order.queries, order.update) == (3, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("reptile", {"alpha": 2.0}, "alpha is 2.0"),
+        ("reptile", {"devices": 0}, "devices is 0"),
+        ("reptile", {"passes": 0}, "passes is 0"),
+        ("reptile", {"update": "online"}, "batch is for another update"),
+        ("reptile", {"update": "lamb"}, "update is 'lamb'"),
+        ("fedprox", {"mu": -1.0}, "proximal is -1.0"),
+        ("fedavg", {"batch": -1}, "batch is -1"),
+        ("fomaml", {"queries": 0}, "queries is 0"),
+    ],
+)
+def test_options_out_of_range_are_named(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        meta.make(name, ORDER, 4, **options)
 
 
 @pytest.mark.parametrize("name", meta.names())
@@ -149,7 +208,7 @@ def test_adaptation_has_the_same_draws_for_every_initialization() -> None:
 
 def test_the_pool_holds_every_sample_under_its_label() -> None:
     pooled = read_shard(pool(clients()))
-    assert [len(c) for c in pooled.classes] == [9 + 10 + 11, 24, 36, 30]
+    assert [len(c) for c in pooled.classes] == [9 + 10 + 11, 27, 36, 30]
     for label, samples in enumerate(pooled.classes):
         assert set(samples[:, 0]) == {float(label)}
     with pytest.raises(UsageError, match="no stored samples"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import Checkpoint, Order, Result
+from tinyfed.tasks.order import UPDATES, Checkpoint, Order, Result
 from tinyfed.tasks.splitmix import SplitMix64, derive_seed
 
 GOLDEN = [
@@ -45,7 +45,11 @@ def test_orders_of_the_golden_file(words: list[str]) -> None:
     assert (order.source, order.ways) == ({"1": "shard", "2": "sine"}[source], int(ways))
     assert (order.passes, order.shots, order.queries) == (int(passes), int(shots), int(queries))
     assert (order.seed, bits(order.learning_rate)) == (int(seed, 16), rate)
-    assert len(order.checkpoints) == int(count) and order.checkpoints == tuple(map(int, points))
+    assert order.checkpoints == tuple(map(int, points[: int(count)]))
+    more = points[int(count) :] or ["0", "0", "0", "00000000"]
+    flags = order.true_labels + 2 * order.in_time + 4 * order.meta_gradient
+    assert [UPDATES[order.update], flags, order.batch] == list(map(int, more[:3]))
+    assert bits(order.proximal) == more[3]
 
 
 @pytest.mark.parametrize("words", lines("result"))
@@ -75,6 +79,12 @@ def test_results_of_the_golden_file(words: list[str]) -> None:
         ({"checkpoints": (3, 1)}, "checkpoint is 1"),
         ({"checkpoints": (11,)}, "checkpoint is 11.*0 to 10"),
         ({"checkpoints": tuple(range(9))}, "9 checkpoints"),
+        ({"update": "lamb"}, "update is 'lamb'"),
+        ({"batch": 5}, "batch is for another update"),
+        ({"update": "sgd", "batch": 65536}, "batch is 65536"),
+        ({"proximal": -1.0}, "proximal is -1.0"),
+        ({"meta_gradient": True}, "meta_gradient needs update 'sgd'"),
+        ({"source": "sine", "in_time": True}, "for source 'shard'"),
     ],
 )
 def test_an_order_out_of_range_names_the_field(change: dict[str, object], said: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, require_tools
-from reference_draw import draw, draw_line, encode_order, encode_shard
+from reference_draw import draw, draw_line, encode_more, encode_order, encode_shard
 
 FLAGS = ["-std=c99", "-g", "-O1", "-ffp-contract=off", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
@@ -55,7 +55,13 @@ def random_case(rng: random.Random) -> tuple[list[int], bytes]:
     least = shots + max(queries, 1)
     counts = [least + rng.choice([0, 0, 1, 5, 40]) for _ in range(ways + rng.choice([0, 0, 1, 3, 60]))]
     checkpoints = tuple(sorted(rng.sample(range(shots * passes + 1), min(rng.randrange(4), shots * passes + 1))))
-    return counts, encode_order(1, ways, passes, shots, queries, rng.randrange(2**64), 0.02, checkpoints)
+    order = encode_order(1, ways, passes, shots, queries, rng.randrange(2**64), 0.02, checkpoints)
+    if rng.random() < 0.5:
+        flags = rng.choice([0, 2]) + rng.choice([0, 1])
+        counts = counts[:ways] if flags & 1 else counts
+        update = rng.randrange(5)
+        order = encode_more(order, update, flags, rng.choice([0, 1, 3, 10, 10_000]) if update else 0)
+    return counts, order
 
 
 def test_the_draw_is_the_one_in_the_specification(checker: Path) -> None:
@@ -78,7 +84,7 @@ def test_evaluation_never_uses_a_sample_of_the_stream() -> None:
         ways, passes = order[2], order[3]
         shots, queries = int.from_bytes(order[4:6], "little"), int.from_bytes(order[6:8], "little")
         seed = int.from_bytes(order[8:16], "little")
-        train, evaluate = draw(counts, seed, ways, shots, queries, passes)
+        train, evaluate = draw(counts, seed, ways, shots, queries, passes, order[41] if order[0] == 2 else 0)
         used = {(c, i) for c, i, _ in train}
         judged = [(c, i) for c, i, _ in evaluate]
         assert len(used) == ways * shots and len(train) == ways * shots * passes

@@ -92,21 +92,27 @@ error:
     return NULL;
 }
 
+/* Lay the arena out for a mode and open the engine in it. */
+static tinyfed_status_t open_engine(device_t *device, tinyfed_mode_t mode, uint32_t scratch_bytes, uint32_t *bytes_short)
+{
+    tinyfed_status_t status = tinyfed_plan(&device->plan, &device->model, mode);
+    if (status != TINYFED_OK) return status;
+    uint64_t needed = (uint64_t)device->plan.arena_bytes + scratch_bytes;
+    if (needed > device->arena_bytes) {
+        *bytes_short = (uint32_t)(needed - device->arena_bytes);
+        return TINYFED_E_MEMORY;
+    }
+    uint8_t *work = device->arena + (device->plan.arena_bytes - device->plan.work_bytes);
+    float *parameters = (float *)(void *)(device->arena + device->model.parameters_offset);
+    return tinyfed_engine_open(&device->engine, &device->model, parameters, mode, work, device->plan.work_bytes);
+}
+
 /* Needs the image in the arena: where a board has it after a transfer. */
 static tinyfed_status_t open_model(device_t *device, uint32_t image_bytes, uint32_t *bytes_short)
 {
     uint32_t offset;
     tinyfed_status_t status = tinyfed_model_open(&device->model, &offset, device->arena, image_bytes);
-    if (status == TINYFED_OK) status = tinyfed_plan(&device->plan, &device->model, TINYFED_MODE_ONLINE);
-    if (status != TINYFED_OK) return status;
-    if (device->plan.arena_bytes > device->arena_bytes) {
-        *bytes_short = device->plan.arena_bytes - device->arena_bytes;
-        return TINYFED_E_MEMORY;
-    }
-    uint8_t *work = device->arena + (device->plan.arena_bytes - device->plan.work_bytes);
-    float *parameters = (float *)(void *)(device->arena + device->model.parameters_offset);
-    return tinyfed_engine_open(&device->engine, &device->model, parameters, TINYFED_MODE_ONLINE, work,
-                               device->plan.work_bytes);
+    return status == TINYFED_OK ? open_engine(device, TINYFED_MODE_ONLINE, 0, bytes_short) : status;
 }
 
 static PyObject *device_load(PyObject *self, PyObject *image)
@@ -133,14 +139,10 @@ static PyObject *device_load(PyObject *self, PyObject *image)
 static tinyfed_status_t run_visit(device_t *device, const tinyfed_order_t *order, uint32_t *bytes_short)
 {
     const tinyfed_shard_t *shard = device->has_shard ? &device->shard : NULL;
-    uint32_t scratch_bytes, spare = device->arena_bytes - device->plan.arena_bytes;
-    tinyfed_status_t status =
-        tinyfed_visit_scratch_bytes(&scratch_bytes, order, shard, device->model.input_count);
+    uint32_t scratch_bytes;
+    tinyfed_status_t status = tinyfed_visit_scratch_bytes(&scratch_bytes, order, shard, &device->model);
+    if (status == TINYFED_OK) status = open_engine(device, tinyfed_order_mode(order), scratch_bytes, bytes_short);
     if (status != TINYFED_OK) return status;
-    if (scratch_bytes > spare) {
-        *bytes_short = scratch_bytes - spare;
-        return TINYFED_E_MEMORY;
-    }
     status = tinyfed_visit_begin(&device->visit, &device->engine, order, shard,
                                  device->arena + device->plan.arena_bytes, scratch_bytes);
     bool done = false;

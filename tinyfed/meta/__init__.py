@@ -14,7 +14,12 @@ from tinyfed.meta.strategy import Strategy
 from tinyfed.tasks.order import Order
 
 _STRATEGIES = {
+    "fedavg": "tinyfed.meta.fedavg:FedAvg",
+    "fedprox": "tinyfed.meta.fedavg:FedProx",
+    "fedsgd": "tinyfed.meta.fedavg:FedSGD",
+    "fomaml": "tinyfed.meta.fomaml:FOMAML",
     "joint": "tinyfed.meta.joint:Joint",
+    "reptile": "tinyfed.meta.reptile:Reptile",
     "tinyreptile": "tinyfed.meta.tinyreptile:TinyReptile",
 }
 

@@ -99,9 +99,31 @@ def pick(state: State, devices: Sequence[str], count: int) -> tuple[str, ...]:
     return tuple(devices[i] for i in random.sequence(min(count, len(devices)), len(devices)))
 
 
-def order_seed(state: State, index: int = 0) -> int:
-    """The seed of the order that the round's `index`-th device gets."""
-    return derive_seed(state.seed, state.round, 1 + index)
+def order_seed(state: State, *, device: str = "") -> int:
+    """The seed of the order a device gets in this round. Devices of one round differ in it by their names."""
+    return (
+        derive_seed(state.seed, state.round, 1, *device.encode()) if device else derive_seed(state.seed, state.round, 1)
+    )
+
+
+def first_state(weights: Array, seed: int) -> State:
+    """The state before the first round of a strategy without slots."""
+    return State(seed, 0, weights.astype(np.float32))
+
+
+def mean_weights(replies: Sequence[Reply]) -> Array | None:
+    """The mean of what devices trained, weighted by their training samples; None when nothing came.
+
+    float32: for reply after reply `sum += share * weights`, `share = float32(samples / all samples)`.
+    """
+    there = [(reply.weights, reply.result.samples) for reply in replies if reply.weights is not None]
+    if not there:
+        return None
+    total = sum(samples for _, samples in there)
+    mean = np.zeros_like(there[0][0])
+    for weights, samples in there:
+        mean = mean + np.float32(samples / total) * weights
+    return mean
 
 
 def check_rounds(rounds: int) -> None:
@@ -119,3 +141,9 @@ def check_rate(name: str, value: float) -> None:
 def falling(start: float, round_index: int, rounds: int) -> np.float32:
     """A rate that falls linearly from `start` at round 0 to 0 at round `rounds`."""
     return np.float32(start * max(0.0, 1.0 - round_index / rounds))
+
+
+def check_count(name: str, value: int) -> None:
+    """Raises UsageError unless the value is a whole number from 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"strategy: {name} is {value!r}, allowed is a whole number from 1")

@@ -118,7 +118,9 @@ def read(name: str) -> dict[str, bytes]:
     wanted = dataset(name)
     place = folder(name)
     if place is None:
-        raise UsageError(f"data {name}: not here: run `tinyfed data fetch {name}`, or set TINYFED_DATA to a folder with {name}/")
+        raise UsageError(
+            f"data {name}: not here: run `tinyfed data fetch {name}`, or set TINYFED_DATA to a folder with {name}/"
+        )
     return _read(wanted, place)
 
 

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from tinyfed.errors import UsageError
 
-ORDER_VERSION = 1
+ORDER_VERSION = 2  # newest; an order that needs nothing of it goes as version 1
 RESULT_VERSION = 1
 CHECKPOINTS_MAX = 8
 WAYS_MAX = 32
 SHOTS_MAX = 1024
 SOURCES = {"shard": 1, "sine": 2}
+UPDATES = {"online": 0, "sgd": 1, "momentum": 2, "adam": 3, "adam_second": 4}
+_FLAGS = {"true_labels": 1, "in_time": 2, "meta_gradient": 4}
 
 _ORDER = struct.Struct("<BBBBHHQfBBH8H")
+_MORE = struct.Struct("<BBHfQ")
 _RESULT = struct.Struct("<BBHIffIIII")
 _CHECKPOINT = struct.Struct("<IIIf")
 
@@ -35,9 +38,15 @@ class Order:
     learning_rate: float  # rounded to float32 on the way
     checkpoints: tuple[int, ...] = ()  # evaluate after so many samples a class, all passes counted
     passes: int = 1
+    update: str = "online"  # one of UPDATES: each sample by itself, or batches with an optimizer
+    batch: int = 0  # samples of an update; 0: all of a pass. Not with "online"
+    proximal: float = 0.0  # FedProx's mu; rounded to float32
+    true_labels: bool = False  # label k is class k of the shard
+    in_time: bool = False  # learn from the first samples of each class, judge on later ones
+    meta_gradient: bool = False  # the weights become minus the mean gradient on the queries
 
     def encode(self) -> bytes:
-        """The 40 bytes of docs/order.md. Raises UsageError naming the field that is out of range."""
+        """The 40 or 56 bytes of docs/order.md. Raises UsageError naming the field that is out of range."""
         if self.source not in SOURCES:
             raise UsageError(f"order: source is {self.source!r}, allowed are {', '.join(SOURCES)}")
         _check("ways", self.ways, 1, WAYS_MAX)
@@ -54,9 +63,10 @@ class Order:
         for shots in self.checkpoints:
             _check("checkpoint", shots, lowest, min(self.shots * self.passes, 65535))
             lowest = shots + 1
+        more = self._encode_more()
         points = (*self.checkpoints, *[0] * (CHECKPOINTS_MAX - len(self.checkpoints)))
         return _ORDER.pack(
-            ORDER_VERSION,
+            2 if any(more) else 1,
             SOURCES[self.source],
             self.ways,
             self.passes,
@@ -68,19 +78,46 @@ class Order:
             0,
             0,
             *points,
-        )
+        ) + (more if any(more) else b"")
+
+    def _encode_more(self) -> bytes:
+        """What version 2 adds; all zeros when nothing of it is used."""
+        if self.update not in UPDATES:
+            raise UsageError(f"order: update is {self.update!r}, allowed are {', '.join(UPDATES)}")
+        _check("batch", self.batch, 0, 65535)
+        if self.update == "online" and self.batch:
+            raise UsageError("order: batch is for another update than 'online'")
+        zero = self.proximal == 0.0 and math.copysign(1.0, self.proximal) > 0
+        if not zero and not 2.0**-126 <= self.proximal <= 1000.0:
+            raise UsageError(f"order: proximal is {self.proximal!r}, allowed is 0 to 1000")
+        if self.meta_gradient and self.update != "sgd":
+            raise UsageError(f"order: meta_gradient needs update 'sgd', not {self.update!r}")
+        if self.source != "shard" and (self.true_labels or self.in_time):
+            raise UsageError("order: true_labels and in_time are for source 'shard'")
+        flags = sum(bit for name, bit in _FLAGS.items() if getattr(self, name))
+        return _MORE.pack(UPDATES[self.update], flags, self.batch, self.proximal, 0)
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":
         """Read the bytes of `encode`. Raises UsageError when they are not an order."""
-        if len(data) != _ORDER.size or data[0] != ORDER_VERSION:
-            raise UsageError(f"order: not an order of version {ORDER_VERSION}, which has {_ORDER.size} bytes")
-        _, source, ways, passes, shots, queries, seed, rate, count, *rest = _ORDER.unpack(data)
+        version = data[0] if data else 0
+        size = {1: _ORDER.size, 2: _ORDER.size + _MORE.size}.get(version)
+        if len(data) != size:
+            raise UsageError(f"order: {len(data)} bytes are not an order of version 1 or {ORDER_VERSION}")
+        _, source, ways, passes, shots, queries, seed, rate, count, *rest = _ORDER.unpack_from(data)
+        update, flags, batch, proximal, reserved = _MORE.unpack_from(data, _ORDER.size) if version == 2 else (0,) * 5
         names = {number: name for name, number in SOURCES.items()}
+        updates = {number: name for name, number in UPDATES.items()}
         points = rest[2:]
         if source not in names or count > CHECKPOINTS_MAX or any(rest[:2]) or any(points[count:]):
             raise UsageError("order: a field is out of its range; docs/order.md lists them")
-        order = cls(names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes)
+        if update not in updates or flags >= 8 or reserved:
+            raise UsageError("order: a field of version 2 is out of its range; docs/order.md lists them")
+        chosen = {name: bool(flags & bit) for name, bit in _FLAGS.items()}
+        order = cls(
+            names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes,
+            updates[update], batch, proximal, **chosen,
+        )  # fmt: skip
         order.encode()
         return order
 

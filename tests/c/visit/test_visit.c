@@ -10,6 +10,8 @@
 #define LINE_MAX_BYTES (4u << 20)
 #define STEPS_MAX 65536u
 
+static uint32_t batch_fill, batch_steps, batch_sizes_bad, batch_expected;
+
 typedef struct step { uint32_t class, index, label; } step_t;
 static step_t trained[STEPS_MAX], evaluated[STEPS_MAX];
 static uint32_t trained_count, evaluated_count;
@@ -36,6 +38,29 @@ tinyfed_status_t tinyfed_evaluate(tinyfed_engine_t *engine, tinyfed_score_t *sco
     note(evaluated, &evaluated_count, input, target);
     score->loss = 2.0f;
     score->correct = target->label == 0;
+    return TINYFED_OK;
+}
+
+tinyfed_status_t tinyfed_batch_begin(tinyfed_engine_t *engine)
+{
+    (void)engine;
+    batch_fill = batch_steps = batch_sizes_bad = 0;
+    return TINYFED_OK;
+}
+
+tinyfed_status_t tinyfed_batch_add(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
+                                   const tinyfed_target_t *target)
+{
+    batch_fill++;
+    return tinyfed_train_online(engine, score, input, target, 0.0f);
+}
+
+tinyfed_status_t tinyfed_batch_step(tinyfed_engine_t *engine, const tinyfed_optimizer_t *optimizer)
+{
+    (void)engine, (void)optimizer;
+    batch_steps++;
+    batch_sizes_bad += batch_fill > batch_expected || batch_fill == 0;
+    batch_fill = 0;
     return TINYFED_OK;
 }
 
@@ -81,13 +106,22 @@ static void check_order(void)
     long status = decimal();
     uint8_t *bytes = bytes_of(word(), &byte_count);
     expect(tinyfed_order_decode(&order, bytes, byte_count) == (tinyfed_status_t)status, "order: status");
-    free(bytes);
-    if (status != TINYFED_OK) return;
+    if (status != TINYFED_OK) {
+        free(bytes);
+        return;
+    }
     expect(order.source == decimal() && order.ways == decimal() && order.passes == decimal(), "order: source..passes");
     expect(order.shots == decimal() && order.queries == decimal() && order.seed == hexadecimal(), "order: shots..seed");
     expect(visit_float_bits(order.learning_rate) == hexadecimal(), "order: learning rate");
     expect(order.checkpoint_count == decimal(), "order: checkpoint count");
     for (uint32_t i = 0; i < order.checkpoint_count; i++) expect(order.checkpoints[i] == decimal(), "order: checkpoint");
+    if (bytes[0] != 2) {
+        expect(!order.update && !order.flags && !order.batch && order.proximal == 0.0f, "order: version 1 has no more");
+    } else {
+        expect(order.update == decimal() && order.flags == decimal() && order.batch == decimal(), "order: update..batch");
+        expect(visit_float_bits(order.proximal) == hexadecimal(), "order: proximal");
+    }
+    free(bytes);
 }
 
 static void check_result(void)
@@ -215,8 +249,9 @@ static void check_draw(void)
     model.loss = TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY;
     tinyfed_engine_t engine = {0};
     engine.model = &model;
-    engine.mode = TINYFED_MODE_ONLINE;
-    expect(tinyfed_visit_scratch_bytes(&scratch_bytes, &order, &shard, 2) == TINYFED_OK, "draw: scratch");
+    engine.mode = tinyfed_order_mode(&order);
+    batch_expected = order.batch ? order.batch : (uint32_t)order.ways * order.shots;
+    expect(tinyfed_visit_scratch_bytes(&scratch_bytes, &order, &shard, &model) == TINYFED_OK, "draw: scratch");
     void *scratch = malloc(scratch_bytes);
     tinyfed_visit_t visit;
     expect(tinyfed_visit_begin(&visit, &engine, &order, &shard, scratch, scratch_bytes - 16) == TINYFED_E_MEMORY,
@@ -249,6 +284,11 @@ static void check_draw(void)
         for (uint32_t j = 0; j < each; j++) zeros += evaluated[i * each + j].label == 0;
         expect(result.checkpoints[i].count == each && result.checkpoints[i].correct == zeros, "draw: checkpoint");
         expect(result.checkpoints[i].loss == 2.0f && result.checkpoints[i].shots == order.checkpoints[i], "draw: point");
+    }
+    if (engine.mode != TINYFED_MODE_ONLINE) {
+        uint32_t pass = (uint32_t)order.ways * order.shots, size = batch_expected < pass ? batch_expected : pass;
+        expect(batch_steps == order.passes * ((pass + size - 1) / size), "draw: updates");
+        expect(batch_sizes_bad == 0 && batch_fill == 0, "draw: batches");
     }
     free(scratch);
     free(bytes);

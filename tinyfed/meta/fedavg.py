@@ -1,0 +1,84 @@
+"""Federated averaging (McMahan et al.: Communication-efficient learning of deep networks from decentralized data,
+AISTATS 2017), and FedProx (Li et al.: Federated optimization in heterogeneous networks, MLSys 2020)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tinyfed.meta.strategy import (
+    Array,
+    Assignment,
+    Reply,
+    State,
+    check_count,
+    check_rounds,
+    first_state,
+    mean_weights,
+    order_seed,
+    pick,
+)
+from tinyfed.tasks.order import Order
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """Devices train a few epochs, the server takes the mean:
+
+        device:  w_k <- w - beta * grad L(w; b)  for each minibatch b, `passes` times       (ClientUpdate)
+        server:  w <- sum_k (n_k / n) * w_k      over `devices` devices                     (Algorithm 1)
+
+    One global model for all; where every device has its own labels it learns that nothing can be said.
+    """
+
+    order: Order  # its seed is replaced each round, its passes and batch by the options
+    rounds: int
+    devices: int = 4
+    passes: int = 1
+    batch: int = 10
+    name: str = "fedavg"
+
+    def __post_init__(self) -> None:
+        check_rounds(self.rounds)
+        check_count("devices", self.devices)
+        self._order(0).encode()
+
+    def begin(self, weights: Array, seed: int) -> State:
+        return first_state(weights, seed)
+
+    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
+        return pick(state, devices, self.devices)
+
+    def configure(self, state: State, device: str) -> Assignment:
+        return Assignment(state.weights, self._order(order_seed(state, device=device)))
+
+    def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
+        mean = mean_weights(replies)
+        return replace(state, round=state.round + 1, weights=state.weights if mean is None else mean)
+
+    def _order(self, seed: int) -> Order:
+        return replace(self.order, seed=seed, passes=self.passes, update="sgd", batch=self.batch)
+
+
+@dataclass(frozen=True)
+class FedProx(FedAvg):
+    """FedAvg whose devices are held near the global model: they minimize L(w) + mu / 2 * |w - w_t|^2 (equation 2).
+
+    The term's gradient is applied as a step of its own after each minibatch's. It costs a device a copy of the
+    weights. The paper's devices may do different amounts of work; here all do the same.
+    """
+
+    mu: float = 0.1
+    name: str = "fedprox"
+
+    def _order(self, seed: int) -> Order:
+        return replace(super()._order(seed), proximal=self.mu)
+
+
+@dataclass(frozen=True)
+class FedSGD(FedAvg):
+    """One gradient a device and round: FedAvg with a single pass and a single batch of all its samples, so that the
+    mean of the weights is `w - beta * sum_k (n_k / n) * grad L_k(w)` (McMahan et al., section 2)."""
+
+    name: str = "fedsgd"
+
+    def _order(self, seed: int) -> Order:
+        return replace(self.order, seed=seed, passes=1, update="sgd", batch=0)

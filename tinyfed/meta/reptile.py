@@ -1,0 +1,67 @@
+"""Reptile (Nichol, Achiam, Schulman: On first-order meta-learning algorithms, 2018), serial and batched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tinyfed.meta.strategy import (
+    Array,
+    Assignment,
+    Reply,
+    State,
+    check_count,
+    check_rate,
+    check_rounds,
+    falling,
+    first_state,
+    mean_weights,
+    order_seed,
+    pick,
+)
+from tinyfed.tasks.order import Order
+
+
+@dataclass(frozen=True)
+class Reptile:
+    """Devices go through a stored support set several times in minibatches:
+
+        device:  phi~ = U^k(phi), k steps of SGD or Adam on minibatches of the support set      (Algorithm 1)
+        server:  phi <- phi + alpha_t * mean_i(phi~_i - phi), over `devices` devices            (Algorithm 2)
+
+    `devices` = 1 is serial Reptile. alpha falls linearly to 0, as in the authors' code. Their minibatches are drawn
+    anew from the set; here each pass presents it in a new order. Adam without its first moment ("adam_second") is what
+    they train with; the paper's sines use SGD.
+    """
+
+    order: Order  # its seed is replaced each round, its passes and update by the options
+    rounds: int
+    alpha: float = 1.0
+    devices: int = 1
+    passes: int = 4
+    batch: int = 10
+    update: str = "sgd"
+    name: str = "reptile"
+
+    def __post_init__(self) -> None:
+        check_rounds(self.rounds)
+        check_rate("alpha", self.alpha)
+        check_count("devices", self.devices)
+        self._order(self.order.seed).encode()
+
+    def begin(self, weights: Array, seed: int) -> State:
+        return first_state(weights, seed)
+
+    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
+        return pick(state, devices, self.devices)
+
+    def configure(self, state: State, device: str) -> Assignment:
+        return Assignment(state.weights, self._order(order_seed(state, device=device)))
+
+    def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
+        mean = mean_weights(replies)
+        weights = state.weights
+        if mean is not None:
+            weights = weights + falling(self.alpha, state.round, self.rounds) * (mean - weights)
+        return replace(state, round=state.round + 1, weights=weights)
+
+    def _order(self, seed: int) -> Order:
+        return replace(self.order, seed=seed, passes=self.passes, update=self.update, batch=self.batch)

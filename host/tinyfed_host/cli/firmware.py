@@ -120,3 +120,77 @@ def info(
         return
     for key, value in facts.items():
         print_line(f"{key:<18}{value if value is not None else 'none'}")
+
+
+@app.command(
+    epilog="Examples: tinyfed firmware flash --board stm32f405 --port /dev/ttyUSB0 · ... --shard person1.shard · "
+    "... --dry-run"
+)
+def flash(
+    board: BoardOption,
+    port: Annotated[str | None, typer.Option("--port", "-p", help="Serial port of the board [the only one].")] = None,
+    shard: Annotated[Path | None, typer.Option("--shard", help="Samples to write into its data flash.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Flasher [the first installed].")] = None,
+    probe: Annotated[str | None, typer.Option("--probe", help="Serial number of the debug probe.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write even if the image is there already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the commands.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build, write, verify, reset, and wait until the board says who it is.
+
+    A board that exists only under emulation is started instead, until Ctrl-C.
+
+    Exit codes: 2 for a wrong option, 3 when a tool is missing, 4 when the board does not answer, 5 when the shard does
+    not fit, 6 when flashing fails.
+    """
+    from tinyfed_host import flash as flasher
+
+    kind = read_board(board)
+    if not flasher.methods(kind) and kind.emulator is not None:
+        from tinyfed_host.cli.emulate import emulate
+
+        if dry_run:
+            print_line(f"tinyfed emulate --board {kind.name}" + (f" --shard {shard}" if shard else ""))
+            return
+        emulate(board=kind.name, count=1, shard=[shard] if shard else None, as_json=as_json)
+        return
+    image, build_id = flasher.build(kind, model)
+    steps = flasher.plan(kind, image, method=method, probe=probe, shard=shard)
+    if dry_run:
+        for step in steps:
+            print_line(str(step))
+        return
+
+    def say(text: str) -> None:
+        if as_json:
+            print_json({"progress": text})
+        else:
+            print_line(text)
+
+    flasher.refuse_several(steps[0].tool, probe)
+    port = port or flasher.find_port(kind)
+    comparison = flasher.verify_step(kind, image, method=method, probe=probe)
+    there = False
+    if not force and shard is None:
+        info = flasher.answering([port]).get(port) if port else None
+        if info is not None:
+            there = info.firmware_build == build_id
+        elif comparison is not None:
+            there = flasher.is_there(comparison)
+    if there:
+        say(f"build {build_id} is on the board already (--force writes it again)")
+    for step in [] if there else steps:
+        say(f"{step.what}: {step.tool.name}")
+        flasher.run(step, say)
+    if port is None:
+        say("no serial port to ask the board on; connect its USART and `tinyfed devices` shows it")
+        if as_json:
+            print_json({"board": kind.name, "build_id": build_id, "written": not there, "port": None})
+        return
+    answer = flasher.wait_for_answer(port, build_id)
+    if as_json:
+        facts = {"board": answer.board, "build_id": answer.firmware_build, "written": not there}
+        print_json({**facts, "port": port, "unique_id": answer.unique_id})
+    else:
+        print_line(f"{port}  {answer.board}  {answer.unique_id}  build {answer.firmware_build}")

@@ -1,0 +1,208 @@
+"""The programs that write a board's flash: how each is called, and what its failures mean.
+
+A tool is data: adding one is an entry in `TOOLS`. What a board uses, and with which arguments, is in its manifest.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyfed.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a tool's output tells: `pattern` (a regular expression, any case) -> what happened, what to do."""
+
+    pattern: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A flasher. The templates' words take `image` (ELF), `binary`, `address`, `probe` and the fields of the board's
+    manifest; `select` is added when a probe is named."""
+
+    name: str
+    package: str
+    usb: str  # regular expression over "vvvv:pppp product" of what it talks to
+    fields: tuple[str, ...]  # what the manifest's flash.<name> must hold
+    write: tuple[str, ...]
+    write_data: tuple[str, ...]  # a file of raw bytes at an address
+    verify: tuple[str, ...]  # empty: the tool cannot compare without writing
+    select: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+
+STLINK = "0483:37(48|4[a-f]|5[0-9])"
+CMSIS_DAP = ".*CMSIS-DAP|1366:"  # 1366 is Segger: development kits carry a J-Link
+NO_PROBE = "connect the board's debug probe with a data cable (some only charge) and check `lsusb`"
+SEVERAL = "disconnect all but one, or name one with --probe SERIAL"
+LOCKED = "the chip is locked against reading and writing; unlock it, which erases it"
+VERIFY = "try again; if it stays, power the board from another port: the supply may sag while flash is written"
+UNPLUGGED = "check cable and power and flash again; until then the board has half an image and does not answer"
+PERMISSION = "install the tool's udev rules (apt brings them) and replug the board, or ask for the group plugdev"
+
+_COMMON = (
+    Failure(
+        r"LIBUSB_ERROR_ACCESS|insufficient permissions|permission denied", "the probe may not be opened", PERMISSION
+    ),
+)
+
+TOOLS: Mapping[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            name="openocd",
+            package="openocd",
+            usb=f"{STLINK}|{CMSIS_DAP}",
+            fields=("interface", "target"),
+            write=("-f", "{interface}", "-f", "{target}", "-c", "program {{{image}}} verify reset exit"),
+            write_data=(
+                *("-f", "{interface}", "-f", "{target}"),
+                *("-c", "program {{{binary}}} verify reset exit {address}"),
+            ),
+            verify=(
+                *("-f", "{interface}", "-f", "{target}"),
+                *("-c", "init; reset halt; verify_image {{{image}}}; reset run; shutdown"),
+            ),
+            select=("-c", "adapter serial {probe}"),
+            failures=(
+                *_COMMON,
+                Failure(r"multiple devices found|more than one", "there are several debug probes", SEVERAL),
+                Failure(
+                    r"unable to find a matching CMSIS-DAP device|no j-link device found|open failed|"
+                    r"unable to open ftdi|error: no device found",
+                    "no debug probe was found",
+                    NO_PROBE,
+                ),
+                Failure(
+                    r"AP lock engaged|device protected|flash.*(write|read) protected|could not find MEM-AP",
+                    "the chip is locked",
+                    f'{LOCKED}: openocd -f INTERFACE -f TARGET -c "init; nrf52_recover; exit" (nRF52) or '
+                    '"init; reset halt; stm32f2x unlock 0; exit" (STM32)',
+                ),
+                Failure(r"verify failed|checksum mismatch|contents differ", "the flash reads back differently", VERIFY),
+                Failure(
+                    r"LIBUSB_ERROR_NO_DEVICE|LIBUSB_ERROR_PIPE|LIBUSB_ERROR_IO|communication failure|"
+                    r"unable to connect to the target|timed out while waiting|error writing to flash",
+                    "the connection to the board broke off",
+                    UNPLUGGED,
+                ),
+            ),
+        ),
+        Tool(
+            name="st-flash",
+            package="stlink-tools",
+            usb=STLINK,
+            fields=(),
+            write=("--reset", "write", "{binary}", "{address}"),
+            write_data=("--reset", "write", "{binary}", "{address}"),
+            verify=(),
+            select=("--serial", "{probe}"),
+            failures=(
+                *_COMMON,
+                Failure(r"multiple|more than one", "there are several ST-Link probes", SEVERAL),
+                Failure(r"couldn't find any st-link|no st-link|failed to open", "no ST-Link was found", NO_PROBE),
+                Failure(
+                    r"protected|locked|rdp", "the chip is locked", f"{LOCKED}: st-flash --connect-under-reset erase"
+                ),
+                Failure(r"verif.*(fail|mismatch)", "the flash reads back differently", VERIFY),
+                Failure(r"LIBUSB_ERROR|usb error|send_recv|failed to connect", "the connection broke off", UNPLUGGED),
+            ),
+        ),
+        Tool(
+            name="dfu-util",
+            package="dfu-util",
+            usb="0483:df11",
+            fields=("usb",),
+            write=("-a", "0", "-d", "{usb}", "-s", "{address}:leave", "-D", "{binary}"),
+            write_data=("-a", "0", "-d", "{usb}", "-s", "{address}", "-D", "{binary}"),
+            verify=(),
+            select=("-S", "{probe}"),
+            failures=(
+                *_COMMON,
+                Failure(r"more than one dfu", "there are several boards in DFU mode", SEVERAL),
+                Failure(
+                    r"no dfu capable usb device",
+                    "no board is in DFU mode",
+                    "hold the board's BOOT button (or join B0 and 3.3 V), press RESET, and flash again",
+                ),
+                Failure(
+                    r"errVENDOR|errWRITE|ERASE_PAGE|protected",
+                    "the chip refuses to be written, it is locked",
+                    f"{LOCKED}: dfu-util -a 0 -s :unprotect:force",
+                ),
+                Failure(r"errVERIFY|verif.*fail", "the flash reads back differently", VERIFY),
+                Failure(
+                    r"LIBUSB_ERROR|error during download|lost device|get_status", "the connection broke off", UNPLUGGED
+                ),
+            ),
+        ),
+        Tool(
+            name="pyocd",
+            package="pip install pyocd",
+            usb=f"{STLINK}|{CMSIS_DAP}",
+            fields=("target",),
+            write=("flash", "--no-wait", "--target", "{target}", "{image}"),
+            write_data=(
+                *("flash", "--no-wait", "--target", "{target}"),
+                *("--format", "bin", "--base-address", "{address}", "{binary}"),
+            ),
+            verify=(),
+            select=("--uid", "{probe}"),
+            failures=(
+                *_COMMON,
+                Failure(r"enter the number|multiple|more than one", "there are several debug probes", SEVERAL),
+                Failure(r"no (available|connected) debug probe|no probe", "no debug probe was found", NO_PROBE),
+                Failure(
+                    r"approtect|is locked|locked", "the chip is locked", f"{LOCKED}: pyocd erase --chip --target TARGET"
+                ),
+                Failure(r"verif.*(fail|mismatch)|compare failed", "the flash reads back differently", VERIFY),
+                Failure(
+                    r"no ack|transfer (fault|error|timeout)|probe error|disconnected|usb(error|.*no such device)",
+                    "the connection to the board broke off",
+                    UNPLUGGED,
+                ),
+            ),
+        ),
+    )
+}
+
+
+def fill(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """The words of a template with its fields in place."""
+    return [word.format(**values) for word in words]
+
+
+def command(
+    tool: Tool, words: Sequence[str], settings: Mapping[str, Any], probe: str | None, values: Mapping[str, str]
+) -> list[str]:
+    """The command line for one step. Raises UsageError when the board's manifest lacks a field of the tool."""
+    for name in tool.fields:
+        if not isinstance(settings.get(name), str):
+            raise UsageError(f"the board's manifest lacks tinyfed.flash.{tool.name}.{name}; docs/howto-board.md has it")
+    known = {name: str(settings[name]) for name in tool.fields} | dict(values)
+    line = fill(words, known)
+    if probe is None:
+        return [tool.name, *line]
+    selecting = fill(tool.select, {"probe": probe})
+    if tool.name == "pyocd":  # options follow the subcommand
+        return [tool.name, line[0], *selecting, *line[1:]]
+    if tool.name == "openocd":  # after the interface, which the serial number belongs to
+        return [tool.name, *line[:2], *selecting, *line[2:]]
+    return [tool.name, *selecting, *line]
+
+
+def explain(tool: Tool, output: str, image: Path) -> str:
+    """One line: what a failed run of the tool means and what to do."""
+    for failure in tool.failures:
+        if re.search(failure.pattern, output, re.IGNORECASE):
+            return f"{failure.what}; {failure.remedy}"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"error|fail|cannot|could not", line, re.IGNORECASE)]
+    last = (errors or lines or ["it said nothing"])[-1]
+    return f"{last} (flashing {image.name})"

@@ -1,0 +1,63 @@
+"""`tinyfed firmware flash` from end to end: a stand-in for the flasher, and the emulated board as what was flashed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import require_tools
+from tinyfed_host.transport.emulator import start
+
+ID = "00112233445566778899aabb"
+TINYFED = [sys.executable, "-c", "from tinyfed_host.cli.main import main; main()"]
+
+
+@pytest.fixture
+def flasher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dfu-util that notes how it was called."""
+    program = tmp_path / "dfu-util"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\necho "Download [====] 100%"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path / "calls"
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*TINYFED, "firmware", "flash", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_flash_writes_waits_and_says_who_is_there(flasher: Path) -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    with start("stm32f405", ID) as device:
+        options = ["--board", "stm32f405", "--port", device.port, "--method", "dfu-util", "--json"]
+        done = run(*options)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert (result["board"], result["unique_id"], result["written"]) == ("stm32f405", ID, False)
+        assert not flasher.exists(), "the image is on the board already"
+
+        done = run(*options, "--force")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["written"] is True
+        assert "firmware: 100 %" in done.stdout
+        assert flasher.read_text().count("\n") == 1
+
+
+def test_another_build_on_the_port_is_told(flasher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinyfed_host import flash
+
+    from tinyfed.errors import DeviceError
+
+    with start("native", ID) as device, pytest.raises(DeviceError, match="was flashed; is this the port of another"):
+        flash.wait_for_answer(device.port, "0123456789abcdef", timeout_s=0)
+
+
+def test_dry_run_only_prints(flasher: Path) -> None:
+    require_tools("arm-none-eabi-gcc")
+    done = run("--board", "stm32f405", "--method", "dfu-util", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("dfu-util -a 0 -d 0483:df11 -s 0x08000000:leave -D ")
+    assert not flasher.exists()
+    done = run("--board", "mps2_an386", "--dry-run")
+    assert done.stdout == "tinyfed emulate --board mps2_an386\n"

@@ -1,0 +1,260 @@
+"""Flashing, against stand-ins for OpenOCD, st-flash, dfu-util and pyOCD that record their arguments and fail as the
+real ones do. What they say without a probe was seen from the real programs; the other words are written from
+knowledge of them and were not yet met on hardware."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import require
+from tinyfed_host import flash
+from tinyfed_host.flash_tools import TOOLS
+
+from tinyfed.boards import Board, read_board, read_boards
+from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, UsageError
+
+FAKE = """#!{python}
+import json, os, pathlib, signal, sys
+folder = pathlib.Path({folder!r})
+with (folder / "calls").open("a") as calls:
+    calls.write(json.dumps(sys.argv) + "\\n")
+script = json.loads((folder / "script").read_text())
+sys.stdout.write(script["says"])
+sys.stdout.flush()
+if script["code"] < 0:
+    os.kill(os.getpid(), -script["code"])
+sys.exit(script["code"])
+"""
+
+
+class Fakes:
+    """Programs on PATH that do as `script` says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in TOOLS:
+            program = folder / name
+            program.write_text(FAKE.format(python=sys.executable, folder=str(folder)))
+            program.chmod(0o755)
+        self.script()
+
+    def script(self, says: str = "", code: int = 0) -> None:
+        (self.folder / "script").write_text(json.dumps({"says": says, "code": code}))
+
+    def calls(self) -> list[list[str]]:
+        path = self.folder / "calls"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return Fakes(folder)
+
+
+def board(**tools: dict[str, str]) -> Board:
+    settings: dict[str, Any] = {
+        "openocd": {"interface": "interface/stlink.cfg", "target": "target/stm32f4x.cfg"},
+        "st-flash": {},
+        "dfu-util": {"usb": "0483:df11"},
+        "pyocd": {"target": "nrf52840"},
+    }
+    return replace(read_board("stm32f405"), flash=settings | tools)
+
+
+def flash_with(name: str, tmp_path: Path, **options: Any) -> list[str]:
+    said: list[str] = []
+    image = tmp_path / "firmware.elf"
+    for step in flash.plan(board(), image, method=name, **options):
+        flash.run(step, said.append)
+    return said
+
+
+def test_what_each_tool_is_called_with(fakes: Fakes, tmp_path: Path) -> None:
+    shard = tmp_path / "person.shard"
+    shard.write_bytes(bytes(100))
+    for name in TOOLS:
+        flash_with(name, tmp_path, probe="SER1", shard=shard)
+    elf, binary = str(tmp_path / "firmware.elf"), str(tmp_path / "firmware.bin")
+    ocd = ["-f", "interface/stlink.cfg", "-c", "adapter serial SER1", "-f", "target/stm32f4x.cfg", "-c"]
+    pyocd = ["pyocd", "flash", "--uid", "SER1", "--no-wait", "--target", "nrf52840"]
+    wanted = [
+        ["openocd", *ocd, f"program {{{shard}}} verify reset exit 0x08080000"],
+        ["openocd", *ocd, f"program {{{elf}}} verify reset exit"],
+        ["st-flash", "--serial", "SER1", "--reset", "write", str(shard), "0x08080000"],
+        ["st-flash", "--serial", "SER1", "--reset", "write", binary, "0x08000000"],
+        ["dfu-util", "-S", "SER1", "-a", "0", "-d", "0483:df11", "-s", "0x08080000", "-D", str(shard)],
+        ["dfu-util", "-S", "SER1", "-a", "0", "-d", "0483:df11", "-s", "0x08000000:leave", "-D", binary],
+        [*pyocd, "--format", "bin", "--base-address", "0x08080000", str(shard)],
+        [*pyocd, elf],
+    ]
+    assert [[Path(call[0]).name, *call[1:]] for call in fakes.calls()] == wanted
+
+
+FAILURES = [
+    ("openocd", "Error: open failed\n", "no debug probe was found; connect"),
+    ("openocd", "Error: unable to find a matching CMSIS-DAP device\n", "no debug probe was found; connect"),
+    (
+        "openocd",
+        "Error: Multiple devices found, specify the desired device\n",
+        "several debug probes; disconnect",
+    ),
+    ("openocd", "Error: stm32x device protected\nError: failed erasing sectors 0 to 0\n", "the chip is locked; "),
+    ("openocd", "Warn : nRF52 device has AP lock engaged (see UICR APPROTECT register).\n", "nrf52_recover"),
+    (
+        "openocd",
+        "Error: checksum mismatch - attempting binary compare\n** Verify Failed **\n",
+        "reads back differently",
+    ),
+    ("openocd", "Error: jtag status contains invalid mode value - communication failure\n", "broke off; check cable"),
+    ("openocd", "Error: LIBUSB_ERROR_ACCESS\nError: open failed\n", "may not be opened; install the tool's udev rules"),
+    ("st-flash", "Couldn't find any ST-Link devices\n", "no ST-Link was found; connect"),
+    ("st-flash", "ERROR common.c: flash is protected\n", "the chip is locked; "),
+    ("st-flash", "ERROR flash_loader.c: Verification of flash failed at offset: 0\n", "reads back differently"),
+    ("st-flash", "ERROR usb.c: GET_STATUS send_recv: LIBUSB_ERROR_NO_DEVICE\n", "broke off; check cable"),
+    (
+        "dfu-util",
+        "dfu-util: No DFU capable USB device available\n",
+        "no board is in DFU mode; hold the",
+    ),
+    ("dfu-util", "dfu-util: More than one DFU capable USB device found!\n", "several boards in DFU mode; disconnect"),
+    ("dfu-util", 'dfu-util: Error during special command "ERASE_PAGE" get_status\n', "it is locked; "),
+    ("dfu-util", "dfu-util: Error during download (LIBUSB_ERROR_NO_DEVICE)\n", "broke off; check cable"),
+    ("pyocd", "0001 C No connected debug probes [commands]\n", "no debug probe was found; connect"),
+    ("pyocd", "Enter the number of the debug probe or 'q' to quit> EOFError\n", "several debug probes; disconnect"),
+    ("pyocd", "0512 W NRF52840 APPROTECT enabled: not automatically unlocking\n", "the chip is locked; "),
+    ("pyocd", "0713 C verify failed at 0x00001000\n", "reads back differently"),
+    ("pyocd", "0819 C Transfer fault: No ACK received\n", "broke off; check cable"),
+]
+
+
+@pytest.mark.parametrize(("name", "says", "told"), FAILURES, ids=[f"{n}-{t[:20]}" for n, _, t in FAILURES])
+def test_each_failure_is_one_line_with_a_remedy(name: str, says: str, told: str, fakes: Fakes, tmp_path: Path) -> None:
+    fakes.script("Licensed under GNU GPL v2\n" + says, code=1)
+    with pytest.raises(BuildError) as caught:
+        flash_with(name, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{name}: ") and told in message
+    assert "\n" not in message
+    assert len(fakes.calls()) == 1, "nothing is written behind a failure"
+
+
+def test_an_unknown_failure_shows_the_tools_own_words(fakes: Fakes, tmp_path: Path) -> None:
+    fakes.script("hello\nError: the moon is full\nshutdown\n", code=3)
+    with pytest.raises(BuildError, match=r"openocd: Error: the moon is full \(flashing firmware\.elf\)"):
+        flash_with("openocd", tmp_path)
+    fakes.script("", code=-9)
+    with pytest.raises(BuildError, match="openocd: it said nothing"):
+        flash_with("openocd", tmp_path)
+
+
+def test_progress_is_told_once_a_percent(fakes: Fakes, tmp_path: Path) -> None:
+    fakes.script("Download [=====    ]  50%\rDownload [=====    ]  50%\rDownload [=========] 100% done\n")
+    said = flash_with("dfu-util", tmp_path)
+    assert said[-1] == "firmware: 100 %"
+    assert len(said) == len(set(said))
+
+
+def test_a_tool_that_hangs_is_ended(fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (fakes.folder / "openocd").write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
+    monkeypatch.setattr(flash, "SILENCE_S", 0.2)
+    with pytest.raises(BuildError, match="openocd has said nothing for 0 s; replug the probe"):
+        flash_with("openocd", tmp_path)
+
+
+def test_the_first_installed_tool_is_taken(fakes: Fakes) -> None:
+    assert flash.choose(board()).name == "openocd"
+    (fakes.folder / "openocd").unlink()
+    assert flash.choose(board()).name == "st-flash"
+    with pytest.raises(MissingToolError, match="openocd is not installed: sudo apt-get install openocd"):
+        flash.choose(board(), "openocd")
+    with pytest.raises(UsageError, match="cannot be flashed with avrdude; its manifest names openocd, st-flash"):
+        flash.choose(board(), "avrdude")
+    with pytest.raises(UsageError, match="has no flash to write; `tinyfed emulate --board native` starts it"):
+        flash.choose(read_board("native"))
+    with pytest.raises(UsageError, match=r"tinyfed\.flash\.avrdude is no flasher tinyfed knows"):
+        flash.choose(board(avrdude={}))
+
+
+def test_a_field_the_tool_needs_is_named(fakes: Fakes, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"lacks tinyfed\.flash\.pyocd\.target"):
+        flash.plan(board(pyocd={}), tmp_path / "firmware.elf", method="pyocd")
+
+
+def test_a_shard_that_does_not_fit(fakes: Fakes, tmp_path: Path) -> None:
+    shard = tmp_path / "big.shard"
+    shard.write_bytes(bytes(board().memory["data_flash"].size_bytes + 3))
+    with pytest.raises(DoesNotFitError, match=r"big\.shard: 524,275 bytes, .* 3 too many"):
+        flash.plan(board(), tmp_path / "firmware.elf", shard=shard)
+    with pytest.raises(UsageError, match=r"none\.shard: the shard cannot be read"):
+        flash.plan(board(), tmp_path / "firmware.elf", shard=tmp_path / "none.shard")
+
+
+def attach(folder: Path, **devices: tuple[str, str, str]) -> Path:
+    for serial, (vendor, product, name) in devices.items():
+        device = folder / f"1-{len(list(folder.glob('*')))}"
+        device.mkdir(parents=True)
+        for file, text in (("idVendor", vendor), ("idProduct", product), ("product", name), ("serial", serial)):
+            (device / file).write_text(text + "\n")
+    return folder
+
+
+def test_several_probes_are_refused(tmp_path: Path) -> None:
+    usb = attach(
+        tmp_path / "usb",
+        A1=("0483", "374b", "STM32 STLink"),
+        B2=("0483", "374e", "STLINK-V3"),
+        C3=("0d28", "0204", "BBC micro:bit CMSIS-DAP"),
+        D4=("046d", "c077", "USB Optical Mouse"),
+    )
+    assert flash.attached(TOOLS["st-flash"], usb) == ["A1", "B2"]
+    assert flash.attached(TOOLS["openocd"], usb) == ["A1", "B2", "C3"]
+    assert flash.attached(TOOLS["dfu-util"], usb) == []
+    with pytest.raises(UsageError, match=r"st-flash: 2 are attached \(A1, B2\); name one with --probe SERIAL"):
+        flash.refuse_several(TOOLS["st-flash"], None, usb)
+    flash.refuse_several(TOOLS["st-flash"], "B2", usb)
+    with pytest.raises(UsageError, match="there is no D4; attached: A1, B2"):
+        flash.refuse_several(TOOLS["st-flash"], "D4", usb)
+
+
+def test_the_comparison_decides_whether_the_image_is_there(fakes: Fakes, tmp_path: Path) -> None:
+    step = flash.verify_step(board(), tmp_path / "firmware.elf", method="openocd")
+    assert step is not None
+    fakes.script("verified 24188 bytes in 0.3s\n")
+    assert flash.is_there(step)
+    fakes.script("Error: checksum mismatch - attempting binary compare\n", code=1)
+    assert not flash.is_there(step)
+    fakes.script("Error: open failed\n", code=1)
+    with pytest.raises(BuildError, match="no debug probe"):
+        flash.is_there(step)
+    assert flash.verify_step(board(), tmp_path / "firmware.elf", method="st-flash") is None
+
+
+def test_a_board_that_does_not_answer_is_told() -> None:
+    with pytest.raises(DeviceError, match="flashed, but nothing answers after 0 s; press RESET"):
+        flash.wait_for_answer("unix:///none", "00", timeout_s=0)
+
+
+def test_every_manifest_names_tools_with_their_fields(tmp_path: Path, fakes: Fakes) -> None:
+    named = 0
+    for kind in read_boards():
+        for name in flash.methods(kind):
+            assert flash.plan(kind, tmp_path / "firmware.elf", method=name)
+            named += 1
+    assert named >= 3
+
+
+def test_the_real_openocd_without_a_probe_is_understood(tmp_path: Path) -> None:
+    require(shutil.which("openocd"), "openocd is not installed: run `make setup`")
+    step = flash.plan(board(), tmp_path / "firmware.elf", method="openocd")[0]
+    done = subprocess.run(step.command, capture_output=True, text=True, timeout=60)
+    require("open failed" in done.stderr, "a debug probe is attached")
+    with pytest.raises(BuildError, match="openocd: no debug probe was found; connect"):
+        flash.run(step, lambda text: None)

@@ -27,8 +27,10 @@ from tinyfed.codegen.generate import (
     suggest_name,
 )
 from tinyfed.engine import Engine
+from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import encode, initialize, mlp, tflite
+from tinyfed.model.convert import Int8Model, read_model
 
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wundef", "-pedantic", "-Werror"]
 COMPILERS = {
@@ -178,6 +180,27 @@ def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path
     assert printed[::2] == ["up", "down", "rest"]
     # %.9g gives every float32 exactly
     assert [np.float32(text) for text in printed[1::2]] == list(expected)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_int8_example_computes_what_the_engine_does(compiler: str, tmp_path: Path) -> None:
+    require_tools(compiler)
+    model = path_of("micro_speech_quantized")
+    arguments = ["model", "codegen", str(model), "-o", str(tmp_path), "--name", "speech", "--array", "both"]
+    assert run_command([*arguments, "--example"]) == 0
+    program = tmp_path / "program"
+    sources = [tmp_path / "speech.c", tmp_path / "speech_example.c", *sorted((ROOT / "firmware/core").rglob("*.c"))]
+    command = [*COMPILERS[compiler], "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    include = ["-I", str(ROOT / "firmware/core")]
+    subprocess.run([*command, *include, *map(str, sources), "-o", str(program)], check=True, timeout=120)
+    printed = subprocess.run([program], check=True, timeout=10, capture_output=True, text=True).stdout.split()
+    converted = read_model(model)
+    assert isinstance(converted, Int8Model)
+    engine = Int8Engine(converted.content)
+    inputs = (np.arange(1960) % 16).astype(np.float32) / 8 - 1
+    (outputs,) = engine.run(engine.quantize(inputs))
+    assert [np.float32(text) for text in printed] == list(engine.dequantize(outputs))
+    assert len(set(printed)) > 1
 
 
 def test_an_image_and_the_tflite_in_one_file(tmp_path: Path) -> None:

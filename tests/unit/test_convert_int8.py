@@ -1,13 +1,18 @@
 """int8 .tflite files become int8 networks, or a line that says why not."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tflite_models import bytes_of, path_of
+from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import UsageError
 from tinyfed.model import spec_int8 as i8
 from tinyfed.model import tflite
 from tinyfed.model.convert_int8 import convert_int8, is_int8
+from tinyfed.model.inspect import inspect
 
 # Layers and multiply-adds as counted by hand from the published architectures.
 CONVERTIBLE = {
@@ -33,6 +38,16 @@ REFUSED = {
 def test_published_models(name: str) -> None:
     network = convert_int8(tflite.load(path_of(name)))
     assert len(network.layers) == CONVERTIBLE[name]
+
+
+@pytest.mark.parametrize("name", CONVERTIBLE)
+def test_programs_from_the_command_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = path_of(name), tmp_path / "model.tfm"
+    assert run_command(["model", "convert", str(path), "-o", str(output), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["engine"] == "int8"
+    # the reader's own count of the .tflite file and the program's agree
+    assert facts["multiply_adds"] == inspect(path, []).macs == inspect(output, []).macs
 
 
 @pytest.mark.parametrize("name", REFUSED)

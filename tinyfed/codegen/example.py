@@ -47,11 +47,56 @@ int main(void) {
 }
 """
 
+_INT8 = """\
+/* One inference of @name@ with tinyfed's engine, on a made-up input. On this computer, with CORE the folder
+ * firmware/core of tinyfed's sources:
+ *
+ *   cc -std=c99 -O2 -ffp-contract=off -I CORE @name@_example.c @name@.c $(find CORE -name '*.c')
+ */
+#include <stdio.h>
+
+#include "@name@.h"
+#include "tinyfed_int8.h"
+
+static @NAME@_ALIGN uint8_t work[@NAME@_WORK_BYTES];
+
+int main(void) {
+    tinyfed_int8_t net;
+    tinyfed_int8_port_t input, output;
+    uint32_t i;
+
+    if (tinyfed_int8_open(&net, NULL, @name@_image, @NAME@_IMAGE_BYTES) != TINYFED_OK) {
+        return 1;
+    }
+    input = tinyfed_int8_input(&net, 0);
+    output = tinyfed_int8_output(&net, 0);
+    for (i = 0; i < @NAME@_INPUT_0_COUNT; i++) {
+        const float value = (float)(i % 16u) / 8.0f - 1.0f;
+        tinyfed_int8_quantize((int8_t *)work + input.offset + i, &input, &value, 1);
+    }
+    if (tinyfed_int8_run(&net, work, sizeof work) != TINYFED_OK) {
+        return 1;
+    }
+    for (i = 0; i < @NAME@_OUTPUT_0_COUNT; i++) {
+        float value;
+        tinyfed_int8_dequantize(&value, &output, (const int8_t *)work + output.offset + i, 1);
+        printf(@FORMAT@);
+    }
+    return 0;
+}
+"""
+
 
 def example_text(bundle: Bundle) -> str:
     """The program. Raises UsageError where the bundle has no image to run."""
     if not any(array.suffix == "image" for array in bundle.arrays):
         raise UsageError("an example runs tinyfed's engine: add --array image (or both)")
+    if bundle.inputs[0].dtype == "int8":
+        if len(bundle.inputs) > 1:
+            raise UsageError(f"{bundle.source}: {len(bundle.inputs)} inputs; the example feeds one")
+        shown = '"%s %.9g\\n", @name@_labels[i], (double)value' if bundle.labels else '"%.9g\\n", (double)value'
+        text = _INT8.replace("@FORMAT@", shown)
+        return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())
     shown = '"%s %.9g\\n", @name@_labels[i], (double)output[i]' if bundle.labels else '"%.9g\\n", (double)output[i]'
     text = _FLOAT.replace("@FORMAT@", shown)
     return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())

@@ -6,7 +6,7 @@ from pathlib import Path
 from tinyfed.codegen.generate import Array, Bundle, Port, check_labels
 from tinyfed.errors import UsageError
 from tinyfed.model import image
-from tinyfed.model.convert import FloatModel, is_tflite, read_file, read_model, read_tflite
+from tinyfed.model.convert import FloatModel, Int8Model, Model, is_tflite, read_file, read_model, read_tflite
 from tinyfed.model.plan import plan
 from tinyfed.model.tflite import Tensor, TfliteModel, parse
 
@@ -52,8 +52,26 @@ def tflite_bundle(model: TfliteModel, name: str, labels: tuple[str, ...] = ()) -
     return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels)
 
 
-def image_bundle(model: FloatModel, name: str, labels: tuple[str, ...] = ()) -> Bundle:
-    """NAME_image: a model image for tinyfed's engine, with the bytes of the arena it runs and trains in."""
+def image_bundle(model: Model, name: str, labels: tuple[str, ...] = ()) -> Bundle:
+    """NAME_image: what tinyfed's engine runs, with the bytes of memory it takes."""
+    return _int8_bundle(model, name, labels) if isinstance(model, Int8Model) else _float_bundle(model, name, labels)
+
+
+def _int8_bundle(model: Int8Model, name: str, labels: tuple[str, ...]) -> Bundle:
+    inputs, outputs = (
+        tuple(Port(role, "int8", (1, *port.shape), port.scale, port.zero_point) for port in ports)
+        for role, ports in zip(("input", "output"), model.ports, strict=True)
+    )
+    check_labels(labels, outputs)
+    figures = (
+        ("WORK_BYTES", f"{model.plan.work_bytes}u", "RAM it runs in, aligned; the image stays in flash"),
+        ("MULTIPLY_ADDS", f"{model.plan.multiply_adds}u", "of one inference"),
+    )
+    array = Array("image", "The int8 program, for tinyfed's engine.", model.content)
+    return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels, figures)
+
+
+def _float_bundle(model: FloatModel, name: str, labels: tuple[str, ...]) -> Bundle:
     spec = model.spec
     outputs = (Port("output", "float32", (1, *spec.output_shape)),)
     check_labels(labels, outputs)

@@ -1,16 +1,19 @@
 """Any model file as what tinyfed's engine runs."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from tinyfed.errors import UsageError
-from tinyfed.model import image, spec
+from tinyfed.model import image, image_int8, spec
 from tinyfed.model.convert_float import convert_float
-from tinyfed.model.convert_int8 import is_int8
+from tinyfed.model.convert_int8 import convert_int8, is_int8
 from tinyfed.model.graph import Converted
 from tinyfed.model.tflite import TfliteModel, parse
 
 TFLITE_IDENTIFIER = b"TFL3"
+INT8_MAGIC = struct.pack("<I", image_int8.MAGIC)
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,27 @@ class FloatModel:
     weights: image.Weights
     content: bytes
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Int8Model:
+    """An int8 network as the program of docs/int8.md, ready to run, not to train."""
+
+    source: str
+    content: bytes
+    notes: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> image_int8.Int8Plan:
+        return image_int8.read_plan(self.content)
+
+    @property
+    def ports(self) -> tuple[tuple[image_int8.Int8Port, ...], tuple[image_int8.Int8Port, ...]]:
+        """(inputs, outputs)."""
+        return image_int8.read_ports(self.content)
+
+
+Model: TypeAlias = FloatModel | Int8Model
 
 
 def read_file(path: Path) -> bytes:
@@ -36,7 +60,7 @@ def is_tflite(content: bytes) -> bool:
     return content[4:8] == TFLITE_IDENTIFIER
 
 
-def read_model(path: Path, loss: str | None = None) -> FloatModel:
+def read_model(path: Path, loss: str | None = None) -> Model:
     """The model of a .tfm, .tflite, .keras or .h5 file or of a SavedModel folder.
 
     `loss`: None takes what the file says or suggests. Raises UsageError: what is wrong, where, what would work.
@@ -55,6 +79,8 @@ def read_model(path: Path, loss: str | None = None) -> FloatModel:
     if content[:4] == image.MAGIC:
         found, weights = image.decode(content)
         return FloatModel(str(path), found, weights, content)
+    if content[:4] == INT8_MAGIC:
+        return read_program(content, str(path))
     if is_tflite(content):
         return read_tflite(parse(content, str(path)), loss)
     raise UsageError(
@@ -62,8 +88,28 @@ def read_model(path: Path, loss: str | None = None) -> FloatModel:
     )
 
 
-def read_tflite(model: TfliteModel, loss: str | None = None) -> FloatModel:
+def read_program(content: bytes, source: str) -> Int8Model:
+    """The int8 program in `content`, checked by the engine's own loader. Raises UsageError."""
+    from tinyfed.engine.int8 import Int8Engine
+
+    try:
+        Int8Engine(content)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+    return Int8Model(source, content)
+
+
+def read_tflite(model: TfliteModel, loss: str | None = None) -> Model:
     """`read_model` of a .tflite file in memory."""
+    if is_int8(model):
+        if loss is not None:
+            raise UsageError(f"{model.source}: an int8 model has no loss: it does not learn; see attach-head")
+        network = convert_int8(model)
+        try:
+            content, _ = image_int8.encode_int8(network)
+        except UsageError as error:
+            raise UsageError(f"{model.source}: {error}") from error
+        return Int8Model(model.source, content)
     return _float_model(model.source, convert_float(model, loss))
 
 
@@ -73,4 +119,4 @@ def _float_model(source: str, converted: Converted) -> FloatModel:
     return FloatModel(source, converted.spec, converted.weights, content, notes)
 
 
-__all__ = ["FloatModel", "is_int8", "is_tflite", "read_file", "read_model", "read_tflite"]
+__all__ = ["FloatModel", "Int8Model", "Model", "is_int8", "is_tflite", "read_file", "read_model", "read_tflite"]

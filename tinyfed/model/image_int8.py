@@ -63,7 +63,7 @@ class Int8Port:
 def read_plan(program: bytes) -> Int8Plan:
     """What an encoded program takes; the program must be a valid one."""
     fields = HEADER.unpack_from(program)
-    return Int8Plan(fields[3], fields[4], fields[11])
+    return Int8Plan(fields[3], fields[4], fields[12])
 
 
 def read_ports(program: bytes) -> tuple[tuple[Int8Port, ...], tuple[Int8Port, ...]]:

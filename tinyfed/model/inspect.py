@@ -8,8 +8,16 @@ from typing import Any
 from tinyfed.boards import Board, read_boards
 from tinyfed.errors import UsageError
 from tinyfed.model import image
-from tinyfed.model.convert import is_tflite, read_file, read_tflite
-from tinyfed.model.convert_int8 import is_int8
+from tinyfed.model.convert import (
+    INT8_MAGIC,
+    FloatModel,
+    Int8Model,
+    Model,
+    is_tflite,
+    read_file,
+    read_program,
+    read_tflite,
+)
 from tinyfed.model.plan import plan
 from tinyfed.model.records import lower
 from tinyfed.model.spec import ModelSpec
@@ -92,8 +100,10 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
     if is_tflite(content):
         return tflite_facts(parse(content, str(path)), boards)
     if content[:4] == image.MAGIC:
-        spec, _ = image.decode(content)
-        return _image_facts(str(path), spec, len(content), boards)
+        spec, weights = image.decode(content)
+        return _image_facts(FloatModel(str(path), spec, weights, content), boards)
+    if content[:4] == INT8_MAGIC:
+        return _program_facts(read_program(content, str(path)), boards)
     if content[:4] == b"PK\x03\x04" or content[:8] == b"\x89HDF\r\n\x1a\n":
         raise UsageError(f"{path}: a Keras model: convert it first (tinyfed model convert), then inspect the result")
     raise UsageError(f"{path}: neither a model image nor a .tflite file: its first bytes are {content[:8].hex(' ')}")
@@ -105,19 +115,12 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
 def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
     """`inspect` of a .tflite file in memory."""
     engine, why_not, image_bytes = "", "", None
-    fits: list[Fit] = []
     try:
-        if is_int8(model):
-            from tinyfed.model.convert_int8 import convert_int8
-
-            convert_int8(model)
-            engine = "int8"
-        else:
-            converted = read_tflite(model)
-            engine, image_bytes = "float32", len(converted.content)
-            fits = [_float_fit(converted.spec, board) for board in boards]
+        converted = read_tflite(model)
+        engine, image_bytes = _engine(converted), len(converted.content)
+        fits = [_fit(converted, board) for board in boards]
     except UsageError as error:
-        engine, why_not = "", str(error).removeprefix(f"{model.source}: ")
+        why_not = str(error).removeprefix(f"{model.source}: ")
         fits = [Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards]
     counted = {tensor.index for tensor in model.tensors if tensor.constant_bytes}
     return ModelFacts(
@@ -211,7 +214,8 @@ def _quantization(result: Tensor | None, weights: Tensor | None) -> str:
 # --- model image ------------------------------------------------------------------------------------------------
 
 
-def _image_facts(source: str, spec: ModelSpec, file_bytes: int, boards: list[Board]) -> ModelFacts:
+def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
+    spec = model.spec
     layers = []
     for index, record in enumerate(lower(spec)):
         frozen = "" if record.trains or not record.parameter_count else ", frozen"
@@ -230,17 +234,62 @@ def _image_facts(source: str, spec: ModelSpec, file_bytes: int, boards: list[Boa
             )
         )
     return ModelFacts(
-        source=source,
+        source=model.source,
         format=f"model image, float32, loss {spec.loss}",
-        file_bytes=file_bytes,
+        file_bytes=len(model.content),
         inputs=(PortFacts("input", spec.input_shape, "float32"),),
         outputs=(PortFacts("output", spec.output_shape, "float32"),),
         layers=tuple(layers),
         engine="float32",
         why_not="",
-        image_bytes=file_bytes,
-        fits=tuple(_float_fit(spec, board) for board in boards),
+        image_bytes=len(model.content),
+        fits=tuple(_fit(model, board) for board in boards),
     )
+
+
+def _program_facts(model: Int8Model, boards: list[Board]) -> ModelFacts:
+    """A program says its ports and its work, not its layers' names: inspect the .tflite file for those."""
+    inputs, outputs = (
+        tuple(PortFacts(role, port.shape, "int8", port.scale, port.zero_point) for port in ports)
+        for role, ports in zip(("input", "output"), model.ports, strict=True)
+    )
+    bytes_of = len(model.content)
+    layer = LayerFacts("program", "all layers", outputs[0].shape, "int8", 0, bytes_of, model.plan.multiply_adds, "")
+    return ModelFacts(
+        source=model.source,
+        format="int8 program",
+        file_bytes=bytes_of,
+        inputs=inputs,
+        outputs=outputs,
+        layers=(layer,),
+        engine="int8",
+        why_not="",
+        image_bytes=bytes_of,
+        fits=tuple(_fit(model, board) for board in boards),
+    )
+
+
+def _engine(model: Model) -> str:
+    return "int8" if isinstance(model, Int8Model) else "float32"
+
+
+def _fit(model: Model, board: Board) -> Fit:
+    return _int8_fit(model, board) if isinstance(model, Int8Model) else _float_fit(model.spec, board)
+
+
+def _int8_fit(model: Int8Model, board: Board) -> Fit:
+    """The program lies in flash beside the firmware where the board has flash, and its work area in the arena."""
+    needed = model.plan.work_bytes
+    inference = _verdict(needed, board.arena_bytes)
+    if "flash" in board.memory:
+        firmware = board.budget.flash_bytes if board.budget else 0
+        room = board.memory["flash"].size_bytes - firmware
+        if len(model.content) > room:
+            inference = f"no: {len(model.content) - room:,} bytes of flash short"
+    else:
+        needed += len(model.content)
+        inference = _verdict(needed, board.arena_bytes)
+    return Fit(board.name, board.arena_bytes, inference, needed, "no: int8 does not learn: attach-head", None)
 
 
 def _float_fit(spec: ModelSpec, board: Board) -> Fit:

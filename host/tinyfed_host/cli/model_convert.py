@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tinyfed.model.convert import read_model
+from tinyfed.model.convert import Int8Model, read_model
 from tinyfed.model.files import write_whole
 from tinyfed_host.cli.output import print_json, print_line
 
@@ -29,19 +29,21 @@ def convert(
     write_whole(output, result.content)
     for note in result.notes:
         print(note, file=sys.stderr)
-    spec = result.spec
-    facts = {
-        "file": str(output),
-        "bytes": len(result.content),
-        "layers": len(spec.layers),
-        "parameters": spec.parameter_count,
-        "loss": spec.loss,
-        "notes": list(result.notes),
-    }
+    facts: dict[str, Any] = {"file": str(output), "bytes": len(result.content), "notes": list(result.notes)}
+    if isinstance(result, Int8Model):
+        plan = result.plan
+        facts |= {"engine": "int8", "work_bytes": plan.work_bytes, "multiply_adds": plan.multiply_adds}
+        text = f"int8, {plan.multiply_adds:,} multiply-adds, runs in {plan.work_bytes:,} bytes"
+    else:
+        spec = result.spec
+        facts |= {
+            "engine": "float32",
+            "layers": len(spec.layers),
+            "parameters": spec.parameter_count,
+            "loss": spec.loss,
+        }
+        text = f"{len(spec.layers)} layers, {spec.parameter_count:,} float32 parameters, loss {spec.loss}"
     if as_json:
         print_json(facts)
     else:
-        print_line(
-            f"wrote {output}: {facts['bytes']:,} bytes, {facts['layers']} layers, "
-            f"{facts['parameters']:,} float32 parameters, loss {spec.loss}"
-        )
+        print_line(f"wrote {output}: {len(result.content):,} bytes, {text}")

@@ -52,7 +52,7 @@ def inspect_model(
     if facts.fits:
         print_line("")
         print_table(
-            ["board", "arena", "inference", "needs", "training", "needs"],
+            ["board", "arena, bytes", "inference", "needs, bytes", "training", "needs, bytes"],
             [
                 [
                     fit.board,

@@ -60,9 +60,12 @@ def _spec_of(model: str, trainable: str) -> ModelSpec:
     if model in MODELS:
         spec = MODELS[model]
     else:
-        from tinyfed.model.convert import read_model
+        from tinyfed.model.convert import Int8Model, read_model
 
-        spec = read_model(Path(model)).spec
+        found = read_model(Path(model))
+        if isinstance(found, Int8Model):
+            raise UsageError(f"{model}: an int8 model does not learn; `tinyfed model inspect` says what it takes")
+        spec = found.spec
     if not trainable:
         return spec
     numbers = trainable.split(",")

@@ -129,20 +129,21 @@ class RunStore:
         self._connection = connection
         self._lock = lock
         self._metrics: IO[str] | None = None
+        self._metrics_behind = False
 
     @classmethod
     def create(cls, folder: Path, header: RunHeader) -> Self:
-        """Begin a run. Raises `StoreError` when there is one in the folder or the disk refuses."""
+        """Begin a run. Raises `StoreError` when the folder has one with rounds, or the disk refuses."""
         with _translate(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = _take_lock(folder)
-            if _is_begun(folder):
+            if _has_rounds(folder):
                 lock.close()
                 raise StoreError(
                     f"{folder}: there is a run already: go on with `tinyfed run --resume {folder}`, "
                     "choose another --name, or delete the folder"
                 )
-            for suffix in ("", "-wal", "-shm", "-journal"):  # of a creation that was cut short
+            for suffix in ("", "-wal", "-shm", "-journal"):  # of a run without a round
                 (folder / (DATABASE + suffix)).unlink(missing_ok=True)
             connection = _connect(folder / DATABASE)
             connection.executescript(_SCHEMA)
@@ -209,6 +210,9 @@ class RunStore:
         if self._metrics is not None:
             with _ignore_full_disk():
                 self._metrics.close()
+                if self._metrics_behind:  # interrupted between the commit and its line
+                    self._open_metrics()
+                    self._metrics.close()
             self._metrics = None
         with _ignore_full_disk():
             self._connection.close()
@@ -241,6 +245,7 @@ class RunStore:
 
     def commit_round(self, record: RoundRecord) -> None:
         """Make a round durable, whole or not at all. Raises `StoreError` when the disk refuses it."""
+        self._metrics_behind = True
         with _translate(self.folder), self._transaction() as cursor:
             cursor.execute(
                 "INSERT INTO round VALUES (?, ?, ?)",
@@ -261,6 +266,7 @@ class RunStore:
             with _translate(self.folder):
                 self._metrics.write(record.line())
                 self._metrics.flush()
+                self._metrics_behind = False
 
     def snapshot(self) -> Snapshot | None:
         """The state after the last round, or None before the first."""
@@ -341,13 +347,16 @@ class RunStore:
         return path
 
 
-def _is_begun(folder: Path) -> bool:
+def _has_rounds(folder: Path) -> bool:
+    """Whether there is something to lose: a run that failed before its first round may be begun anew."""
     path = folder / DATABASE
     if not path.exists() or path.stat().st_size == 0:
         return False
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path, timeout=10)
     try:
-        return bool(connection.execute("PRAGMA user_version").fetchone()[0])
+        if not connection.execute("PRAGMA user_version").fetchone()[0]:
+            return False
+        return connection.execute("SELECT 1 FROM round LIMIT 1").fetchone() is not None
     finally:
         connection.close()
 
@@ -403,5 +412,5 @@ def _ignore_full_disk() -> Iterator[None]:
     """Closing must not fail: what matters was committed."""
     try:
         yield
-    except (OSError, sqlite3.DatabaseError):
+    except (OSError, sqlite3.DatabaseError, StoreError):
         return

@@ -100,6 +100,8 @@ def test_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
 def test_what_is_no_run(tmp_path: Path) -> None:
     with RunStore.create(tmp_path / "r", HEADER):
         pass
+    with RunStore.create(tmp_path / "r", HEADER) as store:  # there was no round to lose
+        store.commit_round(record(1))
     with pytest.raises(StoreError, match="there is a run already"):
         RunStore.create(tmp_path / "r", HEADER)
     with pytest.raises(StoreError, match="there is no run; runs there: r"):

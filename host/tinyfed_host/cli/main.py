@@ -159,6 +159,8 @@ def run_command(arguments: list[str] | None = None) -> int:
         with _orderly_signals():
             code = app(arguments, prog_name="tinyfed", standalone_mode=False)
             sys.stdout.flush()
+        if code == EXIT_INTERRUPTED:  # typer has caught the KeyboardInterrupt
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as end:
         return int(end.exit_code)

@@ -1,0 +1,58 @@
+"""Whole experiments give the same bits on simulated devices, on QEMU's Cortex-M4 and on the emulated Raspberry Pi."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from conftest import require, require_tools
+from run_helpers import ROOT, Command
+
+ROUNDS = 40
+
+
+@pytest.fixture
+def tinyfed(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", ["sine", "watch"])
+def test_same_bits_everywhere(tinyfed: Command, example: str) -> None:
+    require_tools("qemu-system-arm", "qemu-aarch64", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc")
+    if example == "watch":
+        require(importlib.util.find_spec("seglearn"), "the watch data is in the package seglearn")
+    file = ROOT / "examples" / f"{example}.toml"
+    simulated = tinyfed("run", file, "--rounds", str(ROUNDS), "--name", "simulated", "--json").result()
+    assert simulated["rounds"] == ROUNDS
+    expected = [entry["weights_sha256"] for entry in tinyfed.metrics("simulated")]
+    assert len(set(expected)) == ROUNDS
+    assert simulated["weights_sha256"] == expected[-1]
+    for board in ("mps2_an386", "raspberrypi"):
+        arguments = ["--fleet", "emulated", "--board", board, "--rounds", str(ROUNDS), "--name", board, "--json"]
+        result = tinyfed("run", file, *arguments).result()
+        found = [entry["weights_sha256"] for entry in tinyfed.metrics(board)]
+        assert found == expected
+        assert result["weights_sha256"] == expected[-1]
+        visits = [visit for entry in tinyfed.metrics(board) for visit in entry["visits"]]
+        assert all(visit["failure"] is None for visit in visits)
+        assert all(visit["bytes_down"] > 0 and visit["bytes_up"] > 0 for visit in visits)
+
+
+@pytest.mark.slow
+def test_mixed_fleet_and_resume_elsewhere(tinyfed: Command) -> None:
+    """Begun on emulated boards of two kinds, gone on with on simulated devices: the same bits again."""
+    require_tools("qemu-system-arm", "qemu-aarch64", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc")
+    text = (ROOT / "examples" / "sine.toml").read_text().replace("rounds = 3000", "rounds = 30")
+    text = text.replace("{ mps2_an386 = 4 }", "{ mps2_an386 = 2, raspberrypi = 2 }")
+    (tinyfed.folder / "mixed.toml").write_text(text)
+    whole = tinyfed("run", "mixed.toml", "--name", "whole", "--json").result()
+    with tinyfed.started("run", "mixed.toml", "--fleet", "emulated", "--json") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"round-ended"' in line:
+                process.kill()
+                break
+        process.wait()
+    tinyfed.nothing_left()
+    resumed = tinyfed("run", "--resume", "mixed", "--fleet", "simulated", "--json").result()
+    assert resumed["weights_sha256"] == whole["weights_sha256"]

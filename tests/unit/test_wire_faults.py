@@ -241,3 +241,33 @@ def test_a_line_dead_in_one_direction_ends_within_the_patience() -> None:
         took = pair.run(operation, limit_s=60)
         assert operation.failure is not None
         assert took < 25
+
+
+def test_a_device_that_heard_noise_and_old_traffic_for_an_hour_still_answers() -> None:
+    """Random bytes, and spoiled recordings of a whole visit, at 115,200 baud all the time."""
+    rng = random.Random(60)
+    pair = Pair(CDevice(steps=STEPS))
+    said: list[bytes] = []
+    pair.down.fault = lambda data, offset: said.append(data) or data  # type: ignore[func-returns-value]
+    whole_visit(pair)
+    recording = b"".join(said)
+    spoil = bit_errors(rng, 3e-4)
+    left = 3600 * 11_520
+    while left > 0:
+        data = rng.randbytes(20_000) if rng.random() < 0.5 else spoil(recording, 0) * 8
+        pair.device.receive(data, int(pair.now_s * 1000))
+        pair.device.work(int(pair.now_s * 1000))
+        while pair.device.transmit(int(pair.now_s * 1000)):
+            pass
+        pair.now_s += len(data) / 11_520
+        left -= len(data)
+    assert pair.device.violations == 0
+    pair = Pair(pair.device, HostSession(0x5151), seed=3)
+    trained = pair.device.trained
+    hello = pair.greet().hello
+    assert hello is not None
+    image = TransferOperation(Kind.IMAGE, IMAGE)
+    pair.run(image)
+    assert image.failure is None
+    visit_only(pair, WEIGHTS)
+    assert pair.device.trained == trained + 1

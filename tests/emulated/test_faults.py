@@ -1,0 +1,55 @@
+"""Rounds over a line that flips bits and loses frames, with the real image under QEMU: every round ends, no wrong
+weight is accepted, and the weights at the end are those of a faultless run.
+
+TINYFED_FAULT_ROUNDS=2000 makes it the long form (10 minutes).
+"""
+
+import os
+import random
+
+import pytest
+from conftest import require_tools
+from faulty_line import FaultyLine
+from tinyfed_host.link import SerialDevice
+from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.transport.socket import connect
+
+from tinyfed.engine.device import SimulatedDevice
+from tinyfed.model.image import encode, read_weights
+from tinyfed.model.initialize import initialize
+from tinyfed.model.spec import mlp
+from tinyfed.tasks.order import Order
+
+ROUNDS = int(os.environ.get("TINYFED_FAULT_ROUNDS", "60"))
+ID = "0f0e0d0c0b0a090807060504"
+
+
+@pytest.mark.timeout(3600)
+def test_rounds_on_a_bad_line_end_in_the_weights_of_a_good_one() -> None:
+    require_tools("arm-none-eabi-gcc", "qemu-system-arm")
+    spec = mlp(1, (16,), 1, "tanh")
+    image = encode(spec, initialize(spec, 4))
+    simulated = SimulatedDevice()
+    simulated.load(image)
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    with Emulators() as emulators:
+        board = emulators.start("mps2_an386", ID)
+        line = FaultyLine(connect(board.port), random.Random(seed), bit_error_rate=1e-4, frame_loss=0.01)
+        device = SerialDevice(line)
+        device.load(image)
+        weights = expected = read_weights(image).tobytes()
+        for number in range(ROUNDS):
+            order = Order("sine", 1, 16, 4, number, 0.02, (16,))
+            outcome = device.visit(weights, order, want_weights=True)
+            good = simulated.visit(expected, order, want_weights=True)
+            assert outcome.weights is not None
+            assert good.weights is not None
+            weights, expected = outcome.weights, good.weights
+            assert outcome.result.checkpoints == good.result.checkpoints, f"round {number}"
+        device.close()
+    assert weights == expected
+    # the line was as bad as was asked: about 90 flips and 60 lost frames in 120 rounds
+    assert line.flipped >= ROUNDS // 4
+    assert line.lost >= ROUNDS // 6
+    assert device.traffic.retries >= ROUNDS // 4

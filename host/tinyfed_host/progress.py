@@ -145,14 +145,12 @@ def told(event: Event) -> str:
 
 
 def show_bytes(count: float) -> str:
-    """1,234 B, 12.3 KB, 4.56 MB."""
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("KB", "MB", "GB"):
+    """999 B, 12.3 KB, 4.56 MB: three digits, powers of 1,000."""
+    units = ["B", "KB", "MB", "GB", "TB"]
+    while count >= 999.5 and len(units) > 1:
         count /= 1000
-        if count < 1000 or unit == "GB":
-            return f"{count:.3g} {unit}" if count < 999.5 else f"{count:.0f} {unit}"
-    raise AssertionError("unreachable")
+        units.pop(0)
+    return f"{count:.3g} {units[0]}"
 
 
 def show_time(seconds: float) -> str:

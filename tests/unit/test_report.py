@@ -1,0 +1,136 @@
+"""report.html of a run: one file, everything told, nothing loaded from elsewhere."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from tinyfed_host.report import ADAPTATION, NOTES, SIMULATED_FROM, write_report
+from tinyfed_host.report_figures import smooth, thin
+from tinyfed_host.store import RoundRecord, RunHeader, RunStore, StoreError, VisitRecord
+
+EXPERIMENT = {
+    "rounds": 30,
+    "seed": 3,
+    "model": {"inputs": 120, "loss": "mse", "layers": [{"outputs": 4, "activation": "relu"}]},
+    "task": {"name": "watch", "options": {"ways": 4}, "order": {"learning_rate": 0.02}},
+    "strategy": {"name": "tinyreptile", "options": {"alpha": 0.3}},
+}
+HEADER = RunHeader("my <run>", EXPERIMENT, b"i", "2026-01-02T03:04:05+00:00", "tinyfed run 'a & b.toml'")
+IDS = ("00" * 12, "11" * 12)
+
+
+class Checker(HTMLParser):
+    """Every tag that opens closes; what would be fetched is noted."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.fetched: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href") and tag != "a":
+                self.fetched.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def make_run(folder: Path, rounds: int = 30, *, adapted: bool = True) -> Path:
+    with RunStore.create(folder, HEADER) as store:
+        for unique_id in IDS:
+            store.put_device(unique_id, {"board": "mps2_an386", "arena_bytes": 196608, "ram_bytes": 20720})
+        for number in range(1, rounds + 1):
+            visit = {
+                "loss_first": 2.0, "loss_last": 1.0 / number, "samples": 40, "bytes_down": 1000, "bytes_up": 500,
+                "stack_bytes": 2052,
+            }  # fmt: skip
+            visits = [VisitRecord(IDS[0], 1, None, visit)]
+            if number == 7:
+                visits.insert(0, VisitRecord(IDS[1], 1, "device 11: <unplugged>", {}))
+            metrics = {**visit, "seconds": 0.5, "answered": 1, "failed": len(visits) - 1}
+            store.commit_round(RoundRecord(number, {}, {"weights": bytes(8)}, metrics, visits))
+        if adapted:
+            point = {"mean": 0.8, "low": 0.75, "high": 0.85, "count": 360}
+            detail = {kind: {"1": point, "5": point} for kind in ("learned", "random", "global", "transfer")}
+            store.put_result(ADAPTATION, detail)
+            store.put_result(SIMULATED_FROM, 10)
+            store.put_result(NOTES, ["checked & <sure>"])
+    return folder
+
+
+def check(path: Path) -> Checker:
+    checker = Checker()
+    checker.feed(path.read_text(encoding="utf-8"))
+    checker.close()
+    assert not checker.open
+    assert len(set(checker.ids)) == len(checker.ids), "two pictures share an id"
+    assert all(address.startswith("#") for address in checker.fetched), checker.fetched
+    return checker
+
+
+def test_everything_is_told(tmp_path: Path) -> None:
+    path = write_report(make_run(tmp_path / "r"))
+    shown = check(path)
+    html = path.read_text(encoding="utf-8")
+    for text in ("my <run>", "tinyfed run 'a & b.toml'", "80.0%", "0.800", "± 0.050", "device 11: <unplugged>",
+                 "checked & <sure>", "20,720 B", "+ 2,052 B stack", "11%", "30 KB", "15 KB", IDS[0], IDS[1],
+                 "tinyfed run --resume my <run>", "2026-01-02 03:04 UTC"):  # fmt: skip
+        assert text in shown.text, text
+    assert html.count("<svg") == 4  # two pictures, each wide and narrow
+    assert "url(http" not in html
+    assert not re.search(r"@import|<script", html)
+    assert 'name="viewport"' in html
+
+
+def test_without_adaptation_and_twice(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "r", adapted=False)
+    first = write_report(folder).read_bytes()
+    assert write_report(folder).read_bytes() == first
+    shown = check(folder / "report.html")
+    assert "What a newcomer gets" not in shown.text
+    assert "Learning curve" in shown.text
+
+
+def test_a_run_without_rounds(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no round yet"):
+        write_report(make_run(tmp_path / "r", rounds=0))
+
+
+def test_matplotlib_missing_is_one_line(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "r")
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        f"from tinyfed_host.cli.main import run_command; sys.exit(run_command(['report', {str(folder)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install 'tinyfed[report]'" in done.stderr
+
+
+def test_smooth_and_thin() -> None:
+    """Means over the last 2: 1, (1+3)/2, (3+5)/2."""
+    assert smooth([1.0, 3.0, 5.0], 2) == [1.0, 2.0, 4.0]
+    x, y = thin(list(range(1000)), [float(v) for v in range(1000)], 100)
+    assert len(x) <= 101
+    assert (x[0], x[-1], y[-1]) == (0, 999, 999.0)

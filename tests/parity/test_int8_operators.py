@@ -204,6 +204,25 @@ def test_dense(rng: np.random.Generator, case: int) -> None:
     check(rng, one(layer, source, output_of(rng, (channels,), scale)))
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("case", range(6))
+def test_sums_beside_a_half(rng: np.random.Generator, case: int, per_channel: bool) -> None:
+    """Biases that put the sum one to three steps beside where the output changes: large enough that an error of a
+    few units in a multiplier shows (a random sum shows it once in 100,000 outputs)."""
+    source = tensor(rng, (1,))
+    given = np.array([source.zero_point], np.int8)
+    halves = np.arange(-120, 120) + 0.5
+    scale, weight_scale = float(np.float32(np.exp(rng.uniform(-2, 1)))), np.float32(np.exp(rng.uniform(-14, -10)))
+    bias = np.concatenate([np.round(halves * scale / source.scale / float(weight_scale)) + d for d in range(-3, 4)])
+    bias = np.clip(bias, -(1 << 30), 1 << 30).astype(np.int32)
+    scales = np.full(len(bias) if per_channel else 1, weight_scale, np.float32)
+    layer = spec.Int8Dense((0,), 1, np.ones((len(bias), 1), np.int8), scales, bias)
+    network = one(layer, source, spec.Int8Tensor("y", (len(bias),), scale, 0))
+    expected = Oracle(write_tflite(network)).run(given[None])[0]
+    assert len(set(expected)) > 30
+    np.testing.assert_array_equal(Int8Engine(encode_int8(network)[0]).run(given)[0], expected)
+
+
 @pytest.mark.parametrize("kind", [spec.Int8MaxPool2D, spec.Int8AveragePool2D])
 @pytest.mark.parametrize("case", range(12))
 def test_pool(
@@ -239,6 +258,18 @@ def test_add(rng: np.random.Generator, case: int) -> None:
     output = output_of(rng, shape, float(np.float32((a.scale + b.scale) * rng.uniform(0.5, 2))))
     layer = spec.Int8Add((0, 1), 2, ACTIVATIONS[rng.integers(len(ACTIVATIONS))])
     check(rng, one(layer, a, b, output))
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_add_of_every_pair(rng: np.random.Generator, case: int) -> None:
+    a, b = np.meshgrid(np.arange(-128, 128), np.arange(-128, 128))
+    shape = (256, 256)
+    tensors = (tensor(rng, shape, name="a"), tensor(rng, shape, name="b"))
+    scale = float(np.float32((tensors[0].scale + tensors[1].scale) * rng.uniform(0.5, 2)))
+    network = one(spec.Int8Add((0, 1), 2), *tensors, output_of(rng, shape, scale))
+    given = (a.astype(np.int8), b.astype(np.int8))
+    expected = Oracle(write_tflite(network)).run(*[value[None] for value in given])[0]
+    np.testing.assert_array_equal(Int8Engine(encode_int8(network)[0]).run(*given)[0], expected)
 
 
 @pytest.mark.parametrize("case", range(8))

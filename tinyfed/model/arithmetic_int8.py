@@ -1,9 +1,8 @@
 """The integer arithmetic of TFLite Micro's int8 kernels: what is computed once, when a model is converted.
 
 TFLM rescales an accumulator in two roundings (gemmlowp): a doubling high multiplication, then a division by a
-power of two that rounds ties away from zero. Scales are float32 in the file and doubles in between; where TFLM
-multiplies two of them as floats first, so do we. Every function here is held to the `tflite-micro` interpreter by
-tests/parity/test_int8_operators.py.
+power of two that rounds ties away from zero. Scales are float32 in the file and doubles in between. Every function
+here is held to the `tflite-micro` interpreter by tests/parity/test_int8_operators.py.
 """
 
 import math
@@ -87,20 +86,10 @@ def activation_range(activation: Activation, output: Int8Tensor) -> tuple[int, i
 def channel_multipliers(
     source: Int8Tensor, weight_scales: NDArray[np.float32], output: Int8Tensor, channels: int
 ) -> list[tuple[int, int]]:
-    """(multiplier, shift) of each channel of a convolution, or of a dense layer with a scale a channel."""
+    """(multiplier, shift) of each channel of a convolution or dense layer; `weight_scales` (channels,) or (1,)."""
     scales = np.broadcast_to(weight_scales, (channels,))
     input_scale, output_scale = float(np.float32(source.scale)), float(np.float32(output.scale))
     return [quantize_multiplier(input_scale * float(scale) / output_scale) for scale in scales]
-
-
-def dense_multipliers(
-    source: Int8Tensor, weight_scales: NDArray[np.float32], output: Int8Tensor, channels: int
-) -> list[tuple[int, int]]:
-    """The same for a dense layer; with one scale for all channels TFLM multiplies the two scales as float32."""
-    if len(weight_scales) > 1:
-        return channel_multipliers(source, weight_scales, output, channels)
-    product = float(np.float32(source.scale) * np.float32(weight_scales[0]))
-    return [quantize_multiplier(product / float(np.float32(output.scale)))] * channels
 
 
 def mean_multiplier(source: Int8Tensor, output: Int8Tensor, count: int) -> tuple[int, int]:

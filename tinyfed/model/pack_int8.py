@@ -111,7 +111,7 @@ def pack_dense(layer: Int8Dense, source: Int8Tensor, output: Int8Tensor) -> Pack
     channels, inputs = layer.weights.shape
     if inputs != source.count or channels != output.count:
         raise UsageError(f"weights {layer.weights.shape} do not fit input {source.shape} and output {output.shape}")
-    pairs = arithmetic.dense_multipliers(source, layer.weight_scales, output, channels)
+    pairs = arithmetic.channel_multipliers(source, layer.weight_scales, output, channels)
     packed = _pack_matrix(_live(layer.weights, pairs), _bias(layer.bias, channels), pairs, source, output)
     scratch = 0 if packed.general else _round_up(inputs, QUAD) * 2
     return _with_window(packed, PackedLayer(), scratch, channels * inputs)

@@ -13,6 +13,7 @@ enum {
     AT_RECORD_BYTES = 18,
     AT_INPUTS = 20,
     AT_OUTPUTS = 21,
+    AT_PORT_BYTES = 22,
     AT_PORTS = 24,
     AT_DATA = 28
 };
@@ -301,6 +302,7 @@ static fault_t check_header(const uint8_t *b, uint32_t count)
     if (u16(b + AT_RECORD_BYTES) != TINYFED_INT8_RECORD_BYTES) return wrong(AT_RECORD_BYTES, TINYFED_E_VERSION);
     if (b[AT_INPUTS] == 0 || b[AT_OUTPUTS] == 0 || ports > TINYFED_INT8_PORTS_MAX)
         return wrong(AT_INPUTS, TINYFED_E_SHAPE);
+    if (u16(b + AT_PORT_BYTES) != TINYFED_INT8_PORT_BYTES) return wrong(AT_PORT_BYTES, TINYFED_E_VERSION);
     const uint32_t ports_at = TINYFED_INT8_HEADER_BYTES + operators * TINYFED_INT8_RECORD_BYTES;
     if (u32(b + AT_PORTS) != ports_at) return wrong(AT_PORTS, TINYFED_E_SHAPE);
     if (u32(b + AT_DATA) > count || u32(b + AT_DATA) < ports_at + ports * TINYFED_INT8_PORT_BYTES)

@@ -1,0 +1,152 @@
+/* Counts an int8 program's instructions on QEMU's mps2-an386: a bare image that talks by semihosting. The host
+ * loads a blob at BLOB: magic, program bytes, input bytes, runs; then the program and the runs' inputs, each on 16
+ * bytes. A line a run: instructions and the output's bytes in hexadecimal; then the deepest stack. */
+#include "tinyfed_int8.h"
+
+#define BLOB ((const uint8_t *)0x21000000u)
+#define BLOB_MAGIC 0x48434E42u /* "BNCH" */
+#define WORK_BYTES 0x300000u
+
+/* CMSDK timer 0 counts down at 25 MHz; with -icount shift=7 an instruction takes 128 ns, 3.2 ticks. */
+#define TIMER_CONTROL (*(volatile uint32_t *)0x40000000u)
+#define TIMER_VALUE (*(volatile uint32_t *)0x40000004u)
+#define TIMER_RELOAD (*(volatile uint32_t *)0x40000008u)
+
+extern uint32_t bench_stack_start[], bench_stack_end[];
+static uint8_t work[WORK_BYTES] __attribute__((aligned(16), section(".noinit")));
+
+static int semihost(int operation, const void *argument)
+{
+    register int r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+    __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
+}
+
+static void leave(uint32_t code)
+{
+    const uint32_t block[2] = {0x20026u, code}; /* ADP_Stopped_ApplicationExit */
+    semihost(0x20, block);                      /* SYS_EXIT_EXTENDED */
+    for (;;) {
+    }
+}
+
+static void print(const char *text)
+{
+    semihost(0x04, text); /* SYS_WRITE0 */
+}
+
+static void print_number(const char *name, uint32_t value)
+{
+    char digits[12];
+    char *p = digits + sizeof digits;
+    *--p = 0;
+    do {
+        *--p = (char)('0' + value % 10u);
+        value /= 10u;
+    } while (value != 0);
+    print(name);
+    print(" ");
+    print(p);
+    print("\n");
+}
+
+static void print_bytes(const uint8_t *bytes, uint32_t count)
+{
+    static const char hex[] = "0123456789abcdef";
+    char text[65];
+    print("output ");
+    while (count != 0) {
+        const uint32_t now = count < 32u ? count : 32u;
+        for (uint32_t i = 0; i < now; i++) {
+            text[2u * i] = hex[bytes[i] >> 4];
+            text[2u * i + 1u] = hex[bytes[i] & 15u];
+        }
+        text[2u * now] = 0;
+        print(text);
+        bytes += now;
+        count -= now;
+    }
+    print("\n");
+}
+
+static uint32_t elapsed(uint32_t from)
+{
+    return from - TIMER_VALUE;
+}
+
+#define PAINT 0xA5A5A5A5u
+
+static uint32_t deepest_stack(void)
+{
+    const uint32_t *p = bench_stack_start;
+    while (p < bench_stack_end && *p == PAINT) p++;
+    return (uint32_t)((const uint8_t *)bench_stack_end - (const uint8_t *)p);
+}
+
+/* Its own frame, so that what is painted below belongs to the engine. */
+static __attribute__((noinline)) uint32_t run(const tinyfed_int8_t *net)
+{
+    const uint32_t here = (uint32_t)(uintptr_t)__builtin_frame_address(0);
+    for (uint32_t *p = bench_stack_start; (uint32_t)(uintptr_t)p < here - 128u; p++) *p = PAINT;
+    const uint32_t from = TIMER_VALUE;
+    if (tinyfed_int8_run(net, work, sizeof work) != TINYFED_OK) leave(4);
+    return elapsed(from);
+}
+
+static void load_inputs(const tinyfed_int8_t *net, const uint8_t *inputs)
+{
+    for (uint32_t i = 0; i < net->input_count; i++) {
+        const tinyfed_int8_port_t port = tinyfed_int8_input(net, i);
+        for (uint32_t k = 0; k < port.count; k++) work[port.offset + k] = *inputs++;
+    }
+}
+
+void bench_main(void);
+
+void bench_main(void)
+{
+    const uint32_t *head = (const uint32_t *)BLOB;
+    if (head[0] != BLOB_MAGIC) leave(2);
+    const uint32_t program_bytes = head[1], input_bytes = head[2], runs = head[3];
+    const uint8_t *program = BLOB + 16, *inputs = program + ((program_bytes + 15u) & ~15u);
+    tinyfed_int8_t net;
+    if (tinyfed_int8_open(&net, NULL, program, program_bytes) != TINYFED_OK) leave(3);
+    if (net.work_bytes > WORK_BYTES) leave(5);
+    TIMER_RELOAD = 0xFFFFFFFFu;
+    TIMER_VALUE = 0xFFFFFFFFu;
+    TIMER_CONTROL = 1;
+    const uint32_t from = TIMER_VALUE;
+    const uint32_t empty = elapsed(from);
+    uint32_t stack = 0;
+    for (uint32_t i = 0; i < runs; i++, inputs += (input_bytes + 15u) & ~15u) {
+        load_inputs(&net, inputs);
+        const uint32_t ticks = run(&net) - empty;
+        const uint32_t here = (uint32_t)(uintptr_t)__builtin_frame_address(0);
+        const uint32_t used = deepest_stack() - ((uint32_t)(uintptr_t)bench_stack_end - here);
+        if (used > stack) stack = used;
+        print_number("instructions", (uint32_t)((uint64_t)ticks * 10u / 32u));
+        const tinyfed_int8_port_t port = tinyfed_int8_output(&net, 0);
+        print_bytes(work + port.offset, port.count);
+    }
+    print_number("stack", stack);
+    leave(0);
+}
+
+static void fault(void)
+{
+    leave(99);
+}
+
+void bench_start(void);
+
+__attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
+    bench_stack_end,     (const void *)bench_start, (const void *)fault, (const void *)fault,
+    (const void *)fault, (const void *)fault,       (const void *)fault};
+
+void bench_start(void)
+{
+    *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* CPACR: the FPU is off after reset */
+    __asm__ volatile("dsb\n\tisb");
+    bench_main();
+}

@@ -1,0 +1,87 @@
+"""The real int8 models against TFLite Micro: 200 random and edge inputs each in this process, 3 on the emulated
+Cortex-M4, where the figures of docs/int8.md are counted too. Equal means every byte."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require, require_tools
+from int8_oracle import Oracle
+from tinyfed_host.infer_bench import edge_inputs, measure
+
+from tinyfed.boards import read_board
+from tinyfed.engine.int8 import Int8Engine, Kernels
+from tinyfed.model.convert import Int8Model, read_model
+
+INPUTS = 200
+# file: most instructions a multiply-add, most bytes of work area; None where nothing is promised.
+MODELS: dict[str, tuple[float, int] | None] = {
+    "mlperf-tiny/kws_ref_model": (1.6, 22_820),
+    "mlperf-tiny/pretrainedResnet_quant": (1.4, 54_996),
+    "mlperf-tiny/ad01_int8": (1.2, 2_580),
+    "mlperf-tiny/vww_96_int8": (1.9, 100_708),
+    "mlperf-tiny/str_ww_ref_model": None,
+    "tflite-micro/hello_world_int8": None,
+    "tflite-micro/micro_speech_quantized": None,
+    "tflite-micro/person_detect": None,
+    "tflite-micro/simple_add_model": None,
+}
+MOST_CODE_BYTES = 24 * 1024
+
+
+def model_path(name: str) -> Path:
+    path = Path(os.environ.get("TINYFED_DATA", "nowhere")) / "tflite" / f"{name}.tflite"
+    require(path.exists(), f"TINYFED_DATA names no folder with tflite/{name}.tflite in it")
+    return path
+
+
+def program_of(path: Path) -> bytes:
+    model = read_model(path)
+    assert isinstance(model, Int8Model)
+    return model.content
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_are_those_of_tflm(name: str) -> None:
+    path = model_path(name)
+    engine = Int8Engine(program_of(path))
+    plain = Int8Engine(engine.program, Kernels.PLAIN)
+    oracle = Oracle(path.read_bytes())
+    sizes = [port.count for port in engine.inputs]
+    for index, values in enumerate(edge_inputs(INPUTS, sum(sizes), seed=7)):
+        parts = np.split(values, np.cumsum(sizes)[:-1])
+        given = [part.reshape(port.shape) for part, port in zip(parts, engine.inputs, strict=True)]
+        expected = oracle.run(*[part[None] for part in given]).reshape(-1)
+        np.testing.assert_array_equal(engine.run(*given)[0].reshape(-1), expected, f"{name}, input {index}")
+        if index < 5:
+            np.testing.assert_array_equal(plain.run(*given)[0].reshape(-1), expected, f"{name}, input {index}, plain")
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "simple_add" not in name])
+def test_the_emulated_board_gives_the_same_bytes_within_the_figures(name: str) -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    path = model_path(name)
+    program = program_of(path)
+    engine = Int8Engine(program)
+    oracle = Oracle(path.read_bytes())
+    values = edge_inputs(3, engine.inputs[0].count, seed=11)
+    cost = measure(read_board("mps2_an386"), program, values)
+    for value, output in zip(values, cost.outputs, strict=True):
+        expected = oracle.run(value.reshape(1, *engine.inputs[0].shape))
+        np.testing.assert_array_equal(output, expected.reshape(-1))
+    print(cost.figures())
+    assert cost.code_bytes <= MOST_CODE_BYTES
+    promised = MODELS[name]
+    if promised is not None:
+        most_per_mac, most_arena = promised
+        assert cost.instructions <= most_per_mac * cost.macs
+        assert cost.arena_bytes <= most_arena
+
+
+def test_counts_are_the_same_on_every_run() -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    program = program_of(model_path("tflite-micro/hello_world_int8"))
+    board = read_board("mps2_an386")
+    costs = [measure(board, program, edge_inputs(3, 1)) for _ in range(2)]
+    assert costs[0].figures() == costs[1].figures()

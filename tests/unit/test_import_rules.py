@@ -17,6 +17,7 @@ CONFINED = {
     "ai_edge_litert": {"tinyfed/model/tflite.py", "tinyfed/model/quantize.py"},
     "tflite_runtime": {"tinyfed/model/tflite.py"},
     "ai_edge_quantizer": {"tinyfed/model/quantize.py"},
+    "flatbuffers": {"tinyfed/model/quantize.py"},
 }
 
 

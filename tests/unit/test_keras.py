@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import require
+from keras_fixture import load_keras_module
 from mutations import mutations
 from tinyfed_host.cli.main import run_command
 
@@ -20,14 +20,9 @@ from tinyfed.model.keras import convert_keras, convert_keras_model, import_tenso
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def keras() -> Any:
-    try:
-        tensorflow = import_tensorflow()
-    except MissingToolError as error:
-        require(False, str(error))
-    tensorflow.keras.utils.set_random_seed(1)
-    return tensorflow.keras
+    return load_keras_module()
 
 
 def randomize(model: Any) -> Any:

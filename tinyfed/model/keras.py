@@ -1,6 +1,7 @@
 """Keras models (.keras, .h5, SavedModel) as networks for the engine, and back. The only importer of Keras here."""
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -53,10 +54,10 @@ def is_keras(path: Path) -> bool:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """TensorFlow writes to the process' standard error from C++; what goes wrong is told by exceptions."""
+    """Keras prints, and TensorFlow writes to standard error from C++; what goes wrong is told by exceptions."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
+    with tempfile.TemporaryFile() as sink, contextlib.redirect_stdout(io.StringIO()):
         os.dup2(sink.fileno(), 2)
         try:
             yield
@@ -90,10 +91,11 @@ def load_keras(path: Path) -> Any:
         with quiet():
             return tensorflow.keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever Keras raises, which is of many kinds, is about the file
-        raise ConvertError(f"{path}: Keras cannot load the model: {_first_line(error)}") from error
+        raise ConvertError(f"{path}: Keras cannot load the model: {first_line(error)}") from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an exception of others says, short enough for a message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
 
@@ -112,7 +114,7 @@ def _check_container(path: Path) -> None:
         except ConvertError:
             raise
         except Exception as error:  # zipfile lets struct, zlib and Unicode errors through on damaged archives
-            raise ConvertError(f"{path}: not a whole .keras file: {_first_line(error)}") from error
+            raise ConvertError(f"{path}: not a whole .keras file: {first_line(error)}") from error
         return
     try:
         done = subprocess.run([sys.executable, "-c", _READ_HDF5, str(path)], capture_output=True, timeout=60)
@@ -225,34 +227,73 @@ class _Walk:
         return len(self.nodes)
 
 
-def one_sample_function(function: Any, shape: tuple[int, ...]) -> Any:
-    """`function` of one float32 tensor, for a batch of 1: converted with an open batch, Flatten computes shapes."""
-    tensorflow = import_tensorflow()
-    specification = tensorflow.TensorSpec([1, *shape], tensorflow.float32)
-    return tensorflow.function(function).get_concrete_function(specification)
+class TfliteSource:
+    """A Keras model or SavedModel that TensorFlow can convert to .tflite, for a batch of 1: with an open batch,
+    Flatten would compute shapes at run time. `converter()` gives a new one each time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tensorflow = import_tensorflow()
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.model: Any = None
+        if path.is_dir():
+            self.folder = self._resaved()
+        else:
+            self.model = self._for_one_sample(load_keras(path))
+
+    def converter(self) -> Any:
+        lite = self.tensorflow.lite.TFLiteConverter
+        return lite.from_saved_model(self.folder.name) if self.folder else lite.from_keras_model(self.model)
+
+    def convert(self, converter: Any) -> bytes:
+        """The file that a converter gives. Raises ConvertError of one line."""
+        try:
+            with quiet():
+                return bytes(converter.convert())
+        except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the model
+            raise ConvertError(f"{self.path}: TensorFlow cannot convert the model: {first_line(error)}") from error
+
+    def _shape(self, shape: tuple[int | None, ...], inputs: int, outputs: int) -> tuple[int, ...]:
+        if inputs != 1 or outputs != 1:
+            raise ConvertError(f"{self.path}: {inputs} inputs and {outputs} outputs; a model with one each is needed")
+        if any(size is None for size in shape[1:]):
+            raise ConvertError(
+                f"{self.path}: the input has the dynamic shape {list(shape[1:])}; build the model with a fixed one"
+            )
+        return tuple(size for size in shape[1:] if size is not None)
+
+    def _for_one_sample(self, model: Any) -> Any:
+        keras = self.tensorflow.keras
+        if not getattr(model, "inputs", None):
+            raise ConvertError(f"{self.path}: the model has no input shape; build it with a fixed one")
+        shape = self._shape(tuple(model.inputs[0].shape), len(model.inputs), len(model.outputs))
+        with quiet():
+            source = keras.Input(batch_shape=(1, *shape), name="input")
+            return keras.Model(source, model(source, training=False), name="one_sample")
+
+    def _resaved(self) -> "tempfile.TemporaryDirectory[str]":
+        folder = tempfile.TemporaryDirectory(prefix="tinyfed-")
+        try:
+            with quiet():
+                saved = self.tensorflow.saved_model
+                module = saved.load(str(self.path))
+                signature = module.signatures["serving_default"]
+                inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+                (name, specification), result = next(iter(inputs.items())), next(iter(outputs))
+                shape = self._shape(tuple(specification.shape), len(inputs), len(outputs))
+                one = self.tensorflow.TensorSpec([1, *shape], self.tensorflow.float32, name="input")
+                function = self.tensorflow.function(lambda x: {"output": signature(**{name: x})[result]})
+                holder = self.tensorflow.Module()
+                holder.inner = module
+                saved.save(holder, folder.name, signatures=function.get_concrete_function(one))
+        except ConvertError:
+            raise
+        except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the folder
+            raise ConvertError(f"{self.path}: TensorFlow cannot load the SavedModel: {first_line(error)}") from error
+        return folder
 
 
 def saved_model_tflite(path: Path) -> bytes:
     """A SavedModel as a float .tflite file. Raises UsageError of one line."""
-    tensorflow = import_tensorflow()
-    try:
-        with quiet():
-            module = tensorflow.saved_model.load(str(path))
-            signature = module.signatures["serving_default"]
-            inputs = signature.structured_input_signature[1]
-            outputs = signature.structured_outputs
-            if len(inputs) != 1 or len(outputs) != 1:
-                raise ConvertError(
-                    f"{path}: {len(inputs)} inputs and {len(outputs)} outputs; the engine takes one each"
-                )
-            (name, specification), (result,) = next(iter(inputs.items())), outputs
-            shape = tuple(specification.shape)[1:]
-            if any(size is None for size in shape):
-                raise ConvertError(f'{path}: input "{name}" has the dynamic shape {list(shape)}; export a fixed one')
-            concrete = one_sample_function(lambda x: signature(**{name: x})[result], shape)
-            converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-            return bytes(converter.convert())
-    except ConvertError:
-        raise
-    except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the folder
-        raise ConvertError(f"{path}: TensorFlow cannot convert the SavedModel: {_first_line(error)}") from error
+    source = TfliteSource(path)
+    return source.convert(source.converter())

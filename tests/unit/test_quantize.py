@@ -1,0 +1,167 @@
+"""Post-training quantization: from Keras by TensorFlow, from .tflite by ai-edge-quantizer."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_fixture import load_keras_module
+from tflite_models import path_of
+from tinyfed_host.cli.main import run_command
+
+from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.model.convert import Int8Model, read_model
+from tinyfed.model.quantize import FloatSource, accuracy, quantize
+from tinyfed.model.samples import check_inputs, read_samples
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    return load_keras_module()
+
+
+def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Three classes of 8x6x1 pictures: a bright band at the top, in the middle or at the bottom, and noise."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, count)
+    x = rng.normal(0, 0.6, (count, 8, 6, 1)).astype(np.float32)
+    for sample, label in zip(x, y, strict=True):
+        sample[3 * label : 3 * label + 2] += 1.5
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def trained(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with model.keras and the samples it was trained on."""
+    folder = tmp_path_factory.mktemp("quantize")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 6, 1)),
+            layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3, padding="same"),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    x, y = blobs(600, seed=1)
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
+    model.fit(x, y, epochs=4, batch_size=32, verbose=0)
+    model.save(folder / "model.keras")
+    np.savez(folder / "train.npz", x=x[:100], y=y[:100])
+    test_x, test_y = blobs(300, seed=2)
+    np.savez(folder / "test.npz", x=test_x, y=test_y)
+    return folder
+
+
+def test_a_keras_model_keeps_its_accuracy(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = trained / "model.tflite"
+    arguments = ["model", "quantize", str(trained / "model.keras"), "--representative", str(trained / "train.npz")]
+    assert run_command([*arguments, "--test", str(trained / "test.npz"), "-o", str(output), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["accuracy_before"] > 0.9
+    assert facts["accuracy_after"] >= facts["accuracy_before"] - 0.02
+    assert facts["bytes"] == output.stat().st_size and facts["engine"] == "int8"
+    assert {layer["kind"] for layer in facts["layers"]} >= {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+    assert all(0 <= layer["relative"] < 0.1 for layer in facts["layers"])
+    converted = read_model(output)
+    assert isinstance(converted, Int8Model)
+    # the same bytes every time
+    again = trained / "again.tflite"
+    assert run_command([*arguments, "-o", str(again)]) == 0
+    assert again.read_bytes() == output.read_bytes()
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_a_tflite_model_keeps_its_accuracy(trained: Path) -> None:
+    """Without TensorFlow: ai-edge-quantizer alone."""
+    source = FloatSource(trained / "model.keras")
+    path = trained / "float.tflite"
+    path.write_bytes(source.content)
+    samples = read_samples(trained / "train.npz", (8, 6, 1))
+    result = quantize(FloatSource(path), samples, read_samples(trained / "test.npz", (8, 6, 1)))
+    assert result.before is not None and result.after is not None
+    assert result.before > 0.9 and result.after >= result.before - 0.02
+    assert result.why_not == ""
+    assert quantize(FloatSource(path), samples).content == result.content
+
+
+def test_a_published_model_without_a_signature() -> None:
+    """MLPerf Tiny's ResNet, float: int8 on the engine, and the outputs stay near."""
+    source = FloatSource(path_of("pretrainedResnet"))
+    x = np.random.default_rng(3).uniform(0, 255, (12, 32, 32, 3)).astype(np.float32)
+    samples = read_samples_of(x)
+    result = quantize(source, samples)
+    assert result.why_not == "" and len(result.errors) == 16
+    # every layer of the published int8 model of the same network loses as little
+    assert max(error.relative for error in result.errors[:-1]) < 0.1
+
+
+def read_samples_of(x: np.ndarray) -> Any:
+    from tinyfed.model.samples import Samples
+
+    return Samples(x, None)
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((5, 7)), r'array "x" has shape \[5, 7\]; the model takes \[count, 8, 6, 1\]'),
+        (np.full((2, 8, 6, 1), np.nan), 'array "x" holds NaN or infinity, first in sample 0'),
+        (np.zeros((0, 8, 6, 1)), 'array "x" has no samples'),
+        (np.zeros((2, 8, 6, 1), np.complex64), 'array "x" holds complex64, not numbers'),
+    ],
+)
+def test_a_bad_representative_set_is_named(
+    array: np.ndarray, reason: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match=reason):
+        check_inputs(array, (8, 6, 1), 'data.npz: array "x"')
+    np.savez(tmp_path / "data.npz", z=array)
+    with pytest.raises(UsageError, match='no array "x"'):
+        read_samples(tmp_path / "data.npz", (8, 6, 1))
+
+
+def test_nothing_is_written_for_bad_samples(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.npz"
+    bad.write_bytes((trained / "train.npz").read_bytes()[:2000])
+    model = str(trained / "model.keras")
+    assert (
+        run_command(["model", "quantize", model, "--representative", str(bad), "-o", str(tmp_path / "o.tflite")]) == 2
+    )
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "bad.npz: not a whole .npz" in error
+    assert not (tmp_path / "o.tflite").exists()
+
+
+def test_an_int8_model_is_not_quantized_again() -> None:
+    with pytest.raises(UsageError, match="the model is not all float32"):
+        FloatSource(path_of("kws_ref_model"))
+
+
+def test_labels_that_the_model_does_not_have(trained: Path) -> None:
+    samples = read_samples(trained / "train.npz", (8, 6, 1))
+    wrong = type(samples)(samples.x, np.full(len(samples.x), 3))
+    path = trained / "labels.tflite"
+    path.write_bytes(FloatSource(trained / "model.keras").content)
+    with pytest.raises(UsageError, match="labels from 3 to 3; the model has 3 classes"):
+        quantize(FloatSource(path), wrong)
+
+
+def test_accuracy() -> None:
+    assert accuracy(np.float32([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1])) == 0.5
+    assert accuracy(np.float32([[0.6], [0.4]]), np.array([1, 0])) == 1.0
+
+
+def test_without_the_quantizer_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    source = FloatSource(path_of("hello_world_float"))
+    with pytest.raises(MissingToolError, match=r"pip install 'tinyfed\[quantize\]'"):
+        source.quantized(np.zeros((1, 1), np.float32))

@@ -1,0 +1,262 @@
+"""Full-integer post-training quantization: Keras models by TensorFlow's converter, .tflite by ai-edge-quantizer."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
+from tinyfed.model.keras import TfliteSource, first_line, import_tensorflow, is_keras, quiet
+from tinyfed.model.samples import Samples
+from tinyfed.model.tflite import Tensor, TfliteModel, interpreter, parse
+from tinyfed.model.tflite_view import ConvertError
+
+# What the error of each layer is measured on.
+MOST_ERROR_SAMPLES = 32
+SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """Of a layer's output, relative to its root mean square: what all layers up to it have lost."""
+
+    kind: str
+    name: str
+    relative: float
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """`content` is the int8 .tflite file; `before` and `after` are accuracies, None without labels."""
+
+    content: bytes
+    float_bytes: int
+    errors: tuple[LayerError, ...]
+    before: float | None
+    after: float | None
+    why_not: str  # reason why tinyfed's engine does not run it, or empty
+
+
+class FloatSource:
+    """A float model to quantize: its input's shape, and it as a float .tflite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.source = TfliteSource(path) if is_keras(path) else None
+        if self.source is not None:
+            self.content = self.source.convert(self.source.converter())
+        else:
+            self.content = read_file(path)
+            if not is_tflite(self.content):
+                raise UsageError(f"{path}: neither Keras nor .tflite: its first bytes are {self.content[:8].hex(' ')}")
+        self.model = parse(self.content, str(path))
+        inputs = self.model.input_tensors()
+        if len(inputs) != 1 or len(self.model.outputs) != 1:
+            ends = f"{len(inputs)} inputs and {len(self.model.outputs)} outputs"
+            raise ConvertError(f"{path}: {ends}; a model with one each can be quantized")
+        where = f"{path}: {inputs[0]}"
+        if inputs[0].dtype != "float32" or any(t.dtype == "int8" for t in self.model.tensors):
+            raise ConvertError(f"{where}: the model is not all float32; quantize the float model it came from")
+        if inputs[0].dynamic_dimensions not in ((), (0,)) or inputs[0].shape[:1] != (1,):
+            raise ConvertError(f"{where}: shape {list(inputs[0].shape)}; convert it with a batch size of 1")
+        self.input_shape = inputs[0].shape[1:]
+
+    def quantized(self, x: NDArray[np.float32]) -> bytes:
+        """The int8 .tflite file. `x`: (count, *input_shape)."""
+        if self.source is None:
+            return _quantize_tflite(self.content, x, str(self.path))
+        tensorflow = import_tensorflow()
+        converter = self.source.converter()
+        converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([sample[None]] for sample in x)
+        converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tensorflow.int8
+        return self.source.convert(converter)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """ai-edge-quantizer and LiteRT print progress and warnings; what goes wrong is told by exceptions."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _quantize_tflite(content: bytes, x: NDArray[np.float32], where: str) -> bytes:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with _silent():
+            from ai_edge_quantizer import quantizer, recipe
+    except ImportError as error:
+        raise MissingToolError(
+            "ai-edge-quantizer is not installed, which quantizes .tflite files: pip install 'tinyfed[quantize]'"
+        ) from error
+    try:
+        with _silent():
+            engine = quantizer.Quantizer(_with_signature(content), recipe.static_wi8_ai8())
+            calibration = engine.calibrate({SIGNATURE: [{"input": sample[None]} for sample in x]})
+            return bytes(engine.quantize(calibration).quantized_model)
+    except Exception as error:  # whatever the quantizer raises, which is of many kinds, is about the model
+        raise ConvertError(f"{where}: ai-edge-quantizer cannot quantize the model: {first_line(error)}") from error
+
+
+def _with_signature(content: bytes) -> bytes:
+    """Older files have no signature, by which calibration finds the input."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
+    signature.inputs, signature.outputs = [], []
+    for name, ends, maps in (("input", graph.inputs, signature.inputs), ("output", graph.outputs, signature.outputs)):
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name, int(ends[0])
+        maps.append(entry)
+    model.signatureDefs = [signature]
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def quantize(source: FloatSource, representative: Samples, test: Samples | None = None) -> Quantized:
+    """Quantize, and say what it cost. `test` (else `representative`) gives the accuracy where it has labels.
+
+    Raises UsageError of one line where the model cannot be quantized.
+    """
+    content = source.quantized(representative.x)
+    model = parse(content, str(source.path))
+    before = after = None
+    measured = test if test is not None else representative
+    why_not = ""
+    try:
+        converted = read_tflite(model)
+        if not isinstance(converted, Int8Model):
+            why_not = "it is not int8"
+    except UsageError as error:
+        why_not = str(error).removeprefix(f"{source.path}: ")
+    if measured.y is not None:
+        outputs = float_outputs(source.content, measured.x)
+        classes = max(outputs.shape[1], 2)
+        if measured.y.min() < 0 or measured.y.max() >= classes:
+            raise UsageError(f"labels from {measured.y.min()} to {measured.y.max()}; the model has {classes} classes")
+        before = accuracy(outputs, measured.y)
+        after = accuracy(int8_outputs(content, measured.x), measured.y)
+    errors = layer_errors(source.model, model, representative.x[:MOST_ERROR_SAMPLES])
+    return Quantized(content, len(source.content), errors, before, after, why_not)
+
+
+def accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Share of labels that the largest output (of one output: whether it exceeds one half) names."""
+    guess = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+    return float(np.mean(guess == labels))
+
+
+def _runner(content: bytes) -> Any:
+    with quiet():
+        runner = interpreter(content)
+        runner.allocate_tensors()
+    return runner
+
+
+def float_outputs(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Outputs (count, n) of a float .tflite file."""
+    runner = _runner(content)
+    source, result = runner.get_input_details()[0]["index"], runner.get_output_details()[0]["index"]
+    outputs = []
+    for sample in x:
+        runner.set_tensor(source, sample[None])
+        runner.invoke()
+        outputs.append(runner.get_tensor(result).reshape(-1).copy())
+    return np.stack(outputs)
+
+
+def int8_outputs(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Outputs (count, n) of an int8 .tflite file for real inputs: by tinyfed's engine, else by the interpreter."""
+    model = parse(content)
+    try:
+        converted = read_tflite(model)
+        assert isinstance(converted, Int8Model)
+        from tinyfed.engine.int8 import Int8Engine
+
+        engine = Int8Engine(converted.content)
+        results = [engine.dequantize(engine.run(engine.quantize(sample))[0]).reshape(-1) for sample in x]
+        return np.stack(results)
+    except UsageError:
+        runner = _runner(content)
+        source, result = model.input_tensors()[0], model.output_tensors()[0]
+        outputs = []
+        for sample in x:
+            runner.set_tensor(source.index, _stored(source, sample[None]))
+            runner.invoke()
+            outputs.append(_real(result, runner.get_tensor(result.index)).reshape(-1))
+        return np.stack(outputs)
+
+
+def _stored(tensor: Tensor, values: NDArray[np.float32]) -> NDArray[Any]:
+    if tensor.dtype == "float32" or tensor.quantization is None:
+        return values
+    scaled = np.round(values / tensor.quantization.scale[0]) + tensor.quantization.zero_point[0]
+    return np.asarray(np.clip(scaled, -128, 127), np.int8)
+
+
+def _real(tensor: Tensor, values: NDArray[Any]) -> NDArray[np.float32]:
+    if tensor.dtype == "float32" or tensor.quantization is None:
+        return values.astype(np.float32)
+    shifted = values.astype(np.float32) - np.float32(tensor.quantization.zero_point[0])
+    return np.asarray(shifted * tensor.quantization.scale[0], np.float32)
+
+
+def layer_errors(before: TfliteModel, after: TfliteModel, x: NDArray[np.float32]) -> tuple[LayerError, ...]:
+    """For each layer both models have, in order: root mean square of the difference over that of the float output."""
+    pairs = _same_layers(before, after)
+    sums = np.zeros((len(pairs), 2))
+    runners = []
+    for model in (before, after):
+        with _silent():
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+            runner = Interpreter(
+                model_content=model.content,
+                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
+            runner.allocate_tensors()
+        runners.append(runner)
+    for sample in x:
+        for runner, model in zip(runners, (before, after), strict=True):
+            source = model.input_tensors()[0]
+            runner.set_tensor(source.index, _stored(source, sample[None]))
+            runner.invoke()
+        for number, (first, second) in enumerate(pairs):
+            reference = runners[0].get_tensor(first).astype(np.float64)
+            result = _real(after.tensors[second], runners[1].get_tensor(second)).astype(np.float64)
+            sums[number] += [np.sum((reference - result) ** 2), np.sum(reference**2)]
+    errors = []
+    by_output = {operator.outputs[0]: operator for operator in after.operators if operator.outputs}
+    for (_, second), (lost, whole) in zip(pairs, sums, strict=True):
+        relative = float(np.sqrt(lost / whole)) if whole > 0 else 0.0
+        errors.append(LayerError(by_output[second].name, after.tensors[second].name.split(";")[0], relative))
+    return tuple(errors)
+
+
+def _same_layers(before: TfliteModel, after: TfliteModel) -> list[tuple[int, int]]:
+    """Output tensors of the layers that both have: by position where the operators agree, else by name."""
+    casts = ("QUANTIZE", "DEQUANTIZE")
+    first = [operator for operator in before.operators if operator.name not in casts and operator.outputs]
+    second = [operator for operator in after.operators if operator.name not in casts and operator.outputs]
+    if [operator.name for operator in first] == [operator.name for operator in second]:
+        pairs = [(a.outputs[0], b.outputs[0]) for a, b in zip(first, second, strict=True)]
+    else:
+        names = {before.tensors[operator.outputs[0]].name: operator.outputs[0] for operator in first}
+        found = [(names.get(after.tensors[operator.outputs[0]].name), operator.outputs[0]) for operator in second]
+        pairs = [(a, b) for a, b in found if a is not None]
+    return [(a, b) for a, b in pairs if before.tensors[a].shape == after.tensors[b].shape]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, require_tools
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_pair import DIALOGUE_SEED, dialogue_operations
 
@@ -144,6 +144,7 @@ def test_the_numbers_are_those_of_the_headers() -> None:
         assert f" {name} = 0x{message.value:02X}" in link
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=1500))
 def test_cobs_takes_the_zeros_out_and_puts_them_back(data: bytes) -> None:
     stuffed = cobs_encode(data)
@@ -152,6 +153,7 @@ def test_cobs_takes_the_zeros_out_and_puts_them_back(data: bytes) -> None:
     assert cobs_decode(stuffed) == data
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"\0", b"\1", b"\xff" * 253, b"\xff" * 254, b"\xff" * 255]), max_size=6))
 def test_cobs_at_the_edges_of_a_block(parts: list[bytes]) -> None:
     data = b"".join(parts)
@@ -168,6 +170,7 @@ frames = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(frames, max_size=4), st.integers(1, 50), st.binary(max_size=60))
 def test_frames_are_found_in_pieces_and_behind_noise(sent: list[Frame], piece: int, noise: bytes) -> None:
     data = noise + b"".join(encode(frame) for frame in sent)
@@ -176,6 +179,7 @@ def test_frames_are_found_in_pieces_and_behind_noise(sent: list[Frame], piece: i
     assert found == sent
 
 
+@settings(deadline=None)
 @given(frames, st.data())
 def test_a_changed_frame_is_never_taken_for_another(frame: Frame, data: st.DataObject) -> None:
     good = encode(frame)
@@ -184,6 +188,7 @@ def test_a_changed_frame_is_never_taken_for_another(frame: Frame, data: st.DataO
     assert FrameDecoder().feed(changed + b"\0") == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=3000))
 def test_noise_is_no_frame_and_keeps_nothing(noise: bytes) -> None:
     decoder = FrameDecoder()
@@ -193,6 +198,7 @@ def test_noise_is_no_frame_and_keeps_nothing(noise: bytes) -> None:
     assert decoder.feed(encode(frame)) == [frame]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=70), st.sampled_from(list(MessageType)))
 def test_a_payload_cut_short_is_told_and_nothing_else_happens(payload: bytes, kind: MessageType) -> None:
     session = HostSession(0x7777)

@@ -70,6 +70,12 @@ class CDevice:
     def set_result(self, data: bytes) -> None:
         self._c.device_set_result(self._handle, data, len(data))
 
+    def set_capabilities(self, bits: int) -> None:
+        self._c.device_set_capabilities(self._handle, bits)
+
+    def set_image(self, data: bytes) -> None:
+        self._c.device_set_image(self._handle, data, len(data))
+
     def set_steps(self, steps: int) -> None:
         self._c.device_set_steps(self._handle, steps)
 

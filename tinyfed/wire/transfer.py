@@ -28,7 +28,7 @@ class TransferOperation(Operation):
         if not 0 < len(content) <= messages.TRANSFER_BYTES_MAX:
             raise UsageError(f"{len(content)} bytes cannot be sent to a device: 1 to 16,777,215 can")
         self.content_hash = messages.hash64(content)
-        self._content = content
+        self.content = content
         self._head = messages.TransferBegin(kind, encoding, len(content), self.content_hash, structure_hash, base_hash)
         self._round = 0
         self._attempts = 0
@@ -65,9 +65,9 @@ class TransferOperation(Operation):
             return
         answer = messages.TransferStatus.unpack(frame.payload)
         if answer.status == COMPLETE:
-            self._next = len(self._content)
+            self._next = len(self.content)
             self.finish()
-        elif answer.status == Status.CHECKSUM and answer.next_offset == len(self._content):
+        elif answer.status == Status.CHECKSUM and answer.next_offset == len(self.content):
             self._attempts += 1
             if self._attempts >= ATTEMPTS:
                 self.fail(Reason.DAMAGED)
@@ -76,7 +76,7 @@ class TransferOperation(Operation):
                 self.begin(now_s)
         elif answer.status < 0:
             self.fail(Reason.REFUSED, answer.status, answer.detail)
-        elif self._next <= answer.next_offset <= len(self._content):
+        elif self._next <= answer.next_offset <= len(self.content):
             self._advance(answer, now_s)
 
     def _advance(self, answer: messages.TransferStatus, now_s: float) -> None:
@@ -101,8 +101,8 @@ class TransferOperation(Operation):
         """Send what the window has room for."""
         size = self._chunk.within(self._session.chunk_limit())
         window = self._session.window_chunks * size
-        while self._sent < len(self._content) and self._sent - self._next < window:
-            piece = self._content[self._sent : self._sent + size]
+        while self._sent < len(self.content) and self._sent - self._next < window:
+            piece = self.content[self._sent : self._sent + size]
             self.send(MessageType.CHUNK_DOWN, messages.pack_chunk(self._sent, self._round, piece))
             self._sent += len(piece)
 

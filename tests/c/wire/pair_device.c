@@ -11,7 +11,7 @@ typedef struct device {
     tinyfed_link_t link;
     uint8_t arena[ARENA_BYTES];
     uint8_t staging[TINYFED_WIRE_CHUNK_BYTES_MAX];
-    uint32_t arena_bytes;
+    uint32_t arena_bytes, capabilities;
     uint32_t image_bytes;   /* 0: no model */
     uint32_t transfer_bytes;
     bool valid;
@@ -32,6 +32,7 @@ device_t *device_new(uint32_t arena_bytes, uint16_t chunk_bytes)
     device_t *d = calloc(1, sizeof *d);
     const tinyfed_link_config_t config = {.chunk_bytes_max = chunk_bytes, .watchdog_ms = 0};
     d->arena_bytes = arena_bytes;
+    d->capabilities = TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_RESET;
     tinyfed_link_init(&d->link, &config);
     return d;
 }
@@ -57,7 +58,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
     switch (e->kind) {
     case TINYFED_LINK_HELLO: {
         tinyfed_link_info_t info = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, board, 0x1122334455667788u, d->arena_bytes,
-                                    TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_RESET, 4, 2,
+                                    d->capabilities, 4, 2,
                                     d->image_known ? 77u : 0u, d->valid ? d->weights_hash : 0u};
         tinyfed_link_hello(&d->link, &info);
         break;
@@ -66,6 +67,10 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         const bool weights = e->transfer_kind == TINYFED_WIRE_WEIGHTS;
         if (weights && (!d->image_known || e->structure_hash != 77u)) {
             tinyfed_link_transfer_refuse(&d->link, -8, 0);
+            break;
+        }
+        if ((e->encoding & TINYFED_WIRE_DELTA) != 0 && (!d->valid || e->base_hash != d->weights_hash)) {
+            tinyfed_link_transfer_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
             break;
         }
         if (tinyfed_link_transfer_accept(&d->link, d->arena, weights ? d->image_bytes : d->arena_bytes, d->staging,
@@ -174,6 +179,30 @@ uint32_t device_counter(const device_t *d, uint32_t which)
 }
 
 void device_set_steps(device_t *d, uint32_t steps) { d->steps = steps; }
+
+void device_set_capabilities(device_t *d, uint32_t bits) { d->capabilities = bits; }
+
+/* Let an expander work on values[value_count]; returns its status, or 1 when something was left over or over-full. */
+int device_expand(uint8_t encoding, float *values, uint32_t value_count, const uint8_t *bytes, uint32_t byte_count,
+                  uint32_t piece)
+{
+    tinyfed_wire_expander_t x;
+    tinyfed_wire_expander_init(&x, encoding, values, value_count);
+    for (uint32_t at = 0; at < byte_count; at += piece) {
+        const uint32_t n = byte_count - at < piece ? byte_count - at : piece;
+        const tinyfed_wire_status_t status = tinyfed_wire_expand(&x, bytes + at, n);
+        if (status != TINYFED_WIRE_OK) return status;
+    }
+    return tinyfed_wire_expanded(&x) ? 0 : 1;
+}
+
+/* From now on the model is only these bytes, as if the rest of the image were its structure. */
+void device_set_image(device_t *d, const uint8_t *bytes, uint32_t byte_count)
+{
+    memcpy(d->arena, bytes, byte_count);
+    d->image_bytes = byte_count;
+    d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, bytes, byte_count);
+}
 
 /* The result of every visit from now on. */
 void device_set_result(device_t *d, const uint8_t *bytes, uint32_t byte_count)

@@ -1,0 +1,50 @@
+"""Shortened weights to the real image: it trains from exactly what Python says it makes of them."""
+
+import numpy as np
+import pytest
+from conftest import require_tools
+from tinyfed_host.link import SerialDevice
+from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.transport.socket import connect
+
+from tinyfed.engine.device import SimulatedDevice
+from tinyfed.model.image import encode, read_weights
+from tinyfed.model.initialize import initialize
+from tinyfed.model.spec import mlp
+from tinyfed.tasks.order import Order
+from tinyfed.wire.encodings import FORMATS, WeightsEncoding, decode
+from tinyfed.wire.encodings import encode as encode_weights
+
+ID = "0e0e0d0c0b0a090807060504"
+SIZES = (32, 32, 1024, 32, 32, 1)  # the tensors of the model below
+
+
+@pytest.mark.parametrize("board", ["mps2_an386", "raspberrypi"])
+def test_a_board_trains_from_the_weights_that_python_decodes(board: str) -> None:
+    tools = {
+        "mps2_an386": ("arm-none-eabi-gcc", "qemu-system-arm"),
+        "raspberrypi": ("aarch64-linux-gnu-gcc", "qemu-aarch64"),
+    }
+    require_tools(*tools[board])
+    spec = mlp(1, (32, 32), 1, "tanh")
+    image = encode(spec, initialize(spec, 4))
+    simulated = SimulatedDevice()
+    simulated.load(image)
+    wanted = np.float32(0.9) * initialize(spec, 5).astype(np.float32)
+    order = Order("sine", 1, 8, 4, 11, 0.02, (8,))
+    with Emulators() as emulators:
+        emulated = emulators.start(board, ID)
+        for name in FORMATS:
+            for delta in (False, True):
+                how = WeightsEncoding(name, delta)
+                device = SerialDevice(connect(emulated.port), encoding=how)
+                device.load(image)
+                held = read_weights(image).tobytes()
+                outcome = device.visit(wanted.tobytes(), order, want_weights=True)
+                device.close()
+                start = decode(how, encode_weights(how, wanted.tobytes(), SIZES, held), held)
+                good = simulated.visit(start, order, want_weights=True)
+                assert outcome.weights == good.weights, how
+                assert outcome.result.checkpoints == good.result.checkpoints
+                short = {"float32": 4, "float16": 2, "int8": 1}[name]
+                assert outcome.bytes_down < 1153 * short * 1.04 + 400, how

@@ -41,7 +41,7 @@ class TaskSection:
     """Whose data, and what a device does with it in a visit. What is not written is the task's default."""
 
     name: str
-    options: Mapping[str, int]  # of the task's own
+    options: Mapping[str, int | str]  # of the task's own
     order: Mapping[str, int | float]  # shots, queries, passes, learning_rate
 
     def make(self) -> Task:
@@ -167,7 +167,7 @@ def _layer(table: source.Table) -> LayerSection:
 
 def _task(table: source.Table) -> TaskSection:
     name = table.word("name", tasks.names())
-    options = tasks.option_names(name)
+    options = tuple(tasks.options(name))
     table.only("name", *options, *ORDER_KEYS)
     order: dict[str, int | float] = {}
     for key, low, high in (("shots", 1, SHOTS_MAX), ("queries", 0, SHOTS_MAX), ("passes", 1, 255)):
@@ -175,9 +175,11 @@ def _task(table: source.Table) -> TaskSection:
             order[key] = table.integer(key, low, high)
     if "learning_rate" in table.values:
         order["learning_rate"] = table.number("learning_rate", 0, 1000, above=True)
-    section = TaskSection(
-        name, {key: table.integer(key, 0, 1_000_000) for key in options if key in table.values}, order
-    )
+    chosen: dict[str, int | str] = {}
+    for key, default in tasks.options(name).items():
+        if key in table.values:
+            chosen[key] = table.text(key) if isinstance(default, str) else table.integer(key, 0, 1_000_000)
+    section = TaskSection(name, chosen, order)
     try:
         section.make()
     except UsageError as error:
@@ -198,6 +200,8 @@ def _strategy(table: source.Table, strategies: Mapping[str, Mapping[str, Any]]) 
             options[key] = table.boolean(key)
         elif isinstance(default, int):
             options[key] = table.integer(key, 0, 1_000_000)
+        elif isinstance(default, str):
+            options[key] = table.text(key)
         else:
             options[key] = table.number(key, 0, 1_000_000)
     return StrategySection(name, options)

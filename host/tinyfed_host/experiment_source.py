@@ -260,6 +260,13 @@ class Table:
             raise self.error(key, f" = {_quote(value)}: must be {kind}{hint}")
         return str(value)
 
+    def text(self, key: str, default: Any = _MISSING) -> str:
+        """Any text."""
+        value = self._take(key, default, "a text")
+        if not isinstance(value, str):
+            raise self.error(key, f" = {_quote(value)}: must be a text")
+        return value
+
     def table(self, key: str, default: Any = _MISSING) -> "Table":
         """A table below this one."""
         if key not in self.values and default is _MISSING:

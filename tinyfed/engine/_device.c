@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "_line.h"
+#include "tinyfed_logmel.h"
 #include "tinyfed_visit.h"
 
 typedef struct {
@@ -240,7 +241,26 @@ static PyType_Slot device_slots[] = {
 
 static PyType_Spec device_spec = {"tinyfed.engine._device.Device", sizeof(device_t), 0, Py_TPFLAGS_DEFAULT, device_slots};
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_device", NULL, -1, NULL, NULL, NULL, NULL, NULL};
+static PyObject *log_mel(PyObject *self, PyObject *samples)
+{
+    float features[TINYFED_LOGMEL_FEATURES], scratch[TINYFED_LOGMEL_SCRATCH_BYTES / sizeof(float)];
+    Py_buffer view;
+    (void)self;
+    if (PyObject_GetBuffer(samples, &view, PyBUF_SIMPLE) != 0) return NULL;
+    tinyfed_status_t status = TINYFED_E_ARGUMENT;
+    if (((uintptr_t)view.buf & 1u) == 0 && view.len / 2 <= (Py_ssize_t)UINT32_MAX) {
+        status = tinyfed_logmel(features, view.buf, (uint32_t)(view.len / 2), scratch, sizeof scratch);
+    }
+    PyBuffer_Release(&view);
+    return status == TINYFED_OK ? PyBytes_FromStringAndSize((char *)features, sizeof features) : fail(status, 0);
+}
+
+static PyMethodDef module_methods[] = {
+    {"log_mel", log_mel, METH_O, "log_mel(16-bit samples at 8 kHz) -> 320 float32 features."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_device", NULL, -1, module_methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__device(void)
 {

@@ -1,14 +1,24 @@
 """Task distributions and data sets. `get("watch")` gives a `Task`; a new one is a module and a line here."""
 
 import importlib
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinyfed.errors import UsageError
 from tinyfed.tasks.task import Client, Task
 
-__all__ = ["Client", "Task", "get", "names", "option_names"]
+__all__ = ["Client", "Task", "get", "names", "options"]
 
-_MODULES = {"sine": "tinyfed.tasks.sine", "watch": "tinyfed.tasks.watch"}
+_MODULES = {
+    "folder": "tinyfed.tasks.folder",
+    "fsdd": "tinyfed.tasks.fsdd",
+    "occupancy": "tinyfed.tasks.occupancy",
+    "omniglot": "tinyfed.tasks.omniglot",
+    "robod": "tinyfed.tasks.robod",
+    "sine": "tinyfed.tasks.sine",
+    "watch": "tinyfed.tasks.watch",
+}
 
 
 def names() -> tuple[str, ...]:
@@ -16,22 +26,22 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_MODULES))
 
 
-def get(name: str, **options: Any) -> Task:
+def get(name: str, **chosen: Any) -> Task:
     """The task of that name. Raises UsageError for an unknown one, a wrong option, or data that is not there."""
+    unknown = sorted(set(chosen) - set(options(name)))
+    if unknown:
+        allowed = ", ".join(options(name)) or "none"
+        raise UsageError(f"task {name}: option {unknown[0]!r} is unknown, allowed: {allowed}")
+    return _make(name)(**chosen)
+
+
+def options(name: str) -> Mapping[str, Any]:
+    """The options of a task with their defaults. Raises UsageError for an unknown task."""
+    return {key: value.default for key, value in inspect.signature(_make(name)).parameters.items()}
+
+
+def _make(name: str) -> Callable[..., Task]:
     if name not in _MODULES:
         raise UsageError(f"task: {name!r} is unknown, allowed are {', '.join(names())}")
-    make = importlib.import_module(_MODULES[name]).make
-    try:
-        task: Task = make(**options)
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
-        allowed = ", ".join(importlib.import_module(_MODULES[name]).OPTIONS) or "none"
-        raise UsageError(f"task {name}: an option is unknown ({error}); allowed: {allowed}") from None
-    return task
-
-
-def option_names(name: str) -> tuple[str, ...]:
-    """What `get` takes beside the name. Raises KeyError for an unknown task."""
-    options: tuple[str, ...] = importlib.import_module(_MODULES[name]).OPTIONS
-    return options
+    make: Callable[..., Task] = importlib.import_module(_MODULES[name]).make
+    return make

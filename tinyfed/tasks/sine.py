@@ -3,18 +3,14 @@
 y = a * sin(x + p), a in 0.1..5, p in 0..2 pi, x uniform in -5..5; docs/order.md gives the arithmetic.
 """
 
-from tinyfed.errors import UsageError
 from tinyfed.tasks.order import Order
-from tinyfed.tasks.task import Client, Task
-
-OPTIONS = ("clients", "held_out")
+from tinyfed.tasks.task import Client, Task, check_whole
 
 
 def make(clients: int = 8, held_out: int = 8) -> Task:
     """`clients` devices to train with and `held_out` to judge on; they differ by the seeds they get, nothing else."""
-    for name, value in (("clients", clients), ("held_out", held_out)):
-        if not isinstance(value, int) or not 1 <= value <= 100_000:
-            raise UsageError(f"task sine: {name} is {value!r}, allowed is a whole number from 1 to 100000")
+    check_whole("sine", "clients", clients, 1, 100_000)
+    check_whole("sine", "held_out", held_out, 1, 100_000)
     return Task(
         name="sine",
         input_shape=(1,),

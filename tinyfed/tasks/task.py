@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from tinyfed.errors import UsageError
 from tinyfed.tasks.order import Order
 
 
@@ -45,3 +46,9 @@ class Task:
     def client(self, name: str) -> Client:
         """The client of that name. Raises KeyError."""
         return {client.name: client for client in (*self.train, *self.held_out)}[name]
+
+
+def check_whole(task: str, name: str, value: object, low: int, high: int) -> None:
+    """Raises UsageError unless an option is a whole number in its range."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UsageError(f"task {task}: {name} is {value!r}, allowed is a whole number from {low} to {high}")

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from tinyfed.errors import UsageError
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.shard import write_shard
-from tinyfed.tasks.task import Client, Task
+from tinyfed.tasks.task import Client, Task, check_whole
 
-OPTIONS = ("ways", "shots", "step_s")
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 HELD_OUT = (2, 5, 9)  # people
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
@@ -42,8 +41,7 @@ def make(ways: int = 4, shots: int = 10, step_s: int = 1) -> Task:
     option is out of range or seglearn's file is missing or another one.
     """
     for name, value, low, high in (("ways", ways, 2, 7), ("shots", shots, 1, 15), ("step_s", step_s, 1, 2)):
-        if not isinstance(value, int) or not low <= value <= high:
-            raise UsageError(f"task watch: {name} is {value!r}, allowed is a whole number from {low} to {high}")
+        check_whole("watch", name, value, low, high)
     keys = [(person, wrist) for person in range(1, 11) for wrist in (0, 1)]
     clients = {key: Client(f"person{key[0]}-wrist{key[1]}", partial(_shard, key, step_s)) for key in keys}
     dataset_path()

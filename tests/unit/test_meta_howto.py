@@ -1,0 +1,48 @@
+"""docs/howto-strategy.md and docs/howto-own-data.md, run as they stand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from test_folder import csv
+from tinyfed_host import experiment
+
+from tinyfed.meta.strategy import Reply, State
+from tinyfed.tasks.order import Order, Result
+
+RESULT = Result(4, 1.0, 1.0, 0, 0, 0, ())
+
+
+def blocks(page: str, language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
+    assert found
+    return found
+
+
+def test_the_strategy_of_the_page_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    """v = 0.5 * 0 + ((1, 2) - (3, 0)) = (-2, 2), w = (3, 0); then v = (-1, 1) + ((3, 0) - (3, 0)), w = (4, -1)."""
+    code = blocks("howto-strategy.md", "python")
+    names: dict[str, object] = {"__name__": "howto"}
+    exec(compile(code[0], "howto-strategy.md", "exec"), names)
+    assert len(code[0].splitlines()) <= 50
+    order = Order("shard", 2, 1, 0, 0, 0.1)
+    strategy = names["FedAvgM"](order, 10, beta=0.5)  # type: ignore[operator]
+    state = strategy.begin(np.array([1, 2], np.float32), 3)
+    state = strategy.aggregate(state, [Reply("a", RESULT, np.array([3, 0], np.float32))])
+    assert state.weights.tolist() == [3.0, 0.0]
+    state = State.restore(state.document(), state.arrays())
+    state = strategy.aggregate(state, [Reply("a", RESULT, np.array([3, 0], np.float32))])
+    assert state.weights.tolist() == [4.0, -1.0] and state.round == 2
+    exec(compile(code[1], "howto-strategy.md", "exec"), names)
+    assert re.match(r"\{0: \d+\.\d+, 8: \d+\.\d+, 32: \d+\.\d+\}", capsys.readouterr().out)
+
+
+def test_the_experiment_of_the_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train/anna", "train/bert", "held_out/cleo"):
+        csv(tmp_path / f"mydata/{name}.csv", header="x,label,y")
+    text = blocks("howto-own-data.md", "toml")[0].replace("inputs = 3", "inputs = 2")
+    monkeypatch.chdir(tmp_path)
+    read = experiment.parse(text, "mydata.toml", {"tinyreptile": {"alpha": 0.3}}, ["mps2_an386"])
+    assert read.task.make().classes == ("a", "b")

@@ -1,0 +1,62 @@
+"""What the tasks of presence in buildings share: is somebody there, from what a sensor on the wall measures.
+
+Labels are the true ones (0 nobody, 1 somebody), the same on every device. Rows that follow each other are nearly equal,
+so nothing is split by row: other days (or another room) are held out, and a newcomer learns from the first rows of a
+day and is judged on later ones.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.tasks.order import Order
+from tinyfed.tasks.shard import write_shard
+from tinyfed.tasks.task import Client, Task
+
+Days = Mapping[str, tuple[NDArray[np.float64], NDArray[np.int64]]]  # by client: rows (time, features), labels (time,)
+SPARE = 5  # rows of each class to judge on, at least
+
+
+def with_changes(rows: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """Rows (time, features) and beside each its change over the last `steps` rows, (time - steps, 2 * features)."""
+    return np.hstack([rows[steps:], rows[steps:] - rows[:-steps]])
+
+
+def presence_task(name: str, train: Days, held_out: Days, shots: int) -> Task:
+    """The task of these clients; those with too few rows of a class are left out. Raises UsageError without any."""
+    kept = [{key: day for key, day in part.items() if _fits(day[1], shots)} for part in (train, held_out)]
+    if not kept[0] or not kept[1]:
+        raise UsageError(f"task {name}: shots is {shots}: no client has so many rows of each class: ask for fewer")
+    values = np.concatenate([rows for rows, _ in kept[0].values()])
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    parts = [
+        tuple(Client(key, partial(_shard, (rows - mean) / deviation, labels)) for key, (rows, labels) in part.items())
+        for part in kept
+    ]
+    # training days are not judged on, so their rows may come in any order
+    order = Order("shard", 2, shots, queries=0, seed=0, learning_rate=0.02, true_labels=True)
+    points = tuple(k for k in (0, 1, 5, 10) if k <= shots)
+    adapt = Order("shard", 2, shots, 0, 0, 0.02, checkpoints=points, true_labels=True, in_time=True)
+    return Task(
+        name=name,
+        input_shape=(int(values.shape[1]),),
+        output_count=2,
+        loss="softmax_cross_entropy",
+        train=parts[0],
+        held_out=parts[1],
+        order=order,
+        adapt=adapt,
+        classes=("nobody", "somebody"),
+    )
+
+
+def _fits(labels: NDArray[np.int64], shots: int) -> bool:
+    return bool((np.bincount(labels, minlength=2) >= shots + SPARE).all())
+
+
+def _shard(rows: NDArray[np.float64], labels: NDArray[np.int64]) -> bytes:
+    return write_shard([rows[labels == label] for label in (0, 1)])

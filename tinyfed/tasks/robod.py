@@ -1,0 +1,47 @@
+"""Presence in three rooms, 29 days each, every five minutes (ROBOD: Tekler et al., Building Simulation 15, 2022). A
+client is a room's day; one room is held out whole.
+
+Air quality, noise, humidity, temperature, dust and CO2, each with its change over half an hour. Illuminance is left
+out: its column is shifted by 8 hours against the others, over days that do not follow each other. So are the building's
+own meters. Rows with a missing value are dropped.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.tasks import datasets
+from tinyfed.tasks.presence import presence_task, with_changes
+from tinyfed.tasks.tables import number, read_table
+from tinyfed.tasks.task import Task, check_whole
+
+FEATURES = ("voc", "sound_pressure_level", "indoor_relative_humidity", "air_temperature", "pm2.5", "indoor_co2")
+ROOMS = (1, 2, 3)
+CHANGE_ROWS = 6
+CALIBRATION_ROWS = 12
+
+
+def make(shots: int = 10, held_out_room: int = 3) -> Task:
+    """The task; `shots` rows of each class in a visit. Raises UsageError."""
+    check_whole("robod", "shots", shots, 1, 40)
+    check_whole("robod", "held_out_room", held_out_room, 1, 3)
+    members = datasets.read("robod")
+    train: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
+    held_out = dict(train)
+    for room in ROOMS:
+        name = f"combined_Room{room}.csv"
+        columns = ("timestamp", *FEATURES, "occupant_presence")
+        rows: dict[str, list[list[float]]] = {}
+        for line, cells in enumerate(read_table(datasets.text(members, name), name, columns), 2):
+            if "" not in cells:
+                where = f"{name} line {line}"
+                values = [number(c, where, column) for c, column in zip(cells[1:], columns[1:], strict=True)]
+                rows.setdefault(cells[0][:10], []).append(values)
+        for day, listed in sorted(rows.items()):
+            table = np.array(listed)
+            if len(table) > CALIBRATION_ROWS:
+                table[:, :-1] -= table[:CALIBRATION_ROWS, :-1].mean(axis=0)
+                table = table[CALIBRATION_ROWS - CHANGE_ROWS :]
+                labels = table[CHANGE_ROWS:, -1].astype(np.int64)
+                part = held_out if room == held_out_room else train
+                part[f"room{room}-{day}"] = with_changes(table[:, :-1], CHANGE_ROWS), labels
+    return presence_task("robod", train, held_out, shots)

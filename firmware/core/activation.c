@@ -1,3 +1,5 @@
+#include "plain.h"
+
 #include "activation.h"
 
 /* NaN stays NaN: comparisons with it are false. */
@@ -5,7 +7,7 @@ void tinyfed_activate_f32(float *y, uint32_t count, uint8_t activation, float al
 {
     switch (activation) {
     case TINYFED_RELU:
-        for (uint32_t k = 0; k < count; k++) y[k] = y[k] < 0.0f ? 0.0f : y[k];
+        for (uint32_t k = 0; k < count; k++) y[k] = y[k] <= 0.0f ? 0.0f : y[k];
         break;
     case TINYFED_TANH:
         for (uint32_t k = 0; k < count; k++) y[k] = tinyfed_tanh_f32(y[k]);

@@ -1,3 +1,5 @@
+#include "plain.h"
+
 #include "conv2d.h"
 
 #include "reduce.h"

@@ -1,3 +1,5 @@
+#include "plain.h"
+
 #include "dense.h"
 
 #include "reduce.h"

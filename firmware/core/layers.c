@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "layers.h"
 
 /* Where a check fails: the field and why. */

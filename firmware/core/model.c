@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "layers.h"
 
 /* The header's own fields; *at is where it is wrong. */

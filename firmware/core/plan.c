@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "layout.h"
 
 static uint32_t aligned(uint32_t bytes)

@@ -93,7 +93,7 @@ def seed() -> Path:
 
 
 @lru_cache(maxsize=1)
-def _recipe() -> Any:
+def recipe() -> Any:
     """firmware/platform/tinyfed_build.py, which PlatformIO's builder uses too."""
     path = share() / "firmware" / "platform" / "tinyfed_build.py"
     spec = importlib.util.spec_from_file_location("tinyfed_build", path)
@@ -116,7 +116,7 @@ def build_id(board: Board, model: bytes | None = None) -> str:
         MissingToolError: the board's compiler is not installed.
     """
     try:
-        return str(_recipe().build_id(share() / "firmware", board.name, dict(board.manifest), model))
+        return str(recipe().build_id(share() / "firmware", board.name, dict(board.manifest), model))
     except FileNotFoundError as error:
         raise MissingToolError(
             f"{board.compiler.prefix}gcc is not installed: sudo apt-get install {board.compiler.package}"

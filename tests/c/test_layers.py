@@ -31,8 +31,8 @@ def compile_folder(folder: str, compiler: str, includes: list[str], output: Path
     program, flags = COMPILERS[compiler]
     require_tools(program)
     objects = []
-    for source in sorted((FIRMWARE / folder).glob("*.c")):
-        target = output / f"{source.stem}.o"
+    for source in sorted((FIRMWARE / folder).rglob("*.c")):
+        target = output / ("_".join(source.relative_to(FIRMWARE).parts) + ".o")
         # -nostdinc would take stdint.h away too; what matters is that no other folder is found.
         command = [program, *flags, *FLAGS, *extra, "-c", str(source), "-o", str(target)]
         command += [f"-I{FIRMWARE / include}" for include in includes]

@@ -70,7 +70,7 @@ def canonical(values: np.ndarray) -> bytes:
 
 def build(compiler: str, flags: list[str], out: Path) -> None:
     require_tools(compiler)
-    sources = [HERE / "parity.c", *sorted(CORE.glob("*.c"))]
+    sources = [HERE / "parity.c", *sorted(CORE.rglob("*.c"))]
     command = [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
     require_tools("gcc")
     program = tmp_path / "test_core"
     sanitizers = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    sources = [ROOT / "tests/c/core/test_core.c", *sorted(CORE.glob("*.c"))]
+    sources = [ROOT / "tests/c/core/test_core.c", *sorted(CORE.rglob("*.c"))]
     run("gcc", "-std=c11", *STRICT[1:5], *sanitizers, f"-I{CORE}", *sources, "-o", program)
     assert "golden images" in run(program, ROOT / "tests/golden/model-image.txt")
 
@@ -39,15 +39,15 @@ def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
 )
 def test_core_compiles_alone_without_a_warning(compiler, flags, tmp_path):
     require_tools(compiler)
-    for source in sorted(CORE.glob("*.c")):
+    for source in sorted(CORE.rglob("*.c")):
         run(compiler, *STRICT, *flags, "-c", source, "-o", tmp_path / "core.o")
 
 
 def test_core_needs_only_string_h(tmp_path):
     require_tools("arm-none-eabi-gcc", "arm-none-eabi-nm")
     objects = []
-    for source in sorted(CORE.glob("*.c")):
-        objects.append(tmp_path / f"{source.stem}.o")
+    for source in sorted(CORE.rglob("*.c")):
+        objects.append(tmp_path / ("_".join(source.relative_to(CORE).parts) + ".o"))
         run("arm-none-eabi-gcc", *STRICT, *CORTEX_M4, "-O2", "-c", source, "-o", objects[-1])
     run("arm-none-eabi-ld", "-r", *objects, "-o", tmp_path / "all.o")
     undefined = {line.split()[-1] for line in run("arm-none-eabi-nm", "-u", tmp_path / "all.o").splitlines()}

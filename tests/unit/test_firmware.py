@@ -29,9 +29,9 @@ def copy_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     shutil.copytree(paths.share() / "boards", root / "boards")
     monkeypatch.setattr(firmware, "share", lambda: root)
     monkeypatch.setattr(boards, "share", lambda: root)
-    firmware._recipe.cache_clear()
+    firmware.recipe.cache_clear()
     yield root
-    firmware._recipe.cache_clear()
+    firmware.recipe.cache_clear()
 
 
 @pytest.mark.slow
@@ -49,7 +49,7 @@ def test_the_same_sources_give_the_same_bytes(
     copy_of_sources.rename(moved)
     monkeypatch.setattr(firmware, "share", lambda: moved)
     monkeypatch.setattr(boards, "share", lambda: moved)
-    firmware._recipe.cache_clear()
+    firmware.recipe.cache_clear()
     again = firmware.build(read_board(name, moved / "boards"), force=True)
     assert again.name == here.name and again.parent.name == here.parent.name, "the build id is the same"
     assert again.read_bytes() == first
@@ -104,13 +104,13 @@ def test_an_embedded_model_is_told(tmp_path: Path) -> None:
     model = tmp_path / "net.tfm"
     model.write_bytes(bytes(range(200)))
     found = firmware.info(firmware.build("native", model=model))
-    assert (found.model_bytes, found.model_hash) == (200, firmware._recipe().model_hash(model.read_bytes()))
+    assert (found.model_bytes, found.model_hash) == (200, firmware.recipe().model_hash(model.read_bytes()))
 
 
 def test_the_model_hash_is_fnv_1a() -> None:
     # The FNV project's own test vectors: "" and "foobar".
-    assert firmware._recipe().model_hash(b"") == 0xCBF29CE484222325
-    assert firmware._recipe().model_hash(b"foobar") == 0x85944171F73967E8
+    assert firmware.recipe().model_hash(b"") == 0xCBF29CE484222325
+    assert firmware.recipe().model_hash(b"foobar") == 0x85944171F73967E8
 
 
 def test_what_is_no_image_is_told(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_is_no_image_is_told(tmp_path: Path) -> None:
 
 def test_an_embedded_model_is_the_same_bytes() -> None:
     image = bytes(range(256)) * 3 + b"\x01"
-    source = firmware._recipe().model_source(image)
+    source = firmware.recipe().model_source(image)
     inside = source[source.index("= {") + 3 : source.rindex("}")]
     assert bytes(int(word, 16) for word in inside.replace("\n", " ").split(",")) == image
 

@@ -1,0 +1,1 @@
+"""Benchmarks of the engine: the nets, the emulated board, the cycle estimate."""

@@ -1,0 +1,199 @@
+"""The emulated board: builds the bench image around the real core and counts what a step takes."""
+
+import hashlib
+import os
+import re
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyfed.boards import Board
+from tinyfed.engine import core
+from tinyfed.errors import BuildError, MissingToolError, UsageError
+from tinyfed.paths import cache, share
+from tinyfed_host import firmware
+from tinyfed_host.bench.nets import BenchNet
+
+# `-icount shift=7`: an instruction takes 2^7 ns of virtual time.
+NS_PER_INSTRUCTION = 128
+RUN_TIMEOUT_S = 300.0
+# Nothing of the engine may be dropped by the linker: these keep the rest.
+ENTRY_POINTS = re.compile(r"^\w[^;{}#]*?\b(tinyfed_\w+)\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class BenchImage:
+    """A linked bench image. `core_sections` are (object, bytes) of firmware/core in flash."""
+
+    elf: Path
+    core_sections: tuple[tuple[str, int], ...]
+
+    @property
+    def code_bytes(self) -> int:
+        """Flash that firmware/core takes: code and constants, every public function kept."""
+        return sum(size for _, size in self.core_sections)
+
+
+@dataclass(frozen=True)
+class StepCount:
+    """What the steps took on the board. `instructions` one entry a measured step."""
+
+    instructions: tuple[int, ...]
+    arena_bytes: int
+    work_bytes: int
+    parameter_bytes: int
+    stack_bytes: int
+    weights_hash: int  # after the measured steps
+
+
+def public_functions() -> list[str]:
+    """The functions of tinyfed_core.h."""
+    header = (share() / "firmware" / "core" / "tinyfed_core.h").read_text(encoding="utf-8")
+    return sorted(set(ENTRY_POINTS.findall(header)))
+
+
+def sources(board: Board) -> dict[Path, tuple[str, ...]]:
+    """Source -> folders its includes come from: core, what ports share, and the bench's main."""
+    root = share() / "firmware"
+    recipe = firmware.recipe()
+    shared = [f"port/{name}" for name in board.manifest["tinyfed"].get("shared", [])]
+    table: dict[str, tuple[str, ...]] = {
+        name: includes for name, includes in recipe.INCLUDES.items() if name.split("/")[0] == "core"
+    }
+    table |= {name: (name,) for name in shared} | {"bench": ("core", *shared)}
+    return {path: includes for name, includes in table.items() for path in sorted((root / name).glob("*.c"))}
+
+
+def run_tool(command: list[str], what: str) -> str:
+    """What a program wrote to both outputs. Raises MissingToolError or BuildError."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=RUN_TIMEOUT_S)
+    except FileNotFoundError as error:
+        raise MissingToolError(f"{command[0]} is not installed: run `make setup`") from error
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"{what} took more than {RUN_TIMEOUT_S:.0f} s; try again") from error
+    if done.returncode != 0:
+        raise BuildError(f"{what} failed: {firmware.first_error(done.stderr + done.stdout)}")
+    return done.stdout + done.stderr
+
+
+def build(board: Board, extra_flags: tuple[str, ...] = ()) -> BenchImage:
+    """The bench image for a board with a bare-metal Cortex-M port, built if it is not in the cache.
+
+    Raises:
+        UsageError: the board has no such port.
+        MissingToolError, BuildError: as tinyfed_host.firmware.build.
+    """
+    if "cortexm" not in board.manifest["tinyfed"].get("shared", []) or board.emulator is None:
+        raise UsageError(f"board {board.name}: only an emulated Cortex-M board can count a step: try mps2_an386")
+    recipe: Any = firmware.recipe()
+    root = share() / "firmware"
+    manifest = dict(board.manifest)
+    table = sources(board)
+    prefix = board.compiler.prefix
+    flags = [*board.compiler.flags, *recipe.C_FLAGS, *extra_flags]
+    defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, manifest).items()]
+    link = [*board.compiler.link_flags, *recipe.link_flags(root, manifest), "-Wl,-u,main"]
+    link += [f"-Wl,-u,{name}" for name in public_functions()]
+    link += ["-Wl,--print-map", "-lc", "-lgcc"]
+    digest = hashlib.sha256(" ".join([firmware.build_id(board), *flags, *defines, *link]).encode())
+    for path in table:
+        digest.update(path.read_bytes())
+    folder = cache() / "bench" / f"{board.name}-{digest.hexdigest()[:16]}"
+    elf, map_file = folder / "bench.elf", folder / "bench.map"
+    if not (elf.is_file() and map_file.is_file()):
+        folder.mkdir(parents=True, exist_ok=True)
+        objects = []
+        for path, includes in table.items():
+            output = folder / ("_".join(path.relative_to(root).parts) + ".o")
+            command = [prefix + "gcc", *flags, *defines, *(f"-I{root / name}" for name in includes)]
+            run_tool([*command, "-c", str(path), "-o", str(output)], f"compiling {path.name} for {board.name}")
+            objects.append(str(output))
+        command = [prefix + "gcc", *board.compiler.flags, *objects, *link, "-o", str(elf)]
+        text = run_tool(command, "linking the bench image")
+        map_file.write_text(text, encoding="utf-8")
+    return BenchImage(elf, core_sections(map_file.read_text(encoding="utf-8")))
+
+
+def core_sections(map_text: str) -> tuple[tuple[str, int], ...]:
+    """(object, bytes) of firmware/core's code and constants in a linker map."""
+    kept = map_text[map_text.index("Linker script and memory map") :]
+    found: dict[str, int] = {}
+    pattern = r"^ \.(?:text|rodata)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+\S*/(core_\S+)\.o$"
+    for match in re.finditer(pattern, kept, re.MULTILINE):
+        found[match[2]] = found.get(match[2], 0) + int(match[1], 16)
+    return tuple(sorted(found.items()))
+
+
+def job(net: BenchNet) -> bytes:
+    """What the emulator puts into the board's data flash: struct job of firmware/bench/step.c and its parts."""
+    parts = [net.image, net.inputs.astype("<f4").tobytes()]
+    parts.append(net.targets.astype("<i4" if net.targets.dtype.kind in "iu" else "<f4").tobytes())
+    offsets, at = [], 32
+    for part in parts:
+        offsets.append(at)
+        at += (len(part) + 15) // 16 * 16
+    head = struct.pack("<5If", offsets[0], len(net.image), offsets[1], offsets[2], len(net.inputs), net.learning_rate)
+    blob = bytearray(at)
+    blob[: len(head)] = head
+    for offset, part in zip(offsets, parts, strict=True):
+        blob[offset : offset + len(part)] = part
+    return bytes(blob)
+
+
+def emulator_command(board: Board, elf: Path, blob: Path) -> list[str]:
+    """QEMU with nothing on its serial line, the job in data flash, instructions counted."""
+    assert board.emulator is not None
+    machine = board.emulator.command[board.emulator.command.index("-M") + 1]
+    address = board.memory["data_flash"].address
+    return [
+        *(board.emulator.program, "-M", machine, "-nographic", "-monitor", "none", "-serial", "none", "-nodefaults"),
+        *("-semihosting-config", "enable=on,target=native", *board.emulator.counting),
+        *("-device", f"loader,file={blob},addr={address:#x},force-raw=on", "-kernel", str(elf)),
+    ]
+
+
+def emulate(board: Board, image: BenchImage, net: BenchNet, extra: tuple[str, ...] = ()) -> str:
+    """Run the bench image on a net; what it told. `extra` goes to the emulator."""
+    content = job(net)
+    blob = image.elf.with_name(f"{net.name}-{hashlib.sha256(content).hexdigest()[:12]}.{os.getpid()}.bin")
+    blob.write_bytes(content)
+    try:
+        return run_tool([*emulator_command(board, image.elf, blob), *extra], f"{net.name} on the emulated {board.name}")
+    finally:
+        blob.unlink()
+
+
+def run(board: Board, image: BenchImage, net: BenchNet) -> StepCount:
+    """Carry out the net's measured steps on the emulated board.
+
+    Raises:
+        BuildError: the board ended with an error, or its weights are not the in-process engine's.
+    """
+    output = emulate(board, image, net)
+    told: dict[str, list[int]] = {}
+    for name, value in re.findall(r"^(\w+) (\d+)$", output, re.MULTILINE):
+        told.setdefault(name, []).append(int(value))
+    overhead = told["overhead_ticks"][0]
+    ns_per_tick = 1e9 / board.clock_hz
+    instructions = tuple(round((ticks - overhead) * ns_per_tick / NS_PER_INSTRUCTION) for ticks in told["ticks"])
+    count = StepCount(
+        instructions=instructions,
+        arena_bytes=told["arena_bytes"][0],
+        work_bytes=told["work_bytes"][0],
+        parameter_bytes=told["parameter_bytes"][0],
+        stack_bytes=told["stack_bytes"][0],
+        weights_hash=told["weights_hash_high"][0] << 32 | told["weights_hash_low"][0],
+    )
+    engine = core.Engine(net.image)
+    engine.train_online(net.inputs, net.targets, float(np.float32(net.learning_rate)))
+    if engine.weights_hash != count.weights_hash:
+        raise BuildError(
+            f"{net.name}: {board.name} and this machine trained different weights: "
+            "a fault in a kernel; run the parity tests (pytest tests/parity)"
+        )
+    return count

@@ -2,7 +2,7 @@
 
 import typer
 
-from tinyfed_host.cli import model_codegen, model_convert, model_inspect, model_plan, model_quantize
+from tinyfed_host.cli import model_codegen, model_convert, model_inspect, model_plan, model_quantize, model_run
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -16,4 +16,5 @@ app.command("inspect", epilog=model_inspect.EXAMPLES)(model_inspect.inspect_mode
 app.command("convert", epilog=model_convert.EXAMPLES)(model_convert.convert)
 app.command("quantize", epilog=model_quantize.EXAMPLES)(model_quantize.quantize_model)
 app.command("codegen", epilog=model_codegen.EXAMPLES)(model_codegen.codegen)
+app.command("run", epilog=model_run.EXAMPLES)(model_run.run_model)
 app.command("plan", epilog=model_plan.EXAMPLES)(model_plan.plan)

@@ -1,0 +1,92 @@
+"""`tinyfed model run`."""
+
+import io
+import itertools
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.model.convert import Int8Model, Model, read_model
+from tinyfed.model.files import write_all
+from tinyfed_host.cli.output import print_json, print_line
+
+EXAMPLES = "Example: tinyfed model run kws.tflite --input x.npy -o y.npy --board mps2_an386"
+
+
+def run_model(
+    model: Annotated[Path, typer.Argument(help="A model image, .tflite or Keras file.")],
+    inputs: Annotated[Path, typer.Option("--input", help='A batch: .npy, or .npz with "x" (or "x0", "x1" ...).')],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The outputs to write, .npy.")],
+    board: Annotated[str | None, typer.Option(help="Run on this emulated board instead of in-process.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Write NAME.raw.npy too: int8 values, or logits.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Run a batch of inputs through a model: real values in and out, int8 in between where the model is int8."""
+    from tinyfed.model.run import check_batch, run
+    from tinyfed.model.samples import read_arrays
+
+    found = read_model(model)
+    arrays = _inputs(read_arrays(inputs), inputs)
+    batch = check_batch(found, arrays, str(inputs))
+    result = run(found, batch) if board is None else _on_board(found, batch, board)
+    files: dict[Path, bytes] = {}
+    for index, (real, stored) in enumerate(zip(result.real, result.raw, strict=True)):
+        path = output if len(result.real) == 1 else output.with_suffix(f".{index}.npy")
+        files[path] = _npy(real)
+        if raw:
+            files[path.with_suffix(".raw.npy")] = _npy(stored)
+    write_all(files)
+    facts = {
+        "samples": len(batch[0]),
+        "files": [str(path) for path in files],
+        "shape": list(result.real[0].shape),
+        "board": board,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        where = "in-process" if board is None else f"on {board}"
+        print_line(f"ran {facts['samples']} samples {where}: {', '.join(str(path) for path in files)}")
+
+
+def _inputs(arrays: dict[str, NDArray[Any]], path: Path) -> list[NDArray[Any]]:
+    if "x" in arrays:
+        return [arrays["x"]]
+    numbered = [arrays[f"x{index}"] for index in range(len(arrays)) if f"x{index}" in arrays]
+    if not numbered:
+        raise UsageError(f'{path}: no array "x"; it has {", ".join(arrays)}')
+    return numbered
+
+
+def _npy(values: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def _on_board(model: Model, batch: tuple[NDArray[Any], ...], name: str) -> Any:
+    from tinyfed.boards import read_board
+    from tinyfed.engine.int8 import Int8Engine
+    from tinyfed.model.run import real_outputs, stored_inputs
+    from tinyfed_host.infer_bench import measure
+
+    if not isinstance(model, Int8Model):
+        raise UsageError(
+            f"{model.source}: a float32 model on --board {name}: boards infer int8 models here; leave --board out: "
+            "the in-process engine has the same bits"
+        )
+    if len(batch) != 1:
+        raise UsageError(f"{model.source}: {len(batch)} inputs; a board is fed one here")
+    engine = Int8Engine(model.content)
+    samples = stored_inputs(engine, batch)
+    cost = measure(read_board(name), model.content, [sample[0] for sample in samples])
+    return real_outputs(engine, _split(cost.outputs, [port.count for port in engine.outputs]))
+
+
+def _split(outputs: tuple[NDArray[np.int8], ...], counts: list[int]) -> list[list[NDArray[np.int8]]]:
+    starts = np.cumsum([0, *counts])
+    return [[sample[start:end] for start, end in itertools.pairwise(starts)] for sample in outputs]

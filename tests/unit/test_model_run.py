@@ -1,0 +1,111 @@
+"""`tinyfed model run`: batches through the engine, real and stored values, in-process and on a board."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require_tools
+from test_convert_float import litert_outputs
+from tflite_models import bytes_of, path_of
+from tinyfed_host.cli.main import run_command
+
+from tinyfed.engine import Engine
+from tinyfed.model import encode, initialize, mlp
+from tinyfed.model.run import probabilities
+
+
+def test_a_float_model_gives_probabilities(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(size=(3, 128, 3, 1)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    arguments = ["model", "run", str(path_of("magic_wand")), "--input", str(tmp_path / "x.npy")]
+    assert run_command([*arguments, "-o", str(tmp_path / "y.npy"), "--raw"]) == 0
+    y, logits = np.load(tmp_path / "y.npy"), np.load(tmp_path / "y.raw.npy")
+    assert y.shape == (3, 4) and y.dtype == np.float32
+    assert np.abs(y - litert_outputs(bytes_of("magic_wand"), x)).max() < 1e-5
+    assert np.array_equal(y, probabilities(logits, "softmax_cross_entropy"))
+
+
+def test_an_int8_model_takes_real_and_stored_values(tmp_path: Path) -> None:
+    x = np.random.default_rng(2).uniform(0, 26, size=(4, 1960)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    model = str(path_of("micro_speech_quantized"))
+    command = ["model", "run", model, "--input", str(tmp_path / "x.npz"), "-o", str(tmp_path / "y.npy"), "--raw"]
+    assert run_command(command) == 0
+    y, raw = np.load(tmp_path / "y.npy"), np.load(tmp_path / "y.raw.npy")
+    assert raw.dtype == np.int8 and raw.shape == (4, 4)
+    # softmax: scale 1/256, zero point -128
+    assert np.array_equal(y, (raw.astype(np.float32) + 128) / 256)
+    # the stored values of this model's input: scale 26/256, zero point -128
+    scale = np.float32(0.10170070827007294)
+    stored = np.clip(np.floor(x / scale + 0.5) - 128, -128, 127).astype(np.int8)
+    np.save(tmp_path / "q.npy", stored)
+    command = ["model", "run", model, "--input", str(tmp_path / "q.npy"), "-o", str(tmp_path / "z.npy")]
+    assert run_command(command) == 0
+    assert np.abs(np.load(tmp_path / "z.npy") - y).max() <= 2 / 256
+
+
+def test_two_inputs(tmp_path: Path) -> None:
+    shape = (2, 128, 128, 1)
+    np.savez(tmp_path / "x.npz", x0=np.full(shape, 1.0), x1=np.full(shape, 2.0))
+    model = str(path_of("simple_add_model"))
+    command = ["model", "run", model, "--input", str(tmp_path / "x.npz"), "-o", str(tmp_path / "y.npy")]
+    assert run_command(command) == 0
+    y = np.load(tmp_path / "y.npy")
+    # one step of the output is 0.058
+    assert y.shape == shape and np.abs(y - 3).max() < 0.06
+
+
+@pytest.mark.slow
+def test_an_emulated_board_gives_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    x = np.random.default_rng(3).normal(0, 40, size=(2, 49, 10, 1)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    arguments = ["model", "run", str(path_of("kws_ref_model")), "--input", str(tmp_path / "x.npy"), "--raw"]
+    assert run_command([*arguments, "-o", str(tmp_path / "here.npy")]) == 0
+    capsys.readouterr()
+    command = [*arguments, "-o", str(tmp_path / "there.npy"), "--board", "mps2_an386", "--json"]
+    assert run_command(command) == 0
+    assert json.loads(capsys.readouterr().out)["board"] == "mps2_an386"
+    for suffix in (".npy", ".raw.npy"):
+        assert (tmp_path / f"here{suffix}").read_bytes() == (tmp_path / f"there{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((2, 3)), "has shape [2, 3]; the model takes [count, 5]"),
+        (np.full((1, 5), np.inf), "holds NaN or infinity"),
+        (np.array(["a"]), "not numbers"),
+    ],
+)
+def test_bad_inputs(array: np.ndarray, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = mlp(5, (4,), 2)
+    (tmp_path / "m.tfm").write_bytes(encode(spec, initialize(spec, 1)))
+    np.save(tmp_path / "x.npy", array)
+    command = ["model", "run", str(tmp_path / "m.tfm"), "--input", str(tmp_path / "x.npy")]
+    assert run_command([*command, "-o", str(tmp_path / "y.npy")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and reason in error
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_a_float_model_on_a_board_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = mlp(5, (4,), 2)
+    image = encode(spec, initialize(spec, 1))
+    (tmp_path / "m.tfm").write_bytes(image)
+    x = np.ones((2, 5), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    command = [
+        "model",
+        "run",
+        str(tmp_path / "m.tfm"),
+        "--input",
+        str(tmp_path / "x.npy"),
+        "-o",
+        str(tmp_path / "y.npy"),
+    ]
+    assert run_command([*command, "--board", "mps2_an386"]) == 2
+    assert "the in-process engine has the same bits" in capsys.readouterr().err
+    assert run_command(command) == 0
+    assert np.array_equal(np.load(tmp_path / "y.npy"), Engine(image, "infer").infer(x))

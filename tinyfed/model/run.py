@@ -1,0 +1,84 @@
+"""Run a batch of inputs through a model, in-process, with the engine that boards run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.engine import Engine
+from tinyfed.engine.int8 import Int8Engine
+from tinyfed.errors import UsageError
+from tinyfed.model.convert import FloatModel, Int8Model, Model
+from tinyfed.model.samples import check_inputs
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """`real` float32 (count, *shape): probabilities where the loss is a cross-entropy. `raw`: what the engine gave,
+    int8 or logits. One of each for every output of the network."""
+
+    real: tuple[NDArray[np.float32], ...]
+    raw: tuple[NDArray[Any], ...]
+
+
+def input_shapes(model: Model) -> tuple[tuple[int, ...], ...]:
+    """Of one sample, for every input."""
+    if isinstance(model, FloatModel):
+        return (model.spec.input_shape,)
+    return tuple(port.shape for port in model.ports[0])
+
+
+def check_batch(
+    model: Model, arrays: Sequence[NDArray[Any]], where: str
+) -> tuple[NDArray[np.float32] | NDArray[np.int8], ...]:
+    """One array an input, (count, *shape): float32, or int8 as it is for an int8 model. Raises UsageError."""
+    shapes = input_shapes(model)
+    if len(arrays) != len(shapes):
+        raise UsageError(f"{where}: {len(arrays)} arrays for {len(shapes)} inputs")
+    checked: list[Any] = []
+    for array, shape in zip(arrays, shapes, strict=True):
+        values = check_inputs(array, shape, where)
+        stored = isinstance(model, Int8Model) and array.dtype == np.int8
+        checked.append(array.reshape(values.shape) if stored else values)
+    if len({len(array) for array in checked}) > 1:
+        raise UsageError(f"{where}: the inputs have different numbers of samples")
+    return tuple(checked)
+
+
+def stored_inputs(engine: Int8Engine, arrays: Sequence[NDArray[Any]]) -> list[list[NDArray[np.int8]]]:
+    """int8 values of every sample's inputs: quantized where the arrays are real, as the board does it."""
+    return [
+        [values if values.dtype == np.int8 else engine.quantize(values, index) for index, values in enumerate(sample)]
+        for sample in zip(*arrays, strict=True)
+    ]
+
+
+def real_outputs(engine: Int8Engine, raw: Sequence[Sequence[NDArray[np.int8]]]) -> Outputs:
+    """The outputs of all samples, each a list of the network's outputs."""
+    stacked = tuple(
+        np.stack([sample[index].reshape(port.shape) for sample in raw]) for index, port in enumerate(engine.outputs)
+    )
+    return Outputs(tuple(engine.dequantize(values, index) for index, values in enumerate(stacked)), stacked)
+
+
+def run(model: Model, arrays: Sequence[NDArray[Any]]) -> Outputs:
+    """Outputs for one checked array an input (`check_batch`)."""
+    if isinstance(model, Int8Model):
+        int8 = Int8Engine(model.content)
+        return real_outputs(int8, [int8.run(*sample) for sample in stored_inputs(int8, arrays)])
+    raw = Engine(model.content, "infer").infer(arrays[0])
+    shaped = raw.reshape(len(raw), *model.spec.output_shape)
+    return Outputs((probabilities(raw, model.spec.loss).reshape(shaped.shape),), (shaped,))
+
+
+def probabilities(logits: NDArray[np.float32], loss: str) -> NDArray[np.float32]:
+    """What the last activation, which is part of the loss, makes of logits (count, n)."""
+    values = logits.astype(np.float64)
+    if loss == "softmax_cross_entropy":
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        values /= values.sum(axis=1, keepdims=True)
+    elif loss == "binary_cross_entropy":
+        values = np.exp(-np.logaddexp(0, -values))
+    return values.astype(np.float32)

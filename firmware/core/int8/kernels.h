@@ -32,16 +32,39 @@ tinyfed_int8_two_columns_t tinyfed_int8_two_columns_plain;
 tinyfed_int8_one_column_t tinyfed_int8_one_column_plain;
 tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_plain;
 
-/* Without optimization r7 is a frame pointer, and the loops need every register. */
+/* The bodies of this target. PICK is a call's function. On a PC it is chosen at run time; elsewhere it is fixed and
+ * the rest, never called, is left out by the linker. */
+/* Without optimization r7 is a frame pointer, and the loops of a Cortex-M4 need every register. */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH) && __ARM_ARCH == 7 && __ARM_ARCH_PROFILE == 'M' && defined(__OPTIMIZE__)
 #define TINYFED_INT8_M4 1
+#define TINYFED_INT8_PICK(op, name) ((void)(op), name##_m4)
 tinyfed_int8_two_columns_t tinyfed_int8_two_columns_m4;
 tinyfed_int8_one_column_t tinyfed_int8_one_column_m4;
 tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_m4;
-#define TINYFED_INT8_PICK(op, name) (name##_m4)
+#elif defined(__SSE2__) && defined(__x86_64__)
+#define TINYFED_INT8_SSE2 1
+#define TINYFED_INT8_PICK(op, name)                                                                          \
+    ((op)->kernels == TINYFED_INT8_KERNELS_PLAIN ? name##_plain                                              \
+                                                 : ((op)->kernels == TINYFED_INT8_KERNELS_BUILT ? name##_sse2 : name##_avx2))
+tinyfed_int8_two_columns_t tinyfed_int8_two_columns_sse2, tinyfed_int8_two_columns_avx2;
+tinyfed_int8_one_column_t tinyfed_int8_one_column_sse2, tinyfed_int8_one_column_avx2;
+tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_sse2;
+#define tinyfed_int8_depthwise_group_avx2 tinyfed_int8_depthwise_group_sse2
+/* Lanes of even and odd sums, two to add each, to `count` outputs. */
+void tinyfed_int8_store_block(int8_t *out, const int32_t *even, const int32_t *odd, const int32_t *table,
+                              uint32_t count);
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#define TINYFED_INT8_NEON 1
+#define TINYFED_INT8_PICK(op, name) ((op)->kernels == TINYFED_INT8_KERNELS_PLAIN ? name##_plain : name##_neon)
+tinyfed_int8_two_columns_t tinyfed_int8_two_columns_neon;
+tinyfed_int8_one_column_t tinyfed_int8_one_column_neon;
+tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_neon;
 #else
-#define TINYFED_INT8_PICK(op, name) (name##_plain)
+#define TINYFED_INT8_PICK(op, name) ((void)(op), name##_plain)
 #endif
+
+/* A tinyfed_int8_kernels_t. */
+uint8_t tinyfed_int8_best_kernels(void);
 
 static inline uint32_t tinyfed_int8_load32(const void *p)
 {

@@ -1,7 +1,7 @@
 /* Validation of a program: everything the kernels take for granted is checked here, once. */
 #include <stddef.h>
 
-#include "program.h"
+#include "kernels.h"
 
 enum {
     AT_MAGIC = 0,
@@ -347,6 +347,6 @@ tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, 
     net->operator_count = u16(program + AT_OPERATORS);
     net->input_count = program[AT_INPUTS];
     net->output_count = program[AT_OUTPUTS];
-    net->kernels = TINYFED_INT8_KERNELS_BEST;
+    net->kernels = tinyfed_int8_best_kernels();
     return TINYFED_OK;
 }

@@ -1,0 +1,123 @@
+"""firmware/core/int8 under sanitizers and on other processors: the same bytes as in-process, and nothing a damaged
+program can do to it."""
+
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, require_tools
+
+from tinyfed.engine.int8 import Int8Engine, Kernels
+from tinyfed.model import spec_int8 as spec
+from tinyfed.model.image_int8 import encode_int8
+
+CORE = ROOT / "firmware" / "core"
+FLAGS = ["-std=gnu99", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{CORE}"]
+SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SPOILED = 10_000
+
+pytestmark = pytest.mark.xdist_group("int8_c")  # one build with sanitizers for all
+
+
+def network(rng: np.random.Generator) -> spec.Int8Network:
+    """Every kind of operator, in place and not, fast and general, with padded windows and partial blocks."""
+    shapes = [(9, 7, 3), (5, 4, 6), (5, 4, 6), (5, 4, 6), (5, 4, 6), (6, 6, 7), (3, 3, 7), (2, 2, 7), (4, 5, 7), (7,)]
+    shapes += [(1, 1, 7), (7,), (10,), (10,), (10,)]
+    scales = [0.02, 0.05, 0.04, 0.04, 0.06, 0.06, 0.06, 0.06, 0.06, 0.05, 0.05, 0.05, 0.1, 0.1, 1 / 256]
+    zeros = [-3, -128, 5, 5, -7, -7, -7, -7, -7, 4, 4, 4, 9, 9, -128]
+    tensors = tuple(spec.Int8Tensor(f"t{i}", *each) for i, each in enumerate(zip(shapes, scales, zeros, strict=True)))
+
+    def weights(*shape: int) -> np.ndarray:
+        return rng.integers(-127, 128, shape, np.int8)
+
+    def bias(count: int) -> np.ndarray:
+        return rng.integers(-900, 900, count).astype(np.int32)
+
+    small = np.full(6, 0.003, np.float32)
+    general = weights(6, 1, 1, 6)
+    general[0], general[1] = -5, -128
+    relu, relu6 = spec.Activation.RELU, spec.Activation.RELU6
+    layers: tuple[spec.Int8Layer, ...] = (
+        spec.Int8Conv2D((0,), 1, weights(6, 3, 3, 3), small, bias(6), (2, 2), activation=relu),
+        spec.Int8DepthwiseConv2D((1,), 2, weights(3, 3, 6), small, bias(6), activation=relu6),
+        spec.Int8Conv2D((2,), 3, general, small, None),
+        spec.Int8Add((2, 3), 4, relu6),
+        spec.Int8Pad((4,), 5, ((0, 1), (1, 1), (0, 1))),
+        spec.Int8MaxPool2D((5,), 6),
+        spec.Int8AveragePool2D((6,), 7, (2, 2), (2, 2), spec.Padding.SAME),
+        spec.Int8ResizeNearest((7,), 8),
+        spec.Int8Mean((8,), 9),
+        spec.Int8Reshape((9,), 10),
+        spec.Int8LeakyRelu((10,), 11, 0.2),
+        spec.Int8Dense((11,), 12, weights(10, 7), np.full(1, 0.02, np.float32), bias(10)),
+        spec.Int8Requantize((12,), 13),
+        spec.Int8Softmax((13,), 14),
+    )
+    return spec.Int8Network(tensors, layers, (0,), (14,))
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """(file for infer.c, what it must print)."""
+    rng = np.random.default_rng(5)
+    program, _ = encode_int8(network(rng))
+    values = [rng.integers(-128, 128, (9, 7, 3), np.int8) for _ in range(20)]
+    file = tmp_path_factory.mktemp("int8") / "case.bin"
+    head = struct.pack("<2I", len(program), len(values))
+    file.write_bytes(head + program + b"".join(v.tobytes() for v in values))
+    engine = Int8Engine(program, Kernels.PLAIN)
+    expected = [engine.run(value)[0].tobytes().hex() for value in values]
+    assert len(set(expected)) > 15
+    return file, "\n".join(expected) + "\n"
+
+
+def build(compiler: str, flags: list[str], folder: Path) -> Path:
+    require_tools(compiler)
+    program = folder / "infer"
+    sources = [ROOT / "tests" / "c" / "int8" / "infer.c", *sorted((CORE / "int8").glob("*.c"))]
+    done = subprocess.run(
+        [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(program)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield build("gcc", SANITIZERS, tmp_path_factory.mktemp("sanitized"))
+
+
+def output(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("kernels", Kernels)
+def test_no_sanitizer_complains_and_the_bytes_agree(sanitized: Path, case: tuple[Path, str], kernels: Kernels) -> None:
+    assert output([str(sanitized), "run", str(int(kernels)), str(case[0])]) == case[1]
+
+
+@pytest.mark.parametrize("kernels", [Kernels.PLAIN, Kernels.BUILT])
+def test_aarch64_gives_the_same_bytes(tmp_path: Path, case: tuple[Path, str], kernels: Kernels) -> None:
+    require_tools("qemu-aarch64")
+    program = build("aarch64-linux-gnu-gcc", ["-O2", "-static", "-mcpu=cortex-a72"], tmp_path)
+    assert output(["qemu-aarch64", str(program), "run", str(int(kernels)), str(case[0])]) == case[1]
+
+
+@pytest.mark.parametrize("optimize", ["-O0", "-Os", "-O3"])
+def test_clang_gives_the_same_bytes_at_every_optimization(
+    tmp_path: Path, case: tuple[Path, str], optimize: str
+) -> None:
+    program = build("clang", [optimize], tmp_path)
+    assert output([str(program), "run", "2", str(case[0])]) == case[1]
+
+
+def test_a_damaged_program_is_refused_or_runs_within_its_memory(sanitized: Path, case: tuple[Path, str]) -> None:
+    taken = int(output([str(sanitized), "spoil", str(SPOILED), "1", str(case[0])]).split()[1])
+    # Weights and biases may take any value; most other damage must be refused.
+    assert 0 < taken < SPOILED * 0.7
+    print(f"{taken} of {SPOILED} damaged programs were taken and ran")

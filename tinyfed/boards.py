@@ -52,9 +52,11 @@ class Emulator:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the firmware may take: `ram_bytes` with the stack, without the arena."""
+    """What the firmware may take: `flash_bytes` with every layer, `dense_flash_bytes` without the code of those that
+    a dense net does not use, `ram_bytes` with the stack and without the arena."""
 
     flash_bytes: int
+    dense_flash_bytes: int
     ram_bytes: int
 
 
@@ -288,6 +290,7 @@ def _emulator(fields: _Fields) -> Emulator:
 
 
 def _budget(fields: _Fields) -> Budget:
-    budget = Budget(fields.number("flash_bytes", 1, 2**30), fields.number("ram_bytes", 1, 2**30))
+    names = ("flash_bytes", "dense_flash_bytes", "ram_bytes")
+    budget = Budget(*(fields.number(name, 1, 2**30) for name in names))
     fields.no_others()
     return budget

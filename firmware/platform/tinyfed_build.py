@@ -18,12 +18,18 @@ INCLUDES = {
     "visit": ("visit", "core"),
     "app": ("app", "core", "wire", "visit", "port"),
 }
-# Promise 2: contraction off, no fast-math. -O2 everywhere; sections so that the linker drops what is not used.
-# Relative names in debug information and messages: an image does not depend on where its sources lie.
+# Promise 2: contraction off, no fast-math. -O2 where the arithmetic is; what waits for it is built for size (see
+# `optimization`). Sections, so that the linker drops what is not used. Relative names in debug information and
+# messages: an image does not depend on where its sources lie.
 C_FLAGS = [
     *("-std=gnu99", "-O2", "-g", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"),
     *("-Wall", "-Wextra", "-Wconversion", "-Werror"),
 ]
+
+
+def optimization(folder: str) -> str:
+    """Speed for the engine, size for everything that waits for it."""
+    return "-O2" if folder.startswith("core") else "-Os"
 
 
 def port_folders(manifest: dict[str, Any]) -> list[str]:

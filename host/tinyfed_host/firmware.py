@@ -29,16 +29,30 @@ from tinyfed.paths import cache, share
 SCONS_VERSION = "4.11.1"
 TOOL_SCONS_VERSION = "4.41101.0"
 BUILD_TIMEOUT_S = 300.0
+# Kernels of the layers beside dense, reshape and activations.
+BEYOND_DENSE = r"tinyfed_(conv2d|depthwise|max_pool|average_pool|scale)_\w+"
 
 
 @dataclass(frozen=True)
 class Size:
-    """What an image takes, bytes. `ram` is without the arena and with the stack."""
+    """What an image takes, bytes. `ram` is without the arena and with the stack; `dense_flash` is `flash` without the
+    kernels of the layers that a dense net does not use (only their public functions: the true figure is lower)."""
 
     flash: int
+    dense_flash: int
     ram: int
     arena: int
     stack: int
+
+
+def _beyond_dense(board: Board, elf: Path) -> int:
+    done = subprocess.run(
+        [board.compiler.prefix + "nm", "--print-size", "--radix=d", str(elf)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return sum(int(found[1]) for found in re.finditer(rf"^\d+ (\d+) [Tt] {BEYOND_DENSE}$", done.stdout, re.MULTILINE))
 
 
 @dataclass(frozen=True)
@@ -246,7 +260,13 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.[\w.]+)\s+(\d+)", done.stdout, re.MULTILINE)}
     flash = sum(sections.get(name, 0) for name in (".text", ".rodata", ".data", ".ARM.exidx", ".eh_frame"))
     ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
-    return Size(flash, ram, sections.get(".arena", board.arena_bytes), sections.get(".stack", 0))
+    return Size(
+        flash,
+        flash - _beyond_dense(board, elf),
+        ram,
+        sections.get(".arena", board.arena_bytes),
+        sections.get(".stack", 0),
+    )
 
 
 def info(path: Path) -> ImageInfo:

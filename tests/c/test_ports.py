@@ -182,3 +182,17 @@ def test_tcp_both_ways(program: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_nrf52_line_on_a_modelled_uarte(tmp_path: Path) -> None:
+    run_c_test("test_uarte.c", [PORT / "nrf52" / "uarte.c"], [PORT / "nrf52"], tmp_path, "-DTINYFED_NRF52_MODEL")
+
+
+def test_the_model_notices_a_driver_that_forgets_a_block(tmp_path: Path) -> None:
+    """The test above can fail: without the interrupt's new block DMA writes over the old one."""
+    source = (PORT / "nrf52" / "uarte.c").read_text()
+    broken = source.replace("        offer_block(next_block);\n", "")
+    assert broken != source
+    (tmp_path / "uarte.c").write_text(broken)
+    with pytest.raises(AssertionError, match="bytes in order"):
+        run_c_test("test_uarte.c", [tmp_path / "uarte.c"], [PORT / "nrf52"], tmp_path, "-DTINYFED_NRF52_MODEL")

@@ -159,6 +159,7 @@ def test_the_firmware_is_within_its_budget() -> None:
         if board.budget is None:
             continue
         taken = firmware.size(board)
-        assert 0 < taken.flash <= board.budget.flash_bytes, board.name
+        assert 0 < taken.dense_flash < taken.flash <= board.budget.flash_bytes, board.name
+        assert taken.dense_flash <= board.budget.dense_flash_bytes, board.name
         assert 0 < taken.ram <= board.budget.ram_bytes, board.name
         assert taken.arena == board.arena_bytes

@@ -57,6 +57,7 @@ if model is not None:
 objects = []
 for folder, includes in tinyfed_build.folders(manifest).items():
     layer = env.Clone()
+    layer.Append(CCFLAGS=[tinyfed_build.optimization(folder)])
     layer.Append(CPPPATH=[str(firmware / include) for include in includes])
     for source in sorted((firmware / folder).glob("*.c")):
         objects.append(layer.Object(str(output / "objects" / folder / (source.stem + ".o")), str(source)))

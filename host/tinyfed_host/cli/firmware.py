@@ -57,6 +57,11 @@ def build(
         )
 
 
+def taken_of(taken: firmware.Size) -> tuple[int, int, int]:
+    """In the order of the budget's fields."""
+    return taken.flash, taken.dense_flash, taken.ram
+
+
 @app.command(epilog="Examples: tinyfed firmware size --board mps2_an386 · tinyfed firmware size --json")
 def size(
     board: Annotated[
@@ -74,8 +79,9 @@ def size(
     for kind in kinds:
         taken = firmware.size(kind)
         flash = kind.budget.flash_bytes if kind.budget else None
+        dense = kind.budget.dense_flash_bytes if kind.budget else None
         ram = kind.budget.ram_bytes if kind.budget else None
-        if (flash and taken.flash > flash) or (ram and taken.ram > ram):
+        if any(limit and used > limit for used, limit in zip(taken_of(taken), (flash, dense, ram), strict=True)):
             over.append(kind.name)
         if as_json:
             print_json(
@@ -83,17 +89,33 @@ def size(
                     "board": kind.name,
                     "flash_bytes": taken.flash,
                     "flash_budget_bytes": flash,
+                    "dense_flash_bytes": taken.dense_flash,
+                    "dense_flash_budget_bytes": dense,
                     "ram_bytes": taken.ram,
                     "ram_budget_bytes": ram,
                     "stack_bytes": taken.stack,
                     "arena_bytes": taken.arena,
                 }
             )
-        rows.append([kind.name, taken.flash, flash or "-", taken.ram, ram or "-", taken.stack, taken.arena])
+        rows.append(
+            [
+                kind.name,
+                taken.flash,
+                flash or "-",
+                taken.dense_flash,
+                dense or "-",
+                taken.ram,
+                ram or "-",
+                taken.stack,
+                taken.arena,
+            ]
+        )
     if as_json:
         print_json({"over_budget": over})
     else:
-        print_table(["board", "flash", "of", "RAM", "of", "stack in it", "arena beside it"], rows)
+        print_table(
+            ["board", "flash", "of", "dense nets only", "of", "RAM", "of", "stack in it", "arena beside it"], rows
+        )
     if over:
         raise BuildError(
             f"over the budget of its manifest: {', '.join(over)}; make the code smaller, not the figure larger"

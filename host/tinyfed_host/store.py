@@ -4,6 +4,7 @@ A round is one transaction, durable before the next begins (WAL, synchronous=FUL
 `model.tfm` are copies for people and programs; losing them loses nothing.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -193,6 +194,8 @@ class RunStore:
 
     def _check(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:  # ended while it was made
+            raise StoreError(f"{self.folder}: the run has not begun: start it with `tinyfed run EXPERIMENT.toml`")
         if version != SCHEMA_VERSION:
             raise StoreError(
                 f"{self.folder / DATABASE}: written by another version of tinyfed "
@@ -294,14 +297,15 @@ class RunStore:
             row = self._connection.execute("SELECT * FROM round ORDER BY number DESC LIMIT 1").fetchone()
         return None if row is None else {"round": row[0], "weights_sha256": row[1], **json.loads(row[2])}
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, after: int = 0) -> Iterator[str]:
+        """The lines of `metrics.jsonl` for the rounds behind `after`."""
         with _translate(self.folder):
             visits: dict[int, list[VisitRecord]] = {}
-            query = "SELECT round, device, attempt, failure, metrics FROM visit ORDER BY round, rowid"
-            for number, device, attempt, failure, metrics in self._connection.execute(query):
+            query = "SELECT round, device, attempt, failure, metrics FROM visit WHERE round > ? ORDER BY round, rowid"
+            for number, device, attempt, failure, metrics in self._connection.execute(query, (after,)):
                 visits.setdefault(number, []).append(VisitRecord(device, attempt, failure, json.loads(metrics)))
-            query = "SELECT number, weights_sha256, metrics FROM round ORDER BY number"
-            for number, sha256, metrics in self._connection.execute(query):
+            query = "SELECT number, weights_sha256, metrics FROM round WHERE number > ? ORDER BY number"
+            for number, sha256, metrics in self._connection.execute(query, (after,)):
                 yield _round_line(number, sha256, json.loads(metrics), visits.get(number, []))
 
     # ---- devices and results
@@ -330,12 +334,23 @@ class RunStore:
     # ---- copies
 
     def _open_metrics(self) -> None:
+        """Open it to go on: whole lines stay, a broken one goes, missing ones are written from the database."""
         path = self.folder / METRICS
-        part = path.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(self._lines())
-        part.replace(path)
+        text = path.read_bytes() if path.exists() else b""
+        whole = text[: text.rfind(b"\n") + 1]
+        lines = whole.count(b"\n")
+        if lines > self._round_count():  # not of this run
+            whole, lines = b"", 0
+        with path.open("ab") as file:
+            file.truncate(len(whole))
         self._metrics = path.open("a", encoding="utf-8")
+        self._metrics.writelines(self._lines(after=lines))
+        self._metrics.flush()
+
+    def _round_count(self) -> int:
+        with _translate(self.folder):
+            (count,) = self._connection.execute("SELECT count(*) FROM round").fetchone()
+        return int(count)
 
     def write_model(self, image: bytes) -> Path:
         """Replace `model.tfm`."""
@@ -390,6 +405,12 @@ def _take_lock(folder: Path) -> IO[bytes]:
     return lock
 
 
+def _full(folder: Path) -> StoreError:
+    return StoreError(
+        f"{folder}: the disk is full: free some space, then `tinyfed run --resume {folder}`; the run so far is kept"
+    )
+
+
 @contextmanager
 def _translate(folder: Path) -> Iterator[None]:
     try:
@@ -397,13 +418,13 @@ def _translate(folder: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         text = str(error)
         if "full" in text:
-            raise StoreError(
-                f"{folder}: the disk is full: free some space, then `tinyfed run --resume {folder}`"
-            ) from error
+            raise _full(folder) from error
         if "locked" in text:
             raise StoreError(f"{folder}: the run's database is locked by another process") from error
         raise StoreError(f"{folder / DATABASE}: the run's database cannot be used: {text}") from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(folder) from error
         raise StoreError(f"{folder}: {error.strerror or error}: the run so far is kept") from error
 
 

@@ -193,10 +193,12 @@ class _Reader:
         view.inputs_are(2, 2)
         rank = len(view.input(0).shape)
         axes = {int(axis) % rank if rank else 0 for axis in view.constant(1, "int32").reshape(-1)}
+        whole = {4: {1, 2}, 3: {1}}
         view.require(
-            rank == 4 and axes == {1, 2}, f"a mean over axes {sorted(axes)}; the engine has it over height and width"
+            axes == whole.get(rank),
+            f"a mean over axes {sorted(axes)}; the engine has it over height and width, or time",
         )
-        channels = view.input(0).shape[3]
+        channels = view.input(0).shape[-1]
         view.require(view.output.element_count == channels, "the output is not one value a channel")
         node = Node("global_average", view.where, (self.source(view),), (channels,))
         if self.shape(view) == (channels,):

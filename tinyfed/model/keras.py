@@ -232,7 +232,7 @@ class TfliteSource:
     Flatten would compute shapes at run time. `converter()` gives a new one each time."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.source = str(path)
         self.tensorflow = import_tensorflow()
         self.folder: tempfile.TemporaryDirectory[str] | None = None
         self.model: Any = None
@@ -240,6 +240,14 @@ class TfliteSource:
             self.folder = self._resaved()
         else:
             self.model = self._for_one_sample(load_keras(path))
+
+    @classmethod
+    def of_model(cls, model: Any, source: str) -> "TfliteSource":
+        """Of a Keras model in memory; `source` names it in messages."""
+        self = cls.__new__(cls)
+        self.source, self.folder, self.tensorflow = source, None, import_tensorflow()
+        self.model = self._for_one_sample(model)
+        return self
 
     def converter(self) -> Any:
         lite = self.tensorflow.lite.TFLiteConverter
@@ -251,21 +259,21 @@ class TfliteSource:
             with quiet():
                 return bytes(converter.convert())
         except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the model
-            raise ConvertError(f"{self.path}: TensorFlow cannot convert the model: {first_line(error)}") from error
+            raise ConvertError(f"{self.source}: TensorFlow cannot convert the model: {first_line(error)}") from error
 
     def _shape(self, shape: tuple[int | None, ...], inputs: int, outputs: int) -> tuple[int, ...]:
         if inputs != 1 or outputs != 1:
-            raise ConvertError(f"{self.path}: {inputs} inputs and {outputs} outputs; a model with one each is needed")
+            raise ConvertError(f"{self.source}: {inputs} inputs and {outputs} outputs; a model with one each is needed")
         if any(size is None for size in shape[1:]):
             raise ConvertError(
-                f"{self.path}: the input has the dynamic shape {list(shape[1:])}; build the model with a fixed one"
+                f"{self.source}: the input has the dynamic shape {list(shape[1:])}; build the model with a fixed one"
             )
         return tuple(size for size in shape[1:] if size is not None)
 
     def _for_one_sample(self, model: Any) -> Any:
         keras = self.tensorflow.keras
         if not getattr(model, "inputs", None):
-            raise ConvertError(f"{self.path}: the model has no input shape; build it with a fixed one")
+            raise ConvertError(f"{self.source}: the model has no input shape; build it with a fixed one")
         shape = self._shape(tuple(model.inputs[0].shape), len(model.inputs), len(model.outputs))
         with quiet():
             source = keras.Input(batch_shape=(1, *shape), name="input")
@@ -276,7 +284,7 @@ class TfliteSource:
         try:
             with quiet():
                 saved = self.tensorflow.saved_model
-                module = saved.load(str(self.path))
+                module = saved.load(self.source)
                 signature = module.signatures["serving_default"]
                 inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
                 (name, specification), result = next(iter(inputs.items())), next(iter(outputs))
@@ -289,7 +297,7 @@ class TfliteSource:
         except ConvertError:
             raise
         except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the folder
-            raise ConvertError(f"{self.path}: TensorFlow cannot load the SavedModel: {first_line(error)}") from error
+            raise ConvertError(f"{self.source}: TensorFlow cannot load the SavedModel: {first_line(error)}") from error
         return folder
 
 

@@ -2,7 +2,15 @@
 
 import typer
 
-from tinyfed_host.cli import model_codegen, model_convert, model_inspect, model_plan, model_quantize, model_run
+from tinyfed_host.cli import (
+    model_codegen,
+    model_convert,
+    model_export,
+    model_inspect,
+    model_plan,
+    model_quantize,
+    model_run,
+)
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,4 +25,5 @@ app.command("convert", epilog=model_convert.EXAMPLES)(model_convert.convert)
 app.command("quantize", epilog=model_quantize.EXAMPLES)(model_quantize.quantize_model)
 app.command("codegen", epilog=model_codegen.EXAMPLES)(model_codegen.codegen)
 app.command("run", epilog=model_run.EXAMPLES)(model_run.run_model)
+app.command("export", epilog=model_export.EXAMPLES)(model_export.export_model)
 app.command("plan", epilog=model_plan.EXAMPLES)(model_plan.plan)

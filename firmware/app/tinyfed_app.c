@@ -293,7 +293,8 @@ void tinyfed_app_init(tinyfed_app_t *app, const tinyfed_app_config_t *config)
 void tinyfed_app_receive(tinyfed_app_t *app, const uint8_t *bytes, size_t byte_count, uint32_t now_us)
 {
     const uint32_t now_ms = to_ms(app, now_us);
-    for (size_t used = 0; used < byte_count;) {
+    /* What came behind a request to restart is for the device after it: the host will ask again. */
+    for (size_t used = 0; used < byte_count && !app->reset_wanted;) {
         used += tinyfed_link_receive(&app->link, bytes + used, byte_count - used, now_ms);
         answer_all(app, now_ms);
     }

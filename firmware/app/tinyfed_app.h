@@ -48,7 +48,7 @@ typedef struct tinyfed_app {
 /* The config is copied, what it points to is not. A shard or model that is not valid counts as none. */
 void tinyfed_app_init(tinyfed_app_t *app, const tinyfed_app_config_t *config);
 
-/* Take received bytes, all of them. */
+/* Take received bytes, all of them; nothing more once the host has asked for a restart. */
 void tinyfed_app_receive(tinyfed_app_t *app, const uint8_t *bytes, size_t byte_count, uint32_t now_us);
 
 /* Write at most capacity bytes to send now; returns how many. */

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from tinyfed_host import firmware
 
 UNIQUE_ID_BYTES = 12
 STOP_TIMEOUT_S = 3.0
+PROMISE_TIMEOUT_S = 10.0
+LAUNCHER = "setpriv"  # of util-linux, on every Debian
 
 
 class EmulatedDevice:
@@ -246,8 +249,18 @@ def _find(program: str, package: str) -> str:
 
 def _dying_with_us(command: Sequence[str]) -> list[str]:
     """The command with the kernel's promise that it is killed when its parent dies."""
-    setpriv = shutil.which("setpriv")  # util-linux, on every Debian
+    setpriv = shutil.which(LAUNCHER)
     return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
+
+
+def _await_promise(process: subprocess.Popen[bytes], launcher: str) -> None:
+    """Wait until the launcher has become the emulator: only then would the kernel end it with us."""
+    link = Path(f"/proc/{process.pid}/exe")
+    end = time.monotonic() + PROMISE_TIMEOUT_S
+    with contextlib.suppress(OSError):
+        launcher = str(Path(launcher).resolve())
+        while process.poll() is None and str(link.readlink()) == launcher and time.monotonic() < end:
+            time.sleep(0.001)
 
 
 class _Spawner:
@@ -281,6 +294,8 @@ class _Spawner:
                     pass_fds=[line],
                     start_new_session=True,  # Ctrl-C reaches us first, and we end them in order
                 )
+                if Path(command[0]).name == LAUNCHER:
+                    _await_promise(process, command[0])
                 answer.put(process)
             except OSError as error:
                 answer.put(error)

@@ -175,10 +175,10 @@ def _task(table: source.Table) -> TaskSection:
             order[key] = table.integer(key, low, high)
     if "learning_rate" in table.values:
         order["learning_rate"] = table.number("learning_rate", 0, 1000, above=True)
-    chosen: dict[str, int | str] = {}
+    chosen: dict[str, Any] = {}  # the task itself says which numbers it takes
     for key, default in tasks.options(name).items():
         if key in table.values:
-            chosen[key] = table.text(key) if isinstance(default, str) else table.integer(key, 0, 1_000_000)
+            chosen[key] = table.text(key) if isinstance(default, str) else table.scalar(key)
     section = TaskSection(name, chosen, order)
     try:
         section.make()

@@ -1,6 +1,7 @@
 """From an experiment to a run: the model, the strategy, the fleet, the store, and going on where one stopped."""
 
 import datetime
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tinyfed_host.device import Device
 from tinyfed_host.events import Observer, nobody
 from tinyfed_host.experiment import Experiment, ModelSection, from_json, load
 from tinyfed_host.fleet import Fleet, Rotation, Seat, device_id
-from tinyfed_host.store import RunHeader, RunStore
+from tinyfed_host.store import RunHeader, RunStore, StoreError
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -120,6 +121,7 @@ class Run:
 
     store: RunStore
     parts: Parts
+    fresh: bool = False  # begun by this process
 
     @classmethod
     def begin(
@@ -146,7 +148,7 @@ class Run:
             command=command,
             extra=extra,
         )
-        return cls(RunStore.create(folder, header), parts)
+        return cls(RunStore.create(folder, header), parts, fresh=True)
 
     @classmethod
     def resume(cls, folder: Path) -> "Run":
@@ -165,8 +167,19 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """A run that failed before its first round leaves nothing."""
+        nothing = kind is not None and self.fresh and not self.has_rounds()
         self.store.close()
+        if nothing:
+            shutil.rmtree(self.store.folder, ignore_errors=True)
+
+    def has_rounds(self) -> bool:
+        """Whether there is something to go on from."""
+        try:
+            return self.store.snapshot() is not None
+        except StoreError:
+            return True  # it cannot be known: keep it
 
     def state(self, coordinator: Coordinator) -> State:
         """Where to go on: the last committed round, or the beginning."""
@@ -196,7 +209,8 @@ class Run:
         try:
             return coordinator.run(self.state(coordinator), rounds=rounds, until=until)
         finally:
-            self.store.write_model(self.learned_image())
+            if self.has_rounds():
+                self.store.write_model(self.learned_image())
 
     def meet(self, fleet: Fleet, *, simulated: bool) -> dict[str, str]:
         """Greet every device of the fleet and remember who it is; returns board names by unique id.

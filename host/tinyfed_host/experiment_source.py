@@ -214,7 +214,7 @@ class Table:
             if key not in allowed:
                 where = f"[{show(self.path)}]" if self.path else "the file"
                 raise self.error(
-                    key, f" is no key of {where}; allowed: {', '.join(sorted(allowed))}{near(key, allowed)}"
+                    key, f" is no key of {where}; allowed: {', '.join(sorted(set(allowed)))}{near(key, allowed)}"
                 )
 
     def _take(self, key: str, default: Any, kind: str) -> Any:
@@ -232,7 +232,7 @@ class Table:
         kind = f"a whole number, {low}..{high}"
         value = self._take(key, default, kind)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self.error(key, f" = {_quote(value)}: must be {kind}")
+            raise self.error(key, f" = {quote(value)}: must be {kind}")
         return value
 
     def number(self, key: str, low: float, high: float, default: Any = _MISSING, *, above: bool = False) -> float:
@@ -241,14 +241,21 @@ class Table:
         value = self._take(key, default, kind)
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not good or not low <= value <= high or (above and value == low):
-            raise self.error(key, f" = {_quote(value)}: must be {kind}")
+            raise self.error(key, f" = {quote(value)}: must be {kind}")
         return float(value)
+
+    def scalar(self, key: str) -> int | float | str:
+        """A number, or a text that somebody else will refuse with the range at hand."""
+        value = self._take(key, _MISSING, "a number")
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise self.error(key, f" = {quote(value)}: must be a whole number")
+        return value
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
         """true or false."""
         value = self._take(key, default, "true or false")
         if not isinstance(value, bool):
-            raise self.error(key, f" = {_quote(value)}: must be true or false")
+            raise self.error(key, f" = {quote(value)}: must be true or false")
         return value
 
     def word(self, key: str, allowed: Sequence[str], default: Any = _MISSING) -> str:
@@ -257,14 +264,14 @@ class Table:
         value = self._take(key, default, kind)
         if value not in allowed:
             hint = near(value, allowed) if isinstance(value, str) else ""
-            raise self.error(key, f" = {_quote(value)}: must be {kind}{hint}")
+            raise self.error(key, f" = {quote(value)}: must be {kind}{hint}")
         return str(value)
 
     def text(self, key: str, default: Any = _MISSING) -> str:
         """Any text."""
         value = self._take(key, default, "a text")
         if not isinstance(value, str):
-            raise self.error(key, f" = {_quote(value)}: must be a text")
+            raise self.error(key, f" = {quote(value)}: must be a text")
         return value
 
     def table(self, key: str, default: Any = _MISSING) -> "Table":
@@ -273,7 +280,7 @@ class Table:
             raise self.error(None, f" [{show((*self.path, key))}] is missing".lstrip(" " if not self.path else ""))
         value = self._take(key, default, "a table")
         if not isinstance(value, dict):
-            raise self.error(key, f" = {_quote(value)}: must be a table, written [{show((*self.path, key))}]")
+            raise self.error(key, f" = {quote(value)}: must be a table, written [{show((*self.path, key))}]")
         return Table(value, self.source, (*self.path, key))
 
     def tables(self, key: str) -> list["Table"]:
@@ -281,11 +288,12 @@ class Table:
         kind = "a list of tables, at least one"
         value = self._take(key, _MISSING, kind)
         if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-            raise self.error(key, f" = {_quote(value)}: must be {kind}")
+            raise self.error(key, f" = {quote(value)}: must be {kind}")
         return [Table(item, self.source, (*self.path, key, number)) for number, item in enumerate(value)]
 
 
-def _quote(value: object) -> str:
+def quote(value: object) -> str:
+    """A value as it was written, in one line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ def test_demo_keeps_its_promises(tmp_path: Path) -> None:
     assert any("the same bits after each of" in text for text in texts)
     assert any("24 draws on emulated boards gave exactly the simulated devices' answers" in text for text in texts)
 
+    assert set(result) == {"adaptation", "weights_sha256", "fleet"}
     accuracy = result["adaptation"]
     assert list(accuracy) == ["learned", "random", "global", "transfer"]
     assert all(list(points) == ["1", "3", "5", "10"] for points in accuracy.values())
@@ -51,3 +54,23 @@ def test_demo_keeps_its_promises(tmp_path: Path) -> None:
 
     # a second demo replaces the first, not a run of another kind
     assert tinyfed("run", "--resume", "demo", "--fleet", "simulated", "--json").result()["rounds"] == 2000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_interrupted_leaves_no_emulator(tmp_path: Path, number: signal.Signals) -> None:
+    require_tools("qemu-system-arm", "qemu-aarch64", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc")
+    require(importlib.util.find_spec("seglearn"), "the watch data is in the package seglearn")
+    tinyfed = Command(tmp_path)
+    with tinyfed.started("demo", "--json") as process:
+        assert process.stdout is not None
+        assert any('"round-ended"' in line for line in process.stdout)
+        assert len(tinyfed.processes()) > 5
+        drain = threading.Thread(target=process.stdout.read)
+        drain.start()
+        process.send_signal(number)
+        assert process.wait(60) == (130 if number == signal.SIGINT else 143)
+        drain.join()
+        assert process.stderr is not None
+        assert len(process.stderr.read().splitlines()) == 1
+    tinyfed.nothing_left()
+    assert tinyfed.metrics("demo")  # nothing of the run so far is lost

@@ -142,6 +142,8 @@ def test_port_that_is_no_device(tinyfed: Command, echo: bool) -> None:
         assert heard
         assert b"\n" not in heard
         assert b"\r" not in heard  # nothing a shell would carry out
+    assert not (tinyfed.folder / "runs" / "sine").exists()  # what failed before its first round leaves nothing
+    assert "this is no serial port" in tinyfed("run", SINE, "--port", "/dev/null").error(4)
     assert "there is no such port" in tinyfed("run", SINE, "--port", "/dev/ttyNONE").error(4)
     assert "given twice" in tinyfed("run", SINE, "--port", "/dev/ttyNONE", "--port", "/dev/ttyNONE").error(4)
     assert "write socket://HOST:PORT" in tinyfed("run", SINE, "--port", "http://x").error(2)

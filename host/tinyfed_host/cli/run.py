@@ -115,7 +115,7 @@ def _tell(folder: Path, result: dict[str, Any], *, as_json: bool) -> None:
     from tinyfed_host.progress import summary
 
     if as_json:
-        print_json({"run": str(folder), **result})
+        print_json(result)
         return
     print_line(f"{result['rounds']:,} rounds done, {summary(result['metrics'])}")
     print_line(f"weights {result['weights_sha256']}")

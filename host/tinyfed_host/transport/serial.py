@@ -110,6 +110,8 @@ def _why(error: Exception) -> str:
         return "there is no such port; `tinyfed devices` lists them"
     if number == 13 or "permission" in text:
         return "not permitted; add yourself to the group that owns it (often dialout) and log in again"
+    if number in (19, 22, 25) or "inappropriate ioctl" in text:  # ENODEV, EINVAL, ENOTTY
+        return "this is no serial port; `tinyfed devices` lists them"
     if number in (11, 16) or "lock" in text or "busy" in text:
         return "another program uses this port; end it or choose another port"
     return f"cannot be opened as a serial port ({error})"

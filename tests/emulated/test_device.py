@@ -138,6 +138,23 @@ def test_a_shard_is_learnt_as_in_process(name: str) -> None:
         assert there.result.checkpoints[1].count == 3 * (9 - 4), "all that the stream does not use"
 
 
+@pytest.mark.parametrize("name", ["mps2_an386", "native"])
+def test_batches_are_learnt_as_in_process(name: str) -> None:
+    """Reptile's Adam without its first moment, and FedProx's proximal term: other plans, the same bits."""
+    _, image = classifier()
+    simulated = SimulatedDevice(shard=shard(), arena_bytes=read_board(name).arena_bytes)
+    simulated.load(image)
+    weights = read_weights(image).tobytes()
+    with device_on(name, shard()) as device:
+        device.load(image)
+        for changed in ({"update": "adam_second", "batch": 4}, {"update": "sgd", "batch": 0, "proximal": 0.1}):
+            order = replace(SHARD, passes=2, **changed)  # type: ignore[arg-type]
+            there = device.visit(weights, order, want_weights=True)
+            here = simulated.visit(weights, order, want_weights=True)
+            assert there.weights == here.weights != weights
+            assert there.result.checkpoints == here.result.checkpoints
+
+
 def test_counted_instructions_are_the_same_on_every_run() -> None:
     counts = []
     for _ in range(2):

@@ -7,6 +7,9 @@
 /* y[0..count) in place. alpha is leaky ReLU's slope. */
 void tinyfed_activate_f32(float *y, uint32_t count, uint8_t activation, float alpha);
 
+/* The plain body under its own name, where a build has a fast one. */
+void tinyfed_activate_plain_f32(float *y, uint32_t count, uint8_t activation, float alpha);
+
 /* Gradient of the value before the activation: from g, the gradient of y, and y. */
 static inline float tinyfed_derive(uint8_t activation, float alpha, float y, float g)
 {

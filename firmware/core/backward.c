@@ -13,26 +13,23 @@ float tinyfed_slope_of(const uint8_t *image, uint32_t tensor)
     return tinyfed_alpha_of(record);
 }
 
-static tinyfed_input_gradient_t gradient_of_input(const tinyfed_engine_t *engine, uint32_t layer, uint32_t tensor)
+static void gradient_of_input(tinyfed_input_gradient_t *to, const tinyfed_engine_t *engine, uint32_t layer, uint32_t tensor)
 {
-    tinyfed_input_gradient_t result = {NULL, 0.0f, TINYFED_LINEAR, false};
-    if (tensor == 0 || tinyfed_slot_of(engine, tensor)->gradient == TINYFED_NOWHERE) return result;
+    to->d_x = NULL;
+    to->alpha = 0.0f;
+    to->derivative = TINYFED_LINEAR;
+    to->adds = false;
+    if (tensor == 0) return;
     const tinyfed_slot_t *slot = tinyfed_slot_of(engine, tensor);
-    result.d_x = tinyfed_work_at(engine, slot->gradient);
-    result.adds = slot->last != layer;
-    if (slot->first == layer) result.derivative = slot->derivative;
-    if (result.derivative == TINYFED_LEAKY_RELU) result.alpha = tinyfed_slope_of(engine->model->image, tensor);
-    return result;
+    if (slot->gradient == TINYFED_NOWHERE) return;
+    to->d_x = tinyfed_work_at(engine, slot->gradient);
+    to->adds = slot->last != layer;
+    if (slot->first == layer) to->derivative = slot->derivative;
+    if (to->derivative == TINYFED_LEAKY_RELU) to->alpha = tinyfed_slope_of(engine->model->image, tensor);
 }
 
-/* The backward step of one layer, as all kinds need it. */
-typedef struct step {
-    tinyfed_input_gradient_t input;
-    const float *x, *d_y;
-    const float *weights;
-    float *to_weights, *to_bias; /* NULL: frozen */
-    float factor;
-} step_t;
+/* The backward step of one layer, as all kinds need it; inputs are the dense layer's own. */
+typedef tinyfed_dense_step_t step_t;
 
 /* Values pass through one by one: d_x = d_y. */
 static void pass_through(const tinyfed_input_gradient_t *input, const float *x, const float *d_y, uint32_t count)
@@ -45,7 +42,8 @@ static void backward_add(const tinyfed_engine_t *engine, const float *input, con
 {
     const uint8_t *record = tinyfed_record(engine->model->image, layer);
     const uint32_t a = tinyfed_u16(record + TINYFED_IN_INPUT), b = tinyfed_u16(record + TINYFED_IN_INPUT_B);
-    tinyfed_input_gradient_t to_a = step->input, to_b = gradient_of_input(engine, layer, b);
+    tinyfed_input_gradient_t to_a = step->input, to_b;
+    gradient_of_input(&to_b, engine, layer, b);
     if (a == b) {
         to_b.derivative = TINYFED_LINEAR;
         to_a.adds = true;
@@ -53,13 +51,6 @@ static void backward_add(const tinyfed_engine_t *engine, const float *input, con
     /* b first: the gradient of a may take d_y's place. */
     pass_through(&to_b, tinyfed_values_of(engine, input, b), step->d_y, count);
     pass_through(&to_a, step->x, step->d_y, count);
-}
-
-static void backward_dense(const step_t *step, uint32_t inputs, uint32_t outputs)
-{
-    const tinyfed_dense_step_t dense = {step->input, step->weights, step->to_weights, step->to_bias, step->x,
-                                        step->d_y,   inputs,        outputs,          step->factor};
-    tinyfed_dense_backward_f32(&dense);
 }
 
 static void backward_window(const tinyfed_engine_t *engine, const step_t *step, uint32_t layer)
@@ -96,7 +87,7 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
     float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
     const bool weights_learn = (flags & TINYFED_TRAIN_WEIGHTS) != 0, bias_learns = (flags & TINYFED_TRAIN_BIAS) != 0;
     step_t step;
-    step.input = gradient_of_input(engine, layer, from);
+    gradient_of_input(&step.input, engine, layer, from);
     step.x = tinyfed_values_of(engine, input, from);
     step.d_y = tinyfed_work_at(engine, tinyfed_slot_of(engine, layer + 1u)->gradient);
     step.weights = weights;
@@ -110,7 +101,9 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
     }
     switch (record[TINYFED_IN_KIND]) {
     case TINYFED_KIND_DENSE:
-        backward_dense(&step, tinyfed_tensor_count(image, from), channels);
+        step.inputs = tinyfed_tensor_count(image, from);
+        step.outputs = channels;
+        tinyfed_dense_backward_f32(&step);
         break;
     case TINYFED_KIND_RESHAPE:
         /* In one place, the gradient was finished before it reached the reshape. */

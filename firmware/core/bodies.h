@@ -7,6 +7,10 @@
 #define TINYFED_BODIES_PLAIN 1
 #elif defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && defined(__thumb2__)
 #define TINYFED_BODIES_CORTEXM4 1
+#elif defined(__x86_64__)
+#define TINYFED_BODIES_X86 1
+#elif defined(__aarch64__)
+#define TINYFED_BODIES_NEON 1
 #else
 #define TINYFED_BODIES_PLAIN 1
 #endif

@@ -14,6 +14,8 @@ INCLUDES = {
     "core/int8": ("core",),
     # Fast bodies: each file is empty but for its own machine.
     "core/cortexm4": (),
+    "core/neon": (),
+    "core/x86": (),
     "wire": ("wire",),
     "visit": ("visit", "core"),
     "app": ("app", "core", "wire", "visit", "port"),

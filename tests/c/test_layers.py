@@ -22,8 +22,9 @@ LAYERS = {
     "app": (["app", "core", "wire", "visit", "port"], ["core", "wire", "visit", "port"]),
 }
 MEMORY = {"memcpy", "memset", "memcmp", "memmove"}
-# What GCC itself calls for 64-bit arithmetic and float conversions on a Cortex-M4 (run-time ABI for Arm).
-RUN_TIME = re.compile(r"__aeabi_\w+|_GLOBAL_OFFSET_TABLE_")
+# What GCC itself calls for 64-bit arithmetic and float conversions on a Cortex-M4 (run-time ABI for Arm), and
+# what it reads to know an x86-64 processor (__builtin_cpu_supports).
+RUN_TIME = re.compile(r"__aeabi_\w+|_GLOBAL_OFFSET_TABLE_|__cpu_model")
 MAIN = ['-DTINYFED_BOARD="test"', "-DTINYFED_BUILD_ID=0x1u"]
 
 

@@ -14,6 +14,7 @@ import model_zoo
 
 from tinyfed.engine import Engine, Optimizer, hash64
 from tinyfed.model import MODES, encode
+from tinyfed.model.benchmark import MODELS, load
 
 HERE = Path(__file__).parent
 CORE = ROOT / "firmware" / "core"
@@ -38,6 +39,14 @@ class Net:
         x, y = case.samples(SAMPLES)
         self.x = model_zoo.poison(rng, x.reshape(SAMPLES, -1), share)
         self.y = y.astype("<i4") if y.dtype.kind == "i" else y.astype("<f4")
+
+    @classmethod
+    def benchmark(cls, name: str) -> "Net":
+        """A benchmark net: the sizes that the fast bodies are made for."""
+        loaded, net = load(name, SAMPLES), cls.__new__(cls)
+        net.mode, net.image, net.x = "online", loaded.image, loaded.inputs.astype("<f4")
+        net.y = loaded.targets.astype("<i4" if loaded.targets.dtype.kind == "i" else "<f4")
+        return net
 
     def packed(self) -> bytes:
         head = struct.pack("<IIfI", len(self.image), SAMPLES, RATE, list(MODES).index(self.mode))
@@ -95,16 +104,22 @@ def on_cortex_m4(flags, tmp_path, blob):
 TARGETS = {
     "x86-64 gcc -O2": lambda t, b: on_host("gcc", ["-O2"], [], t, b),
     "x86-64 clang -O3 -mavx2": lambda t, b: on_host("clang", ["-O3", "-mavx2"], [], t, b),
+    "x86-64 without AVX2": lambda t, b: on_host("gcc", ["-O2", "-DTINYFED_NO_AVX2"], [], t, b),
+    "x86-64 plain": lambda t, b: on_host("gcc", ["-O2", "-DTINYFED_PLAIN_ONLY"], [], t, b),
+    "aarch64 plain": lambda t, b: on_host(
+        "aarch64-linux-gnu-gcc", ["-O2", "-static", "-DTINYFED_PLAIN_ONLY"], ["qemu-aarch64"], t, b
+    ),
     "aarch64 -O3": lambda t, b: on_host("aarch64-linux-gnu-gcc", ["-O3", "-static"], ["qemu-aarch64"], t, b),
     "cortex-m4 -O2": lambda t, b: on_cortex_m4(["-O2"], t, b),
     "cortex-m4 -Os": lambda t, b: on_cortex_m4(["-Os"], t, b),
 }
 
 
-@pytest.fixture(scope="module", params=["dense", "conv"])
-def nets(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
     rng = np.random.default_rng(20)
-    made = [Net(rng, request.param) for _ in range(120)]
+    made = [Net(rng, kind) for kind in ("dense", "conv") for _ in range(150)]
+    made += [Net.benchmark(name) for name in MODELS]
     blob = tmp_path_factory.mktemp("parity") / "blob"
     blob.write_bytes(padded(struct.pack("<I", len(made))) + b"".join(net.packed() for net in made))
     return blob, [net.expected() for net in made]

@@ -47,5 +47,6 @@ check: setup ## lint, types and unit tests, under a minute
 clean: ## remove what was built, keep .venv
 	rm -rf build .pio firmware/.pio
 
-fuzz: setup ## fuzz the model image loader for a minute (FUZZ_SECONDS=600 for longer)
+fuzz: setup ## fuzz the model image loader and the wire for a minute each (FUZZ_SECONDS=600 for longer)
 	@$(RUN) scripts/fuzz-image $(or $(FUZZ_SECONDS),60)
+	@$(RUN) scripts/fuzz-wire $(or $(FUZZ_SECONDS),60)

@@ -37,8 +37,9 @@ CANCEL_POLL_S = 0.1
 # To find out what a port is.
 PROBE_S = 1.0
 PROBE_ATTEMPTS = 3
-# "Kill line": a terminal with a line editor takes back what the probe typed; nothing to anything else.
-KILL_LINE = b"\x15"
+# To the line's beginning, kill to its end, kill line: any line editor takes back what the probe typed; the terminal's
+# own knows only the last.
+KILL_LINE = b"\x01\x0b\x15"
 # Training steps done and in all, as the device's heartbeat tells them.
 Progress = Callable[[int, int], None]
 

@@ -266,19 +266,20 @@ def test_something_else_is_no_device_and_gets_nothing_it_could_act_on(other: Scr
     assert other.written.endswith(KILL_LINE)
     acted_on = set(range(1, 32)) | {127}
     assert set(other.written[:-1]) & acted_on <= {0x01, 0x0B}
+    assert max(other.written) < 127
 
 
 def test_every_probe_is_quiet() -> None:
-    """Whatever the random numbers: no control byte but the fixed ones, in 300 probes."""
+    """Whatever the random numbers: no control byte but the fixed ones, in 100 probes."""
     from tinyfed.wire.session import HelloOperation, HostSession
 
-    for seed in range(300):
+    for seed in range(100):
         session = HostSession.for_probe(seed * 0x9E3779B97F4A7C15 & (2**64 - 1), bytes_per_s=1e4, patience_s=1)
         operation = HelloOperation(interval_s=0.3, attempts=3)
         session.start(operation, 0.0)
         sent = b"".join(session.poll(0.31 * step) for step in range(4))
         assert sent.count(b"\x00\x0b\x01\x01") == 3
-        assert set(sent) & (set(range(1, 32)) | {127} | set(range(128, 160))) <= {0x01, 0x0B}
+        assert set(sent) - set(range(32, 127)) == {0x00, 0x01, 0x0B}
 
 
 def test_a_probe_tells_a_device_of_another_protocol_version() -> None:

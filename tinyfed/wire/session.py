@@ -10,12 +10,13 @@
 One operation at a time; its outcome is in the operation. Times are seconds of any clock that does not go back.
 """
 
+import zlib
 from dataclasses import dataclass
 from enum import Enum
 
 from tinyfed.engine.status import Status
 from tinyfed.wire import messages
-from tinyfed.wire.frames import CHUNK_BYTES_MAX, VERSION, Frame, FrameDecoder, encode
+from tinyfed.wire.frames import CHUNK_BYTES_MAX, CRC, HEADER, VERSION, Frame, FrameDecoder, encode
 from tinyfed.wire.messages import MalformedError, MessageType
 
 # Retransmission: this and twice the time that a chunk takes on the line, doubling up to the limit.
@@ -191,8 +192,8 @@ class HostSession:
 
     @classmethod
     def for_probe(cls, seed: int, *, bytes_per_s: float, patience_s: float) -> "HostSession":
-        """A session whose greetings hold no byte that a terminal acts on: none below 0x20 but the fixed ones of the
-        frame (0x00, 0x01, and 0x0B for its length), and not 0x7F."""
+        """A session whose greetings hold no byte that a terminal acts on: only printable ASCII but for the fixed
+        ones of the frame (0x00, 0x01, and 0x0B for its length)."""
         while True:
             session = cls(seed, bytes_per_s=bytes_per_s, patience_s=patience_s)
             if _is_quiet(session.session_id.to_bytes(2, "little")):
@@ -281,8 +282,8 @@ class HostSession:
 
     def _greeting_tail(self) -> bytes:
         """What of a HELLO_REQUEST with the present sequence number is not fixed."""
-        frame = encode(Frame(MessageType.HELLO_REQUEST, self.session_id, self._sequence))
-        return frame[4:-1]
+        head = HEADER.pack(VERSION, MessageType.HELLO_REQUEST, self.session_id, self._sequence)
+        return head[2:] + CRC.pack(zlib.crc32(head))
 
     def _active(self) -> Operation | None:
         for operation in (self._greeting, self._operation):
@@ -351,7 +352,7 @@ class HostSession:
 
 def _is_quiet(data: bytes) -> bool:
     """No byte that a terminal acts on."""
-    return all(0x20 <= byte < 0x7F or byte >= 0xA0 for byte in data)
+    return data.isascii() and data.decode("ascii").isprintable()
 
 
 class HelloOperation(Operation):

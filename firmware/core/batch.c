@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "bits.h"
+#include "frozen.h"
 #include "reduce.h"
 
 static tinyfed_batch_state_t *state_of(const tinyfed_engine_t *engine)
@@ -53,6 +54,7 @@ tinyfed_status_t tinyfed_batch_add(tinyfed_engine_t *engine, tinyfed_score_t *sc
 {
     if (engine == NULL || input == NULL) return TINYFED_E_ARGUMENT;
     if (tinyfed_batch_arrays(engine->mode) == 0) return TINYFED_E_STATE;
+    input = tinyfed_frozen_features(engine, input);
     const tinyfed_status_t status = tinyfed_forward_and_loss(engine, score, input, target, true);
     if (status != TINYFED_OK) return status;
     const tinyfed_change_t change = {array_of(engine, 0, learning_of(engine)), 1.0f};

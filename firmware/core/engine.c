@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include "frozen.h"
 #include "loss.h"
 
 tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_model_t *model, float *parameters,
@@ -11,20 +12,23 @@ tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_mod
     if ((uintptr_t)parameters % TINYFED_ALIGNMENT != 0 || (uintptr_t)work % TINYFED_ALIGNMENT != 0)
         return TINYFED_E_ALIGNMENT;
     if (work_bytes < model->layer_count * sizeof(tinyfed_slot_t)) return TINYFED_E_MEMORY;
-    const uint64_t needed = tinyfed_layout(work, model->image, mode) + tinyfed_batch_bytes(model->image, mode);
+    const uint32_t frozen_at = tinyfed_layout(work, model->image, mode);
+    const uint64_t needed =
+        (uint64_t)frozen_at + tinyfed_frozen_bytes(model->image) + tinyfed_batch_bytes(model->image, mode);
     if (work_bytes < needed) return TINYFED_E_MEMORY;
     engine->model = model;
     engine->parameters = parameters;
     engine->work = work;
     engine->work_bytes = (uint32_t)needed; /* a batch's arrays are found from the end */
     engine->mode = mode;
+    engine->frozen_at = frozen_at;
     return TINYFED_OK;
 }
 
 tinyfed_status_t tinyfed_infer(tinyfed_engine_t *engine, const float **output, const float *input)
 {
     if (engine == NULL || output == NULL || input == NULL) return TINYFED_E_ARGUMENT;
-    *output = tinyfed_forward(engine, input);
+    *output = tinyfed_forward(engine, tinyfed_frozen_features(engine, input));
     return TINYFED_OK;
 }
 
@@ -54,7 +58,7 @@ tinyfed_status_t tinyfed_evaluate(tinyfed_engine_t *engine, tinyfed_score_t *sco
                                   const tinyfed_target_t *target)
 {
     if (engine == NULL || score == NULL || input == NULL) return TINYFED_E_ARGUMENT;
-    return tinyfed_forward_and_loss(engine, score, input, target, false);
+    return tinyfed_forward_and_loss(engine, score, tinyfed_frozen_features(engine, input), target, false);
 }
 
 tinyfed_status_t tinyfed_train_online(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
@@ -63,6 +67,7 @@ tinyfed_status_t tinyfed_train_online(tinyfed_engine_t *engine, tinyfed_score_t 
     if (engine == NULL || input == NULL) return TINYFED_E_ARGUMENT;
     if (engine->mode == TINYFED_MODE_INFER) return TINYFED_E_STATE;
     if (!(learning_rate - learning_rate == 0.0f)) return TINYFED_E_NUMERIC;
+    input = tinyfed_frozen_features(engine, input);
     const tinyfed_status_t status = tinyfed_forward_and_loss(engine, score, input, target, true);
     if (status != TINYFED_OK) return status;
     const tinyfed_change_t change = {NULL, -learning_rate};

@@ -31,7 +31,8 @@ enum {
     TINYFED_AT_INPUT_RANK = 37,
     TINYFED_AT_ELEMENT = 38, /* type of the parameters: 1 is float32 */
     TINYFED_AT_INPUT_SHAPE = 40, /* height u16, width u16, channels u32 */
-    TINYFED_AT_RESERVED = 48
+    TINYFED_AT_FROZEN_BYTES = 48, /* of the int8 program between the records and the parameters, or 0 */
+    TINYFED_AT_RESERVED = 52
 };
 
 /* Within a layer record. */

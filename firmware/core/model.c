@@ -1,5 +1,6 @@
 #include "small.h"
 
+#include "frozen.h"
 #include "layers.h"
 
 /* The header's own fields; *at is where it is wrong. */
@@ -32,7 +33,10 @@ static tinyfed_status_t check_header(uint32_t *at, const uint8_t *image, uint32_
     *at = TINYFED_AT_LAYER_COUNT;
     const uint32_t layers = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
     if (layers == 0 || layers > TINYFED_LAYERS_MAX) return TINYFED_E_LAYER;
-    const uint32_t parameters_at = TINYFED_HEADER_BYTES + layers * TINYFED_RECORD_BYTES;
+    *at = TINYFED_AT_FROZEN_BYTES;
+    const uint32_t frozen_bytes = tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES);
+    if (frozen_bytes > image_bytes || frozen_bytes % TINYFED_ALIGNMENT != 0) return TINYFED_E_TRUNCATED;
+    const uint32_t parameters_at = TINYFED_HEADER_BYTES + layers * TINYFED_RECORD_BYTES + frozen_bytes;
     *at = image_bytes;
     if (parameters_at > image_bytes) return TINYFED_E_TRUNCATED;
     *at = TINYFED_AT_PARAMETERS_OFFSET;
@@ -119,6 +123,7 @@ tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offs
                                     uint32_t image_bytes)
 {
     uint32_t at = 0;
+    tinyfed_frozen_t frozen;
     tinyfed_status_t status = TINYFED_E_ARGUMENT;
     if (model != NULL && image != NULL) {
         status = ((uintptr_t)image % TINYFED_ALIGNMENT) != 0 ? TINYFED_E_ALIGNMENT : TINYFED_OK;
@@ -126,6 +131,7 @@ tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offs
         if (status == TINYFED_OK) status = check_input_shape(&at, image);
         if (status == TINYFED_OK) status = check_layers(&at, image);
         if (status == TINYFED_OK) status = check_loss(&at, image);
+        if (status == TINYFED_OK) status = tinyfed_frozen_open(&frozen, &at, image);
     }
     if (status != TINYFED_OK) {
         if (error_offset != NULL) *error_offset = at;
@@ -136,7 +142,8 @@ tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offs
     model->parameters_offset = tinyfed_u32(image + TINYFED_AT_PARAMETERS_OFFSET);
     model->parameter_count = tinyfed_u32(image + TINYFED_AT_PARAMETER_COUNT);
     model->layer_count = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
-    model->input_count = tinyfed_tensor_count(image, 0);
+    model->input_count = frozen.input_count;
+    model->frozen = frozen.net;
     model->output_count = tinyfed_tensor_count(image, model->layer_count);
     model->loss = image[TINYFED_AT_LOSS];
     return TINYFED_OK;

@@ -1,5 +1,6 @@
 #include "small.h"
 
+#include "frozen.h"
 #include "layout.h"
 
 static uint32_t aligned(uint32_t bytes)
@@ -47,7 +48,8 @@ tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model
     if (plan == NULL || model == NULL || (uint32_t)mode > TINYFED_MODE_BATCH_ADAM_SECOND)
         return TINYFED_E_ARGUMENT;
     plan->mode = mode;
-    const uint64_t work = (uint64_t)tinyfed_layout(slots, model->image, mode) + tinyfed_batch_bytes(model->image, mode);
+    const uint64_t work = (uint64_t)tinyfed_layout(slots, model->image, mode) + tinyfed_frozen_bytes(model->image) +
+                          tinyfed_batch_bytes(model->image, mode);
     const uint64_t arena = aligned(model->image_bytes) + work;
     if (arena > UINT32_MAX) return TINYFED_E_MEMORY;
     plan->work_bytes = (uint32_t)work;

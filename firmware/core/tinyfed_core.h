@@ -41,6 +41,18 @@ typedef enum tinyfed_status {
 
 /* ---- model image -------------------------------------------------------------------------------- */
 
+/* A validated view of an int8 program (tinyfed_int8.h), which must outlive it. */
+typedef struct tinyfed_int8 {
+    const uint8_t *program;
+    uint32_t program_bytes;
+    uint32_t work_bytes; /* of its work area, aligned to TINYFED_ALIGNMENT */
+    uint32_t ports_at;   /* inputs, then outputs */
+    uint16_t operator_count;
+    uint8_t input_count;
+    uint8_t output_count;
+    uint8_t kernels; /* tinyfed_int8_kernels_t; may be lowered by the caller */
+} tinyfed_int8_t;
+
 /* A validated view of a model image. The image must outlive it and, when the model is trained in
  * place, be writable from parameters_offset on. */
 typedef struct tinyfed_model {
@@ -52,6 +64,7 @@ typedef struct tinyfed_model {
     uint32_t output_count;
     uint16_t layer_count;
     uint8_t loss;               /* tinyfed_loss_t */
+    tinyfed_int8_t frozen;      /* int8 network before the first layer; program is NULL when there is none */
 } tinyfed_model_t;
 
 typedef enum tinyfed_loss {
@@ -107,6 +120,7 @@ typedef struct tinyfed_engine {
     uint8_t *work;
     uint32_t work_bytes;
     tinyfed_mode_t mode;
+    uint32_t frozen_at; /* in work: features, then the int8 network's own area */
 } tinyfed_engine_t;
 
 /* What a sample should give: values for MSE and binary cross-entropy, label for softmax. */

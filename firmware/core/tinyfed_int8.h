@@ -15,18 +15,6 @@ typedef enum tinyfed_int8_kernels {
     TINYFED_INT8_KERNELS_BEST = 2   /* what this processor has beyond that: AVX2 */
 } tinyfed_int8_kernels_t;
 
-/* A validated view of a program, which must outlive it. */
-typedef struct tinyfed_int8 {
-    const uint8_t *program;
-    uint32_t program_bytes;
-    uint32_t work_bytes; /* of the work area, aligned to TINYFED_ALIGNMENT */
-    uint32_t ports_at;   /* inputs, then outputs */
-    uint16_t operator_count;
-    uint8_t input_count;
-    uint8_t output_count;
-    uint8_t kernels; /* tinyfed_int8_kernels_t; may be lowered by the caller */
-} tinyfed_int8_t;
-
 /* An input or output of the network. real value = scale * (q - zero_point). */
 typedef struct tinyfed_int8_port {
     uint32_t offset; /* in the work area */

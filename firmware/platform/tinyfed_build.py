@@ -113,6 +113,11 @@ def model_hash(image: bytes) -> int:
     return value
 
 
+def frozen_bytes(image: bytes) -> int:
+    """Of the int8 network in a model image; 0: the firmware needs no int8 kernels."""
+    return int.from_bytes(image[48:52], "little") if image[:4] == b"TFM1" else 0
+
+
 def model_source(image: bytes) -> str:
     """C source of an embedded model image: byte for byte the .tfm file."""
     lines = [", ".join(f"0x{byte:02x}" for byte in image[at : at + 16]) for at in range(0, len(image), 16)]

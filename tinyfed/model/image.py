@@ -26,7 +26,7 @@ Weights = NDArray[np.float32]
 
 MAGIC = b"TFM1"
 VERSION = 1
-HEADER = struct.Struct("<4sHHIIQIIHHBBBBHHI16s")
+HEADER = struct.Struct("<4sHHIIQIIHHBBBBHHII12s")
 HEADER_BYTES = HEADER.size
 assert HEADER_BYTES == 64
 CRC_AT, HASH_AT, STRUCTURE_AT = 12, 16, 24
@@ -64,11 +64,14 @@ def encode(spec: s.ModelSpec, weights: NDArray[np.floating]) -> bytes:
 
 
 def _assemble(spec: s.ModelSpec, table: bytes, layers: int, payload: bytes) -> bytes:
+    if len(spec.frozen) % 16:
+        raise UsageError(f"the frozen int8 program has {len(spec.frozen)} bytes, not a multiple of 16: encode it again")
+    table += spec.frozen
     offset = HEADER_BYTES + len(table)
     header = HEADER.pack(
         MAGIC, VERSION, HEADER_BYTES, offset + len(payload), 0, 0, offset, len(payload) // 4, layers,
         RECORD_BYTES, s.LOSSES.index(spec.loss) + 1, len(spec.input_shape), 1, 0, *three(spec.input_shape),
-        bytes(16),
+        len(spec.frozen), bytes(12),
     )  # fmt: skip
     image = bytearray(header + table + payload)
     struct.pack_into("<Q", image, HASH_AT, hash64(bytes(image[STRUCTURE_AT:offset])))
@@ -85,6 +88,13 @@ def read_weights(image: bytes) -> Weights:
     """A copy of the flat float32 weights, shape (parameter_count,). Trusts a checked image."""
     offset, count = struct.unpack_from("<II", image, STRUCTURE_AT)
     return np.frombuffer(image, dtype="<f4", count=count, offset=offset).astype(np.float32)
+
+
+def read_frozen(image: bytes) -> bytes:
+    """The int8 program before the first layer, or nothing. Trusts a checked image."""
+    fields = HEADER.unpack_from(image)
+    start = HEADER_BYTES + RECORD_BYTES * fields[8]
+    return bytes(image[start : start + fields[17]])
 
 
 def replace_weights(image: bytes, weights: NDArray[np.floating]) -> bytes:
@@ -152,7 +162,7 @@ def decode(image: bytes) -> tuple[s.ModelSpec, Weights]:
     """The model and its flat weights. Raises `ImageError` with the reason and the offset."""
     input_shape, loss, records = read_records(image)
     layers = tuple(_raise_layer(record, index) for index, record in enumerate(records))
-    return s.ModelSpec(input_shape, layers, loss), read_weights(image)
+    return s.ModelSpec(input_shape, layers, loss, read_frozen(image)), read_weights(image)
 
 
 def _raise_layer(record: Record, index: int) -> s.Layer:
@@ -196,6 +206,7 @@ __all__ = [
     "decode",
     "encode",
     "hash64",
+    "read_frozen",
     "read_records",
     "read_weights",
     "replace_weights",

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from tinyfed.model.image import HEADER_BYTES
+from tinyfed.model.image_int8 import read_plan, read_ports
 from tinyfed.model.records import RECORD_BYTES, TRAIN_BIAS, TRAIN_WEIGHTS, Record, lower
 from tinyfed.model.spec import ModelSpec, require
 
@@ -47,17 +48,24 @@ def align(count: int) -> int:
 
 def plan(spec: ModelSpec, mode: str = "online") -> Plan:
     """The plan of a model; `mode` is one of `MODES`."""
-    return plan_records(lower(spec), mode)
+    return plan_records(lower(spec), mode, spec.frozen)
 
 
-def plan_records(records: list[Record], mode: str) -> Plan:
-    """The plan of checked records."""
+def frozen_bytes(program: bytes) -> int:
+    """Of the work area: a frozen int8 network's features as float32, and its own."""
+    if not program:
+        return 0
+    return align(4 * read_ports(program)[1][0].count) + align(read_plan(program).work_bytes)
+
+
+def plan_records(records: list[Record], mode: str, frozen: bytes = b"") -> Plan:
+    """The plan of checked records, behind a frozen int8 program where there is one."""
     require(mode in MODES, f"mode {mode!r} is unknown: use one of {', '.join(MODES)}")
     layout = _Layout(records, mode != "infer")
     parameters = 4 * sum(record.parameter_count for record in records)
-    image = HEADER_BYTES + RECORD_BYTES * len(records) + parameters
+    image = HEADER_BYTES + RECORD_BYTES * len(records) + len(frozen) + parameters
     optimizer = batch_bytes(records, mode)
-    work = layout.end + optimizer
+    work = layout.end + frozen_bytes(frozen) + optimizer
     places = (layout.activation_at, layout.gradient_at)
     return Plan(mode, image, parameters, work, align(image) + work, optimizer, *places)
 

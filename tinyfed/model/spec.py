@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from tinyfed.errors import UsageError
@@ -169,14 +169,33 @@ class ModelSpec:
     Raises `UsageError` where layers do not fit together.
     """
 
-    input_shape: Shape
+    input_shape: Shape  # of the first layer: with a frozen network before it, of that network's features
     layers: tuple[Layer, ...]
     loss: str = "mse"
+    frozen: bytes = field(default=b"", repr=False)  # an int8 program (docs/int8.md) that a sample goes through first
 
     def __post_init__(self) -> None:
         from tinyfed.model.records import lower
 
         lower(self)
+        if self.frozen:
+            from tinyfed.model.image_int8 import read_ports
+
+            inputs, outputs = read_ports(self.frozen)
+            require(len(inputs) == len(outputs) == 1, "a frozen network has one input and one output")
+            require(
+                outputs[0].count == math.prod(self.input_shape),
+                f"the frozen network gives {outputs[0].count} features, the first layer reads {self.input_shape}",
+            )
+
+    @property
+    def sample_shape(self) -> Shape:
+        """What a sample is: the frozen network's input where there is one, else the first layer's."""
+        if not self.frozen:
+            return self.input_shape
+        from tinyfed.model.image_int8 import read_ports
+
+        return read_ports(self.frozen)[0][0].shape
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

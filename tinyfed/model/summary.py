@@ -52,7 +52,7 @@ def _place(plan: Plan, tensor: int) -> int | None:
 def summarize(spec: ModelSpec, mode: str = "online") -> list[LayerSummary]:
     """The layers of a model in a mode of the plan."""
     records = lower(spec)
-    plan = plan_records(records, mode)
+    plan = plan_records(records, mode, spec.frozen)
     rows = []
     for index, record in enumerate(records):
         own = align(4 * math.prod(record.shape))

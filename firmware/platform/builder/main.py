@@ -52,6 +52,8 @@ env.Replace(
 )
 if model is not None:
     env.Append(CPPDEFINES=[("TINYFED_MODEL_BYTES", f"{len(model)}u")])
+    if tinyfed_build.frozen_bytes(model):
+        env.Append(CPPDEFINES=["TINYFED_INT8"])
     env.Append(CPPDEFINES=[("TINYFED_MODEL_HASH", f"0x{tinyfed_build.model_hash(model):016x}u")])
 
 objects = []

@@ -1,0 +1,76 @@
+#include "frozen.h"
+
+#define TINYFED_AT_INT8_WORK 12u /* of an int8 program: docs/int8.md */
+
+static uint32_t aligned(uint32_t bytes)
+{
+    return (bytes + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u);
+}
+
+static uint32_t program_at(const uint8_t *image)
+{
+    return TINYFED_HEADER_BYTES + TINYFED_RECORD_BYTES * tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
+}
+
+static uint32_t feature_bytes(const uint8_t *image)
+{
+    return aligned(tinyfed_tensor_count(image, 0) * (uint32_t)sizeof(float));
+}
+
+uint32_t tinyfed_frozen_bytes(const uint8_t *image)
+{
+    if (tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES) == 0) return 0;
+    return feature_bytes(image) + aligned(tinyfed_u32(image + program_at(image) + TINYFED_AT_INT8_WORK));
+}
+
+#if defined(TINYFED_INT8)
+#include "tinyfed_int8.h"
+
+tinyfed_status_t tinyfed_frozen_open(tinyfed_frozen_t *frozen, uint32_t *at, const uint8_t *image)
+{
+    memset(frozen, 0, sizeof *frozen);
+    frozen->input_count = tinyfed_tensor_count(image, 0);
+    const uint32_t bytes = tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES);
+    if (bytes == 0) return TINYFED_OK;
+    uint32_t inside = 0;
+    const tinyfed_status_t status = tinyfed_int8_open(&frozen->net, &inside, image + program_at(image), bytes);
+    *at = program_at(image) + inside;
+    if (status != TINYFED_OK) return status;
+    *at = TINYFED_AT_INPUT_SHAPE;
+    if (frozen->net.input_count != 1 || frozen->net.output_count != 1) return TINYFED_E_SHAPE;
+    if (tinyfed_int8_output(&frozen->net, 0).count != frozen->input_count) return TINYFED_E_SHAPE;
+    frozen->input_count = tinyfed_int8_input(&frozen->net, 0).count;
+    return TINYFED_OK;
+}
+
+const float *tinyfed_frozen_features(const tinyfed_engine_t *engine, const float *input)
+{
+    const tinyfed_int8_t *net = &engine->model->frozen;
+    if (net->program == NULL) return input;
+    float *features = (float *)(void *)(engine->work + engine->frozen_at);
+    uint8_t *work = engine->work + engine->frozen_at + feature_bytes(engine->model->image);
+    const tinyfed_int8_port_t in = tinyfed_int8_input(net, 0), out = tinyfed_int8_output(net, 0);
+    tinyfed_int8_quantize((int8_t *)work + in.offset, &in, input, in.count);
+    /* It cannot fail: the area has the network's size and alignment. */
+    if (tinyfed_int8_run(net, work, net->work_bytes) != TINYFED_OK) return input;
+    tinyfed_int8_dequantize(features, &out, (const int8_t *)work + out.offset, out.count);
+    return features;
+}
+
+#else
+
+tinyfed_status_t tinyfed_frozen_open(tinyfed_frozen_t *frozen, uint32_t *at, const uint8_t *image)
+{
+    memset(frozen, 0, sizeof *frozen);
+    frozen->input_count = tinyfed_tensor_count(image, 0);
+    *at = TINYFED_AT_FROZEN_BYTES;
+    return tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES) == 0 ? TINYFED_OK : TINYFED_E_LAYER;
+}
+
+const float *tinyfed_frozen_features(const tinyfed_engine_t *engine, const float *input)
+{
+    (void)engine;
+    return input;
+}
+
+#endif

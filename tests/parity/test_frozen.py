@@ -1,0 +1,65 @@
+"""A trainable float32 head on a frozen int8 network: one image, one engine, the bytes of its two parts."""
+
+import numpy as np
+import pytest
+from test_int8_c import network
+
+from tinyfed.engine import Engine
+from tinyfed.engine.int8 import Int8Engine
+from tinyfed.errors import UsageError
+from tinyfed.model import decode, encode, plan, spec
+from tinyfed.model.attach import attach_head, feature_network
+from tinyfed.model.image_int8 import encode_int8
+
+
+def test_the_head_learns_from_the_features_of_the_frozen_network() -> None:
+    """Step by step the same bits as the head alone, fed with the int8 engine's dequantized features."""
+    rng = np.random.default_rng(3)
+    base = network(rng)
+    whole = attach_head(base, 5, cut=12)
+    engine = Engine(encode(whole, np.zeros(whole.parameter_count, np.float32)), mode="online")
+    features = Int8Engine(encode_int8(feature_network(base, 12))[0])
+    head = spec.ModelSpec(whole.input_shape, whole.layers, whole.loss)
+    alone = Engine(encode(head, np.zeros(head.parameter_count, np.float32)), mode="online")
+    x = rng.normal(0, 1.2, (40, 9 * 7 * 3)).astype(np.float32)
+    y = rng.integers(0, 5, 40).astype(np.int32)
+    taken = np.stack(
+        [features.dequantize(features.run(features.quantize(v.reshape(9, 7, 3)))[0]).reshape(-1) for v in x]
+    )
+    np.testing.assert_array_equal(engine.infer(x), alone.infer(taken))
+    engine.train_online(x, y, 0.05)
+    alone.train_online(taken, y, 0.05)
+    assert np.abs(alone.parameters).max() > 0
+    np.testing.assert_array_equal(engine.parameters, alone.parameters)
+
+
+def test_an_image_with_a_frozen_network_survives_the_round_trip() -> None:
+    whole = attach_head(network(np.random.default_rng(4)), 3)
+    weights = np.arange(whole.parameter_count, dtype=np.float32)
+    image = encode(whole, weights)
+    found, found_weights = decode(image)
+    assert found == whole
+    np.testing.assert_array_equal(found_weights, weights)
+    assert encode(found, found_weights) == image
+    assert found.sample_shape == (9, 7, 3)
+
+
+@pytest.mark.parametrize("mode", ["infer", "online", "batch_sgd", "batch_adam"])
+def test_python_and_c_plan_the_same_bytes(mode: str) -> None:
+    whole = attach_head(network(np.random.default_rng(5)), 4)
+    image = encode(whole, np.zeros(whole.parameter_count, np.float32))
+    assert plan(whole, mode).arena_bytes == Engine(image, mode=mode).arena_bytes
+
+
+def test_a_damaged_frozen_network_is_named() -> None:
+    whole = attach_head(network(np.random.default_rng(6)), 2)
+    broken = spec.ModelSpec(whole.input_shape, whole.layers, whole.loss, whole.frozen)
+    object.__setattr__(broken, "frozen", b"XXXX" + whole.frozen[4:])
+    with pytest.raises(UsageError, match="not the bytes"):
+        Engine(encode(broken, np.zeros(broken.parameter_count, np.float32)))
+
+
+def test_a_head_of_another_size_is_refused() -> None:
+    whole = attach_head(network(np.random.default_rng(7)), 2)
+    with pytest.raises(UsageError, match="features"):
+        spec.ModelSpec((11,), (spec.Dense(2),), "softmax_cross_entropy", whole.frozen)

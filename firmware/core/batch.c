@@ -3,6 +3,7 @@
 #include "bits.h"
 #include "frozen.h"
 #include "reduce.h"
+#include "root.h"
 
 static tinyfed_batch_state_t *state_of(const tinyfed_engine_t *engine)
 {
@@ -25,18 +26,6 @@ static uint32_t learning_of(const tinyfed_engine_t *engine)
 static bool is_finite(float value)
 {
     return value - value == 0.0f;
-}
-
-/* Square root of a finite value >= 0, the same on every machine: Newton's method from half the exponent. Three steps
- * bring 3.5 bits of the first guess to more than 24. */
-static float square_root(float x)
-{
-    if (x == 0.0f) return 0.0f;
-    const bool tiny = x < 0x1p-100f;
-    const float scaled = tiny ? x * 0x1p+100f : x;
-    float y = tinyfed_float((tinyfed_bits(scaled) >> 1) + 0x1FBD1DF5u);
-    for (int step = 0; step < 3; step++) y = 0.5f * (y + scaled / y);
-    return tiny ? y * 0x1p-50f : y;
 }
 
 tinyfed_status_t tinyfed_batch_begin(tinyfed_engine_t *engine)
@@ -69,7 +58,7 @@ static void finish_gradient(float *gradient, uint32_t count, uint32_t samples, f
     const float share = 1.0f / (float)samples;
     for (uint32_t k = 0; k < count; k++) gradient[k] *= share;
     if (!(clip_norm > 0.0f)) return;
-    const float norm = square_root(tinyfed_dot(gradient, gradient, count));
+    const float norm = tinyfed_root(tinyfed_dot(gradient, gradient, count));
     if (!(norm > clip_norm)) return;
     const float scale = clip_norm / norm;
     for (uint32_t k = 0; k < count; k++) gradient[k] *= scale;
@@ -99,13 +88,13 @@ static void change_run(const run_t *run, const tinyfed_optimizer_t *o, tinyfed_m
             float *first = &run->arrays[1][k], *second = &run->arrays[2][k];
             *first += (gradient - *first) * (1.0f - o->beta1);
             *second += (gradient * gradient - *second) * (1.0f - o->beta2);
-            weight -= (*first * adam_rate) / (square_root(*second) + o->epsilon);
+            weight -= (*first * adam_rate) / (tinyfed_root(*second) + o->epsilon);
             break;
         }
         case TINYFED_MODE_BATCH_ADAM_SECOND: {
             float *second = &run->arrays[1][k];
             *second += (gradient * gradient - *second) * (1.0f - o->beta2);
-            weight -= (gradient * adam_rate) / (square_root(*second) + o->epsilon);
+            weight -= (gradient * adam_rate) / (tinyfed_root(*second) + o->epsilon);
             break;
         }
         default:
@@ -132,7 +121,7 @@ static float adam_rate(tinyfed_batch_state_t *state, const tinyfed_optimizer_t *
     if (mode != TINYFED_MODE_BATCH_ADAM && mode != TINYFED_MODE_BATCH_ADAM_SECOND) return 0.0f;
     state->beta1_power *= o->beta1;
     state->beta2_power *= o->beta2;
-    const float rate = o->learning_rate * square_root(1.0f - state->beta2_power);
+    const float rate = o->learning_rate * tinyfed_root(1.0f - state->beta2_power);
     return mode == TINYFED_MODE_BATCH_ADAM ? rate / (1.0f - state->beta1_power) : rate;
 }
 

@@ -3,6 +3,7 @@
 import typer
 
 from tinyfed_host.cli import (
+    model_attach_head,
     model_codegen,
     model_convert,
     model_export,
@@ -25,5 +26,6 @@ app.command("convert", epilog=model_convert.EXAMPLES)(model_convert.convert)
 app.command("quantize", epilog=model_quantize.EXAMPLES)(model_quantize.quantize_model)
 app.command("codegen", epilog=model_codegen.EXAMPLES)(model_codegen.codegen)
 app.command("run", epilog=model_run.EXAMPLES)(model_run.run_model)
+app.command("attach-head", epilog=model_attach_head.EXAMPLES)(model_attach_head.attach_head_model)
 app.command("export", epilog=model_export.EXAMPLES)(model_export.export_model)
 app.command("plan", epilog=model_plan.EXAMPLES)(model_plan.plan)

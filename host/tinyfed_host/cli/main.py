@@ -36,6 +36,7 @@ COMMANDS = {
     "boards": ("boards", "List the boards tinyfed knows, or show one."),
     "firmware": ("firmware", "Build and flash firmware."),
     "model": ("model", "Look at a model: layers, bytes, memory plan."),
+    "reproduce": ("reproduce", "The comparison of the papers, measured."),
     "data": ("data", "Data sets: list, fetch, check; write shards."),
     "bench": ("bench", "Measure the engine."),
     "bench-infer": ("bench_infer", "Measure int8 inference."),

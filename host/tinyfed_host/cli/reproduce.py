@@ -1,0 +1,58 @@
+"""`tinyfed reproduce [TASK...]`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+SHORT_SHARE = 0.05
+
+
+@app.command(epilog="Examples: tinyfed reproduce watch · tinyfed reproduce --output docs/reproduction.md")
+def reproduce(
+    task: Annotated[list[str] | None, typer.Argument(help="Only these tasks; without: all whose data is here.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs of each row.")] = 5,
+    short: Annotated[bool, typer.Option("--short", help="A twentieth of the visits: to see that it works.")] = False,
+    boards: Annotated[bool, typer.Option(help="Measure prices on an emulated Cortex-M4.")] = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page here too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row, the last one the result.")] = False,
+) -> None:
+    """Run the comparison of the papers: each strategy on each task, what it reaches and what a visit costs a device."""
+    from tinyfed.errors import UsageError
+    from tinyfed.meta.reproduction import STUDIES, shortened, study
+    from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.reproduce import measure_table, page, to_json, to_markdown
+
+    chosen = [study(name) for name in (task or STUDIES)]
+    tables, skipped = [], []
+    for each in chosen:
+        whole = shortened(each, SHORT_SHARE) if short else each
+        try:
+            whole.make_task()
+        except UsageError as error:
+            if task:
+                raise
+            skipped.append(each.task)
+            typer.echo(f"{each.task} is left out: {error}", err=True)
+            continue
+        table = measure_table(whole, range(1, seeds + 1), boards=boards, tell=lambda text: typer.echo(text, err=True))
+        tables.append(table)
+        if as_json:
+            for row in to_json(table):
+                print_json(row)
+        else:
+            print_line(to_markdown(table))
+    if not tables:
+        raise UsageError("reproduce: no task's data is here: see `tinyfed data list`")
+    command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
+    if output is not None:
+        try:
+            output.write_text(page(tables, command), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+    if as_json:
+        print_json(
+            {"tasks": [t.study.task for t in tables], "left_out": skipped, "page": str(output) if output else None}
+        )

@@ -1,0 +1,248 @@
+"""The table of `tinyfed reproduce`: which strategies on which tasks, with which settings, and what they reach.
+
+Settings were chosen with training clients alone (each training person of the watch data held out in turn); what is
+reported is of clients that took no part in either. Runs go on simulated devices.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed import meta, tasks
+from tinyfed.errors import UsageError
+from tinyfed.meta.adaptation import adaptation
+from tinyfed.meta.references import reference
+from tinyfed.meta.simulate import make_devices, run
+from tinyfed.meta.strategy import Array, Strategy
+from tinyfed.model import ModelSpec, encode, initialize, mlp, plan
+from tinyfed.model.initialize import splitmix64
+from tinyfed.tasks.order import Order
+from tinyfed.tasks.task import Task
+
+CURVE_POINTS = 8
+CURVE_DRAWS = 5
+STUDENT_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # by degrees of freedom
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row: a strategy with its options and what it changes in the task's order."""
+
+    label: str
+    strategy: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    order: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table: a task, a model, the rows, and the performance whose price is compared."""
+
+    task: str
+    hidden: tuple[int, ...]
+    visits: int  # of devices in a run; a strategy with n devices a round has visits / n rounds
+    methods: tuple[Method, ...]
+    target: tuple[int, float]  # (samples a class, accuracy at least or squared error at most)
+    activation: str = "relu"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    adapt: Mapping[str, Any] = field(default_factory=dict)  # what it changes in the newcomers' order
+    draws: int = 20
+    references: tuple[str, ...] = ("random", "global", "transfer")
+    uniform_biases: bool = False  # first weights and biases uniform within 1 / sqrt(inputs), as PyTorch has them
+
+    def first_weights(self, spec: ModelSpec, seed: int) -> Array:
+        """What every row begins with, (parameters,)."""
+        if not self.uniform_biases:
+            return initialize(spec, seed)
+        unit = (splitmix64(seed, spec.parameter_count) >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1.0
+        limits: list[float] = []
+        for weights, biases in zip(spec.parameter_shapes[::2], spec.parameter_shapes[1::2], strict=True):
+            limits += [1 / math.sqrt(weights[0])] * (math.prod(weights) + math.prod(biases))
+        first: Array = (unit * np.array(limits)).astype(np.float32)
+        return first
+
+    def make_task(self) -> Task:
+        """The task with this study's options and newcomers."""
+        task = tasks.get(self.task, **self.options)
+        return replace(task, adapt=replace(task.adapt, **self.adapt))
+
+    def make_spec(self, task: Task) -> ModelSpec:
+        """The model."""
+        return mlp(task.feature_count, self.hidden, task.output_count, self.activation, task.loss)
+
+    def make_strategy(self, method: Method, task: Task) -> Strategy:
+        """The strategy of a row."""
+        devices = int(method.options.get("devices", meta.options(method.strategy).get("devices", 1)))
+        order = replace(task.order, **method.order)
+        return meta.make(method.strategy, order, max(1, self.visits // devices), **method.options)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a row reached, over seeds."""
+
+    label: str
+    shots: tuple[int, ...]
+    values: NDArray[np.float64]  # (seeds, shots): accuracy, or mean squared error
+    curve: tuple[tuple[int, float], ...]  # (visits, value at the target's shots), mean over seeds
+
+    def mean(self, shots: int) -> float:
+        """Over seeds."""
+        return float(self.values[:, self.shots.index(shots)].mean())
+
+    def half_width(self, shots: int) -> float:
+        """Half of the 95 % interval over seeds (Student's t); NaN for a single seed."""
+        column = self.values[:, self.shots.index(shots)]
+        freedom = len(column) - 1
+        if freedom < 1:
+            return math.nan
+        factor = STUDENT_95[freedom] if freedom < len(STUDENT_95) else 1.96
+        return float(factor * column.std(ddof=1) / math.sqrt(len(column)))
+
+    def visits_to(self, target: float, *, smaller_is_better: bool) -> int | None:
+        """The first point of the curve that reaches the target; None when none does."""
+        for visits, value in self.curve:
+            if value <= target if smaller_is_better else value >= target:
+                return visits
+        return None
+
+
+_ONE_BY_ONE = Method("TinyReptile", "tinyreptile", {"alpha": 0.5})
+_WATCH = (
+    _ONE_BY_ONE,
+    Method("Reptile, serial", "reptile", {"alpha": 0.5, "passes": 4, "batch": 10}, {"learning_rate": 0.2}),
+    Method("Reptile, 4 devices", "reptile", {"alpha": 1.0, "devices": 4, "batch": 10}, {"learning_rate": 0.2}),
+    Method("FOMAML", "fomaml", {"alpha": 0.3}, {"learning_rate": 0.1}),
+    Method("FedAvg", "fedavg", {}, {"learning_rate": 0.1}),
+    Method("FedProx", "fedprox", {"mu": 0.1}, {"learning_rate": 0.1}),
+    Method("FedSGD", "fedsgd", {}, {"learning_rate": 0.1}),
+)
+_PRESENCE = (
+    _ONE_BY_ONE,
+    Method("Reptile, serial", "reptile", {"alpha": 0.5, "passes": 4, "batch": 10}, {"learning_rate": 0.2}),
+    Method("FedAvg", "fedavg", {}, {"learning_rate": 0.1}),
+)
+
+STUDIES = {
+    study.task: study
+    for study in (
+        Study(
+            "sine",
+            (64, 64),
+            30_000,
+            (
+                Method("TinyReptile", "tinyreptile", {"alpha": 0.1}, {"shots": 50, "learning_rate": 0.01}),
+                Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 1, "batch": 10}, {"shots": 50}),
+                Method("Reptile as published", "reptile", {"alpha": 0.1, "passes": 1, "batch": 10}, {"shots": 50}),
+            ),
+            target=(320, 0.3),
+            activation="tanh",
+            # Reptile's own: 32 steps on the mean gradient of 10 points; 320 samples looked at
+            adapt={
+                "shots": 10,
+                "passes": 32,
+                "update": "sgd",
+                "batch": 0,
+                "queries": 50,
+                "checkpoints": (0, 10, 80, 320),
+            },
+            draws=125,
+            references=("random",),
+            uniform_biases=True,
+        ),
+        Study("watch", (32, 32), 2000, _WATCH, target=(1, 0.75)),
+        Study("fsdd", (64, 32), 2000, _WATCH[:4], target=(1, 0.7)),
+        Study("occupancy", (32, 32), 1000, _PRESENCE, target=(10, 0.7), draws=5, references=("random", "global")),
+        Study("robod", (32, 32), 1000, _PRESENCE, target=(1, 0.6), draws=3, references=("random", "global")),
+    )
+}
+
+
+def study(name: str) -> Study:
+    """The study of a task. Raises UsageError."""
+    if name not in STUDIES:
+        raise UsageError(f"reproduce: there is no table for task {name!r}, allowed are {', '.join(STUDIES)}")
+    return STUDIES[name]
+
+
+def shortened(whole: Study, share: float) -> Study:
+    """The same with a share of the visits and draws, to see that all of it works."""
+    draws = max(2, round(whole.draws * share))
+    return replace(whole, visits=max(40, round(whole.visits * share)), draws=draws)
+
+
+def _values(task: Task, spec: ModelSpec, weights: Array, draws: int, seed: int) -> list[float]:
+    found = adaptation(encode(spec, weights), task.held_out, task.adapt, draws=draws, seed=seed)
+    by_shots = found.loss_by_shots() if task.loss == "mse" else found.by_shots()
+    return list(by_shots.values())
+
+
+def reach(whole: Study, method: Method, seeds: Sequence[int]) -> Reached:
+    """Run a row from each seed's own first weights, draws and order of devices."""
+    task = whole.make_task()
+    spec = whole.make_spec(task)
+    strategy = whole.make_strategy(method, task)
+    at = task.adapt.checkpoints.index(whole.target[0])
+    stride = max(1, strategy.rounds // CURVE_POINTS)
+    visits_a_round = max(1, whole.visits // strategy.rounds)
+    rows: list[list[float]] = []
+    curves: list[list[tuple[int, float]]] = []
+    arena_bytes = plan(spec, "batch_adam").arena_bytes + 4 * spec.parameter_count + 65_536
+    for seed in seeds:
+        weights = whole.first_weights(spec, seed)
+        devices = make_devices(task.train, encode(spec, weights), arena_bytes=arena_bytes)
+        state = strategy.begin(weights, seed)
+        curve = []
+        while state.round < strategy.rounds:
+            state = run(strategy, devices, state, rounds=min(stride, strategy.rounds - state.round))
+            value = _values(task, spec, state.weights, min(CURVE_DRAWS, whole.draws), seed + 1000)[at]
+            curve.append((state.round * visits_a_round, value))
+        curves.append(curve)
+        rows.append(_values(task, spec, state.weights, whole.draws, seed))
+    mean = tuple((points[0][0], float(np.mean([v for _, v in points]))) for points in zip(*curves, strict=True))
+    return Reached(method.label, task.adapt.checkpoints, np.array(rows), mean)
+
+
+def reach_reference(whole: Study, kind: str, seeds: Sequence[int]) -> Reached:
+    """A reference's row: what it gives newcomers, without a learning curve."""
+    task = whole.make_task()
+    spec = whole.make_spec(task)
+    rounds = max(1, whole.visits)
+    rows = []
+    for seed in seeds:
+        if kind == "random":
+            weights = whole.first_weights(spec, seed)
+        else:
+            weights = reference(kind, spec, task, seed=seed, rounds=rounds)
+        rows.append(_values(task, spec, weights, whole.draws, seed))
+    return Reached(kind, task.adapt.checkpoints, np.array(rows), ())
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a device's RAM beyond the model's own weights."""
+
+    work_bytes: int  # image's header and table, activations, gradients, optimizer
+    visit_bytes: int  # drawn indices, the proximal term's copy
+    support_bytes: int  # what must be stored when samples come from a sensor and are gone through again
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.work_bytes + self.visit_bytes + self.support_bytes
+
+
+def memory(spec: ModelSpec, order: Order) -> Memory:
+    """What an order takes on a device whose samples come from a sensor, without the stack."""
+    mode = "online" if order.update == "online" else f"batch_{order.update}"
+    planned = plan(spec, mode)
+    visit = 2 * order.ways * (2 + order.shots + order.queries) if order.source == "shard" else 0
+    copy = 4 * spec.parameter_count if order.proximal else 0
+    features = math.prod(spec.input_shape) + (spec.output_shape[-1] if order.source == "sine" else 1)
+    # one pass needs nothing twice: a batch's gradient is summed sample by sample
+    support = 4 * features * order.ways * order.shots if order.passes > 1 else 0
+    return Memory(planned.arena_bytes - planned.parameter_bytes, -(-visit // 16) * 16 + -(-copy // 16) * 16, support)

@@ -1,0 +1,145 @@
+"""`tinyfed reproduce`: its arithmetic, spelled out, and a short form of the whole."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import require, require_tools
+from tinyfed_host import reproduce
+from tinyfed_host.reproduce import Price, Table, claim, measure_price, to_json, to_markdown
+from typer.testing import CliRunner
+
+from tinyfed.errors import UsageError
+from tinyfed.meta.reproduction import STUDIES, Memory, Method, Reached, memory, reach, reach_reference, shortened, study
+from tinyfed.model import mlp, plan
+from tinyfed.tasks import watch
+from tinyfed.tasks.order import Order
+
+SMALL = replace(
+    shortened(STUDIES["sine"], 0.001),
+    hidden=(8,),
+    draws=2,
+    methods=(
+        Method("TinyReptile", "tinyreptile", {"alpha": 0.3}, {"shots": 8}),
+        Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 2, "batch": 4}, {"shots": 8}),
+        Method("Reptile, 4 devices", "reptile", {"alpha": 0.3, "devices": 4, "batch": 4}, {"shots": 8}),
+    ),
+)
+
+
+def test_the_interval_is_students() -> None:
+    """1, 2, 3, 4, 5: mean 3, deviation sqrt(2.5), t(4) = 2.776: half width 2.776 * sqrt(2.5 / 5) = 1.963."""
+    reached = Reached("x", (0, 5), np.array([[9.0, v] for v in (1, 2, 3, 4, 5)]), ())
+    assert reached.mean(5) == 3.0
+    assert reached.half_width(5) == pytest.approx(1.963, abs=1e-3)
+    assert np.isnan(Reached("x", (0,), np.array([[1.0]]), ()).half_width(0))
+
+
+def test_the_first_point_that_reaches_the_target_counts() -> None:
+    reached = Reached("x", (0,), np.zeros((1, 1)), ((10, 0.5), (20, 0.8), (30, 0.7)))
+    assert reached.visits_to(0.7, smaller_is_better=False) == 20
+    assert reached.visits_to(0.5, smaller_is_better=True) == 10
+    assert reached.visits_to(0.9, smaller_is_better=False) is None
+
+
+def test_memory_counts_what_must_be_stored() -> None:
+    """4 classes of 10 samples of 120 values and a label: 40 * 121 * 4 bytes when they are gone through again. Indices:
+    2 * 4 * (2 + 10) bytes. The weights themselves are not counted."""
+    spec = mlp(120, (32, 32), 4, loss="softmax_cross_entropy")
+    order = Order("shard", 4, 10, 0, 0, 0.02)
+    online = memory(spec, order)
+    assert online == Memory(plan(spec).arena_bytes - 4 * spec.parameter_count, 96, 0)
+    again = memory(spec, replace(order, passes=2, update="sgd", batch=10))
+    assert again.support_bytes == 40 * 121 * 4
+    assert again.work_bytes == plan(spec, "batch_sgd").arena_bytes - 4 * spec.parameter_count
+    assert memory(spec, replace(order, update="sgd", batch=10)).support_bytes == 0
+    assert memory(spec, replace(order, proximal=0.1)).visit_bytes == 96 + 4 * spec.parameter_count
+    assert again.total == again.work_bytes + 96 + again.support_bytes
+
+
+def test_a_visit_takes_its_instructions_and_its_bytes() -> None:
+    """64,000,000 instructions are a second, 11,520 bytes another."""
+    price = Price(64_000_000, 100, 11_000, 520, Memory(1, 2, 3))
+    assert (price.compute_s, price.wire_s, price.visit_s) == (1.0, 1.0, 2.0)
+
+
+def table(prices: bool) -> Table:
+    """TinyReptile: 10 visits of 2 s, 1,006 bytes beside the weights. Serial Reptile: 30 visits of 3 s, 3,018."""
+    tiny = Reached("TinyReptile", (10,), np.array([[0.1], [0.3]]), ((10, 0.2), (20, 0.1)))
+    serial = Reached("Reptile, serial", (10,), np.array([[0.2], [0.2]]), ((10, 0.9), (30, 0.3)))
+    rows = (
+        (SMALL.methods[0], tiny, Price(64_000_000, 1000, 11_000, 520, Memory(1, 2, 3)) if prices else None),
+        (SMALL.methods[1], serial, Price(128_000_000, 3000, 11_000, 520, Memory(1, 2, 15)) if prices else None),
+    )
+    return Table(replace(SMALL, target=(10, 0.3)), (1, 2), rows, ())
+
+
+def test_the_claim_is_a_ratio_of_what_was_measured() -> None:
+    assert claim(table(prices=False)) is None
+    said = claim(table(prices=True))
+    assert said is not None
+    assert "3.0 times less RAM" in said  # 3,018 / 1,006
+    assert "4.5 times less device time" in said  # 30 * 3 / (10 * 2)
+    assert "6.0 times less computing" in said  # 30 * 2 / (10 * 1)
+    missed = table(prices=True)
+    rows = (missed.rows[0], (missed.rows[1][0], replace(missed.rows[1][1], curve=((10, 0.9),)), missed.rows[1][2]))
+    assert "serial Reptile did not reach the target" in str(claim(replace(missed, rows=rows)))
+
+
+def test_the_page_says_what_the_rows_hold() -> None:
+    text = to_markdown(table(prices=True))
+    assert "| TinyReptile | 0.200 +-1.271 |" in text  # t(1) = 12.706, deviation 0.1414: 12.706 * 0.1414 / sqrt(2)
+    assert "| TinyReptile | 1,006 B | 3 B | 1,000 B | 64,000,000 | 11,000 | 520 | 2.00 s | 10 | 20 s |" in text
+    assert "| Reptile, serial | 0.900 |  | 0.300 |" in text
+    rows = to_json(table(prices=True))
+    assert rows[0]["visits_to_target"] == 10 and rows[0]["ram_beside_weights_bytes"] == 1006
+    json.dumps(rows, allow_nan=False)
+    page = reproduce.page([table(prices=True)], "tinyfed reproduce sine")
+    assert page.startswith("# ") and "`tinyfed reproduce sine`" in page and "4.5 times" in page
+
+
+def test_rows_run_from_the_same_first_weights() -> None:
+    for method in SMALL.methods:
+        reached = reach(SMALL, method, [1, 2])
+        assert reached.values.shape == (2, 4) and np.isfinite(reached.values).all()
+        assert reached.curve[-1][0] == SMALL.visits // 4 * 4 and len(reached.curve) >= 5
+    assert reach(SMALL, SMALL.methods[0], [1]).values.tolist() == reach(SMALL, SMALL.methods[0], [1]).values.tolist()
+    assert reach_reference(SMALL, "random", [1, 2]).values.shape == (2, 4)
+
+
+def test_every_study_can_be_made() -> None:
+    for each in STUDIES.values():
+        for method in each.methods:
+            order = Order("shard", 2, 5, 5, 0, 0.1) if each.task != "sine" else Order("sine", 1, 5, 5, 0, 0.1)
+            task = replace(STUDIES["sine"].make_task(), order=order)
+            assert each.make_strategy(method, task).rounds >= 1
+    with pytest.raises(UsageError, match="no table for task 'folder', allowed are sine, watch"):
+        study("folder")
+
+
+@pytest.mark.slow
+def test_a_row_is_confirmed_on_an_emulated_board() -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    prices = [measure_price(SMALL, method) for method in SMALL.methods[:2]]
+    for price in prices:
+        assert (
+            price.instructions > 0 and price.stack_bytes > 0 and price.bytes_down > 4 * 33 and price.bytes_up > 4 * 33
+        )
+    assert prices[0].memory.total < prices[1].memory.total
+
+
+@pytest.mark.slow
+def test_the_short_form_runs_from_the_command_line() -> None:
+    try:
+        watch.dataset_path()
+    except UsageError as error:
+        require(False, str(error))
+    from tinyfed_host.cli.reproduce import app
+
+    done = CliRunner().invoke(app, ["watch", "--short", "--seeds", "2", "--no-boards", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert rows[-1] == {"tasks": ["watch"], "left_out": [], "page": None}
+    values = {row["row"]: row["values"]["1"]["mean"] for row in rows[:-1]}
+    assert values["TinyReptile"] > values["random"] > values["global"]

@@ -38,7 +38,7 @@ LONG = replace(SINE, shots=1000, passes=200, checkpoints=())  # minutes on an em
 SHARD = Order("shard", ways=3, shots=4, queries=0, seed=99, learning_rate=0.05, checkpoints=(1, 4))
 EMULATED = [board.name for board in read_boards() if board.emulator is not None]
 # One board for each port, emulator and instruction set; the others differ from these in data only.
-PORTS = ["mps2_an386", "stm32f405", "raspberrypi", "native"]
+PORTS = ["mps2_an386", "stm32f405", "raspberrypi", "raspberrypi32", "native"]
 
 
 def sine_model(seed: int = 1) -> bytes:

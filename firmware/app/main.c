@@ -11,6 +11,12 @@
 #error "the build gives TINYFED_BUILD_ID, the hash of what this image is made from"
 #endif
 
+/* A framework that has a main of its own calls this one by another name. */
+#ifndef TINYFED_MAIN
+#define TINYFED_MAIN main
+#endif
+int TINYFED_MAIN(int argc, char **argv);
+
 #define BUFFER_BYTES 256u
 
 /* How long the last words before a restart may take on the line. */
@@ -91,7 +97,7 @@ static void restart(void)
     start();
 }
 
-int main(int argc, char **argv)
+int TINYFED_MAIN(int argc, char **argv)
 {
     const int status = tinyfed_port_start(argc, argv);
     if (status != 0) return status;

@@ -231,6 +231,10 @@ def _config_with(board: Board, project: Path, work: Path) -> Path | None:
 
 def first_error(output: str) -> str:
     """The line of a build's output that tells what went wrong."""
+    if "HTTPClientError" in output or "UnknownPackageError" in output:
+        return (
+            "this board's framework comes from PlatformIO's registry, which cannot be reached; go online and try again"
+        )
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for pattern in (r"^(?!collect2).*error:", r"undefined reference", r"overflowed by", r"Error"):
         for line in lines:

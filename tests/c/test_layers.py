@@ -3,6 +3,8 @@ includes it may see, without a warning, and what it leaves undefined is on a lis
 
 import re
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,20 +52,32 @@ def symbols(objects: list[Path], compiler: str, *options: str) -> set[str]:
     return {line.split()[-1] for line in done.stdout.splitlines() if line.strip() and not line.endswith(":")}
 
 
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list[Path]]:
+    """The objects of a layer, compiled once with only the includes it may see."""
+
+    @cache
+    def compile_layer(folder: str, compiler: str) -> list[Path]:
+        output = tmp_path_factory.mktemp(f"{folder}-{compiler}")
+        return compile_folder(folder, compiler, LAYERS[folder][0], output, *(MAIN if folder == "app" else []))
+
+    return compile_layer
+
+
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("folder", LAYERS)
-def test_a_folder_sees_only_its_own_layer_and_those_below(folder: str, compiler: str, tmp_path: Path) -> None:
-    includes, below = LAYERS[folder]
-    objects = compile_folder(folder, compiler, includes, tmp_path, *(MAIN if folder == "app" else []))
+def test_a_folder_sees_only_its_own_layer_and_those_below(
+    folder: str, compiler: str, layer: Callable[[str, str], list[Path]]
+) -> None:
+    _, below = LAYERS[folder]
+    objects = layer(folder, compiler)
     defined = symbols(objects, compiler, "--defined-only", "--extern-only")
     for other in below:
         if other == "port":
             header = (FIRMWARE / "port" / "tinyfed_port.h").read_text()
             defined |= set(re.findall(r"\b(tinyfed_port_\w+)\(", header))
             continue
-        (tmp_path / other).mkdir(parents=True)
-        objects_below = compile_folder(other, compiler, LAYERS[other][0], tmp_path / other)
-        defined |= symbols(objects_below, compiler, "--defined-only", "--extern-only")
+        defined |= symbols(layer(other, compiler), compiler, "--defined-only", "--extern-only")
     wanted = symbols(objects, compiler, "--undefined-only")
     surplus = {name for name in wanted - defined - MEMORY if not RUN_TIME.fullmatch(name)}
     assert not surplus, f"firmware/{folder} calls {sorted(surplus)}"

@@ -1,0 +1,70 @@
+/* Any board of the Arduino framework whose Serial is the line, the Arduino Nano 33 BLE first of all. The framework
+ * has main() and calls setup(); the firmware's own main is called tinyfed_main here (TINYFED_MAIN). */
+#include <Arduino.h>
+#include <string.h>
+
+extern "C" {
+#include "tinyfed_port.h"
+int tinyfed_main(int argc, char **argv);
+}
+
+/* A USB packet: more at once only waits longer. */
+static const size_t WRITE_BYTES_MAX = 64;
+
+static uint8_t arena[TINYFED_ARENA_BYTES] __attribute__((aligned(16)));
+
+void setup() { (void)tinyfed_main(0, nullptr); }
+
+void loop() {}
+
+extern "C" int tinyfed_port_start(int, char **)
+{
+    Serial.begin(TINYFED_BAUD);
+    return 0;
+}
+
+extern "C" size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
+{
+    size_t count = 0;
+    while (count < capacity && Serial.available() > 0) bytes[count++] = static_cast<uint8_t>(Serial.read());
+    return count;
+}
+
+extern "C" size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
+{
+    if (!Serial) return byte_count; /* no host has opened the port: as on a wire without a cable */
+    return Serial.write(bytes, byte_count < WRITE_BYTES_MAX ? byte_count : WRITE_BYTES_MAX);
+}
+
+extern "C" void tinyfed_port_idle(uint32_t timeout_ms)
+{
+    const uint32_t start_ms = millis();
+    while (Serial.available() <= 0 && millis() - start_ms < timeout_ms) delay(1); /* the framework sleeps in delay */
+}
+
+extern "C" uint32_t tinyfed_port_now_us(void) { return static_cast<uint32_t>(micros()); }
+
+extern "C" uint32_t tinyfed_port_instructions(void) { return 0; }
+
+extern "C" uint8_t *tinyfed_port_arena(size_t *byte_count)
+{
+    *byte_count = sizeof arena;
+    return arena;
+}
+
+extern "C" const uint8_t *tinyfed_port_shard(size_t *byte_count)
+{
+    *byte_count = TINYFED_DATA_FLASH_BYTES;
+    return reinterpret_cast<const uint8_t *>(TINYFED_DATA_FLASH_ADDRESS);
+}
+
+extern "C" void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
+{
+    static_assert(TINYFED_UNIQUE_ID_BYTES <= TINYFED_PORT_UNIQUE_ID_BYTES, "the rest is zero");
+    memset(id, 0, TINYFED_PORT_UNIQUE_ID_BYTES);
+    memcpy(id, reinterpret_cast<const void *>(TINYFED_UNIQUE_ID_ADDRESS), TINYFED_UNIQUE_ID_BYTES);
+}
+
+extern "C" uint32_t tinyfed_port_stack_bytes(void) { return 0; }
+
+extern "C" void tinyfed_port_reset(void) { NVIC_SystemReset(); }

@@ -1,0 +1,91 @@
+"""The Arduino port, compiled against a stand-in for Arduino.h and run behind it. The real framework comes from
+PlatformIO's registry and is not seen here."""
+
+import hashlib
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, require_tools
+from tinyfed_host.link import SerialDevice
+from tinyfed_host.transport.socket import SocketTransport
+
+from tinyfed.engine.device import SimulatedDevice
+from tinyfed.model.image import encode
+from tinyfed.model.initialize import initialize
+from tinyfed.model.spec import mlp
+from tinyfed.tasks.order import Order
+
+FIRMWARE = ROOT / "firmware"
+STAND_IN = ROOT / "tests" / "c" / "port" / "arduino"
+WARNINGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
+INCLUDES = [f"-I{FIRMWARE / name}" for name in ("core", "wire", "visit", "app", "port")]
+DEFINES = ["-DTINYFED_ARENA_BYTES=65536u", "-DTINYFED_BAUD=115200u", "-DTINYFED_UNIQUE_ID_BYTES=8u"]
+DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u"]
+MAIN = ['-DTINYFED_BOARD="nano33ble"', "-DTINYFED_BUILD_ID=0x1234u", "-DTINYFED_MAIN=tinyfed_main"]
+M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-fno-exceptions", "-fno-rtti"]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require_tools("gcc", "g++")
+    folder = tmp_path_factory.mktemp("arduino")
+    objects = []
+    sources = [path for name in ("core", "wire", "visit", "app") for path in (FIRMWARE / name).rglob("*.c")]
+    for source in sources:
+        target = folder / ("_".join(source.relative_to(FIRMWARE).parts) + ".o")
+        main = MAIN if source.name == "main.c" else []
+        subprocess.run(
+            ["gcc", "-std=gnu99", *WARNINGS, *INCLUDES, *main, "-c", source, "-o", target], check=True, timeout=60
+        )
+        objects.append(target)
+    places = ["-DTINYFED_DATA_FLASH_ADDRESS=stand_in_flash", "-DTINYFED_UNIQUE_ID_ADDRESS=stand_in_id"]
+    device = folder / "device"
+    subprocess.run(
+        [
+            *("g++", "-std=c++14", *WARNINGS, *INCLUDES, f"-I{STAND_IN}", *DEFINES, *places),
+            *(FIRMWARE / "port/arduino/port.cpp", STAND_IN / "Arduino.cpp", *objects, "-o", device),
+        ],
+        check=True,
+        timeout=60,
+    )
+    return device
+
+
+def test_it_compiles_for_the_boards_processor(tmp_path: Path) -> None:
+    require_tools("arm-none-eabi-g++")
+    places = ["-DTINYFED_DATA_FLASH_ADDRESS=0x80000u", "-DTINYFED_UNIQUE_ID_ADDRESS=0x10000060u"]
+    subprocess.run(
+        [
+            *("arm-none-eabi-g++", "-std=c++14", *M4, *WARNINGS, *INCLUDES, f"-I{STAND_IN}", *DEFINES, *places),
+            *("-c", FIRMWARE / "port/arduino/port.cpp", "-o", tmp_path / "port.o"),
+        ],
+        check=True,
+        timeout=60,
+    )
+
+
+def test_a_device_behind_the_framework_learns_the_same_bits(program: Path) -> None:
+    spec = mlp(1, (16,), 1, "tanh")
+    image = encode(spec, initialize(spec, 4))
+    order = Order("sine", ways=1, shots=16, queries=5, seed=3, learning_rate=0.05, checkpoints=(16,))
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen([program], stdin=theirs, stdout=theirs)
+    theirs.close()
+    device = SerialDevice(SocketTransport(ours, "arduino stand-in"))
+    try:
+        assert device.info.board == "nano33ble"
+        assert device.info.unique_id == "a1a2a3a4a5a6a7a800000000"
+        assert device.info.class_count == 0, "erased flash is no shard"
+        device.load(image)
+        simulated = SimulatedDevice(arena_bytes=65536)
+        simulated.load(image)
+        there = device.visit(None, order, want_weights=True).weights
+        here = simulated.visit(None, order, want_weights=True).weights
+        assert there is not None and here is not None
+        assert hashlib.sha256(there).digest() == hashlib.sha256(here).digest()
+    finally:
+        device.close()
+        process.wait(10)
+        process.kill()

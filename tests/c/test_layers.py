@@ -58,7 +58,7 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list
 
     @cache
     def compile_layer(folder: str, compiler: str) -> list[Path]:
-        output = tmp_path_factory.mktemp(f"{folder}-{compiler}")
+        output = tmp_path_factory.mktemp(f"{folder.replace('/', '-')}-{compiler}")
         return compile_folder(folder, compiler, LAYERS[folder][0], output, *(MAIN if folder == "app" else []))
 
     return compile_layer

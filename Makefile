@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
-.PHONY: help setup build demo test check fuzz clean
+.PHONY: help setup build demo test check fuzz soak clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,6 +43,11 @@ test: setup .cache/wheel-env/.ready ## everything that needs no hardware
 
 check: setup ## lint, types and unit tests, under a minute
 	@$(RUN) scripts/check
+
+soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 rounds, 100 power losses
+	@$(RUN) python tests/emulated/soak.py power --kills 100
+	@$(RUN) python tests/emulated/soak.py line --rounds 2000
+	@$(RUN) python tests/emulated/soak.py fleet --boards 64 --minutes 30
 
 clean: ## remove what was built, keep .venv
 	rm -rf build .pio firmware/.pio

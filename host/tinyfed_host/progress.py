@@ -266,7 +266,8 @@ class LiveView:
         with self._lock:
             progress = self._progress
             head = Text(self._title, style="bold")
-            bar = ProgressBar(total=1.0, completed=progress.share(), width=48)
+            bar = Table.grid()  # a bar by itself does not end its line
+            bar.add_row(ProgressBar(total=1.0, completed=progress.share(), width=60))
             spark = Text.assemble(("loss ", "dim"), (sparkline(list(progress.losses)), "cyan"))
             line = Text(progress.line())
             devices = Table(box=None, pad_edge=False, show_header=False)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -103,6 +104,9 @@ def test_live_view_draws_devices_and_troubles() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in ("the title", "round 2/4", "mps2_an386", "failed", "unplugged", "loss"):
         assert part in text, part
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in text.splitlines()]
+    assert any(line and not line.strip("━╸╺ ") for line in plain), "the bar has no line of its own"
+    assert any(line.startswith("round 2/4") for line in plain)
 
 
 def test_numbers_for_people() -> None:

@@ -11,10 +11,10 @@ from conftest import ROOT, require_tools
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 import model_zoo
+from tinyfed_host.bench.nets import NETS, bench_net
 
 from tinyfed.engine import Engine, Optimizer, hash64
 from tinyfed.model import MODES, encode
-from tinyfed.model.benchmark import MODELS, load
 
 HERE = Path(__file__).parent
 CORE = ROOT / "firmware" / "core"
@@ -43,9 +43,9 @@ class Net:
     @classmethod
     def benchmark(cls, name: str) -> "Net":
         """A benchmark net: the sizes that the fast bodies are made for."""
-        loaded, net = load(name, SAMPLES), cls.__new__(cls)
-        net.mode, net.image, net.x = "online", loaded.image, loaded.inputs.astype("<f4")
-        net.y = loaded.targets.astype("<i4" if loaded.targets.dtype.kind == "i" else "<f4")
+        loaded, net = bench_net(name), cls.__new__(cls)
+        net.mode, net.image, net.x = "online", loaded.image, loaded.inputs[:SAMPLES].reshape(SAMPLES, -1)
+        net.y = loaded.targets[:SAMPLES]
         return net
 
     def packed(self) -> bytes:
@@ -119,7 +119,7 @@ TARGETS = {
 def nets(tmp_path_factory):
     rng = np.random.default_rng(20)
     made = [Net(rng, kind) for kind in ("dense", "conv") for _ in range(150)]
-    made += [Net.benchmark(name) for name in MODELS]
+    made += [Net.benchmark(name) for name in NETS]
     blob = tmp_path_factory.mktemp("parity") / "blob"
     blob.write_bytes(padded(struct.pack("<I", len(made))) + b"".join(net.packed() for net in made))
     return blob, [net.expected() for net in made]

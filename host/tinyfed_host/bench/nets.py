@@ -75,21 +75,30 @@ def trained(name: str, spec: ModelSpec, scheme: str, rate: float, x: Floats, y: 
     return BenchNet(name, spec, engine.parameters, x[TRAINED_STEPS:], y[TRAINED_STEPS:], rate)
 
 
-def _mlp(activation: str) -> BenchNet:
+SPECS = {
+    "mlp-relu": mlp(1, (32, 32), 1, "relu"),
+    "mlp-tanh": mlp(1, (32, 32), 1, "tanh"),
+    "cnn-omniglot": ModelSpec(
+        (28, 28, 1),
+        (Conv2D(8, 3, 2, activation="relu"), Conv2D(16, 3, 2, activation="relu"), Flatten(), Dense(5)),
+        "softmax_cross_entropy",
+    ),
+}
+
+
+def _mlp(name: str) -> BenchNet:
     x, y = sine_samples(TRAINED_STEPS + MEASURED_STEPS, seed=7)
-    return trained(f"mlp-{activation}", mlp(1, (32, 32), 1, activation), "glorot_uniform", 0.01, x, y)
+    return trained(name, SPECS[name], "glorot_uniform", 0.01, x, y)
 
 
 def _cnn() -> BenchNet:
     x, labels = drawn_characters(TRAINED_STEPS + MEASURED_STEPS, seed=11)
-    layers = (Conv2D(8, 3, 2, activation="relu"), Conv2D(16, 3, 2, activation="relu"), Flatten(), Dense(5))
-    spec = ModelSpec((28, 28, 1), layers, "softmax_cross_entropy")
-    return trained("cnn-omniglot", spec, "glorot_uniform", 0.01, x, labels)
+    return trained("cnn-omniglot", SPECS["cnn-omniglot"], "glorot_uniform", 0.01, x, labels)
 
 
 NETS = {
-    "mlp-relu": lambda: _mlp("relu"),
-    "mlp-tanh": lambda: _mlp("tanh"),
+    "mlp-relu": lambda: _mlp("mlp-relu"),
+    "mlp-tanh": lambda: _mlp("mlp-tanh"),
     "cnn-omniglot": _cnn,
 }
 
@@ -115,3 +124,14 @@ def zero_share(net: BenchNet) -> float:
         zeros += int(np.count_nonzero(outputs == 0))
         values += outputs.size
     return zeros / values if values else 0.0
+
+
+def random_samples(name: str, spec: ModelSpec, weights: Floats) -> BenchNet:
+    """Any net with random samples in -1..1, classes in turn; it is measured with the weights it has."""
+    values = MEASURED_STEPS * int(np.prod(spec.input_shape))
+    x = uniform(17, values, -1.0, 1.0).reshape(MEASURED_STEPS, *spec.input_shape)
+    outputs = int(np.prod(spec.output_shape))
+    y: NDArray[Any] = uniform(18, MEASURED_STEPS * outputs, 0.0, 1.0).reshape(MEASURED_STEPS, outputs)
+    if spec.loss == "softmax_cross_entropy":
+        y = (np.arange(MEASURED_STEPS) % outputs).astype(np.int32)
+    return BenchNet(name, spec, weights, x, y, 0.01)

@@ -55,10 +55,10 @@ def alternatives(spec: ModelSpec, mode: str) -> Iterator[Ways]:
 
 
 def _spec_of(model: str, trainable: str) -> ModelSpec:
-    from tinyfed.model.benchmark import MODELS
+    from tinyfed_host.bench.nets import SPECS
 
-    if model in MODELS:
-        spec = MODELS[model]
+    if model in SPECS:
+        spec = SPECS[model]
     else:
         from tinyfed.model.convert import Int8Model, read_model
 

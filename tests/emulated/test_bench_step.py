@@ -1,0 +1,56 @@
+"""`tinyfed bench step`: the figures of the benchmark nets on the emulated Cortex-M4, and their targets."""
+
+import json
+
+import pytest
+from conftest import require_tools
+from tinyfed_host.cli.bench import app
+from typer.testing import CliRunner
+
+from tinyfed.errors import UsageError
+from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize
+
+# Instructions a step, and bytes of parameters, arena and stack: at most.
+TARGETS = {
+    "mlp-relu": (5_500, 5_734),
+    "mlp-tanh": (9_500, 5_734),
+    "cnn-omniglot": (480_000, 34 * 1024),
+}
+ENGINE_CODE_BYTES = 24 * 1024
+
+
+def invoke(*options):
+    require_tools("arm-none-eabi-gcc", "qemu-system-arm", "gcc")
+    result = CliRunner().invoke(app, ["step", *options])
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_step_stays_within_its_target(name):
+    facts = json.loads(invoke("--model", name, "--json"))
+    instructions, ram_bytes = TARGETS[name]
+    assert facts["instructions"] <= instructions
+    assert facts["ram_bytes"] == facts["arena_bytes"] + facts["stack_bytes"] <= ram_bytes
+    assert facts["code_bytes"] <= ENGINE_CODE_BYTES
+    assert facts["cycles_estimate"] >= facts["instructions"] and facts["host_steps_per_s"] > 0
+
+
+def test_the_figures_are_the_same_on_every_run():
+    runs = [json.loads(invoke("--model", "mlp-tanh", "--json")) for _ in range(2)]
+    for facts in runs:
+        del facts["host_steps_per_s"]
+    assert runs[0] == runs[1]
+
+
+def test_a_model_of_ones_own_and_what_its_instructions_go_to(tmp_path):
+    spec = ModelSpec((6, 6, 2), (Conv2D(4, 3, activation="relu"), Dense(3)), "softmax_cross_entropy")
+    path = tmp_path / "own.tfm"
+    path.write_bytes(encode(spec, initialize(spec, 0)))
+    output = invoke("--model", str(path), "--by-function")
+    assert "own.tfm" in output and "tinyfed_conv2d" in output
+
+
+def test_an_unknown_net_is_one_line():
+    result = CliRunner().invoke(app, ["step", "--model", "mlp-elu"])
+    assert isinstance(result.exception, UsageError) and "mlp-elu" in str(result.exception)

@@ -91,6 +91,7 @@ class Coordinator:
         self._busy: dict[str, Future[VisitOutcome]] = {}
         self._late: set[str] = set()
         self._loaded: dict[str, Device] = {}
+        self._known: set[str] = set()
         self._stop = threading.Event()
         self._slow_fleet = False
         self._last = 0
@@ -102,6 +103,7 @@ class Coordinator:
         Raises `DeviceError` when no device answers any more, `StoreError` when a round cannot be stored; what was
         committed stays.
         """
+        self._known = set(self._fleet.ids())
         last = self._last = self._strategy.rounds if rounds is None else rounds
         self._observe(Event("run-started", data={"rounds": last, "done": state.round, "devices": self._fleet.ids()}))
         metrics: Mapping[str, Any] = {}
@@ -187,9 +189,13 @@ class Coordinator:
                 self._late.discard(unique_id)
                 self._loaded.pop(unique_id, None)
                 self._fleet.lost(unique_id)
-        there = [
-            unique_id for unique_id in self._fleet.ids() if unique_id not in self._busy and unique_id not in failed_now
-        ]
+        ids = self._fleet.ids()
+        for unique_id in set(ids) - self._known:
+            self._observe(Event("device-joined", round_index + 1, unique_id))
+        for unique_id in self._known - set(ids):
+            self._observe(Event("device-left", round_index + 1, unique_id))
+        self._known = set(ids)
+        there = [unique_id for unique_id in ids if unique_id not in self._busy and unique_id not in failed_now]
         reliable = [
             unique_id
             for unique_id in there

@@ -17,7 +17,7 @@ from tinyfed.model import Dense, ModelSpec, encode, initialize, plan, read_weigh
 from tinyfed.tasks.task import Task
 from tinyfed_host import devices
 from tinyfed_host.coordinator import Coordinator, RunEnd
-from tinyfed_host.device import Device
+from tinyfed_host.device import Device, DeviceInfo
 from tinyfed_host.events import Observer, nobody
 from tinyfed_host.experiment import Experiment, ModelSection, from_json, load
 from tinyfed_host.fleet import Fleet, Rotation, Seat, device_id
@@ -94,8 +94,15 @@ def make_fleet(parts: Parts) -> Fleet:
     section = parts.experiment.fleet
     clients = parts.task.train if parts.task.order.source == "shard" else ()
     if section.kind == "ports":
+        from tinyfed_host.fleet_ports import ANY, PortWatcher
         from tinyfed_host.fleet_seats import seats_on_ports
 
+        if ANY in section.ports:
+            fleet = Fleet((), check=parts.check)
+            watcher = PortWatcher(fleet)
+            fleet.at_close(watcher.close)
+            watcher.start()
+            return fleet
         return Fleet(seats_on_ports(section.ports, devices.connect, devices.find), check=parts.check)
     boards = {name: read_board(name) for name in set(section.boards)}
     seats: list[Seat] = [
@@ -211,6 +218,10 @@ class Run:
         finally:
             if self.has_rounds():
                 self.store.write_model(self.learned_image())
+                known = self.store.devices()
+                for unique_id, info in fleet.infos().items():
+                    if unique_id not in known:  # it joined on the way
+                        self._remember(info, simulated=False)
 
     def meet(self, fleet: Fleet, *, simulated: bool) -> dict[str, str]:
         """Greet every device of the fleet and remember who it is; returns board names by unique id.
@@ -226,16 +237,17 @@ class Run:
             raise DeviceError("the fleet is empty: no device to learn with")
         with ThreadPoolExecutor(max_workers=min(8, len(ids))) as pool:
             there = dict(zip(ids, pool.map(lambda unique_id: fleet.ready(unique_id, now), ids), strict=True))
-        needed = plan(self.parts.spec).arena_bytes
-        for unique_id, device in there.items():
-            info = device.info
-            facts = {
-                "board": info.board,
-                "firmware_build": info.firmware_build,
-                "arena_bytes": info.arena_bytes,
-                "ram_bytes": needed,
-                "capabilities": sorted(info.capabilities),
-                "simulated": simulated,
-            }
-            self.store.put_device(unique_id, facts)
+        for device in there.values():
+            self._remember(device.info, simulated=simulated)
         return {unique_id: device.info.board for unique_id, device in there.items()}
+
+    def _remember(self, info: DeviceInfo, *, simulated: bool) -> None:
+        facts = {
+            "board": info.board,
+            "firmware_build": info.firmware_build,
+            "arena_bytes": info.arena_bytes,
+            "ram_bytes": plan(self.parts.spec).arena_bytes,
+            "capabilities": sorted(info.capabilities),
+            "simulated": simulated,
+        }
+        self.store.put_device(info.unique_id, facts)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tinyfed.errors import DeviceError, UsageError
 from tinyfed.tasks.task import Client
-from tinyfed_host.device import Device
+from tinyfed_host.device import Device, DeviceInfo
 
 
 class Seat(Protocol):
@@ -63,25 +63,67 @@ class Fleet:
         check: Callable[[Device], None] | None = None,
     ) -> None:
         """`check` raises a `TinyfedError` for a device that cannot take part. Raises `DeviceError` on two equal ids."""
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _Place] = {}  # replaced, never changed, so that it can be read at any time
+        self._changing = threading.Lock()
         self._rotation = rotation or Rotation((), len(seats), 0)
         self._check = check
         self._closed = False
-        for index, seat in enumerate(seats):
+        self._at_close: list[Callable[[], None]] = []
+        for seat in seats:
+            self.add(seat)
+
+    def add(self, seat: Seat) -> None:
+        """A device joins. Raises `DeviceError` when there is one with its unique id, or the fleet is closed."""
+        with self._changing:
+            if self._closed:
+                raise DeviceError(f"device {seat.unique_id}: the fleet is closed")
             if seat.unique_id in self._places:
                 raise DeviceError(
                     f"device {seat.unique_id} answers twice: two devices with one unique id cannot be told apart; "
                     "unplug one, or name each device's port once"
                 )
-            self._places[seat.unique_id] = _Place(index, seat)
+            self._places = {**self._places, seat.unique_id: _Place(len(self._places), seat)}
+
+    def replace(self, seat: Seat) -> None:
+        """A device that is known came back elsewhere. Raises `DeviceError` while it answers where it was."""
+        with self._changing:
+            old = self._places[seat.unique_id]
+            if self._closed or old.device is not None:
+                raise DeviceError(f"device {seat.unique_id} answers twice: unplug one of the two")
+            self._places = {**self._places, seat.unique_id: _Place(old.index, seat)}
+        with old.lock:
+            old.seat.close()
+
+    def remove(self, unique_id: str) -> None:
+        """A device leaves for good. Does nothing when it is not there."""
+        with self._changing:
+            place = self._places.get(unique_id)
+            self._places = {key: value for key, value in self._places.items() if key != unique_id}
+        if place is not None:
+            if place.device is not None:
+                place.device.cancel()
+            with place.lock:
+                place.device = None
+                place.seat.close()
 
     def ids(self) -> list[str]:
         """Unique ids of all devices, sorted."""
         return sorted(self._places)
 
+    def infos(self) -> dict[str, DeviceInfo]:
+        """What those say of themselves that are connected now."""
+        places = self._places.items()
+        return {unique_id: place.device.info for unique_id, place in places if place.device is not None}
+
+    def at_close(self, work: Callable[[], None]) -> None:
+        """Do this first when the fleet is closed."""
+        self._at_close.append(work)
+
     def ready(self, unique_id: str, round_index: int) -> Device:
         """The device, answering, with the data of its turn. Blocks. Raises `DeviceError` when it does not answer."""
-        place = self._places[unique_id]
+        place = self._places.get(unique_id)
+        if place is None:
+            raise DeviceError(f"device {unique_id}: it has left the fleet")
         client = self._rotation.client(place.index, round_index)
         with place.lock:
             if self._closed:
@@ -100,7 +142,9 @@ class Fleet:
 
     def lost(self, unique_id: str) -> None:
         """Let go of a device that failed; `ready` looks for it anew."""
-        place = self._places[unique_id]
+        place = self._places.get(unique_id)
+        if place is None:
+            return
         device = place.device
         if device is not None:
             device.cancel()
@@ -111,13 +155,17 @@ class Fleet:
 
     def cancel(self, unique_id: str) -> None:
         """Make whatever blocks on this device give up soon."""
-        device = self._places[unique_id].device
+        place = self._places.get(unique_id)
+        device = None if place is None else place.device
         if device is not None:
             device.cancel()
 
     def close(self) -> None:
         """Let go of all devices and end what was started. Never raises `DeviceError`."""
-        self._closed = True
+        with self._changing:
+            self._closed = True
+        for work in self._at_close:
+            work()
         for unique_id in self._places:
             self.cancel(unique_id)
         for place in self._places.values():

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from conftest import require, require_tools
 from run_helpers import ROOT, TINYFED, Command
+from tinyfed_host.fleet import Fleet
+from tinyfed_host.fleet_ports import PortWatcher
+from tinyfed_host.link import KILL_LINE
 from tinyfed_host.transport.emulator import Emulators
 
 from tinyfed.tasks.shard import write_shard
@@ -268,3 +271,32 @@ def test_interrupt_ends_in_order(tinyfed: Command, number: signal.Signals) -> No
     assert (tinyfed.folder / "runs" / "x" / "model.tfm").stat().st_size > 4000
     shown = tinyfed("runs", "--json").out.splitlines()
     assert json.loads(shown[0])["rounds"] == len(rounds) >= 5
+
+
+def test_devices_that_are_plugged_in_join(tmp_path: Path) -> None:
+    """The list of ports is the test's, as a computer's would change; the devices are real ones."""
+    require_tools("gcc")
+    ports: list[str] = []
+    with Emulators() as emulators, something_else(echo=True) as (other, heard), Fleet(()) as fleet:
+        boards = [emulators.start("native", f"{k:024x}") for k in range(2)]
+        watcher = PortWatcher(fleet, lambda: ports)
+        assert watcher.look() == []
+        ports += [boards[0].port, other]
+        assert watcher.look() == [f"{0:024x}"]
+        ports.append(boards[1].port)
+        assert watcher.look() == [f"{1:024x}"]
+        assert watcher.look() == []
+        time.sleep(0.5)
+        assert heard.count(KILL_LINE) == 1  # what is no device is asked once
+        assert fleet.ids() == [f"{0:024x}", f"{1:024x}"]
+        for unique_id in fleet.ids():
+            assert fleet.ready(unique_id, 0).info.unique_id == unique_id
+        # unplugged, and back on another port
+        fleet.lost(f"{1:024x}")
+        boards[1].stop()
+        ports.remove(boards[1].port)
+        watcher.look()
+        again = emulators.start("native", f"{1:024x}")
+        ports.append(again.port)
+        assert watcher.look() == []  # it has not joined anew: it is back
+        assert fleet.ready(f"{1:024x}", 3).info.unique_id == f"{1:024x}"

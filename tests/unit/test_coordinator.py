@@ -322,3 +322,37 @@ def test_rotation_reaches_the_seat(store: RunStore) -> None:
             shards.append(seat.shard)
     assert shards == [b"\0", b"\0", b"\1", b"\1", b"\2", b"\2"]
     assert seat.connections == 3
+
+
+def test_devices_join_and_leave_between_rounds(store: RunStore) -> None:
+    events: list[Event] = []
+    fleet = Fleet(seats(1))
+    strategy = Everybody(ORDER, 9)
+
+    def observe(event: Event) -> None:
+        events.append(event)
+        if event.kind == "round-ended" and event.round == 3:
+            fleet.add(ScriptedSeat(device_id(5)))
+        if event.kind == "round-ended" and event.round == 6:
+            fleet.remove(device_id(0))
+
+    with fleet:
+        conductor = Coordinator(strategy, fleet, store, IMAGE, RULES, observe)
+        conductor.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7))
+    took_part = [{visit["device"] for visit in entry["visits"]} for entry in store.rounds()]
+    assert took_part == [{device_id(0)}] * 3 + [{device_id(0), device_id(5)}] * 3 + [{device_id(5)}] * 3
+    told = [(e.kind, e.round, e.device) for e in events if e.kind in ("device-joined", "device-left")]
+    assert told == [("device-joined", 4, device_id(5)), ("device-left", 7, device_id(0))]
+
+
+def test_a_known_device_is_taken_back_only_when_it_is_gone() -> None:
+    fleet = Fleet(seats(1))
+    with fleet:
+        fleet.ready(device_id(0), 0)
+        with pytest.raises(DeviceError, match="answers twice"):
+            fleet.replace(ScriptedSeat(device_id(0)))
+        fleet.lost(device_id(0))
+        back = ScriptedSeat(device_id(0))
+        fleet.replace(back)
+        fleet.ready(device_id(0), 0)
+        assert back.connections == 1

@@ -26,7 +26,8 @@ def run(
         str, typer.Option("--board", "-b", help="Make every simulated or emulated device this board.")
     ] = "",
     port: Annotated[
-        list[str] | None, typer.Option("--port", "-p", help="A device's port; once for each. See `tinyfed devices`.")
+        list[str] | None,
+        typer.Option("--port", "-p", help="A device's port, once for each; any: all USB ports."),
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", "-r", min=1, help="Rounds in all.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", "-s", min=0, help="Seed of the run.")] = None,

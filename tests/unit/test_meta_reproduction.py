@@ -79,9 +79,11 @@ def test_the_claim_is_a_ratio_of_what_was_measured() -> None:
     assert claim(table(prices=False)) is None
     said = claim(table(prices=True))
     assert said is not None
-    assert "3.0 times less RAM" in said  # 3,018 / 1,006
+    assert "| 3.0 times less | 4.5" in said  # 3,018 / 1,006
     assert "4.5 times less device time" in said  # 30 * 3 / (10 * 2)
     assert "6.0 times less computing" in said  # 30 * 2 / (10 * 1)
+    assert said.endswith("| 50 % |")  # of 2 s the line takes 1 s
+    assert reproduce._factor(0.5) == "2.0 times more"
     missed = table(prices=True)
     rows = (missed.rows[0], (missed.rows[1][0], replace(missed.rows[1][1], curve=((10, 0.9),)), missed.rows[1][2]))
     assert "serial Reptile did not reach the target" in str(claim(replace(missed, rows=rows)))

@@ -25,8 +25,12 @@ static uint32_t to_ms(tinyfed_app_t *app, uint32_t now_us)
 
 static float *parameters(const tinyfed_app_t *app)
 {
-    return (float *)(void *)(app->config.arena + app->model.parameters_offset);
+    return (float *)(void *)(app->config.arena + app->parameters_at);
 }
+
+/* Where the engine's work area begins, and what it and what is before it need. */
+static uint32_t work_at(const tinyfed_app_t *app) { return aligned(app->held_bytes); }
+static uint64_t arena_needed(const tinyfed_app_t *app) { return (uint64_t)work_at(app) + app->plan.work_bytes; }
 
 static uint32_t parameter_bytes(const tinyfed_app_t *app) { return app->model.parameter_count * (uint32_t)sizeof(float); }
 
@@ -46,7 +50,7 @@ static void drop_model(tinyfed_app_t *app)
 /* NaN and infinity have all bits of the exponent set. *detail is the byte offset of the first among the weights. */
 static tinyfed_status_t check_weights(const tinyfed_app_t *app, uint32_t *detail)
 {
-    const uint8_t *bytes = app->config.arena + app->model.parameters_offset;
+    const uint8_t *bytes = app->config.arena + app->parameters_at;
     const uint32_t byte_count = parameter_bytes(app);
     for (uint32_t i = 0; i < byte_count; i += 4u) {
         if ((bytes[i + 3u] & 0x7Fu) == 0x7Fu && (bytes[i + 2u] & 0x80u) == 0x80u) {
@@ -66,16 +70,13 @@ static tinyfed_status_t accept_weights(tinyfed_app_t *app, uint32_t *detail)
     return TINYFED_OK;
 }
 
-/* The image lies at the arena's start. *detail: the offset of what is wrong; for E_MEMORY the bytes that are short. */
-static tinyfed_status_t open_image(tinyfed_app_t *app, uint32_t image_bytes, uint32_t *detail)
+/* The model is open and its parameters lie in the arena. *detail: as of open_image. */
+static tinyfed_status_t accept_model(tinyfed_app_t *app, uint32_t *detail)
 {
-    *detail = 0;
-    tinyfed_status_t status = tinyfed_model_open(&app->model, detail, app->config.arena, image_bytes);
+    tinyfed_status_t status = tinyfed_plan(&app->plan, &app->model, TINYFED_MODE_ONLINE);
     if (status != TINYFED_OK) return status;
-    status = tinyfed_plan(&app->plan, &app->model, TINYFED_MODE_ONLINE);
-    if (status != TINYFED_OK) return status;
-    if (app->plan.arena_bytes > app->config.arena_bytes) {
-        *detail = app->plan.arena_bytes - app->config.arena_bytes;
+    if (arena_needed(app) > app->config.arena_bytes) {
+        *detail = (uint32_t)(arena_needed(app) - app->config.arena_bytes);
         return TINYFED_E_MEMORY;
     }
     status = accept_weights(app, detail);
@@ -83,6 +84,32 @@ static tinyfed_status_t open_image(tinyfed_app_t *app, uint32_t image_bytes, uin
     app->structure_hash = tinyfed_model_structure_hash(&app->model);
     app->has_model = true;
     return TINYFED_OK;
+}
+
+/* The image lies at the arena's start. *detail: the offset of what is wrong; for E_MEMORY the bytes that are short. */
+static tinyfed_status_t open_image(tinyfed_app_t *app, uint32_t image_bytes, uint32_t *detail)
+{
+    *detail = 0;
+    const tinyfed_status_t status = tinyfed_model_open(&app->model, detail, app->config.arena, image_bytes);
+    if (status != TINYFED_OK) return status;
+    app->parameters_at = app->model.parameters_offset;
+    app->held_bytes = image_bytes;
+    return accept_model(app, detail);
+}
+
+/* The image that the firmware carries. A frozen network stays in flash, and only what learns is copied. */
+static tinyfed_status_t open_embedded(tinyfed_app_t *app, const uint8_t *image, uint32_t image_bytes)
+{
+    uint32_t detail = 0;
+    const tinyfed_status_t status = tinyfed_model_open(&app->model, &detail, image, image_bytes);
+    if (status != TINYFED_OK) return status;
+    const bool in_flash = app->model.frozen.program != NULL;
+    app->held_bytes = in_flash ? parameter_bytes(app) : image_bytes;
+    if (app->held_bytes > app->config.arena_bytes) return TINYFED_E_MEMORY;
+    memcpy(app->config.arena, in_flash ? image + app->model.parameters_offset : image, app->held_bytes);
+    if (!in_flash) return open_image(app, image_bytes, &detail);
+    app->parameters_at = 0;
+    return accept_model(app, &detail);
 }
 
 /* ---- hello and transfers --------------------------------------------------------------------------- */
@@ -133,8 +160,8 @@ static void begin_weights(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     } else {
         drop_weights(app);
         /* The engine's work area lies idle between visits: room for chunks of encoded weights. */
-        const uint32_t work = aligned(app->model.image_bytes);
-        (void)tinyfed_link_transfer_accept(&app->link, app->config.arena + app->model.parameters_offset,
+        const uint32_t work = work_at(app);
+        (void)tinyfed_link_transfer_accept(&app->link, app->config.arena + app->parameters_at,
                                            parameter_bytes(app), plain ? NULL : app->config.arena + work,
                                            plain ? 0u : app->config.arena_bytes - work);
     }
@@ -179,15 +206,15 @@ static tinyfed_status_t prepare_visit(tinyfed_app_t *app, const tinyfed_link_eve
     if (status != TINYFED_OK) return status;
     status = tinyfed_plan(&app->plan, &app->model, tinyfed_order_mode(&order));
     if (status != TINYFED_OK) return status;
-    if (app->plan.arena_bytes > app->config.arena_bytes || scratch_bytes > app->config.arena_bytes - app->plan.arena_bytes) {
-        *detail = scratch_bytes + app->plan.arena_bytes - app->config.arena_bytes;
+    if (arena_needed(app) + scratch_bytes > app->config.arena_bytes) {
+        *detail = (uint32_t)(arena_needed(app) + scratch_bytes - app->config.arena_bytes);
         return TINYFED_E_MEMORY;
     }
     status = tinyfed_engine_open(&app->engine, &app->model, parameters(app), app->plan.mode,
-                                 app->config.arena + aligned(app->model.image_bytes), app->plan.work_bytes);
+                                 app->config.arena + work_at(app), app->plan.work_bytes);
     if (status != TINYFED_OK) return status;
     app->visit_samples = (uint32_t)order.ways * order.shots * order.passes;
-    return tinyfed_visit_begin(&app->visit, &app->engine, &order, shard, app->config.arena + app->plan.arena_bytes,
+    return tinyfed_visit_begin(&app->visit, &app->engine, &order, shard, app->config.arena + arena_needed(app),
                                scratch_bytes);
 }
 
@@ -283,11 +310,7 @@ void tinyfed_app_init(tinyfed_app_t *app, const tinyfed_app_config_t *config)
     app->config = *config;
     tinyfed_link_init(&app->link, &link_config);
     if (config->shard != NULL) app->has_shard = tinyfed_shard_open(&app->shard, config->shard, config->shard_bytes) == TINYFED_OK;
-    if (config->model != NULL && config->model_bytes <= config->arena_bytes) {
-        uint32_t detail;
-        memcpy(config->arena, config->model, config->model_bytes);
-        if (open_image(app, config->model_bytes, &detail) != TINYFED_OK) drop_model(app);
-    }
+    if (config->model != NULL && open_embedded(app, config->model, config->model_bytes) != TINYFED_OK) drop_model(app);
 }
 
 void tinyfed_app_receive(tinyfed_app_t *app, const uint8_t *bytes, size_t byte_count, uint32_t now_us)

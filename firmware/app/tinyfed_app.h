@@ -12,7 +12,8 @@ typedef struct tinyfed_app_config {
     uint32_t arena_bytes;
     const uint8_t *shard; /* the data flash, or NULL; may be longer than the shard in it */
     uint32_t shard_bytes;
-    const uint8_t *model; /* an image to start with, copied to the arena, or NULL */
+    const uint8_t *model; /* an image to start with, or NULL: copied to the arena; of one with a frozen network only
+                           * the parameters are */
     uint32_t model_bytes;
     uint8_t unique_id[TINYFED_WIRE_UNIQUE_ID_BYTES];
     const char *board;
@@ -33,7 +34,9 @@ typedef struct tinyfed_app {
     tinyfed_engine_t engine;
     tinyfed_visit_t visit;
     bool has_shard;
-    bool has_model;    /* `model` describes the image at the arena's start */
+    uint32_t held_bytes;    /* at the arena's start: the image, or its parameters while the rest stays in flash */
+    uint32_t parameters_at; /* in the arena */
+    bool has_model;    /* `model` describes what is held */
     bool has_weights;  /* its weights are whole: received completely, or what a finished visit left */
     bool visiting;
     bool reset_wanted;

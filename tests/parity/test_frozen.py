@@ -5,11 +5,14 @@ import pytest
 from test_int8_c import network
 
 from tinyfed.engine import Engine
+from tinyfed.engine.device import SimulatedDevice
 from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import decode, encode, plan, spec
 from tinyfed.model.attach import attach_head, feature_network
 from tinyfed.model.image_int8 import encode_int8
+from tinyfed.tasks.order import Order
+from tinyfed.tasks.shard import write_shard
 
 
 def test_the_head_learns_from_the_features_of_the_frozen_network() -> None:
@@ -63,3 +66,23 @@ def test_a_head_of_another_size_is_refused() -> None:
     whole = attach_head(network(np.random.default_rng(7)), 2)
     with pytest.raises(UsageError, match="features"):
         spec.ModelSpec((11,), (spec.Dense(2),), "softmax_cross_entropy", whole.frozen)
+
+
+def test_a_visit_trains_the_head_like_any_other_model() -> None:
+    """A device with raw samples and the whole model ends with the bits of one with features and the head alone."""
+    rng = np.random.default_rng(8)
+    base = network(rng)
+    whole = attach_head(base, 3, hidden=(6,), cut=12)
+    head = spec.ModelSpec(whole.input_shape, whole.layers, whole.loss)
+    features = Int8Engine(encode_int8(feature_network(base, 12))[0])
+    raw = [rng.normal(c, 1, (12, 9 * 7 * 3)).astype(np.float32) for c in range(3)]
+    made = [np.stack([features.dequantize(features.run(features.quantize(v))[0]).reshape(-1) for v in c]) for c in raw]
+    weights = rng.normal(0, 0.3, whole.parameter_count).astype(np.float32)
+    order = Order("shard", ways=3, shots=6, queries=3, seed=9, learning_rate=0.05, checkpoints=(0, 6))
+    outcomes = []
+    for model, samples in ((whole, raw), (head, made)):
+        device = SimulatedDevice("dut", shard=write_shard(samples))
+        device.load(encode(model, weights))
+        outcomes.append(device.visit(None, order, want_weights=True))
+    assert outcomes[0].weights == outcomes[1].weights != weights.tobytes()
+    assert outcomes[0].result.checkpoints == outcomes[1].result.checkpoints

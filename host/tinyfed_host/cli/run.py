@@ -107,7 +107,8 @@ def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
             end = opened.go(devices, views)
     metrics = end.metrics
     if not metrics:  # nothing was left to do
-        metrics = {key: value for key, value in opened.store.rounds()[-1].items() if key not in ("round", "visits")}
+        last = opened.store.last_round() or {}
+        metrics = {key: value for key, value in last.items() if key not in ("round", "weights_sha256")}
     return {"weights_sha256": end.weights_sha256, "rounds": end.rounds, "metrics": dict(metrics)}
 
 

@@ -1,0 +1,130 @@
+"""`tinyfed run`, `runs` and `report` on simulated devices, from the command line on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tinyfed_host.cli.main import run_command
+
+from tinyfed.model import decode
+
+EXPERIMENT = """rounds = 12
+seed = 2
+[model]
+inputs = 1
+loss = "mse"
+layers = [{ outputs = 8, activation = "tanh" }, { outputs = 1 }]
+[task]
+name = "sine"
+shots = 8
+[strategy]
+name = "tinyreptile"
+[fleet]
+devices = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.toml").write_text(EXPERIMENT)
+    return tmp_path
+
+
+class Tinyfed:
+    """Calls the command in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def lines(self, *arguments: str) -> list[dict[str, Any]]:
+        """The JSON lines of a command that went well."""
+        assert run_command([*arguments, "--json"]) == 0, self._capsys.readouterr().err
+        return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
+
+    def text(self, *arguments: str) -> str:
+        assert run_command(list(arguments)) == 0
+        return self._capsys.readouterr().out
+
+    def error(self, code: int, *arguments: str) -> str:
+        assert run_command(list(arguments)) == code
+        told = self._capsys.readouterr().err.splitlines()
+        assert len(told) == 1
+        return told[0]
+
+
+@pytest.fixture
+def tinyfed(capsys: pytest.CaptureFixture[str]) -> Tinyfed:
+    return Tinyfed(capsys)
+
+
+def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:
+    *events, result = tinyfed.lines("run", "x.toml")
+    assert set(result) == {"weights_sha256", "rounds", "metrics"}
+    assert result["rounds"] == 12
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "run-started"
+    assert kinds[-1] == "run-ended"
+    assert kinds.count("round-ended") == kinds.count("visit-ended") == 12
+    lines = [json.loads(line) for line in (folder / "runs/x/metrics.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines] == list(range(1, 13))
+    assert lines[-1]["weights_sha256"] == result["weights_sha256"]
+    visit = lines[0]["visits"][0]
+    for key in ("loss_first", "loss_last", "samples", "bytes_down", "bytes_up", "wire_s", "train_s", "instructions"):
+        assert key in visit
+    decode((folder / "runs/x/model.tfm").read_bytes())
+
+
+def test_same_seed_same_bits_another_seed_others(tinyfed: Tinyfed) -> None:
+    first = tinyfed.lines("run", "x.toml", "--name", "a")[-1]["weights_sha256"]
+    assert tinyfed.lines("run", "x.toml", "--name", "b")[-1]["weights_sha256"] == first
+    assert tinyfed.lines("run", "x.toml", "--name", "c", "--seed", "3")[-1]["weights_sha256"] != first
+    # the board decides about memory only
+    assert tinyfed.lines("run", "x.toml", "--name", "d", "--board", "raspberrypi")[-1]["weights_sha256"] == first
+
+
+def test_resume_of_a_run_that_is_over_gives_its_result(tinyfed: Tinyfed) -> None:
+    result = tinyfed.lines("run", "x.toml")[-1]
+    again = tinyfed.lines("run", "--resume", "x")[-1]
+    assert again["weights_sha256"] == result["weights_sha256"]
+    assert again["rounds"] == 12
+    assert again == result
+    assert tinyfed.lines("run", "--resume", "x.toml")[-1] == again
+    assert tinyfed.lines("run", "--resume", "runs/x/")[-1] == again
+    for option in (["--seed", "4"], ["--rounds", "20"], ["--board", "native"], ["--name", "y"]):
+        assert f"{option[0]} cannot be changed" in tinyfed.error(2, "run", "--resume", "x", *option)
+
+
+def test_a_new_run_from_anothers_model(tinyfed: Tinyfed) -> None:
+    first = tinyfed.lines("run", "x.toml", "--name", "first")[-1]["weights_sha256"]
+    second = tinyfed.lines("run", "x.toml", "--name", "second", "--from", "first")[-1]["weights_sha256"]
+    assert second != first
+    assert tinyfed.lines("run", "x.toml", "--name", "third", "--from", "first")[-1]["weights_sha256"] == second
+    Path("wide.toml").write_text(EXPERIMENT.replace("outputs = 8", "outputs = 9"))
+    message = tinyfed.error(2, "run", "wide.toml", "--from", "first")
+    assert "25 weights" in message  # 1 x 8 + 8, 8 x 1 + 1
+    assert "28" in message
+    assert not Path("runs/wide").exists()
+    assert "there is no run" in tinyfed.error(7, "run", "x.toml", "--name", "fourth", "--from", "nothing")
+
+
+def test_runs_lists_them_and_report_writes(tinyfed: Tinyfed) -> None:
+    assert "no runs" in tinyfed.text("runs")
+    assert tinyfed.lines("runs") == [{"runs": 0}]
+    sha256 = tinyfed.lines("run", "x.toml")[-1]["weights_sha256"]
+    entry, last = tinyfed.lines("runs")
+    assert last == {"runs": 1}
+    assert (entry["run"], entry["rounds"], entry["of"], entry["weights_sha256"]) == ("x", 12, 12, sha256)
+    assert "tinyreptile" in tinyfed.text("runs")
+    Path("runs/broken").mkdir()
+    Path("runs/broken/run.sqlite").write_bytes(b"no database" * 100)
+    assert any("cannot be used" in entry.get("error", "") for entry in tinyfed.lines("runs"))
+    told = tinyfed.lines("report", "x")[-1]
+    assert Path(told["report"]).stat().st_size == told["bytes"] > 10_000
+
+
+def test_text_for_people(tinyfed: Tinyfed) -> None:
+    shown = tinyfed.text("run", "x.toml")
+    assert "12 rounds done, loss" in shown
+    assert "runs/x/model.tfm" in shown

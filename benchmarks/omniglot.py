@@ -4,8 +4,8 @@
 
 28x28 -> convolutions 3x3x16, 3x3x32, 3x3x32, all stride 2, ReLU -> dense 5: 16,613 parameters. 1,200 characters train
 (50 clients of 24), 423 are held out. Non-transductive: each drawing is judged by itself, there is no batch
-normalization. Prints the plan's arena, and the accuracy on the way and at the end after one and after ten passes over 1 and 5 drawings
-of each character.
+normalization. Prints the plan's arena, and the accuracy on the way and at the end after one and after ten passes over 1
+and 5 drawings of each character.
 """
 
 import argparse

@@ -127,7 +127,7 @@ def test_a_shell_behind_a_port_executes_nothing_and_is_as_before(shell: list[str
 
 @pytest.mark.parametrize(
     ("path", "why"),
-    [("/dev/no-such-port", "there is no such port"), ("/etc/hostname", "cannot be opened as a serial port")],
+    [("/dev/no-such-port", "there is no such port"), ("/etc/hostname", "this is no serial port")],
 )
 def test_a_port_that_cannot_be_opened_says_why(path: str, why: str) -> None:
     with pytest.raises(DeviceError, match=f"{path}: {why}"):

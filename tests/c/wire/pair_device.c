@@ -14,6 +14,7 @@ typedef struct device {
     uint32_t transfer_bytes;
     bool valid;
     bool image_known;
+    bool in_transfer; /* accepted and not ended well: the link promises that nothing asks for the model */
     uint64_t weights_hash;
     uint32_t steps, steps_left;
     uint8_t seed;
@@ -50,6 +51,7 @@ void device_power_cycle(device_t *d)
     memset(d->arena, 0xEE, d->arena_bytes);
     d->valid = false;
     d->image_known = false;
+    d->in_transfer = false;
     d->image_bytes = 0;
     d->weights_hash = 0;
     d->steps_left = 0;
@@ -62,7 +64,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
     case TINYFED_LINK_HELLO: {
         tinyfed_link_info_t info = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, board, 0x1122334455667788u, d->arena_bytes,
                                     d->capabilities, 4, 2,
-                                    d->image_known ? 77u : 0u, d->valid ? d->weights_hash : 0u};
+                                    d->image_known ? 77u : 0u, d->weights_hash};
         tinyfed_link_hello(&d->link, &info);
         break;
     }
@@ -80,6 +82,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
                                          sizeof d->staging)
             == TINYFED_WIRE_OK) {
             d->valid = false;
+            d->in_transfer = true;
             if (!weights) d->image_known = false;
         }
         break;
@@ -89,6 +92,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
             && e->encoding == TINYFED_WIRE_PLAIN)
             d->violations++;
         d->valid = true;
+        d->in_transfer = false;
         d->transfers++;
         if (e->transfer_kind == TINYFED_WIRE_IMAGE) d->image_bytes = e->total_bytes;
         d->image_known = true;
@@ -96,6 +100,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         tinyfed_link_transfer_end(&d->link, 0, 0);
         break;
     case TINYFED_LINK_ORDER:
+        if (d->in_transfer) d->violations++;
         if (!d->valid || (e->weights_hash != 0 && e->weights_hash != d->weights_hash)) {
             tinyfed_link_visit_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
             break;
@@ -106,6 +111,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         tinyfed_link_visit_begin(&d->link);
         break;
     case TINYFED_LINK_UPLOAD:
+        if (d->in_transfer || d->steps_left != 0) d->violations++;
         if (!d->valid) {
             tinyfed_link_upload_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
             break;

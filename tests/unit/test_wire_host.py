@@ -1,0 +1,149 @@
+"""The Python session against hand-made answers: what a device that is wrong, late or repeats itself must not cause."""
+
+import itertools
+
+from tinyfed.wire import messages
+from tinyfed.wire.frames import Frame, FrameDecoder, encode
+from tinyfed.wire.messages import Kind, MessageType, hash64
+from tinyfed.wire.session import HostSession, Operation, Reason
+from tinyfed.wire.transfer import TransferOperation, UploadOperation
+from tinyfed.wire.visit import VisitOperation
+
+SESSION = 0x0C0D
+
+
+def start(operation: Operation) -> HostSession:
+    session = HostSession(SESSION)
+    session.start(operation, 0.0)
+    return session
+
+
+def say(session: HostSession, kind: int, sequence: int, payload: bytes, *, at: int = SESSION) -> None:
+    session.feed(encode(Frame(kind, at, sequence, payload)), 0.0)
+
+
+def heard(session: HostSession, now_s: float = 0.0) -> list[Frame]:
+    return FrameDecoder().feed(session.poll(now_s))
+
+
+def upload_status(total: int, content_hash: int, status: int) -> bytes:
+    return messages._UPLOAD_STATUS.pack(total, content_hash, 0, status, 0, 0)
+
+
+def transfer_status(next_offset: int, status: int = 0, *, gap: bool = False, round_: int = 0) -> bytes:
+    return messages._TRANSFER_STATUS.pack(next_offset, 0, status, int(gap), round_)
+
+
+def test_weights_whose_hash_is_wrong_are_asked_for_again_and_in_the_end_refused() -> None:
+    upload = UploadOperation(4)
+    session = start(upload)
+    for attempt in range(3):
+        requests = [frame for frame in heard(session) if frame.type == MessageType.UPLOAD_REQUEST]
+        assert [frame.payload[:4] for frame in requests] == [bytes(4)], attempt
+        say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(4, 0, 0))
+        say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(0, 0, b"abcd"))
+        say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(4, hash64(b"abcx"), 1))
+    assert upload.failure is not None
+    assert upload.failure.reason is Reason.DAMAGED
+
+
+def test_an_answer_to_another_session_or_request_is_not_taken() -> None:
+    upload = UploadOperation(4)
+    session = start(upload)
+    good = upload_status(4, hash64(b"abcd"), 1)
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(4, 0, 0))
+    for at, sequence in ((SESSION + 1, upload.sequence), (SESSION, upload.sequence - 1)):
+        say(session, MessageType.CHUNK_UP, sequence, messages.pack_chunk(0, 0, b"xxxx"), at=at)
+        assert upload.content == b""
+    say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(0, 0, b"abcd"))
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, good, at=SESSION + 1)
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence - 1, good)
+    assert not upload.done
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, good)
+    assert upload.done
+    assert upload.failure is None
+
+
+def test_a_chunk_beyond_the_total_is_not_taken() -> None:
+    upload = UploadOperation()
+    session = start(upload)
+    say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(0, 0, b"early"))
+    assert upload.content == b""  # nobody has said yet how many there are
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(4, 0, 0))
+    say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(0, 0, b"abcde"))
+    say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(0, 0, b""))
+    assert upload.content == b""
+
+
+def test_weights_of_another_size_are_refused() -> None:
+    upload = UploadOperation(4)
+    session = start(upload)
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(8, 0, 0))
+    assert upload.failure is not None
+    assert (upload.failure.reason, upload.failure.detail) == (Reason.REFUSED, 8)
+
+
+def test_a_result_that_is_repeated_is_received_again_and_starts_nothing() -> None:
+    visit = VisitOperation(b"order")
+    session = start(visit)
+    session.poll(0.0)
+    assert visit.number is not None
+    number = messages.pack_number(visit.number)
+    say(session, MessageType.RESULT, visit.sequence, messages.pack_number(visit.number + 1) + b"of another visit")
+    assert not visit.done
+    say(session, MessageType.RESULT, visit.sequence, number + b"result")
+    assert visit.result == b"result"
+    assert [frame.type for frame in heard(session)] == [MessageType.RESULT_RECEIVED]
+    upload = UploadOperation(4)
+    session.start(upload, 1.0)
+    session.poll(1.0)
+    say(session, MessageType.RESULT, visit.sequence, number + b"result")
+    frames = heard(session, 1.0)
+    assert [(frame.type, frame.payload) for frame in frames] == [(MessageType.RESULT_RECEIVED, number)]
+
+
+def test_acknowledgements_that_are_late_or_impossible_move_nothing() -> None:
+    transfer = TransferOperation(Kind.IMAGE, bytes(5000))
+    session = start(transfer)
+    session.poll(0.0)
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(0))
+    assert len(heard(session)) == 3  # the window
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(2048))
+    assert transfer.acknowledged == 2048
+    session.poll(0.0)
+    for late in (transfer_status(1024, gap=True, round_=1), transfer_status(5001), transfer_status(2048)):
+        say(session, MessageType.TRANSFER_STATUS, transfer.sequence, late)
+        assert transfer.acknowledged == 2048
+        assert heard(session) == []
+
+
+def test_a_gap_of_an_earlier_round_is_not_gone_back_for() -> None:
+    transfer = TransferOperation(Kind.IMAGE, bytes(9000))
+    session = start(transfer)
+    session.poll(0.0)
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(0))
+    offset, round_, _ = messages.unpack_chunk(heard(session)[0].payload)
+    assert offset == 0
+    gap = transfer_status(1024, gap=True, round_=round_)
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, gap)
+    again = [messages.unpack_chunk(frame.payload)[:2] for frame in heard(session)]
+    assert again[0] == (1024, round_ + 1)
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, gap)
+    assert heard(session) == []
+
+
+def test_a_request_is_repeated_at_growing_intervals_of_at_most_two_seconds() -> None:
+    session = start(TransferOperation(Kind.IMAGE, b"x"))
+    sent = []
+    for step in range(995):
+        if session.poll(step / 100):
+            sent.append(step / 100)
+    gaps = [b - a for a, b in itertools.pairwise(sent)]
+    assert gaps[0] <= 0.4
+    assert all(b >= a for a, b in itertools.pairwise(gaps))
+    assert max(gaps) <= 2.01
+    session.poll(10.0)
+    operation = session._operation
+    assert operation is not None
+    assert operation.failure is not None
+    assert operation.failure.reason is Reason.SILENT

@@ -42,6 +42,7 @@ COMPILERS = {
     "arm++": ["arm-none-eabi-gcc", "-std=c++11", "-x", "c++", "-mcpu=cortex-m4", "-mthumb"],
     "aarch64": ["aarch64-linux-gnu-gcc", "-std=c99"],
 }
+BOTH = ["gcc", pytest.param("clang", marks=pytest.mark.slow)]
 # Labels that C, C++ and trigraphs could trip over.
 LABELS = ("yes", 'say "no"', "back\\slash", "what??/", "Grüße", "tab\there", "7 digits after \u00e9" + "77")
 
@@ -160,7 +161,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", BOTH)
 def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path) -> None:
     require_tools(compiler)
     spec = mlp(20, (16,), 3, activation="tanh", loss="softmax_cross_entropy")
@@ -170,7 +171,7 @@ def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path
     arguments = ["model", "codegen", str(tmp_path / "model.tfm"), "-o", str(tmp_path), "--name", "gestures"]
     assert run_command([*arguments, "--example", "--labels", str(tmp_path / "labels.txt")]) == 0
     program = tmp_path / "program"
-    sources = [tmp_path / "gestures.c", tmp_path / "gestures_example.c", *sorted((ROOT / "firmware/core").glob("*.c"))]
+    sources = [tmp_path / "gestures.c", tmp_path / "gestures_example.c", *sorted((ROOT / "firmware/core").rglob("*.c"))]
     command = [*COMPILERS[compiler], "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     include = ["-I", str(ROOT / "firmware/core")]
     subprocess.run([*command, *include, *map(str, sources), "-o", str(program)], check=True, timeout=120)
@@ -182,6 +183,7 @@ def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path
     assert [np.float32(text) for text in printed[1::2]] == list(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_the_int8_example_computes_what_the_engine_does(compiler: str, tmp_path: Path) -> None:
     require_tools(compiler)

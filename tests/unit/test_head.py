@@ -1,151 +1,140 @@
-"""A head that learns on a frozen int8 network: the file, the normalizer, learning, growing."""
+"""`tinyfed model attach-head`: a head that learns on a frozen int8 network, and every command that takes it."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mutations import mutations
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
-from tinyfed.engine import _head
-from tinyfed.engine.head import HeadEngine
+from tinyfed.engine import Engine
 from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import tflite
+from tinyfed.model import decode, encode, plan, tflite
+from tinyfed.model.convert import FloatModel, read_model
 from tinyfed.model.convert_int8 import convert_int8
-from tinyfed.model.head import HeadModel, attach_head, cut, grow, read_head, with_weights
-from tinyfed.model.image_int8 import encode_int8
+from tinyfed.model.head import attach, cut, grow, normalized
 
 
-def kws_head(classes: int = 4, hidden: int = 0) -> HeadModel:
-    return attach_head(convert_int8(tflite.load(path_of("kws_ref_model"))), "kws", classes, hidden)
+def kws_head(classes: int = 4, hidden: int = 0) -> FloatModel:
+    return attach(convert_int8(tflite.load(path_of("kws_ref_model"))), "kws", classes, hidden)
 
 
-def test_the_base_computes_what_it_did_inside_the_whole() -> None:
-    """The features, put through the layers that were cut off, give the whole network's output."""
-    network = convert_int8(tflite.load(path_of("kws_ref_model")))
-    model = kws_head()
-    dense, softmax = network.layers[-2:]
-    tail = cut_tail(network, 2)
-    x = np.random.default_rng(1).integers(-128, 128, 490, np.int8)
-    base, rest, whole = Int8Engine(model.base), Int8Engine(tail), Int8Engine(encode_int8(network)[0])
-    assert np.array_equal(rest.run(base.run(x)[0].reshape(-1))[0], whole.run(x)[0])
-    assert dense.output == softmax.inputs[0] and model.spec.input_shape == (64,)
+def sounds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four made-up sounds, as the network's input: a pattern each, and noise."""
+    patterns = np.random.default_rng(3).normal(0, 40, (4, 49, 10, 1))
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 4, count)
+    return (patterns[y] + rng.normal(0, 10, (count, 49, 10, 1))).astype(np.float32), y
 
 
-def cut_tail(network: object, count: int) -> bytes:
-    from dataclasses import replace
-
-    from tinyfed.model import spec_int8 as i8
-
-    assert isinstance(network, i8.Int8Network)
-    layers = network.layers[-count:]
-    return encode_int8(replace(network, layers=layers, inputs=layers[0].inputs))[0]
-
-
-def test_running_mean_and_variance() -> None:
-    rng = np.random.default_rng(2)
-    rows = rng.normal(3, 2, (500, 5)).astype(np.float32)
-    mean, deviation, count = np.zeros(5, np.float32), np.zeros(5, np.float32), 0
-    for row in rows:
-        count = _head.add(mean, deviation, count, row)
-    assert count == 500
-    assert np.allclose(mean, rows.mean(axis=0), rtol=1e-5)
-    assert np.allclose(deviation / 500, rows.var(axis=0), rtol=1e-4)
-    affine = np.zeros(10, np.float32)
-    _head.write(mean, deviation, count, 0.25, affine)
-    scale = 1 / np.sqrt(rows.var(axis=0) + 0.25)
-    assert np.allclose(affine[:5], scale, rtol=1e-4)
-    assert np.allclose(affine[5:], -rows.mean(axis=0) * scale, rtol=1e-4)
-
-
-def test_a_head_learns_on_frozen_features() -> None:
-    """Four made-up sounds: a pattern each, and noise. The first layers' weights stay, the head tells them apart."""
-    rng = np.random.default_rng(3)
-    patterns = rng.normal(0, 40, (4, 49, 10, 1))
-    y = rng.integers(0, 4, 160)
-    x = (patterns[y] + rng.normal(0, 10, (160, 49, 10, 1))).astype(np.float32)
-    engine = HeadEngine(kws_head())
-    features = engine.features(x)
-    before = engine.evaluate(features[100:], y[100:])
-    losses = engine.train_online(features[:100], y[:100], 0.05)
-    after = engine.evaluate(features[100:], y[100:])
+def test_a_head_learns_on_normalized_features() -> None:
+    x, y = sounds(100, seed=1)
+    test_x, test_y = sounds(60, seed=2)
+    model = normalized(kws_head(), x[:20])
+    engine = Engine(model.content, "online")
+    before = engine.evaluate(test_x.reshape(60, -1), test_y)[1] / 60
+    losses = engine.train_online(x.reshape(100, -1), y, 0.05)
+    after = engine.evaluate(test_x.reshape(60, -1), test_y)[1] / 60
     assert before < 0.7 and after > 0.95
     assert losses[-20:].mean() < losses[:20].mean() / 2
+    # the normalization stays as it was: it does not learn by gradient
+    assert np.array_equal(engine.parameters[:128], model.weights[:128])
 
 
-def test_the_same_steps_give_the_same_bits() -> None:
-    rng = np.random.default_rng(4)
-    x, y = rng.normal(0, 40, (10, 49, 10, 1)).astype(np.float32), rng.integers(0, 4, 10)
-    weights = []
-    for _ in range(2):
-        engine = HeadEngine(kws_head(hidden=6))
-        engine.train_online(engine.features(x), y, 0.05)
-        weights.append(engine.head.parameters)
-    assert np.array_equal(weights[0].view(np.uint32), weights[1].view(np.uint32))
+def test_the_normalization_is_that_of_the_features() -> None:
+    x, _ = sounds(50, seed=4)
+    model = normalized(kws_head(), x)
+    base = Int8Engine(model.spec.frozen)
+    features = np.stack([base.dequantize(base.run(base.quantize(sample))[0]).reshape(-1) for sample in x])
+    scale, shift = model.weights[:64], model.weights[64:128]
+    normal = features * scale + shift
+    alive = features.std(axis=0) > 1e-3
+    assert alive.sum() > 32
+    assert np.abs(normal[:, alive].mean(axis=0)).max() < 1e-4
+    assert np.abs(normal[:, alive].std(axis=0) - 1).max() < 1e-3
 
 
 def test_a_class_can_be_added_later() -> None:
     model = kws_head(3, hidden=5)
-    rng = np.random.default_rng(5)
-    learned = with_weights(model, rng.normal(size=model.spec.parameter_count).astype(np.float32))
-    grown = grow(read_head(learned.content, "m"), 5)
-    x = rng.normal(0, 40, (3, 49, 10, 1)).astype(np.float32)
-    old, new = HeadEngine(learned), HeadEngine(grown)
-    logits = new.head.infer(new.features(x))
-    assert np.array_equal(logits[:, :3], old.head.infer(old.features(x)))
+    weights = np.random.default_rng(5).normal(size=model.spec.parameter_count).astype(np.float32)
+    learned = FloatModel("m", model.spec, weights, encode(model.spec, weights))
+    grown = grow(learned, 5)
+    x = sounds(3, seed=6)[0].reshape(3, -1)
+    logits = Engine(grown.content, "infer").infer(x)
+    assert np.array_equal(logits[:, :3], Engine(learned.content, "infer").infer(x))
     assert np.array_equal(logits[:, 3:], np.zeros((3, 2)))
     with pytest.raises(UsageError, match="has 5 classes already"):
         grow(grown, 5)
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output, grown = tmp_path / "words.tfm", tmp_path / "more.tfm"
+    output, grown, samples = tmp_path / "words.tfm", tmp_path / "more.tfm", tmp_path / "x.npy"
+    np.save(samples, sounds(10, seed=7)[0])
     base = str(path_of("kws_ref_model"))
-    assert run_command(["model", "attach-head", base, "--classes", "4", "-o", str(output), "--json"]) == 0
+    command = ["model", "attach-head", base, "--classes", "4", "--samples", str(samples), "-o", str(output), "--json"]
+    assert run_command(command) == 0
     facts = json.loads(capsys.readouterr().out)
     # scale and shift of 64 features, 64 x 4 weights and 4 biases
-    assert facts["features"] == 64 and facts["head_parameters"] == 128 + 260
-    assert read_head(output.read_bytes(), "words").spec.output_shape == (4,)
+    assert facts["features"] == 64 and facts["parameters"] == 128 + 260
+    spec, _ = decode(output.read_bytes())
+    assert spec.output_shape == (4,) and facts["work_bytes"] == plan(spec, "online").work_bytes
     assert run_command(["model", "attach-head", str(output), "--classes", "6", "-o", str(grown)]) == 0
-    assert read_head(grown.read_bytes(), "more").spec.output_shape == (6,)
+    assert decode(grown.read_bytes())[0].output_shape == (6,)
     capsys.readouterr()
     for arguments, reason in (
         ([base, "--classes", "1"], "--classes 1: use 2 to 256"),
+        ([base, "--classes", "3", "--hidden", "-1"], "--hidden -1: use 0"),
         ([str(path_of("kws_ref_model_float32")), "--classes", "3"], "is float32"),
-        ([base, "--classes", "3", "--features", "nothing"], "no one tensor is called 'nothing'"),
+        ([base, "--classes", "3", "--features", "nothing"], "no layer writes a tensor called 'nothing'"),
         ([str(output), "--classes", "3"], "has 4 classes already"),
+        ([str(output), "--classes", "5", "--hidden", "3"], "has a head already"),
     ):
-        assert run_command(["model", "attach-head", *arguments, "-o", str(tmp_path / "x.tfm")]) == 2
+        assert run_command(["model", "attach-head", *arguments, "-o", str(tmp_path / "no.tfm")]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and reason in error
-    assert not (tmp_path / "x.tfm").exists()
+    assert not (tmp_path / "no.tfm").exists()
+
+
+def test_a_named_tensor_is_where_it_is_cut() -> None:
+    network = convert_int8(tflite.load(path_of("kws_ref_model")))
+    pooled = network.tensors[network.layers[9].output].name
+    model = attach(network, "kws", 3, features=pooled)
+    assert model.spec.input_shape == (64,)
+    whole = attach(network, "kws", 3)
+    x = sounds(2, seed=8)[0].reshape(2, -1)
+    # the reshape between them moves nothing
+    assert np.array_equal(Engine(model.content, "infer").infer(x), Engine(whole.content, "infer").infer(x))
 
 
 def test_a_cut_that_leaves_nothing_is_refused() -> None:
     network = convert_int8(tflite.load(path_of("hello_world_int8")))
-    with pytest.raises(UsageError, match="is an input: there is nothing to freeze"):
+    with pytest.raises(UsageError, match="comes of 0 layers"):
         cut(network, network.inputs[0])
 
 
-def test_damaged_files_are_refused() -> None:
-    """The CRC finds everything; where it is made good again, the parts' own checks look."""
-    import struct
-    import zlib
-
-    whole = kws_head().content
-    for damaged in mutations(whole, 200, seed=6, hot=np.arange(96)):
-        if damaged == whole:
-            continue
-        with pytest.raises(UsageError, match="not a whole model with a head"):
-            read_head(damaged, "m")
-        if len(damaged) < 64:
-            continue
-        mended = bytearray(damaged)
-        struct.pack_into("<I", mended, 12, zlib.crc32(mended[16:], zlib.crc32(mended[:12])))
-        try:
-            read_head(bytes(mended), "m")
-        except UsageError as error:
-            assert "\n" not in str(error)
+def test_every_command_takes_a_model_with_a_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = kws_head()
+    path = tmp_path / "words.tfm"
+    path.write_bytes(model.content)
+    assert run_command(["model", "inspect", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    # the frozen part without its last dense layer of 768, and the head's 64 x 4
+    assert facts["macs"] == 2_656_768 - 768 + 256 and facts["engine"] == "float32"
+    assert facts["inputs"][0]["shape"] == [49, 10, 1]
+    x = sounds(2, seed=9)[0]
+    np.save(tmp_path / "x.npy", x)
+    command = ["model", "run", str(path), "--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"), "--raw"]
+    assert run_command(command) == 0
+    logits = Engine(model.content, "infer").infer(x.reshape(2, -1))
+    assert np.array_equal(np.load(tmp_path / "y.raw.npy"), logits)
+    assert np.allclose(np.load(tmp_path / "y.npy").sum(axis=1), 1)
+    assert run_command(["model", "codegen", str(path), "-o", str(tmp_path), "--name", "words", "--example"]) == 0
+    assert "#define WORDS_FEATURES 64u" in (tmp_path / "words.h").read_text()
+    assert "-DTINYFED_INT8" in (tmp_path / "words_example.c").read_text()
+    assert run_command(["model", "export", str(path), "-o", str(tmp_path / "head.npz")]) == 0
+    with np.load(tmp_path / "head.npz") as arrays:
+        assert arrays["layer1_dense_weights"].shape == (64, 4)
+    again = read_model(path)
+    assert isinstance(again, FloatModel) and again.content == model.content

@@ -98,5 +98,7 @@ def example_text(bundle: Bundle) -> str:
         text = _INT8.replace("@FORMAT@", shown)
         return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())
     shown = '"%s %.9g\\n", @name@_labels[i], (double)output[i]' if bundle.labels else '"%.9g\\n", (double)output[i]'
-    text = _FLOAT.replace("@FORMAT@", shown)
+    frozen = any(suffix == "FEATURES" for suffix, _, _ in bundle.figures)
+    source = _FLOAT.replace("-ffp-contract=off", "-ffp-contract=off -DTINYFED_INT8") if frozen else _FLOAT
+    text = source.replace("@FORMAT@", shown)
     return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())

@@ -76,7 +76,7 @@ def _float_bundle(model: FloatModel, name: str, labels: tuple[str, ...]) -> Bund
     outputs = (Port("output", "float32", (1, *spec.output_shape)),)
     check_labels(labels, outputs)
     what = "logits" if spec.loss != "mse" else "values"
-    figures = (
+    figures: tuple[tuple[str, str, str], ...] = (
         ("ARENA_INFER_BYTES", f"{plan(spec, 'infer').arena_bytes}u", "the image and the work area behind it"),
         ("ARENA_ONLINE_BYTES", f"{plan(spec, 'online').arena_bytes}u", "the same for learning a sample at a time"),
         ("PARAMETERS", f"{spec.parameter_count}u", "float32 values"),
@@ -85,5 +85,7 @@ def _float_bundle(model: FloatModel, name: str, labels: tuple[str, ...]) -> Bund
     array = Array(
         "image", f"The model image, for tinyfed's engine; loss {spec.loss}, outputs are {what}.", model.content
     )
-    inputs = (Port("input", "float32", (1, *spec.input_shape)),)
+    if spec.frozen:
+        figures += (("FEATURES", f"{spec.input_shape[0]}u", "values the frozen int8 network gives the head"),)
+    inputs = (Port("input", "float32", (1, *spec.sample_shape)),)
     return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels, figures)

@@ -86,7 +86,8 @@ def arrays_file(spec: ModelSpec, weights: Weights) -> bytes:
 def to_keras(spec: ModelSpec, weights: Weights) -> Any:
     """A functional Keras model that computes the same, with probabilities at the end where the loss takes logits.
 
-    Frozen layers are not trainable. Raises MissingToolError without TensorFlow.
+    Of a head on a frozen network it is the head, which takes that network's features. Frozen layers are not
+    trainable. Raises MissingToolError without TensorFlow.
     """
     from tinyfed.model.keras import import_tensorflow, quiet
 

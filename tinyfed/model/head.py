@@ -1,161 +1,145 @@
-"""A trainable float32 head on a frozen int8 network, in one file: docs/head.md."""
+"""A frozen int8 network with a float32 head that learns (TinyOL: Ren, Anicic, Runkler 2021), as a model image.
 
-import struct
-import zlib
-from dataclasses import dataclass, replace
+The last layers of a network are cut off; what is left lies in the image as an int8 program and makes features, which
+are normalized, and dense layers learn from them on the device. See docs/head.md.
+"""
+
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import spec_int8 as i8
-from tinyfed.model.image import Weights, decode, encode
+from tinyfed.model.convert import FloatModel
+from tinyfed.model.image import Weights, encode
 from tinyfed.model.image_int8 import encode_int8
 from tinyfed.model.initialize import initialize
-from tinyfed.model.spec import Dense, ModelSpec, ScaleShift
+from tinyfed.model.spec import Dense, Layer, ModelSpec, ScaleShift
 
-MAGIC = b"TFH1"
-VERSION = 1
-HEADER = struct.Struct("<4sHHIIIIII32x")
-HEADER_BYTES = HEADER.size
-assert HEADER_BYTES == 64
-ALIGNMENT = 16
-CRC_AT, BASE_AT = 12, 16
 MOST_CLASSES = 256
+MOST_HIDDEN = 4096
+# The smallest deviation a feature is divided by: dead features stay 0 instead of becoming noise.
+SMALLEST_DEVIATION = 1e-3
 
 
-@dataclass(frozen=True)
-class HeadModel:
-    """`base`: the int8 program up to the features; `spec` and `weights`: the head, which begins with a frozen scale and
-    shift that normalize the features; `content`: the whole file."""
+class Welford:
+    """Running mean and variance of features, one sample at a time (Welford 1962), float64."""
 
-    source: str
-    base: bytes
-    spec: ModelSpec
-    weights: Weights
-    content: bytes
-    notes: tuple[str, ...] = ()
+    def __init__(self, count: int) -> None:
+        self.samples = 0
+        self.mean = np.zeros(count)
+        self._squares = np.zeros(count)
+
+    def add(self, features: NDArray[np.floating]) -> None:
+        """One sample's features, shape (count,)."""
+        self.samples += 1
+        difference = features - self.mean
+        self.mean += difference / self.samples
+        self._squares += difference * (features - self.mean)
 
     @property
-    def image(self) -> bytes:
-        """The head's model image: what devices receive, train and send back."""
-        return encode(self.spec, self.weights)
+    def variance(self) -> NDArray[np.float64]:
+        """Of the population; 1 before the second sample."""
+        return self._squares / self.samples if self.samples > 1 else np.ones_like(self.mean)
+
+    def normalizer(self) -> NDArray[np.float32]:
+        """scale then shift of each feature, as the parameters of a `ScaleShift` layer: (x - mean) / deviation."""
+        scale = 1.0 / np.maximum(np.sqrt(self.variance), SMALLEST_DEVIATION)
+        return np.concatenate([scale, -self.mean * scale]).astype(np.float32)
 
 
-def pack(base: bytes, image: bytes) -> bytes:
-    """The file of a base and a head's image."""
-    base_at = HEADER_BYTES
-    image_at = (base_at + len(base) + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-    total = image_at + len(image)
-    header = HEADER.pack(MAGIC, VERSION, HEADER_BYTES, total, 0, base_at, len(base), image_at, len(image))
-    content = bytearray(header + base + bytes(image_at - base_at - len(base)) + image)
-    crc = zlib.crc32(content[BASE_AT:], zlib.crc32(content[:CRC_AT]))
-    struct.pack_into("<I", content, CRC_AT, crc)
-    return bytes(content)
+def attach(
+    network: i8.Int8Network,
+    source: str,
+    classes: int,
+    hidden: int = 0,
+    features: str | None = None,
+    seed: int = 0,
+) -> FloatModel:
+    """`network` frozen up to its features, a normalization of them, and a new head with `hidden` ReLU units (0: none).
 
-
-def read_head(content: bytes, source: str) -> HeadModel:
-    """The parts of a file, validated by the engine's own code. Raises UsageError."""
-    from tinyfed.engine import _head
-
+    `features` names the tensor to cut at; None: what the last dense or convolutional layer reads. Raises UsageError.
+    """
+    if not 2 <= classes <= MOST_CLASSES:
+        raise UsageError(f"--classes {classes}: use 2 to {MOST_CLASSES}")
+    if not 0 <= hidden <= MOST_HIDDEN:
+        raise UsageError(f"--hidden {hidden}: use 0 (none) to {MOST_HIDDEN}")
+    at = _last_input(network, source) if features is None else _called(network, source, features)
     try:
-        _head.check(content)
-    except ValueError as error:
-        raise UsageError(f"{source}: not a whole model with a head: {error}") from error
-    _, _, _, _, _, base_at, base_bytes, image_at, image_bytes = HEADER.unpack_from(content)
-    spec, weights = decode(content[image_at : image_at + image_bytes])
-    return HeadModel(source, content[base_at : base_at + base_bytes], spec, weights, content)
+        program, _ = encode_int8(cut(network, at))
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+    middle: tuple[Layer, ...] = (Dense(hidden, "relu"),) if hidden else ()
+    layers = (ScaleShift(trainable=False), *middle, Dense(classes))
+    spec = ModelSpec((network.tensors[at].count,), layers, "softmax_cross_entropy", program)
+    weights = initialize(spec, seed)
+    note = f"{len(spec.frozen):,} bytes are frozen and give the head {spec.input_shape[0]} features"
+    return FloatModel(source, spec, weights, encode(spec, weights), (note,))
 
 
-def with_weights(model: HeadModel, weights: Weights) -> HeadModel:
-    """The same base with other weights in the head, as a device learned them."""
-    content = pack(model.base, encode(model.spec, weights))
-    return replace(model, weights=weights, content=content)
-
-
-def features_before_last_layer(network: i8.Int8Network) -> int:
-    """The tensor that the last dense or convolutional layer reads. Raises UsageError where there is none."""
+def _last_input(network: i8.Int8Network, source: str) -> int:
+    """The tensor that the last dense or convolutional layer reads."""
     for layer in reversed(network.layers):
         if isinstance(layer, i8.Int8Dense | i8.Int8Conv2D):
             return layer.inputs[0]
-    raise UsageError("no dense or convolutional layer to replace: name the tensor of features with --features")
+    raise UsageError(f"{source}: no dense or convolutional layer to replace: name the features with --features")
+
+
+def _called(network: i8.Int8Network, source: str, features: str) -> int:
+    """The tensor called `features`, which a layer writes."""
+    written = {network.tensors[layer.output].name: layer.output for layer in network.layers}
+    if features not in written:
+        raise UsageError(f"{source}: no layer writes a tensor called {features!r}; they write {', '.join(written)}")
+    return written[features]
 
 
 def cut(network: i8.Int8Network, features: int) -> i8.Int8Network:
-    """The network up to tensor `features`, without what that does not need."""
+    """The network up to tensor `features`, without what that does not need. Raises UsageError."""
     needed = {features}
     layers: list[i8.Int8Layer] = []
     for layer in reversed(network.layers):
         if layer.output in needed:
             layers.append(layer)
             needed.update(layer.inputs)
-    if not layers:
-        raise UsageError(f"{network.tensors[features].name!r} is an input: there is nothing to freeze before it")
-    kept = sorted(needed)
-    number = {old: new for new, old in enumerate(kept)}
-    inputs = [number[index] for index in network.inputs if index in needed]
-    return i8.Int8Network(
-        tuple(network.tensors[index] for index in kept),
-        tuple(
-            replace(layer, inputs=tuple(number[index] for index in layer.inputs), output=number[layer.output])
-            for layer in reversed(layers)
-        ),
-        tuple(inputs),
-        (number[features],),
-        network.name,
-    )
+    inputs = tuple(index for index in network.inputs if index in needed)
+    if not layers or len(inputs) != 1:
+        raise UsageError(
+            f"{network.tensors[features].name!r} comes of {len(layers)} layers and {len(inputs)} inputs; "
+            "a head is put on one input's features"
+        )
+    return i8.Int8Network(network.tensors, tuple(reversed(layers)), inputs, (features,), network.name)
 
 
-def head_spec(features: int, classes: int, hidden: int = 0) -> ModelSpec:
-    """Normalization, `hidden` ReLU units (0: none), one logit a class."""
-    if not 2 <= classes <= MOST_CLASSES:
-        raise UsageError(f"--classes {classes}: use 2 to {MOST_CLASSES}")
-    if not 0 <= hidden <= 4096:
-        raise UsageError(f"--hidden {hidden}: use 0 (none) to 4096")
-    middle = (Dense(hidden, "relu"),) if hidden else ()
-    return ModelSpec((features,), (ScaleShift(trainable=False), *middle, Dense(classes)), "softmax_cross_entropy")
+def normalized(model: FloatModel, x: NDArray[np.float32]) -> FloatModel:
+    """The head's normalization from samples: the running mean and variance of the features of `x` (count, *shape)."""
+    base = Int8Engine(model.spec.frozen)
+    running = Welford(model.spec.input_shape[0])
+    for sample in x:
+        running.add(base.dequantize(base.run(base.quantize(sample))[0]).reshape(-1).astype(np.float64))
+    affine = running.normalizer()
+    weights = np.concatenate([affine, model.weights[len(affine) :]]).astype(np.float32)
+    return _with(model, model.spec, weights, f"features are normalized by {len(x)} samples")
 
 
-def attach_head(
-    network: i8.Int8Network, source: str, classes: int, hidden: int = 0, features: str | None = None, seed: int = 0
-) -> HeadModel:
-    """`network` up to its features, frozen, and a new head. `features` names their tensor; None: what the last dense or
-    convolutional layer reads. Raises UsageError."""
-    if features is None:
-        at = features_before_last_layer(network)
-    else:
-        found = [index for index, tensor in enumerate(network.tensors) if tensor.name == features]
-        if len(found) != 1:
-            names = ", ".join(tensor.name for tensor in network.tensors)
-            raise UsageError(f"{source}: no one tensor is called {features!r}; there are {names}")
-        at = found[0]
-    frozen = cut(network, at)
-    if len(frozen.inputs) != 1:
-        raise UsageError(f"{source}: {len(frozen.inputs)} inputs; a head is put on a network with one")
-    try:
-        base, _ = encode_int8(frozen)
-    except UsageError as error:
-        raise UsageError(f"{source}: {error}") from error
-    spec = head_spec(network.tensors[at].count, classes, hidden)
-    weights = initialize(spec, seed)
-    name = network.tensors[at].name
-    note = f"features: {network.tensors[at].count} values of {name!r}; {len(frozen.layers)} layers are frozen"
-    return HeadModel(source, base, spec, weights, pack(base, encode(spec, weights)), (note,))
-
-
-def grow(model: HeadModel, classes: int) -> HeadModel:
-    """The same model with more classes: what it learned stays, the new ones start from zero."""
+def grow(model: FloatModel, classes: int) -> FloatModel:
+    """The same model with more classes: what it learned stays, the new ones start from zero. Raises UsageError."""
     last = model.spec.layers[-1]
-    assert isinstance(last, Dense)
+    if not isinstance(last, Dense) or model.spec.loss != "softmax_cross_entropy" or not last.use_bias:
+        raise UsageError(f"{model.source}: does not end in a dense layer of classes: there is none to add to")
     if not last.units < classes <= MOST_CLASSES:
         raise UsageError(
             f"{model.source}: has {last.units} classes already; --classes must be more, at most {MOST_CLASSES}"
         )
     spec = replace(model.spec, layers=(*model.spec.layers[:-1], replace(last, units=classes)))
-    rows = spec.parameter_shapes[-2][0]
-    before = len(model.weights) - (rows + 1) * last.units
-    old = model.weights[before:].reshape(rows + 1, last.units)
-    new = np.zeros((rows + 1, classes), np.float32)
-    new[:, : last.units] = old
-    weights = np.concatenate([model.weights[:before], new.reshape(-1)]).astype(np.float32)
-    note = f"{classes - last.units} new classes; the {last.units} learned ones are kept"
-    return HeadModel(model.source, model.base, spec, weights, pack(model.base, encode(spec, weights)), (note,))
+    rows = spec.parameter_shapes[-2][0] + 1  # weights and bias
+    before = len(model.weights) - rows * last.units
+    grown = np.zeros((rows, classes), np.float32)
+    grown[:, : last.units] = model.weights[before:].reshape(rows, last.units)
+    weights = np.concatenate([model.weights[:before], grown.reshape(-1)])
+    return _with(model, spec, weights, f"{classes - last.units} new classes; the {last.units} learned ones are kept")
+
+
+def _with(model: FloatModel, spec: ModelSpec, weights: Weights, note: str) -> FloatModel:
+    return FloatModel(model.source, spec, weights, encode(spec, weights), (*model.notes, note))

@@ -18,6 +18,7 @@ from tinyfed.model.convert import (
     read_program,
     read_tflite,
 )
+from tinyfed.model.image_int8 import read_plan
 from tinyfed.model.plan import plan
 from tinyfed.model.records import lower
 from tinyfed.model.spec import ModelSpec
@@ -217,6 +218,10 @@ def _quantization(result: Tensor | None, weights: Tensor | None) -> str:
 def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
     spec = model.spec
     layers = []
+    if spec.frozen:
+        macs = read_plan(spec.frozen).multiply_adds
+        size = len(spec.frozen)
+        layers.append(LayerFacts("frozen network", "in flash", spec.input_shape, "int8", 0, size, macs, ""))
     for index, record in enumerate(lower(spec)):
         frozen = "" if record.trains or not record.parameter_count else ", frozen"
         pixels = math.prod(record.shape[:-1])
@@ -235,9 +240,9 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
         )
     return ModelFacts(
         source=model.source,
-        format=f"model image, float32, loss {spec.loss}",
+        format=f"model image, float32{' on a frozen int8 network' if spec.frozen else ''}, loss {spec.loss}",
         file_bytes=len(model.content),
-        inputs=(PortFacts("input", spec.input_shape, "float32"),),
+        inputs=(PortFacts("input", spec.sample_shape, "float32"),),
         outputs=(PortFacts("output", spec.output_shape, "float32"),),
         layers=tuple(layers),
         engine="float32",

@@ -26,7 +26,7 @@ class Outputs:
 def input_shapes(model: Model) -> tuple[tuple[int, ...], ...]:
     """Of one sample, for every input."""
     if isinstance(model, FloatModel):
-        return (model.spec.input_shape,)
+        return (model.spec.sample_shape,)
     return tuple(port.shape for port in model.ports[0])
 
 

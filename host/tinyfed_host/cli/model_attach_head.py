@@ -10,7 +10,7 @@ from tinyfed.errors import UsageError
 from tinyfed.model.files import write_whole
 from tinyfed_host.cli.output import print_json, print_line
 
-EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 -o words.tfm"
+EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 --samples some.npz -o words.tfm"
 
 
 def attach_head_model(
@@ -19,36 +19,42 @@ def attach_head_model(
     output: Annotated[Path, typer.Option("--output", "-o", help="The model to write, NAME.tfm.")],
     hidden: Annotated[int, typer.Option(help="ReLU units between features and classes; 0: none.")] = 0,
     features: Annotated[str | None, typer.Option(help="The tensor to cut at; left out: before the last layer.")] = None,
+    samples: Annotated[Path | None, typer.Option(help="Samples to normalize the features by, .npz or .npy.")] = None,
     seed: Annotated[int, typer.Option(help="Of the head's first weights.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Freeze an int8 network and put a float32 head on it that learns on the device (docs/head.md)."""
-    from tinyfed.model.convert import is_tflite, read_file
+    from tinyfed.model.convert import FloatModel, is_tflite, read_file, read_model
     from tinyfed.model.convert_int8 import convert_int8
-    from tinyfed.model.head import MAGIC, attach_head, grow, read_head
+    from tinyfed.model.head import attach, grow, normalized
+    from tinyfed.model.image_int8 import read_plan
     from tinyfed.model.plan import plan
+    from tinyfed.model.samples import read_samples
     from tinyfed.model.tflite import parse
 
     content = read_file(base)
-    if content[:4] == MAGIC:
-        if hidden or features is not None:
-            raise UsageError(f"{base}: has a head already: only --classes can be changed")
-        result = grow(read_head(content, str(base)), classes)
-    elif is_tflite(content):
-        network = convert_int8(parse(content, str(base)))
-        result = attach_head(network, str(base), classes, hidden, features, seed)
+    if is_tflite(content):
+        result = attach(convert_int8(parse(content, str(base))), str(base), classes, hidden, features, seed)
     else:
-        raise UsageError(f"{base}: not an int8 .tflite file; `tinyfed model quantize` makes one")
+        found = read_model(base)
+        if not isinstance(found, FloatModel) or not found.spec.frozen:
+            raise UsageError(f"{base}: neither an int8 .tflite file nor a model with a head on one")
+        if hidden or features is not None:
+            raise UsageError(f"{base}: has a head already: only --classes and --samples can be given")
+        result = grow(found, classes)
+    if samples is not None:
+        result = normalized(result, read_samples(samples, result.spec.sample_shape).x)
     write_whole(output, result.content)
-    ram = plan(result.spec, "online").arena_bytes
+    spec = result.spec
     facts = {
         "file": str(output),
         "bytes": len(result.content),
-        "base_bytes": len(result.base),
-        "features": result.spec.input_shape[0],
+        "frozen_bytes": len(spec.frozen),
+        "features": spec.input_shape[0],
         "classes": classes,
-        "head_parameters": result.spec.parameter_count,
-        "head_arena_bytes": ram,
+        "parameters": spec.parameter_count,
+        "frozen_work_bytes": read_plan(spec.frozen).work_bytes,
+        "work_bytes": plan(spec, "online").work_bytes,
         "notes": list(result.notes),
     }
     if as_json:
@@ -56,7 +62,8 @@ def attach_head_model(
         return
     for note in result.notes:
         print(note, file=sys.stderr)
+    ram = 4 * spec.parameter_count + plan(spec, "online").work_bytes
     print_line(
-        f"wrote {output}: {len(result.base):,} bytes frozen for flash, a head of {result.spec.parameter_count:,} "
-        f"parameters that learns in {ram:,} bytes of RAM"
+        f"wrote {output}: {len(result.content):,} bytes; {spec.parameter_count:,} parameters learn in {ram:,} bytes "
+        "of RAM, the frozen network's work included, where that lies in flash"
     )

@@ -1,9 +1,0 @@
-from typing import Any, TypeAlias
-
-from numpy.typing import NDArray
-
-Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
-
-def check(content: Buffer, /) -> int: ...
-def add(mean: Buffer, deviation: Buffer, sample_count: int, features: Buffer, /) -> int: ...
-def write(mean: Buffer, deviation: Buffer, sample_count: int, epsilon: float, parameters: Buffer, /) -> None: ...

@@ -9,17 +9,31 @@ from tinyfed.engine.device import SimulatedDevice
 from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import decode, encode, plan, spec
-from tinyfed.model.attach import attach_head, feature_network
+from tinyfed.model import spec_int8 as i8
 from tinyfed.model.image_int8 import encode_int8
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.shard import write_shard
+
+
+def feature_network(network: i8.Int8Network, cut: int) -> i8.Int8Network:
+    """The first `cut` layers; the last one's output is the features."""
+    layers = network.layers[:cut]
+    return i8.Int8Network(network.tensors, layers, network.inputs, (layers[-1].output,))
+
+
+def attach(network: i8.Int8Network, classes: int, hidden: tuple[int, ...] = (), cut: int = 12) -> spec.ModelSpec:
+    """Dense layers on the frozen first layers of a network."""
+    frozen = feature_network(network, cut)
+    layers = (*(spec.Dense(units, "relu") for units in hidden), spec.Dense(classes))
+    count = frozen.tensors[frozen.outputs[0]].count
+    return spec.ModelSpec((count,), layers, "softmax_cross_entropy", encode_int8(frozen)[0])
 
 
 def test_the_head_learns_from_the_features_of_the_frozen_network() -> None:
     """Step by step the same bits as the head alone, fed with the int8 engine's dequantized features."""
     rng = np.random.default_rng(3)
     base = network(rng)
-    whole = attach_head(base, 5, cut=12)
+    whole = attach(base, 5, cut=12)
     engine = Engine(encode(whole, np.zeros(whole.parameter_count, np.float32)), mode="online")
     features = Int8Engine(encode_int8(feature_network(base, 12))[0])
     head = spec.ModelSpec(whole.input_shape, whole.layers, whole.loss)
@@ -37,7 +51,7 @@ def test_the_head_learns_from_the_features_of_the_frozen_network() -> None:
 
 
 def test_an_image_with_a_frozen_network_survives_the_round_trip() -> None:
-    whole = attach_head(network(np.random.default_rng(4)), 3)
+    whole = attach(network(np.random.default_rng(4)), 3)
     weights = np.arange(whole.parameter_count, dtype=np.float32)
     image = encode(whole, weights)
     found, found_weights = decode(image)
@@ -49,13 +63,13 @@ def test_an_image_with_a_frozen_network_survives_the_round_trip() -> None:
 
 @pytest.mark.parametrize("mode", ["infer", "online", "batch_sgd", "batch_adam"])
 def test_python_and_c_plan_the_same_bytes(mode: str) -> None:
-    whole = attach_head(network(np.random.default_rng(5)), 4)
+    whole = attach(network(np.random.default_rng(5)), 4)
     image = encode(whole, np.zeros(whole.parameter_count, np.float32))
     assert plan(whole, mode).arena_bytes == Engine(image, mode=mode).arena_bytes
 
 
 def test_a_damaged_frozen_network_is_named() -> None:
-    whole = attach_head(network(np.random.default_rng(6)), 2)
+    whole = attach(network(np.random.default_rng(6)), 2)
     broken = spec.ModelSpec(whole.input_shape, whole.layers, whole.loss, whole.frozen)
     object.__setattr__(broken, "frozen", b"XXXX" + whole.frozen[4:])
     with pytest.raises(UsageError, match="not the bytes"):
@@ -63,7 +77,7 @@ def test_a_damaged_frozen_network_is_named() -> None:
 
 
 def test_a_head_of_another_size_is_refused() -> None:
-    whole = attach_head(network(np.random.default_rng(7)), 2)
+    whole = attach(network(np.random.default_rng(7)), 2)
     with pytest.raises(UsageError, match="features"):
         spec.ModelSpec((11,), (spec.Dense(2),), "softmax_cross_entropy", whole.frozen)
 
@@ -72,7 +86,7 @@ def test_a_visit_trains_the_head_like_any_other_model() -> None:
     """A device with raw samples and the whole model ends with the bits of one with features and the head alone."""
     rng = np.random.default_rng(8)
     base = network(rng)
-    whole = attach_head(base, 3, hidden=(6,), cut=12)
+    whole = attach(base, 3, hidden=(6,), cut=12)
     head = spec.ModelSpec(whole.input_shape, whole.layers, whole.loss)
     features = Int8Engine(encode_int8(feature_network(base, 12))[0])
     raw = [rng.normal(c, 1, (12, 9 * 7 * 3)).astype(np.float32) for c in range(3)]

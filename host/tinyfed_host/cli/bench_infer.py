@@ -12,10 +12,7 @@ EXAMPLES = (
     "executed instructions, not cycles, on QEMU."
 )
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.command(epilog=EXAMPLES)
 def infer(
     model: Annotated[Path, typer.Argument(help="An int8 .tflite file, or the .tfm made from one.")],
     board: Annotated[str, typer.Option(help="A board that is emulated with QEMU's mps2-an386.")] = "mps2_an386",

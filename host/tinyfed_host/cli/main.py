@@ -39,7 +39,6 @@ COMMANDS = {
     "reproduce": ("reproduce", "The comparison of the papers, measured."),
     "data": ("data", "Data sets: list, fetch, check; write shards."),
     "bench": ("bench", "Measure the engine."),
-    "bench-infer": ("bench_infer", "Measure int8 inference."),
 }
 
 EPILOG = """Examples: "tinyfed demo" shows everything in under four minutes. "tinyfed run examples/sine.toml" learns on

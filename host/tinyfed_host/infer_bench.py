@@ -3,6 +3,7 @@
 A bare image with nothing but the engine (firmware/bench/infer.c) is compiled and run with `-icount`, so every figure
 is the same on every run. Instructions are executed ones, not cycles."""
 
+import functools
 import re
 import shutil
 import struct
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.boards import Board
+from tinyfed.boards import Board, Compiler
 from tinyfed.errors import BuildError, DeviceError, MissingToolError, UsageError
 from tinyfed.model.image_int8 import read_plan
 from tinyfed.paths import share
@@ -65,7 +66,9 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) ->
     if shutil.which(tool) is None:
         raise MissingToolError(f"{tool} is not installed: run `apt-get install {board.emulator.package}`")
     with tempfile.TemporaryDirectory(prefix="tinyfed-bench-") as folder:
-        image, code_bytes = _build(board, Path(folder))
+        elf, code_bytes = _built(board.compiler)
+        image = Path(folder) / "infer.elf"
+        image.write_bytes(elf)
         lines = _run(tool, image, _blob(program, inputs), Path(folder))
     plan = read_plan(program)
     counts = [int(value) for value in re.findall(r"^instructions (\d+)$", lines, re.M)]
@@ -88,9 +91,15 @@ def _blob(program: bytes, inputs: Sequence[NDArray[np.int8]]) -> bytes:
     return head + padded(program) + b"".join(padded(value.tobytes()) for value in inputs)
 
 
-def _build(board: Board, folder: Path) -> tuple[Path, int]:
-    """(image, bytes of code and constants of the engine in it, without the measuring itself)."""
-    compiler, prefix = board.compiler, board.compiler.prefix
+@functools.cache
+def _built(compiler: Compiler) -> tuple[bytes, int]:
+    """(image, bytes of code and constants of the engine in it, without the measuring itself); once a process."""
+    with tempfile.TemporaryDirectory(prefix="tinyfed-bench-") as folder:
+        return _build(compiler, Path(folder))
+
+
+def _build(compiler: Compiler, folder: Path) -> tuple[bytes, int]:
+    prefix = compiler.prefix
     if shutil.which(prefix + "gcc") is None:
         raise MissingToolError(f"{prefix}gcc is not installed: run `apt-get install {compiler.package}`")
     firmware = share() / "firmware"
@@ -107,7 +116,7 @@ def _build(board: Board, folder: Path) -> tuple[Path, int]:
     sections = _call([prefix + "size", "-A", "-d", str(image)])
     found = re.search(r"^\.text\s+(\d+)", sections, re.M)
     assert found is not None
-    return image, int(found[1])
+    return image.read_bytes(), int(found[1])
 
 
 def _call(command: list[str]) -> str:

@@ -7,7 +7,7 @@ import typer
 from tinyfed.boards import Board, read_board, read_boards
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog="Examples: tinyfed boards · tinyfed boards mps2_an386 · tinyfed boards --json")

@@ -12,7 +12,7 @@ from tinyfed.errors import TinyfedError, UsageError
 from tinyfed.tasks import datasets
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 TIMEOUT_S = 60.0
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]

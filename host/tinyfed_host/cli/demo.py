@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog="Examples: tinyfed demo · tinyfed demo --budget 20 --name short · tinyfed demo --json")

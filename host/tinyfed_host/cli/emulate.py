@@ -13,7 +13,7 @@ from tinyfed_host import firmware
 from tinyfed_host.cli.output import print_json, print_line
 from tinyfed_host.transport.emulator import UNIQUE_ID_BYTES, Emulators
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 COUNT_MAX = 64
 CHECK_EVERY_S = 0.5

@@ -13,7 +13,7 @@ from tinyfed_host.cli import (
     model_run,
 )
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.callback()

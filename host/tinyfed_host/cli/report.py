@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog="Examples: tinyfed report demo · tinyfed report runs/sine --json")

@@ -9,7 +9,7 @@ import typer
 
 from tinyfed.errors import UsageError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(

@@ -52,8 +52,8 @@ class Emulator:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the firmware may take: `flash_bytes` with every layer, `dense_flash_bytes` without the code of those that
-    a dense net does not use, `ram_bytes` with the stack and without the arena."""
+    """What the firmware may take: `flash_bytes` with every layer, `dense_flash_bytes` built for dense nets alone,
+    `ram_bytes` with the stack and without the arena."""
 
     flash_bytes: int
     dense_flash_bytes: int

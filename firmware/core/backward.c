@@ -99,7 +99,7 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
         if (weights_learn) step.to_weights = gradients;
         if (bias_learns) step.to_bias = gradients + (weights_learn ? weight_count : 0u);
     }
-    switch (record[TINYFED_IN_KIND]) {
+    switch (tinyfed_kind_of(record)) {
     case TINYFED_KIND_DENSE:
         step.inputs = tinyfed_tensor_count(image, from);
         step.outputs = channels;

@@ -65,6 +65,25 @@ enum {
     TINYFED_KIND_ACTIVATION = 10
 };
 
+/* The kind of a checked record. A build for dense nets alone (-DTINYFED_DENSE_ONLY) has refused every other layer by
+ * then; written so that the compiler knows it and the linker drops their code. */
+static inline uint8_t tinyfed_kind_of(const uint8_t *record)
+{
+    const uint8_t kind = record[TINYFED_IN_KIND];
+#ifdef TINYFED_DENSE_ONLY
+    if (kind == TINYFED_KIND_DENSE) return TINYFED_KIND_DENSE;
+    return kind == TINYFED_KIND_RESHAPE ? TINYFED_KIND_RESHAPE : TINYFED_KIND_ACTIVATION;
+#else
+    return kind;
+#endif
+}
+
+static inline bool tinyfed_kind_is_built(const uint8_t *record)
+{
+    return tinyfed_kind_of(record) == record[TINYFED_IN_KIND];
+}
+
+
 enum {
     TINYFED_LINEAR = 0,
     TINYFED_RELU = 1,

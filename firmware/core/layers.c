@@ -132,6 +132,7 @@ static fault_t check_kind(const uint8_t *image, const uint8_t *record, tinyfed_s
     const uint64_t in_count = (uint64_t)in.height * in.width * in.channels;
     const uint64_t taps = (uint64_t)record[TINYFED_IN_KERNEL] * record[TINYFED_IN_KERNEL + 1];
     *weights = 0;
+    if (!tinyfed_kind_is_built(record)) return wrong(TINYFED_IN_KIND, TINYFED_E_LAYER);
     switch (record[TINYFED_IN_KIND]) {
     case TINYFED_KIND_DENSE:
         *weights = in_count * out.channels;

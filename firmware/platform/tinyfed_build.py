@@ -84,8 +84,11 @@ def compiler_version(manifest: dict[str, Any]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def build_id(firmware: Path, name: str, manifest: dict[str, Any], model: bytes | None = None) -> str:
-    """16 hexadecimal digits of a SHA-256 over the sources, the manifest, the flags, the compiler and the model."""
+def build_id(
+    firmware: Path, name: str, manifest: dict[str, Any], model: bytes | None = None, dense_only: bool = False
+) -> str:
+    """16 hexadecimal digits of a SHA-256 over the sources, the manifest, the flags, the compiler and the model.
+    `dense_only` leaves the layers beside dense ones away."""
     digest = hashlib.sha256()
 
     def add(label: str, content: bytes) -> None:
@@ -102,6 +105,7 @@ def build_id(firmware: Path, name: str, manifest: dict[str, Any], model: bytes |
     add("manifest", json.dumps(manifest, sort_keys=True).encode())
     add("compiler", compiler_version(manifest).encode())
     add("model", model or b"")
+    add("layers", b"dense" if dense_only else b"all")
     return digest.hexdigest()[:16]
 
 

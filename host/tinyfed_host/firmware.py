@@ -29,30 +29,16 @@ from tinyfed.paths import cache, share
 SCONS_VERSION = "4.11.1"
 TOOL_SCONS_VERSION = "4.41101.0"
 BUILD_TIMEOUT_S = 300.0
-# Kernels of the layers beside dense, reshape and activations.
-BEYOND_DENSE = r"tinyfed_(conv2d|depthwise|max_pool|average_pool|scale)_\w+"
 
 
 @dataclass(frozen=True)
 class Size:
-    """What an image takes, bytes. `ram` is without the arena and with the stack; `dense_flash` is `flash` without the
-    kernels of the layers that a dense net does not use (only their public functions: the true figure is lower)."""
+    """What an image takes, bytes. `ram` is without the arena and with the stack."""
 
     flash: int
-    dense_flash: int
     ram: int
     arena: int
     stack: int
-
-
-def _beyond_dense(board: Board, elf: Path) -> int:
-    done = subprocess.run(
-        [board.compiler.prefix + "nm", "--print-size", "--radix=d", str(elf)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return sum(int(found[1]) for found in re.finditer(rf"^\d+ (\d+) [Tt] {BEYOND_DENSE}$", done.stdout, re.MULTILINE))
 
 
 @dataclass(frozen=True)
@@ -123,22 +109,23 @@ def recipe() -> Any:
     return module
 
 
-def build_id(board: Board, model: bytes | None = None) -> str:
+def build_id(board: Board, model: bytes | None = None, dense_only: bool = False) -> str:
     """What the device will report as its firmware build: 16 hexadecimal digits.
 
     Raises:
         MissingToolError: the board's compiler is not installed.
     """
     try:
-        return str(recipe().build_id(share() / "firmware", board.name, dict(board.manifest), model))
+        return str(recipe().build_id(share() / "firmware", board.name, dict(board.manifest), model, dense_only))
     except FileNotFoundError as error:
         raise MissingToolError(
             f"{board.compiler.prefix}gcc is not installed: sudo apt-get install {board.compiler.package}"
         ) from error
 
 
-def build(board: Board | str, *, model: Path | None = None, force: bool = False) -> Path:
-    """The board's image (an ELF file), built if it is not in the cache.
+def build(board: Board | str, *, model: Path | None = None, dense_only: bool = False, force: bool = False) -> Path:
+    """The board's image (an ELF file), built if it is not in the cache. `dense_only` leaves the layers beside dense
+    ones away: a smaller image, which refuses a model that has others.
 
     Raises:
         UsageError: there is no such board, or the model cannot be read.
@@ -150,12 +137,12 @@ def build(board: Board | str, *, model: Path | None = None, force: bool = False)
         image = model.read_bytes() if model else None
     except OSError as error:
         raise UsageError(f"{model}: cannot be read: {error.strerror}") from error
-    identity = build_id(board, image)
+    identity = build_id(board, image, dense_only)
     folder = cache() / "firmware" / f"{board.name}-{identity}"
     elf = folder / "firmware.elf"
     with _lock(folder):
         if force or not elf.is_file():
-            _compile(board, folder, model)
+            _compile(board, folder, model, dense_only)
     return elf
 
 
@@ -168,7 +155,7 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _compile(board: Board, folder: Path, model: Path | None) -> None:
+def _compile(board: Board, folder: Path, model: Path | None, dense_only: bool) -> None:
     work = folder.with_name(folder.name + ".work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -185,6 +172,7 @@ def _compile(board: Board, folder: Path, model: Path | None) -> None:
         LANGUAGE="C",
     )
     environment.pop("TINYFED_MODEL", None)
+    environment["TINYFED_DENSE_ONLY"] = "1" if dense_only else "0"
     if model is not None:
         environment["TINYFED_MODEL"] = str(model.resolve())
     project = share() / "firmware"
@@ -266,7 +254,6 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
     ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
     return Size(
         flash,
-        flash - _beyond_dense(board, elf),
         ram,
         sections.get(".arena", board.arena_bytes),
         sections.get(".stack", 0),

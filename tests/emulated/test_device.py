@@ -28,7 +28,7 @@ from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.model.image import encode, read_weights, structure_hash, weights_hash
 from tinyfed.model.initialize import initialize
 from tinyfed.model.plan import plan
-from tinyfed.model.spec import ModelSpec, mlp
+from tinyfed.model.spec import Conv2D, Dense, Flatten, ModelSpec, mlp
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.shard import write_shard
 
@@ -273,3 +273,23 @@ def test_cancel_and_reset() -> None:
         assert device.info.structure_hash == 0
         device.load(sine_model())
         assert device.visit(None, SINE, want_weights=False).result.samples == 32
+
+
+def test_a_build_for_dense_nets_refuses_other_layers_and_learns_the_same_bits() -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    spec = ModelSpec((6, 6, 1), (Conv2D(2, 3), Flatten(), Dense(2)), "mse")
+    other = encode(spec, initialize(spec, 1))
+    lean = firmware.build("mps2_an386", dense_only=True)
+    with start("mps2_an386", ID, image=lean) as emulated:
+        device = SerialDevice(connect(emulated.port))
+        try:
+            with pytest.raises(UsageError, match="layer"):
+                device.load(other)
+            device.load(sine_model())
+            there = device.visit(None, SINE, want_weights=True).weights
+        finally:
+            device.close()
+    simulated = SimulatedDevice()
+    simulated.load(other)  # the engine in-process has every layer
+    simulated.load(sine_model())
+    assert there == simulated.visit(None, SINE, want_weights=True).weights

@@ -20,7 +20,8 @@ compiler = manifest["tinyfed"]["compiler"]
 prefix = compiler["prefix"]
 model_path = os.environ.get("TINYFED_MODEL")
 model = Path(model_path).read_bytes() if model_path else None
-build_id = tinyfed_build.build_id(firmware, name, manifest, model)
+dense_only = os.environ.get("TINYFED_DENSE_ONLY") == "1"
+build_id = tinyfed_build.build_id(firmware, name, manifest, model, dense_only)
 output = Path(env.subst("$BUILD_DIR"))
 # The compiler is called through a shell.
 defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(name, manifest).items()]
@@ -50,6 +51,8 @@ env.Replace(
     LINKFLAGS=[*compiler["flags"], *tinyfed_build.link_flags(firmware, manifest)],
     LIBS=compiler.get("libraries", []),
 )
+if dense_only:
+    env.Append(CPPDEFINES=["TINYFED_DENSE_ONLY"])
 if model is not None:
     env.Append(CPPDEFINES=[("TINYFED_MODEL_BYTES", f"{len(model)}u")])
     if tinyfed_build.frozen_bytes(model):

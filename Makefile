@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
-.PHONY: help setup build demo test check fuzz soak clean
+.PHONY: help setup build demo test check fuzz fuzz-models soak clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -55,3 +55,6 @@ clean: ## remove what was built, keep .venv
 fuzz: setup ## fuzz the model image loader and the wire for a minute each (FUZZ_SECONDS=600 for longer)
 	@$(RUN) scripts/fuzz-image $(or $(FUZZ_SECONDS),60)
 	@$(RUN) scripts/fuzz-wire $(or $(FUZZ_SECONDS),60)
+
+fuzz-models: setup ## 10,000 mutations of each .tflite model in TINYFED_DATA through all that reads them (20 minutes)
+	@$(RUN) TINYFED_FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),10000) pytest -q -m slow tests/unit/test_tflite_fuzz.py

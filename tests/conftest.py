@@ -27,3 +27,9 @@ def require_tools(*names: str) -> None:
     """`require` each program on PATH."""
     for name in names:
         require(shutil.which(name), f"{name} is not on PATH: run `make setup`")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For tests/hardware."""
+    parser.addoption("--port", help="port of a real board, for -m hardware")
+    parser.addoption("--board", help="its name in boards/, for -m hardware")

@@ -155,9 +155,9 @@ def test_the_first_error_is_found(output: str, told: str) -> None:
 @pytest.mark.slow
 def test_the_firmware_is_within_its_budget() -> None:
     require_tools("arm-none-eabi-gcc")
-    for board in boards.read_boards():
-        if board.budget is None:
-            continue
+    # One board of each port: the others differ from it in data. `tinyfed firmware size` holds them all.
+    for board in {board.port: board for board in boards.read_boards() if board.budget is not None}.values():
+        assert board.budget is not None
         taken = firmware.size(board)
         lean = firmware.size(board, firmware.build(board, dense_only=True))
         assert 0 < lean.flash < taken.flash <= board.budget.flash_bytes, board.name

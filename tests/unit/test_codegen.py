@@ -42,7 +42,6 @@ COMPILERS = {
     "arm++": ["arm-none-eabi-gcc", "-std=c++11", "-x", "c++", "-mcpu=cortex-m4", "-mthumb"],
     "aarch64": ["aarch64-linux-gnu-gcc", "-std=c99"],
 }
-BOTH = ["gcc", pytest.param("clang", marks=pytest.mark.slow)]
 # Labels that C, C++ and trigraphs could trip over.
 LABELS = ("yes", 'say "no"', "back\\slash", "what??/", "Grüße", "tab\there", "7 digits after \u00e9" + "77")
 
@@ -161,7 +160,8 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("compiler", BOTH)
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path) -> None:
     require_tools(compiler)
     spec = mlp(20, (16,), 3, activation="tanh", loss="softmax_cross_entropy")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tflite_builder import Builder
-from tflite_models import bytes_of, path_of
+from tflite_models import bytes_of, litert, path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.engine import Engine
@@ -31,8 +31,8 @@ def engine_outputs(converted: Converted, inputs: np.ndarray) -> np.ndarray:
 
 
 def litert_outputs(content: bytes, inputs: np.ndarray) -> np.ndarray:
-    pytest.importorskip("ai_edge_litert")
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    module = litert("interpreter")
+    Interpreter, OpResolverType = module.Interpreter, module.OpResolverType
 
     runner = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     runner.allocate_tensors()

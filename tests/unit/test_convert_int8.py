@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_models import bytes_of, path_of
+from tflite_models import bytes_of, litert, path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import UsageError
@@ -76,7 +76,7 @@ def test_a_layer_is_copied_as_it_is() -> None:
 
 def test_float_ends_fall_away() -> None:
     """QUANTIZE in front and DEQUANTIZE behind: the same layers as the model that is int8 at both ends."""
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    schema = litert("schema_py_generated")
     import flatbuffers
 
     model = schema.ModelT.InitFromPackedBuf(bytes_of("hello_world_int8"), 0)

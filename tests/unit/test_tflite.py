@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from tflite_models import bytes_of, models
+from tflite_models import bytes_of, litert, models
 
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model import tflite, tflite_schema
@@ -12,7 +12,7 @@ from tinyfed.model.flatbuffer import FlatbufferError, root
 
 
 def test_names_agree_with_the_schema() -> None:
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    schema = litert("schema_py_generated")
     for number, name in enumerate(tflite_schema.OPERATORS):
         assert getattr(schema.BuiltinOperator, name) == number
     for number, name in enumerate(tflite_schema.TENSOR_TYPES):
@@ -23,7 +23,7 @@ def test_names_agree_with_the_schema() -> None:
 
 def test_every_field_agrees_with_the_schema() -> None:
     """The generated reader and ours say the same of every tensor, operator and option of every model."""
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    schema = litert("schema_py_generated")
     option_names = {
         "padding": "padding",
         "stride_x": "strideW",
@@ -109,7 +109,7 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_interpreter_runs_a_model() -> None:
-    pytest.importorskip("ai_edge_litert")
+    litert("interpreter")
     runner = tflite.interpreter(bytes_of("hello_world_int8"))
     runner.allocate_tensors()
     assert tuple(runner.get_input_details()[0]["shape"]) == (1, 1)

@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-import pytest
+from tflite_models import litert
 
 
 class Builder:
     """Tensors and operators in the order they are added; `content` is the file."""
 
     def __init__(self) -> None:
-        self.schema: Any = pytest.importorskip("ai_edge_litert.schema_py_generated")
+        self.schema: Any = litert("schema_py_generated")
         self.model = self.schema.ModelT()
         self.model.version = 3
         self.model.operatorCodes = []

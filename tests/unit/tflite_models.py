@@ -1,7 +1,9 @@
 """The published .tflite models, where TINYFED_DATA has them."""
 
+import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from conftest import require
@@ -11,6 +13,14 @@ from tinyfed.model import tflite
 MODELS = sorted((Path(os.environ.get("TINYFED_DATA", "nowhere")) / "tflite").rglob("*.tflite"))
 # For parametrize: None is the one case that says why there are none.
 MODELS_OR_NONE: list[Path | None] = [*MODELS] or [None]
+
+
+def litert(module: str) -> Any:
+    """A module of ai-edge-litert; skips where that is not installed, fails in CI."""
+    try:
+        return importlib.import_module(f"ai_edge_litert.{module}")
+    except ImportError as error:
+        require(False, f"ai-edge-litert is not installed: {error}")
 
 
 def model_id(path: Path | None) -> str:

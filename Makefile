@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
-.PHONY: help setup build demo test check fuzz fuzz-models soak clean
+.PHONY: help setup build demo test check fuzz fuzz-models soak clean bench size
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -58,3 +58,9 @@ fuzz: setup ## fuzz the model image loader and the wire for a minute each (FUZZ_
 
 fuzz-models: setup ## 10,000 mutations of each .tflite model in TINYFED_DATA through all that reads them (20 minutes)
 	@$(RUN) TINYFED_FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),10000) pytest -q -m slow tests/unit/test_tflite_fuzz.py
+
+bench: setup ## measure the benchmark nets and write docs/benchmarks.md
+	@$(RUN) scripts/bench
+
+size: setup ## flash, RAM and worst-case stack of every bare board; fails past a budget
+	@$(RUN) scripts/size

@@ -6,6 +6,7 @@ TINYFED_FAULT_ROUNDS=2000 makes it the long form (10 minutes).
 
 import os
 import random
+import threading
 
 import pytest
 from conftest import require_tools
@@ -15,6 +16,7 @@ from tinyfed_host.transport.emulator import Emulators
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.engine.device import SimulatedDevice
+from tinyfed.errors import DeviceError
 from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
@@ -53,3 +55,50 @@ def test_rounds_on_a_bad_line_end_in_the_weights_of_a_good_one() -> None:
     assert line.flipped >= ROUNDS // 4
     assert line.lost >= ROUNDS // 6
     assert device.traffic.retries >= ROUNDS // 4
+
+
+@pytest.mark.parametrize("board_name", ["mps2_an386", "raspberrypi"])
+def test_a_board_that_loses_its_power_is_told_at_once_and_is_back_with_the_next_connection(board_name: str) -> None:
+    compiler = {"mps2_an386": "arm-none-eabi-gcc", "raspberrypi": "aarch64-linux-gnu-gcc"}[board_name]
+    require_tools(compiler, *(["qemu-system-arm"] if board_name == "mps2_an386" else ["qemu-aarch64"]))
+    spec = mlp(1, (16,), 1, "tanh")
+    image = encode(spec, initialize(spec, 4))
+    simulated = SimulatedDevice()
+    simulated.load(image)
+    weights = expected = read_weights(image).tobytes()
+    rng = random.Random(8)
+    restarts = failed = number = 0
+    with Emulators() as emulators:
+        board = emulators.start(board_name, ID)
+        device: SerialDevice | None = None
+        while number < 20:
+            cut: threading.Timer | None = None
+            try:
+                if device is None:
+                    device = SerialDevice(connect(board.port))
+                    device.load(image)
+                if restarts < 8 and rng.random() < 0.6:
+                    restarts += 1
+                    cut = threading.Timer(rng.uniform(0.0, 0.05), board.reload, (None,))
+                    cut.start()
+                # long enough to be hit: 2,000 samples
+                order = Order("sine", 1, 1000, 4, number, 0.01, (1000,), passes=2)
+                weights_back = device.visit(weights, order, want_weights=True).weights
+                assert weights_back is not None
+                good = simulated.visit(expected, order, want_weights=True)
+                assert good.weights is not None
+                weights, expected = weights_back, good.weights
+                number += 1
+            except DeviceError as error:
+                assert board.port in str(error)
+                failed += 1
+                device = None
+            finally:
+                if cut is not None:
+                    cut.join()
+                    if device is not None:
+                        device.close()
+                    device = None
+    assert weights == expected
+    assert restarts == 8
+    assert failed >= 3

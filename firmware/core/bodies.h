@@ -5,12 +5,12 @@
 
 #if defined(TINYFED_PLAIN_ONLY) || !defined(__GNUC__)
 #define TINYFED_BODIES_PLAIN 1
-#elif defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && defined(__thumb2__)
-#define TINYFED_BODIES_CORTEXM4 1
 #elif defined(__x86_64__)
 #define TINYFED_BODIES_X86 1
 #elif defined(__aarch64__)
 #define TINYFED_BODIES_NEON 1
+#elif defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && defined(__thumb2__)
+#define TINYFED_BODIES_CORTEXM4 1
 #else
 #define TINYFED_BODIES_PLAIN 1
 #endif

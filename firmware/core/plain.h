@@ -9,8 +9,6 @@
 #define tinyfed_activate_f32 tinyfed_activate_plain_f32
 #define tinyfed_dense_forward_f32 tinyfed_dense_forward_plain_f32
 #define tinyfed_dense_backward_f32 tinyfed_dense_backward_plain_f32
-#endif
-#ifdef TINYFED_BODIES_CORTEXM4
 #define tinyfed_conv2d_forward_f32 tinyfed_conv2d_forward_plain_f32
 #define tinyfed_conv2d_input_gradient_f32 tinyfed_conv2d_input_gradient_plain_f32
 #define tinyfed_conv2d_weight_gradient_f32 tinyfed_conv2d_weight_gradient_plain_f32

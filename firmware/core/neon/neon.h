@@ -1,0 +1,116 @@
+/* Eight lanes in two registers of NEON on aarch64. */
+#ifndef TINYFED_NEON_NEON_H
+#define TINYFED_NEON_NEON_H
+
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+
+#define TINYFED_TARGET
+#define TINYFED_INLINE static inline __attribute__((always_inline))
+#define TINYFED_BODY(name) name
+
+typedef struct vec {
+    float32x4_t low, high;
+} vec_t;
+
+#define TINYFED_PAIR(name, operation)                                                                              \
+    TINYFED_INLINE vec_t name(vec_t a, vec_t b)                                                                    \
+    {                                                                                                              \
+        const vec_t result = {operation(a.low, b.low), operation(a.high, b.high)};                                 \
+        return result;                                                                                             \
+    }
+#define TINYFED_BITWISE(name, operation)                                                                           \
+    TINYFED_INLINE float32x4_t name##_four(float32x4_t a, float32x4_t b)                                            \
+    {                                                                                                              \
+        return vreinterpretq_f32_u32(operation(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));               \
+    }                                                                                                              \
+    TINYFED_PAIR(name, name##_four)
+
+TINYFED_INLINE vec_t vec_set(float value)
+{
+    const vec_t result = {vdupq_n_f32(value), vdupq_n_f32(value)};
+    return result;
+}
+
+TINYFED_INLINE vec_t vec_zero(void) { return vec_set(0.0f); }
+
+TINYFED_INLINE vec_t vec_load(const float *p)
+{
+    const vec_t result = {vld1q_f32(p), vld1q_f32(p + 4)};
+    return result;
+}
+
+TINYFED_INLINE void vec_store(float *p, vec_t v)
+{
+    vst1q_f32(p, v.low);
+    vst1q_f32(p + 4, v.high);
+}
+
+TINYFED_PAIR(vec_add, vaddq_f32)
+TINYFED_PAIR(vec_sub, vsubq_f32)
+TINYFED_PAIR(vec_mul, vmulq_f32)
+TINYFED_PAIR(vec_div, vdivq_f32)
+/* NaN stays. */
+TINYFED_PAIR(vec_min, vminq_f32)
+TINYFED_BITWISE(vec_and, vandq_u32)
+TINYFED_BITWISE(vec_or, vorrq_u32)
+/* Without the bits of `mask`. */
+TINYFED_BITWISE(vec_clear, vbicq_u32)
+
+/* All bits where it holds; NaN is neither. */
+TINYFED_INLINE vec_t vec_is_zero(vec_t v)
+{
+    const vec_t result = {vreinterpretq_f32_u32(vceqzq_f32(v.low)), vreinterpretq_f32_u32(vceqzq_f32(v.high))};
+    return result;
+}
+
+TINYFED_INLINE vec_t vec_not_above_zero(vec_t v)
+{
+    const vec_t result = {vreinterpretq_f32_u32(vclezq_f32(v.low)), vreinterpretq_f32_u32(vclezq_f32(v.high))};
+    return result;
+}
+
+/* A bit a lane. */
+TINYFED_INLINE uint32_t vec_bits(vec_t mask)
+{
+    static const uint32_t low_bits[4] = {1, 2, 4, 8}, high_bits[4] = {16, 32, 64, 128};
+    return vaddvq_u32(vandq_u32(vreinterpretq_u32_f32(mask.low), vld1q_u32(low_bits))) |
+           vaddvq_u32(vandq_u32(vreinterpretq_u32_f32(mask.high), vld1q_u32(high_bits)));
+}
+
+/* The first count < 8 lanes; the others are +0. */
+TINYFED_INLINE vec_t vec_load_part(const float *p, uint32_t count)
+{
+    float lanes[8] = {0};
+    memcpy(lanes, p, count * sizeof *p);
+    return vec_load(lanes);
+}
+
+TINYFED_INLINE void vec_store_part(float *p, vec_t v, uint32_t count)
+{
+    float lanes[8];
+    vec_store(lanes, v);
+    memcpy(p, lanes, count * sizeof *p);
+}
+
+/* The sums of four reductions, in the order of reduce.h. */
+TINYFED_INLINE void vec_sum_four(float sums[4], vec_t a, vec_t b, vec_t c, vec_t d)
+{
+    const float32x4_t a4 = vaddq_f32(a.low, a.high), b4 = vaddq_f32(b.low, b.high);
+    const float32x4_t c4 = vaddq_f32(c.low, c.high), d4 = vaddq_f32(d.low, d.high);
+    /* a0 b0 a1 b1 + a2 b2 a3 b3 */
+    const float32x4_t ab = vaddq_f32(vzip1q_f32(a4, b4), vzip2q_f32(a4, b4));
+    const float32x4_t cd = vaddq_f32(vzip1q_f32(c4, d4), vzip2q_f32(c4, d4));
+    vst1q_f32(sums, vaddq_f32(vcombine_f32(vget_low_f32(ab), vget_low_f32(cd)),
+                              vcombine_f32(vget_high_f32(ab), vget_high_f32(cd))));
+}
+
+TINYFED_INLINE float vec_sum(vec_t v)
+{
+    const float32x4_t four = vaddq_f32(v.low, v.high);
+    const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+
+#endif

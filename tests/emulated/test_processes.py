@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -65,12 +66,15 @@ def test_no_emulator_outlives_its_host(board: str, number: signal.Signals) -> No
     require_tools("qemu-system-arm", "arm-none-eabi-gcc", "setpriv")
     host = subprocess.Popen([sys.executable, "-c", HOLDER, board], stdout=subprocess.PIPE, text=True)
     pids: list[int] = []
+    folders: list[Path] = []
     try:
         assert host.stdout is not None
         for line in host.stdout:
             if line.strip() == "ready":
                 break
-            pids.append(int(line.split()[0]))
+            pid, port = line.split()
+            pids.append(int(pid))
+            folders.append(Path(port.removeprefix("unix://")).parent)
         assert len(pids) == 2 and all(is_running(pid) for pid in pids), "the thread that started them has ended"
         host.send_signal(number)
         assert wait_until(lambda: not any(is_running(pid) for pid in pids)), f"left behind after {number.name}"
@@ -79,6 +83,8 @@ def test_no_emulator_outlives_its_host(board: str, number: signal.Signals) -> No
         host.wait()
         for pid in pids:
             kill_quietly(pid)
+        for folder in folders:  # who is killed cannot tidy up
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_group_ends_its_devices_on_an_exception() -> None:

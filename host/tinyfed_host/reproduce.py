@@ -270,7 +270,8 @@ def page(tables: Sequence[Table], command: str) -> str:
         "",
         f"Written by `{command}`; nothing here is typed by hand. Every run is on simulated devices, which give a "
         f"board's bits; the first {CONFIRMED_ROUNDS} visits of each row ran on an emulated Cortex-M4 ({BOARD}) too and "
-        "gave the same. Instructions and stack are that board's, bytes are those on its line, frames included. Device "
+        "gave the same. Instructions and stack are that board's, bytes are those on its line in the first visit, "
+        "frames and (on a busy machine) repeats included. Device "
         f"time is the instructions at {CLOCK_HZ // 1_000_000} MHz, one a cycle, and the bytes at {BITS_PER_S:,} baud. "
         "RAM beside the weights counts the arena without the weights, the stack, and the samples that must be stored "
         "when they come from a sensor and are gone through more than once.",

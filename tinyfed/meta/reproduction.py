@@ -1,7 +1,7 @@
 """The table of `tinyfed reproduce`: which strategies on which tasks, with which settings, and what they reach.
 
-Settings were chosen with training clients alone (each training person of the watch data held out in turn); what is
-reported is of clients that took no part in either. Runs go on simulated devices.
+Rates were chosen with the watch data's training people alone (some of them held out in turn) and are used on FSDD and
+presence as they are; what is reported is of clients that took no part. Runs go on simulated devices.
 """
 
 import math

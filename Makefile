@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
-.PHONY: help setup build demo test check fuzz fuzz-models soak clean bench size
+.PHONY: help setup build demo test check fuzz fuzz-models soak clean bench bench-peers size
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,6 +61,13 @@ fuzz-models: setup ## 10,000 mutations of each .tflite model in TINYFED_DATA thr
 
 bench: setup ## measure the benchmark nets and write docs/benchmarks.md
 	@$(RUN) scripts/bench
+
+.cache/peers-env/.ready: $(VENV)/.python scripts/setup-peers
+	@$(RUN) scripts/setup-peers .cache/peers-env
+	@touch $@
+
+bench-peers: setup .cache/peers-env/.ready ## visits a second beside JAX, PyTorch and Keras (installs them apart)
+	@$(RUN) PEERS_PYTHON=$(CURDIR)/.cache/peers-env/bin/python python benchmarks/peers.py
 
 size: setup ## flash, RAM and worst-case stack of every bare board; fails past a budget
 	@$(RUN) scripts/size

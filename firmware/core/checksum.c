@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "tinyfed_core.h"
 
 /* Four bits at a time: 64 bytes of table instead of 1,024, and four times as fast as bit by bit. */

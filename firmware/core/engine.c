@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "engine.h"
 
 #include "frozen.h"

@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "loss.h"
 
 #include "reduce.h"

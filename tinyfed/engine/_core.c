@@ -314,6 +314,39 @@ static PyObject *engine_train_online(PyObject *object, PyObject *args)
     return release_samples(&samples, status, correct);
 }
 
+/* Many visits from the same weights: ends[v] are the weights after visit v, samples are shared out in order. The first
+ * row of ends keeps the start until the last visit has begun, so visits run from the last to the first. */
+static PyObject *engine_train_visits(PyObject *object, PyObject *args)
+{
+    engine_object_t *self = (engine_object_t *)object;
+    samples_t samples;
+    Py_buffer ends;
+    float rate;
+    if (!PyArg_ParseTuple(args, "w*w*y*y*f", &ends, &samples.losses, &samples.x, &samples.targets, &rate)) return NULL;
+    const size_t bytes = (size_t)self->model.parameter_count * 4, visits = bytes == 0 ? 0 : (size_t)ends.len / bytes;
+    bool fits = samples_fit(&samples, &self->model) && visits != 0 && visits * bytes == (size_t)ends.len;
+    fits = fits && samples.count % visits == 0;
+    tinyfed_status_t status = fits ? TINYFED_OK : TINYFED_E_SHAPE;
+    const size_t steps = fits ? samples.count / visits : 0;
+    float *const parameters = self->engine.parameters;
+    Py_BEGIN_ALLOW_THREADS
+    if (fits) memcpy(ends.buf, parameters, bytes);
+    for (size_t visit = visits; status == TINYFED_OK && visit-- > 0;) {
+        memcpy(parameters, ends.buf, bytes);
+        for (size_t k = visit * steps; status == TINYFED_OK && k < (visit + 1) * steps; k++) {
+            tinyfed_score_t score = {0.0f, false};
+            const tinyfed_target_t target = target_of(&samples, &self->model, k);
+            const float *input = (const float *)samples.x.buf + k * self->model.input_count;
+            status = tinyfed_train_online(&self->engine, &score, input, &target, rate);
+            if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
+        }
+        memcpy((uint8_t *)ends.buf + visit * bytes, parameters, bytes);
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&ends);
+    return release_samples(&samples, status, 0);
+}
+
 static PyObject *engine_batch_begin(PyObject *object, PyObject *unused)
 {
     (void)unused;
@@ -376,6 +409,7 @@ static PyMethodDef engine_methods[] = {
     {"weights_hash", engine_weights_hash, METH_NOARGS, NULL},
     {"infer", engine_infer, METH_VARARGS, NULL},
     {"train_online", engine_train_online, METH_VARARGS, NULL},
+    {"train_visits", engine_train_visits, METH_VARARGS, NULL},
     {"evaluate", engine_evaluate, METH_VARARGS, NULL},
     {"batch_begin", engine_batch_begin, METH_NOARGS, NULL},
     {"batch_add", engine_batch_add, METH_VARARGS, NULL},

@@ -189,6 +189,27 @@ class Engine:
             raise _translated(error, "train_online") from error
         return losses
 
+    def train_visits(self, x: ArrayLike, y: ArrayLike, learning_rate: float) -> tuple[Floats, Floats]:
+        """Visits that all begin with the weights as they are, each with online steps on samples of its own.
+
+        x has shape (visits, steps, ...), y (visits, steps, output_count), or (visits, steps) labels. Returns the
+        weights after each visit, shape (visits, parameter_count), and the losses before each step, shape
+        (visits, steps). The engine is left with the weights after the first visit.
+        """
+        shape = np.shape(x)[:2]
+        if len(shape) != 2 or 0 in shape or np.shape(y)[:2] != shape:
+            raise UsageError(f"visits need samples of shape (visits, steps, ...), not {np.shape(x)} and {np.shape(y)}")
+        count = shape[0] * shape[1]
+        inputs = self._inputs(np.reshape(x, (count, -1)))
+        targets = self._targets(np.reshape(y, (count, -1) if not self._has_labels else count), count)
+        ends = np.empty((shape[0], self.parameter_count), np.float32)
+        losses = np.empty(shape, np.float32)
+        try:
+            self._core.train_visits(ends, losses, inputs, targets, learning_rate)
+        except _core.CoreError as error:
+            raise _translated(error, "train_visits") from error
+        return ends, losses
+
     def train_batch(self, x: ArrayLike, y: ArrayLike, optimizer: Optimizer) -> Floats:
         """One step by the mean gradient of the samples, in a batch mode. Returns their losses, shape (count,)."""
         inputs = self._inputs(x)

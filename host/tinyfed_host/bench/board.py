@@ -81,8 +81,10 @@ def run_tool(command: list[str], what: str) -> str:
     return done.stdout + done.stderr
 
 
-def build(board: Board, extra_flags: tuple[str, ...] = ()) -> BenchImage:
+def build(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = True) -> BenchImage:
     """The bench image for a board with a bare-metal Cortex-M port, built if it is not in the cache.
+
+    `keep_all`: with every public function of the engine, not only what online training needs.
 
     Raises:
         UsageError: the board has no such port.
@@ -98,7 +100,8 @@ def build(board: Board, extra_flags: tuple[str, ...] = ()) -> BenchImage:
     flags = [*board.compiler.flags, *recipe.C_FLAGS, *extra_flags]
     defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, manifest).items()]
     link = [*board.compiler.link_flags, *recipe.link_flags(root, manifest), "-Wl,-u,main"]
-    link += [f"-Wl,-u,{name}" for name in public_functions()]
+    if keep_all:
+        link += [f"-Wl,-u,{name}" for name in public_functions()]
     link += ["-Wl,--print-map", "-lc", "-lgcc"]
     digest = hashlib.sha256(" ".join([firmware.build_id(board), *flags, *defines, *link]).encode())
     for path in table:

@@ -268,7 +268,7 @@ def page(tables: Sequence[Table], command: str) -> str:
     head = [
         "# What the papers claim, measured here",
         "",
-        f"Written by `{command}`; nothing here is typed by hand. Every run is on simulated devices, which give a "
+        f"Written by `{command}`; the figures are its output. Every run is on simulated devices, which give a "
         f"board's bits; the first {CONFIRMED_ROUNDS} visits of each row ran on an emulated Cortex-M4 ({BOARD}) too and "
         "gave the same. Instructions and stack are that board's, bytes are those on its line in the first visit, "
         "frames and (on a busy machine) repeats included. Device "

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from conftest import require
 
 from tinyfed import tasks
 from tinyfed.errors import UsageError
@@ -16,8 +17,10 @@ from tinyfed.tasks.shard import read_shard
 
 
 def need(name: str) -> None:
-    if datasets.folder(name) is None:
-        pytest.skip(f"data set {name} is not here: set TINYFED_DATA or run `tinyfed data fetch {name}`")
+    require(
+        datasets.folder(name) is not None,
+        f"data set {name} is not here: set TINYFED_DATA or run `tinyfed data fetch {name}`",
+    )
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ class Command:
                     found.append(int(entry.name))
         return found
 
-    def nothing_left(self, within_s: float = 5.0) -> None:
+    def nothing_left(self, within_s: float = 20.0) -> None:
         """Fails, and ends them, when processes are left."""
         end = time.monotonic() + within_s
         while self.processes() and time.monotonic() < end:

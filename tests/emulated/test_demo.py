@@ -64,7 +64,8 @@ def test_demo_interrupted_leaves_no_emulator(tmp_path: Path, number: signal.Sign
     with tinyfed.started("demo", "--json") as process:
         assert process.stdout is not None
         assert any('"round-ended"' in line for line in process.stdout)
-        assert len(tinyfed.processes()) > 5
+        # The host and five devices, of which two at a time may just be given other data: between two emulators.
+        assert len(tinyfed.processes()) > 3
         drain = threading.Thread(target=process.stdout.read)
         drain.start()
         process.send_signal(number)

@@ -44,8 +44,10 @@ test: setup .cache/wheel-env/.ready ## everything that needs no hardware
 check: setup ## lint, types and unit tests, under a minute
 	@$(RUN) scripts/check
 
-soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 rounds, 100 power losses
-	@$(RUN) python tests/emulated/soak.py power --kills 100
+soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 rounds, 100 power losses and resets
+	@$(RUN) python tests/emulated/soak.py power --strikes 100
+	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset
+	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset --board netduinoplus2
 	@$(RUN) python tests/emulated/soak.py line --rounds 2000
 	@$(RUN) python tests/emulated/soak.py fleet --boards 64 --minutes 30
 

@@ -59,6 +59,13 @@ class EmulatedSeat:
         """Process id of the emulator while it runs."""
         return self._emulated.pid if self._emulated is not None else None
 
+    def reset(self) -> None:
+        """Press the board's reset button, from any thread. Raises `DeviceError` when its emulator does not run."""
+        emulated = self._emulated
+        if emulated is None:
+            raise DeviceError(f"device {self.unique_id}: its emulator does not run; connect to it first")
+        emulated.reset()
+
     def connect(self, shard: bytes | None) -> Device:
         """See `Seat.connect`. An emulator that has ended, or has another shard, is started anew."""
         self._let_go()

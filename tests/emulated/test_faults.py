@@ -102,3 +102,38 @@ def test_a_board_that_loses_its_power_is_told_at_once_and_is_back_with_the_next_
     assert weights == expected
     assert restarts == 8
     assert failed >= 3
+
+
+@pytest.mark.parametrize("board_name", ["mps2_an386", "netduinoplus2"])
+def test_a_board_whose_reset_button_is_pressed_goes_on_over_the_same_line(board_name: str) -> None:
+    """Pressed at random moments of long visits: the firmware comes up with its own id and no model, and the
+    connection that was open is the one that goes on."""
+    require_tools("arm-none-eabi-gcc", "qemu-system-arm")
+    spec = mlp(1, (16,), 1, "tanh")
+    image = encode(spec, initialize(spec, 4))
+    simulated = SimulatedDevice()
+    simulated.load(image)
+    start = read_weights(image).tobytes()
+    rng = random.Random(8)
+    failed = 0
+    with Emulators() as emulators:
+        board = emulators.start(board_name, ID)
+        device = SerialDevice(connect(board.port))
+        for number in range(12):
+            order = Order("sine", 1, 1000, 4, number, 0.01, (1000,), passes=2)
+            press = threading.Timer(rng.uniform(0.0, 0.05), board.reset)
+            device.load(image)
+            press.start()
+            try:
+                weights = device.visit(start, order, want_weights=True).weights
+            except DeviceError as error:
+                assert "it restarted in the middle" in str(error)
+                failed += 1
+                press.join()
+                device.load(image)
+                weights = device.visit(None, order, want_weights=True).weights
+            press.join()
+            assert weights == simulated.visit(start, order, want_weights=True).weights
+            assert device.info.unique_id == ID
+        device.close()
+    assert failed >= 3

@@ -26,10 +26,13 @@ def test_spoilt_line_gives_the_faultless_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("board", "kills"), [("native", 15), ("mps2_an386", 10)])
-def test_boards_that_lose_power_come_back(tmp_path: Path, board: str, kills: int) -> None:
+@pytest.mark.parametrize(
+    ("board", "how", "strikes"),
+    [("native", "kill", 15), ("mps2_an386", "kill", 10), ("mps2_an386", "reset", 20), ("netduinoplus2", "reset", 20)],
+)
+def test_boards_that_lose_power_or_are_reset_come_back(tmp_path: Path, board: str, how: str, strikes: int) -> None:
     require_tools("gcc", "qemu-system-arm", "arm-none-eabi-gcc")
-    found = soak.soak_power(tmp_path, board, kills=kills, seed=3)
+    found = soak.soak_power(tmp_path, board, strikes, seed=3, how=how)
     print(found)
     assert all(found["kept"].values()), found
-    assert found["visits_repeated"] >= 1, "no kill came in the middle of a visit"
+    assert found["visits_repeated"] >= 1, "no strike came in the middle of a visit"

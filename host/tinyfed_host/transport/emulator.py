@@ -24,6 +24,7 @@ from typing import Self
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
 from tinyfed_host import firmware
+from tinyfed_host.transport import qmp
 
 UNIQUE_ID_BYTES = 12
 STOP_TIMEOUT_S = 3.0
@@ -44,6 +45,7 @@ class EmulatedDevice:
         self._identity = _identity(unique_id, counting)
         self._folder = Path(tempfile.mkdtemp(prefix="tinyfed-"))
         self._socket_path = self._folder / "line"
+        self._control_path = self._folder / "control"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = f"unix://{self._socket_path}"
         _running.add(self)
@@ -69,6 +71,15 @@ class EmulatedDevice:
         self._end()
         self._start(shard)
 
+    def reset(self) -> None:
+        """Press its reset button; the line stays open.
+
+        Raises `UsageError` for a board of which only the program is emulated, `DeviceError` when the emulator is gone.
+        """
+        if not self._has_control():
+            raise UsageError(f"{self.board.name} has no reset button when it is emulated: power it off and on (reload)")
+        qmp.system_reset(self._control_path)
+
     def stop(self) -> None:
         """End the process and remove its files; a second call does nothing."""
         self._end()
@@ -93,6 +104,8 @@ class EmulatedDevice:
             words += emulator.shard
         if self._counting:
             words += emulator.counting
+        if self._has_control():
+            words += ["-qmp", "unix:{control},server=on,wait=off"]
         self._socket_path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             listening.bind(str(self._socket_path))
@@ -103,12 +116,16 @@ class EmulatedDevice:
                 "id": self.unique_id,
                 "identity": str(self._folder / "identity"),
                 "shard": str(shard_path),
+                "control": str(self._control_path),
             }
             command = [word.format(**values) for word in words]
             if emulator.program:
                 command.insert(0, _find(emulator.program, emulator.package))
             with (self._folder / "log").open("wb") as log:
                 self._process = _spawner().start(_dying_with_us(command), listening.fileno(), log.fileno())
+
+    def _has_control(self) -> bool:
+        return self.board.emulator is not None and self.board.emulator.program.startswith("qemu-system-")
 
     def _place(self, shard: bytes | Path | None) -> Path | None:
         if shard is None:

@@ -79,9 +79,9 @@ static void backward_window(const tinyfed_engine_t *engine, const step_t *step, 
 static void backward_layer(const tinyfed_engine_t *engine, const float *input, uint32_t layer, const tinyfed_change_t *change)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
-    const uint32_t from = tinyfed_u16(record + TINYFED_IN_INPUT);
+    const uint32_t from = tinyfed_input_of(record, layer);
     const uint8_t flags = record[TINYFED_IN_FLAGS];
-    const uint32_t weight_count = tinyfed_weights_of(engine->model, layer);
+    const uint32_t weight_count = tinyfed_layer_weight_count(engine->model->image, layer);
     const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
     const uint32_t count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);

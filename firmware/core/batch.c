@@ -1,8 +1,10 @@
+#include "small.h"
+
 #include "engine.h"
 
-#include "bits.h"
+#include "dense.h"
 #include "frozen.h"
-#include "reduce.h"
+#include "root.h"
 #include "root.h"
 
 static tinyfed_batch_state_t *state_of(const tinyfed_engine_t *engine)
@@ -12,15 +14,15 @@ static tinyfed_batch_state_t *state_of(const tinyfed_engine_t *engine)
 }
 
 /* The arrays behind the state; each starts on the alignment. */
-static float *array_of(const tinyfed_engine_t *engine, uint32_t index, uint32_t learning)
+static uint32_t array_values(uint32_t learning)
 {
     const uint32_t mask = TINYFED_ALIGNMENT / (uint32_t)sizeof(float) - 1u;
-    return (float *)(void *)(state_of(engine) + 1) + (size_t)index * ((learning + mask) & ~mask);
+    return (learning + mask) & ~mask;
 }
 
-static uint32_t learning_of(const tinyfed_engine_t *engine)
+static float *gradients_of(tinyfed_batch_state_t *state)
 {
-    return tinyfed_learning_before(engine->model->image, engine->model->layer_count);
+    return (float *)(void *)(state + 1);
 }
 
 static bool is_finite(float value)
@@ -46,79 +48,81 @@ tinyfed_status_t tinyfed_batch_add(tinyfed_engine_t *engine, tinyfed_score_t *sc
     input = tinyfed_frozen_features(engine, input);
     const tinyfed_status_t status = tinyfed_forward_and_loss(engine, score, input, target, true);
     if (status != TINYFED_OK) return status;
-    const tinyfed_change_t change = {array_of(engine, 0, learning_of(engine)), 1.0f};
+    tinyfed_batch_state_t *state = state_of(engine);
+    const tinyfed_change_t change = {gradients_of(state), 1.0f};
     tinyfed_backward(engine, input, &change);
-    state_of(engine)->samples++;
+    state->samples++;
     return TINYFED_OK;
+}
+
+static void multiply(float *values, uint32_t count, float by)
+{
+    for (uint32_t k = 0; k < count; k++) values[k] *= by;
 }
 
 /* The gradient array becomes the mean over the samples, scaled down to the norm where it is longer. */
 static void finish_gradient(float *gradient, uint32_t count, uint32_t samples, float clip_norm)
 {
-    const float share = 1.0f / (float)samples;
-    for (uint32_t k = 0; k < count; k++) gradient[k] *= share;
+    multiply(gradient, count, 1.0f / (float)samples);
     if (!(clip_norm > 0.0f)) return;
-    const float norm = tinyfed_root(tinyfed_dot(gradient, gradient, count));
-    if (!(norm > clip_norm)) return;
-    const float scale = clip_norm / norm;
-    for (uint32_t k = 0; k < count; k++) gradient[k] *= scale;
+    float squares;
+    tinyfed_dense_forward_f32(&squares, gradient, gradient, NULL, count, 1); /* one output: a reduction */
+    const float norm = tinyfed_root(squares);
+    if (norm > clip_norm) multiply(gradient, count, clip_norm / norm);
 }
 
-/* One run of parameters that lie in a row, with their part of the arrays. */
-typedef struct run {
-    float *weights;
-    float *arrays[3]; /* gradient, then the moments of the mode */
-    uint32_t count;
-} run_t;
-
-static void change_run(const run_t *run, const tinyfed_optimizer_t *o, tinyfed_mode_t mode, float adam_rate)
+static bool is_adam(tinyfed_mode_t mode)
 {
-    for (uint32_t k = 0; k < run->count; k++) {
-        const float gradient = run->arrays[0][k];
-        float weight = run->weights[k];
-        if (o->weight_decay != 0.0f) weight -= o->learning_rate * o->weight_decay * weight;
-        switch (mode) {
-        case TINYFED_MODE_BATCH_MOMENTUM: {
-            float *velocity = &run->arrays[1][k];
-            *velocity = o->momentum * *velocity - o->learning_rate * gradient;
-            weight += *velocity;
-            break;
-        }
-        case TINYFED_MODE_BATCH_ADAM: {
-            float *first = &run->arrays[1][k], *second = &run->arrays[2][k];
-            *first += (gradient - *first) * (1.0f - o->beta1);
-            *second += (gradient * gradient - *second) * (1.0f - o->beta2);
-            weight -= (*first * adam_rate) / (tinyfed_root(*second) + o->epsilon);
-            break;
-        }
-        case TINYFED_MODE_BATCH_ADAM_SECOND: {
-            float *second = &run->arrays[1][k];
-            *second += (gradient * gradient - *second) * (1.0f - o->beta2);
-            weight -= (gradient * adam_rate) / (tinyfed_root(*second) + o->epsilon);
-            break;
-        }
-        default:
+    return mode == TINYFED_MODE_BATCH_ADAM || mode == TINYFED_MODE_BATCH_ADAM_SECOND;
+}
+
+/* Parameters that lie in a row, with their part of the arrays: the gradient, then the mode's moments, each `stride`
+ * values behind the one before. */
+static void change_run(float *weights, float *arrays, uint32_t stride, uint32_t count, const tinyfed_optimizer_t *o,
+                       tinyfed_mode_t mode, float adam_rate)
+{
+    const float decay = o->learning_rate * o->weight_decay;
+    for (; count != 0; count--, weights++, arrays++) {
+        float gradient = arrays[0], weight = *weights;
+        float *moment = arrays + stride;
+        if (o->weight_decay != 0.0f) weight -= decay * weight;
+        if (is_adam(mode)) {
+            const float square = gradient * gradient;
+            if (mode == TINYFED_MODE_BATCH_ADAM) {
+                *moment += (gradient - *moment) * (1.0f - o->beta1);
+                gradient = *moment;
+                moment += stride;
+            }
+            *moment += (square - *moment) * (1.0f - o->beta2);
+            weight -= (gradient * adam_rate) / (tinyfed_root(*moment) + o->epsilon);
+        } else if (mode == TINYFED_MODE_BATCH_MOMENTUM) {
+            *moment = o->momentum * *moment - o->learning_rate * gradient;
+            weight += *moment;
+        } else {
             weight -= o->learning_rate * gradient;
-            break;
         }
-        run->weights[k] = weight;
+        *weights = weight;
     }
+}
+
+static bool is_share(float value)
+{
+    return value >= 0.0f && value < 1.0f;
 }
 
 static tinyfed_status_t check_optimizer(const tinyfed_optimizer_t *o, tinyfed_mode_t mode)
 {
     if (!is_finite(o->learning_rate) || !is_finite(o->weight_decay) || !is_finite(o->clip_norm)) return TINYFED_E_NUMERIC;
-    if (mode == TINYFED_MODE_BATCH_MOMENTUM && !(o->momentum >= 0.0f && o->momentum < 1.0f)) return TINYFED_E_ARGUMENT;
-    if (mode == TINYFED_MODE_BATCH_ADAM && !(o->beta1 >= 0.0f && o->beta1 < 1.0f)) return TINYFED_E_ARGUMENT;
-    if (mode == TINYFED_MODE_BATCH_ADAM || mode == TINYFED_MODE_BATCH_ADAM_SECOND)
-        return o->beta2 >= 0.0f && o->beta2 < 1.0f && o->epsilon > 0.0f ? TINYFED_OK : TINYFED_E_ARGUMENT;
-    return TINYFED_OK;
+    bool good = mode != TINYFED_MODE_BATCH_MOMENTUM || is_share(o->momentum);
+    if (mode == TINYFED_MODE_BATCH_ADAM) good = is_share(o->beta1);
+    if (is_adam(mode)) good = good && is_share(o->beta2) && o->epsilon > 0.0f;
+    return good ? TINYFED_OK : TINYFED_E_ARGUMENT;
 }
 
 /* The Adams' learning rate with the moments' bias taken out (Kingma and Ba 2015, end of section 2). */
 static float adam_rate(tinyfed_batch_state_t *state, const tinyfed_optimizer_t *o, tinyfed_mode_t mode)
 {
-    if (mode != TINYFED_MODE_BATCH_ADAM && mode != TINYFED_MODE_BATCH_ADAM_SECOND) return 0.0f;
+    if (!is_adam(mode)) return 0.0f;
     state->beta1_power *= o->beta1;
     state->beta2_power *= o->beta2;
     const float rate = o->learning_rate * tinyfed_root(1.0f - state->beta2_power);
@@ -128,30 +132,25 @@ static float adam_rate(tinyfed_batch_state_t *state, const tinyfed_optimizer_t *
 tinyfed_status_t tinyfed_batch_step(tinyfed_engine_t *engine, const tinyfed_optimizer_t *optimizer)
 {
     if (engine == NULL || optimizer == NULL) return TINYFED_E_ARGUMENT;
-    const uint32_t arrays = tinyfed_batch_arrays(engine->mode);
-    if (arrays == 0 || state_of(engine)->samples == 0) return TINYFED_E_STATE;
-    const tinyfed_status_t status = check_optimizer(optimizer, engine->mode);
-    if (status != TINYFED_OK) return status;
+    const tinyfed_mode_t mode = engine->mode;
     tinyfed_batch_state_t *state = state_of(engine);
+    if (tinyfed_batch_arrays(mode) == 0 || state->samples == 0) return TINYFED_E_STATE;
+    const tinyfed_status_t status = check_optimizer(optimizer, mode);
+    if (status != TINYFED_OK) return status;
     const uint8_t *image = engine->model->image;
-    const uint32_t learning = learning_of(engine);
-    finish_gradient(array_of(engine, 0, learning), learning, state->samples, optimizer->clip_norm);
-    const float rate = adam_rate(state, optimizer, engine->mode);
-    run_t run;
-    for (uint32_t index = 0; index < 3; index++) run.arrays[index] = index < arrays ? array_of(engine, index, learning) : NULL;
-    for (uint32_t layer = 0; layer < engine->model->layer_count; layer++) {
-        const uint8_t *record = tinyfed_record(image, layer);
-        const uint32_t weights = tinyfed_layer_weight_count(image, layer);
-        const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
-        for (uint32_t part = 0; part < 2; part++) {
-            if ((record[TINYFED_IN_FLAGS] & (part == 0 ? TINYFED_TRAIN_WEIGHTS : TINYFED_TRAIN_BIAS)) == 0) continue;
-            run.weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS) + (part == 0 ? 0 : weights);
-            run.count = part == 0 ? weights : channels;
-            change_run(&run, optimizer, engine->mode, rate);
-            for (uint32_t index = 0; index < arrays; index++) run.arrays[index] += run.count;
-        }
+    const uint32_t layers = engine->model->layer_count, learning = tinyfed_learning_before(image, layers);
+    float *const gradients = gradients_of(state);
+    finish_gradient(gradients, learning, state->samples, optimizer->clip_norm);
+    const float rate = adam_rate(state, optimizer, mode);
+    float *arrays = gradients;
+    for (uint32_t layer = 0; layer < layers; layer++) {
+        uint32_t skipped;
+        const uint32_t count = tinyfed_layer_learning(&skipped, image, layer);
+        float *weights = engine->parameters + tinyfed_u32(tinyfed_record(image, layer) + TINYFED_IN_PARAMETERS) + skipped;
+        change_run(weights, arrays, array_values(learning), count, optimizer, mode, rate);
+        arrays += count;
     }
-    memset(array_of(engine, 0, learning), 0, learning * sizeof(float));
+    memset(gradients, 0, learning * sizeof(float));
     state->samples = 0;
     return TINYFED_OK;
 }

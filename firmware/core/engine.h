@@ -31,16 +31,6 @@ static inline float tinyfed_alpha_of(const uint8_t *record)
     return alpha;
 }
 
-/* Values of a layer's weights: its parameters, which end where the next layer's begin, without the bias. */
-static inline uint32_t tinyfed_weights_of(const tinyfed_model_t *model, uint32_t layer)
-{
-    const uint8_t *record = tinyfed_record(model->image, layer);
-    const bool is_last = layer + 1u == model->layer_count;
-    const uint32_t end = is_last ? model->parameter_count : tinyfed_u32(record + TINYFED_RECORD_BYTES + TINYFED_IN_PARAMETERS);
-    const uint32_t count = end - tinyfed_u32(record + TINYFED_IN_PARAMETERS);
-    return (record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0 ? count - tinyfed_u32(record + TINYFED_IN_SHAPE + 4) : count;
-}
-
 /* Slope of the leaky ReLU that made a tensor, through the reshapes that handed it on. */
 float tinyfed_slope_of(const uint8_t *image, uint32_t tensor);
 

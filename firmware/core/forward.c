@@ -31,13 +31,13 @@ static void add(float *y, const float *a, const float *b, uint32_t count)
 static void forward_layer(const tinyfed_engine_t *engine, const float *input, uint32_t layer)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
-    const uint32_t from = tinyfed_u16(record + TINYFED_IN_INPUT);
+    const uint32_t from = tinyfed_input_of(record, layer);
     const float *x = tinyfed_values_of(engine, input, from);
     float *y = tinyfed_values_of(engine, input, layer + 1u);
     const uint32_t outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     const float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
     const float *bias = NULL;
-    if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0) bias = weights + tinyfed_weights_of(engine->model, layer);
+    if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0) bias = weights + tinyfed_layer_weight_count(engine->model->image, layer);
     const uint8_t kind = tinyfed_kind_of(record);
     tinyfed_window_t window;
     if (kind >= TINYFED_KIND_CONV2D && kind <= TINYFED_KIND_GLOBAL_AVERAGE) tinyfed_window_of(&window, image, layer);

@@ -83,7 +83,6 @@ static inline bool tinyfed_kind_is_built(const uint8_t *record)
     return tinyfed_kind_of(record) == record[TINYFED_IN_KIND];
 }
 
-
 enum {
     TINYFED_LINEAR = 0,
     TINYFED_RELU = 1,
@@ -150,6 +149,32 @@ static inline const uint8_t *tinyfed_tensor_shape(const uint8_t *image, uint32_t
 static inline uint32_t tinyfed_tensor_count(const uint8_t *image, uint32_t tensor)
 {
     return tinyfed_shape_count(tinyfed_tensor_shape(image, tensor));
+}
+
+/* The tensor a checked layer reads. Every tensor is read, and without an add each layer reads one: nets of dense layers
+ * alone are chains. */
+static inline uint32_t tinyfed_input_of(const uint8_t *record, uint32_t layer)
+{
+#ifdef TINYFED_DENSE_ONLY
+    (void)record;
+    return layer;
+#else
+    (void)layer;
+    return tinyfed_u16(record + TINYFED_IN_INPUT);
+#endif
+}
+
+/* The second addend; 0 where there is none. */
+static inline uint32_t tinyfed_input_b_of(const uint8_t *record)
+{
+    return tinyfed_kind_of(record) == TINYFED_KIND_ADD ? tinyfed_u16(record + TINYFED_IN_INPUT_B) : 0;
+}
+
+/* Index behind the layer's last parameter: the next layer's first. */
+static inline uint32_t tinyfed_parameters_end(const uint8_t *image, uint32_t layer)
+{
+    const bool is_last = layer + 1u == tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
+    return tinyfed_u32(is_last ? image + TINYFED_AT_PARAMETER_COUNT : tinyfed_record(image, layer + 1u) + TINYFED_IN_PARAMETERS);
 }
 
 #endif

@@ -2,18 +2,14 @@
 
 #include "layers.h"
 
-/* Where a check fails: the field and why. */
-typedef struct fault {
-    uint32_t field;
-    tinyfed_status_t status;
-} fault_t;
+/* Where a check fails and why: the field, and 8 bits up the status' number; 0 where nothing does. */
+typedef uint32_t fault_t;
 
-static const fault_t fine = {0, TINYFED_OK};
+#define FINE 0u
 
-static fault_t wrong(uint32_t field, tinyfed_status_t status)
+static inline fault_t wrong(uint32_t field, tinyfed_status_t status)
 {
-    fault_t fault = {field, status};
-    return fault;
+    return field | (uint32_t)-status << 8;
 }
 
 static bool has_parameters(uint8_t kind)
@@ -33,7 +29,9 @@ static fault_t check_fields(const uint8_t *record, uint32_t layer)
     if ((flags & ~allowed) != 0) return wrong(TINYFED_IN_FLAGS, TINYFED_E_LAYER);
     if ((flags & TINYFED_TRAIN_BIAS) != 0 && (flags & TINYFED_HAS_BIAS) == 0)
         return wrong(TINYFED_IN_FLAGS, TINYFED_E_LAYER);
-    if (tinyfed_u16(record + TINYFED_IN_INPUT) > layer) return wrong(TINYFED_IN_INPUT, TINYFED_E_SHAPE);
+    const uint32_t input = tinyfed_u16(record + TINYFED_IN_INPUT);
+    if (input > layer || (tinyfed_kind_is_built(record) && tinyfed_input_of(record, layer) != input))
+        return wrong(TINYFED_IN_INPUT, TINYFED_E_SHAPE);
     const uint32_t input_b = tinyfed_u16(record + TINYFED_IN_INPUT_B);
     if (kind == TINYFED_KIND_ADD ? input_b > layer : input_b != 0) return wrong(TINYFED_IN_INPUT_B, TINYFED_E_SHAPE);
     if (tinyfed_u16(record + TINYFED_IN_RESERVED) != 0) return wrong(TINYFED_IN_RESERVED, TINYFED_E_VERSION);
@@ -41,7 +39,7 @@ static fault_t check_fields(const uint8_t *record, uint32_t layer)
     memcpy(&alpha, record + TINYFED_IN_ALPHA, sizeof alpha);
     if (activation == TINYFED_LEAKY_RELU ? !(alpha > 0.0f && alpha < 1.0f) : tinyfed_u32(record + TINYFED_IN_ALPHA) != 0)
         return wrong(TINYFED_IN_ALPHA, TINYFED_E_ARGUMENT);
-    return fine;
+    return FINE;
 }
 
 /* Kernel, stride and padding have no meaning for most kinds: zero. */
@@ -49,7 +47,7 @@ static fault_t check_no_window(const uint8_t *record)
 {
     for (uint32_t field = TINYFED_IN_KERNEL; field < TINYFED_IN_INPUT; field++)
         if (record[field] != 0) return wrong(field, TINYFED_E_VERSION);
-    return fine;
+    return FINE;
 }
 
 static fault_t check_dense(const uint8_t *record, tinyfed_shape_t out)
@@ -100,7 +98,7 @@ static fault_t check_direction(const uint8_t *record, uint32_t first, uint32_t s
     }
     if (record[TINYFED_IN_PAD + first] != pad) return wrong(TINYFED_IN_PAD + first, TINYFED_E_SHAPE);
     if (outputs != expected) return wrong(TINYFED_IN_SHAPE + 2u * first, TINYFED_E_SHAPE);
-    return fine;
+    return FINE;
 }
 
 static fault_t check_window(const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
@@ -109,7 +107,7 @@ static fault_t check_window(const uint8_t *record, tinyfed_shape_t out, tinyfed_
     if (record[TINYFED_IN_MODE] > 1) return wrong(TINYFED_IN_MODE, TINYFED_E_LAYER);
     if (kind != TINYFED_KIND_CONV2D && out.channels != in.channels) return wrong(TINYFED_IN_SHAPE + 4u, TINYFED_E_SHAPE);
     const fault_t fault = check_direction(record, 0, in.height, out.height);
-    return fault.status != TINYFED_OK ? fault : check_direction(record, 1, in.width, out.width);
+    return fault != FINE ? fault : check_direction(record, 1, in.width, out.width);
 }
 
 static fault_t check_add(const uint8_t *image, const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
@@ -133,7 +131,7 @@ static fault_t check_kind(const uint8_t *image, const uint8_t *record, tinyfed_s
     const uint64_t taps = (uint64_t)record[TINYFED_IN_KERNEL] * record[TINYFED_IN_KERNEL + 1];
     *weights = 0;
     if (!tinyfed_kind_is_built(record)) return wrong(TINYFED_IN_KIND, TINYFED_E_LAYER);
-    switch (record[TINYFED_IN_KIND]) {
+    switch (tinyfed_kind_of(record)) {
     case TINYFED_KIND_DENSE:
         *weights = in_count * out.channels;
         return check_dense(record, out);
@@ -164,8 +162,8 @@ tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint3
 {
     const uint8_t *record = tinyfed_record(image, layer);
     fault_t fault = check_fields(record, layer);
-    if (fault.status == TINYFED_OK) {
-        const tinyfed_shape_t in = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT)));
+    if (fault == FINE) {
+        const tinyfed_shape_t in = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_input_of(record, layer)));
         const tinyfed_shape_t out = tinyfed_shape_at(record + TINYFED_IN_SHAPE);
         const uint64_t out_count = (uint64_t)out.height * out.width * out.channels;
         uint64_t weights = 0;
@@ -174,29 +172,26 @@ tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint3
         else
             fault = check_kind(image, record, out, in, &weights);
         if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0) weights += out.channels;
-        if (fault.status == TINYFED_OK && weights > 0x3FFFFFFFu) fault = wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
+        if (fault == FINE && weights > 0x3FFFFFFFu) fault = wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
         *parameter_count = (uint32_t)weights;
     }
-    *field = fault.field;
-    return fault.status;
+    *field = fault & 0xFFu;
+    return (tinyfed_status_t)-(int32_t)(fault >> 8);
 }
 
 uint32_t tinyfed_layer_weight_count(const uint8_t *image, uint32_t layer)
 {
     const uint8_t *record = tinyfed_record(image, layer);
-    const uint8_t *in = tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT));
-    const uint32_t taps = (uint32_t)record[TINYFED_IN_KERNEL] * record[TINYFED_IN_KERNEL + 1];
-    const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
-    switch (record[TINYFED_IN_KIND]) {
-    case TINYFED_KIND_DENSE:
-        return tinyfed_shape_count(in) * channels;
-    case TINYFED_KIND_CONV2D:
-        return taps * tinyfed_u32(in + 4) * channels;
-    case TINYFED_KIND_DEPTHWISE:
-        return taps * channels;
-    case TINYFED_KIND_SCALE:
-        return channels;
-    default:
-        return 0;
-    }
+    const uint32_t count = tinyfed_parameters_end(image, layer) - tinyfed_u32(record + TINYFED_IN_PARAMETERS);
+    return (record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0 ? count - tinyfed_u32(record + TINYFED_IN_SHAPE + 4) : count;
+}
+
+uint32_t tinyfed_layer_learning(uint32_t *skipped, const uint8_t *image, uint32_t layer)
+{
+    const uint8_t *record = tinyfed_record(image, layer);
+    const uint8_t flags = record[TINYFED_IN_FLAGS];
+    const uint32_t weights = tinyfed_layer_weight_count(image, layer);
+    const bool weights_learn = (flags & TINYFED_TRAIN_WEIGHTS) != 0;
+    *skipped = weights_learn ? 0 : weights;
+    return (weights_learn ? weights : 0u) + ((flags & TINYFED_TRAIN_BIAS) != 0 ? tinyfed_u32(record + TINYFED_IN_SHAPE + 4) : 0u);
 }

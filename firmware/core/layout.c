@@ -28,12 +28,18 @@ static void count_consumer(layout_t *layout, uint32_t tensor, uint32_t layer)
 
 static uint32_t input_of(const layout_t *layout, uint32_t layer)
 {
-    return tinyfed_u16(tinyfed_record(layout->image, layer) + TINYFED_IN_INPUT);
+    return tinyfed_input_of(tinyfed_record(layout->image, layer), layer);
 }
 
 static uint32_t kind_of(const layout_t *layout, uint32_t layer)
 {
-    return tinyfed_record(layout->image, layer)[TINYFED_IN_KIND];
+    return tinyfed_kind_of(tinyfed_record(layout->image, layer));
+}
+
+/* The second addend; 0 where there is none. */
+static uint32_t input_b_of(const layout_t *layout, uint32_t layer)
+{
+    return tinyfed_input_b_of(tinyfed_record(layout->image, layer));
 }
 
 static bool trains_weights(const layout_t *layout, uint32_t layer)
@@ -50,10 +56,8 @@ static bool needs_gradient(const layout_t *layout, uint32_t tensor)
 static void find_gradients(layout_t *layout)
 {
     for (uint32_t layer = 0; layer < layout->layers; layer++) {
-        const uint8_t *record = tinyfed_record(layout->image, layer);
-        bool needed = tinyfed_trains(record) || needs_gradient(layout, tinyfed_u16(record + TINYFED_IN_INPUT));
-        if (record[TINYFED_IN_KIND] == TINYFED_KIND_ADD)
-            needed = needed || needs_gradient(layout, tinyfed_u16(record + TINYFED_IN_INPUT_B));
+        const bool needed = tinyfed_trains(tinyfed_record(layout->image, layer)) ||
+                            needs_gradient(layout, input_of(layout, layer)) || needs_gradient(layout, input_b_of(layout, layer));
         layout->slots[layer].gradient = layout->trains && needed ? 0 : TINYFED_NOWHERE;
     }
 }
@@ -157,10 +161,9 @@ static void find_lifetimes(layout_t *layout)
         layout->dies[buffer] = 0;
     }
     for (uint32_t layer = 0; layer < layers; layer++) {
-        const uint8_t *record = tinyfed_record(layout->image, layer);
         live(layout, layer, layer);
-        reads(layout, layer, tinyfed_u16(record + TINYFED_IN_INPUT));
-        if (record[TINYFED_IN_KIND] == TINYFED_KIND_ADD) reads(layout, layer, tinyfed_u16(record + TINYFED_IN_INPUT_B));
+        reads(layout, layer, input_of(layout, layer));
+        reads(layout, layer, input_b_of(layout, layer));
         if (needs_gradient(layout, layer + 1u)) live(layout, layers + layer, 2u * layers - layer);
     }
     live(layout, layers - 1u, layers);
@@ -228,10 +231,8 @@ uint32_t tinyfed_layout(tinyfed_slot_t *slots, const uint8_t *image, tinyfed_mod
     layout.trains = mode != TINYFED_MODE_INFER;
     memset(slots, 0, layers * sizeof *slots);
     for (uint32_t layer = 0; layer < layers; layer++) {
-        const uint8_t *record = tinyfed_record(image, layer);
-        count_consumer(&layout, tinyfed_u16(record + TINYFED_IN_INPUT), layer);
-        if (record[TINYFED_IN_KIND] == TINYFED_KIND_ADD)
-            count_consumer(&layout, tinyfed_u16(record + TINYFED_IN_INPUT_B), layer);
+        count_consumer(&layout, input_of(&layout, layer), layer);
+        count_consumer(&layout, input_b_of(&layout, layer), layer);
     }
     find_gradients(&layout);
     share_activations(&layout);

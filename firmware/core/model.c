@@ -68,9 +68,8 @@ static bool is_used(const uint8_t *image, uint32_t layers, uint32_t tensor)
 {
     for (uint32_t layer = tensor; layer < layers; layer++) {
         const uint8_t *record = tinyfed_record(image, layer);
-        if (tinyfed_u16(record + TINYFED_IN_INPUT) == tensor) return true;
-        if (record[TINYFED_IN_KIND] == TINYFED_KIND_ADD && tinyfed_u16(record + TINYFED_IN_INPUT_B) == tensor)
-            return true;
+        if (tinyfed_input_of(record, layer) == tensor) return true;
+        if (tinyfed_kind_of(record) == TINYFED_KIND_ADD && tinyfed_input_b_of(record) == tensor) return true;
     }
     return false;
 }

@@ -10,27 +10,16 @@ static uint32_t aligned(uint32_t bytes)
 
 uint32_t tinyfed_batch_arrays(tinyfed_mode_t mode)
 {
-    switch (mode) {
-    case TINYFED_MODE_BATCH_SGD:
-        return 1;
-    case TINYFED_MODE_BATCH_MOMENTUM:
-    case TINYFED_MODE_BATCH_ADAM_SECOND:
-        return 2;
-    case TINYFED_MODE_BATCH_ADAM:
-        return 3;
-    default:
-        return 0;
-    }
+    static const uint8_t arrays[] = {
+        [TINYFED_MODE_INFER] = 0,          [TINYFED_MODE_ONLINE] = 0,     [TINYFED_MODE_BATCH_SGD] = 1,
+        [TINYFED_MODE_BATCH_MOMENTUM] = 2, [TINYFED_MODE_BATCH_ADAM] = 3, [TINYFED_MODE_BATCH_ADAM_SECOND] = 2};
+    return (uint32_t)mode < sizeof arrays ? arrays[mode] : 0u;
 }
 
 uint32_t tinyfed_learning_before(const uint8_t *image, uint32_t layer)
 {
-    uint32_t count = 0;
-    for (uint32_t k = 0; k < layer; k++) {
-        const uint8_t *record = tinyfed_record(image, k);
-        if ((record[TINYFED_IN_FLAGS] & TINYFED_TRAIN_WEIGHTS) != 0) count += tinyfed_layer_weight_count(image, k);
-        if ((record[TINYFED_IN_FLAGS] & TINYFED_TRAIN_BIAS) != 0) count += tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
-    }
+    uint32_t count = 0, skipped;
+    for (uint32_t k = 0; k < layer; k++) count += tinyfed_layer_learning(&skipped, image, k);
     return count;
 }
 

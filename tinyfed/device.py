@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tinyfed.tasks.order import Order, Result
+from tinyfed.wire.encodings import Shortened
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ class Device(Protocol):
     def load(self, image: bytes) -> None:
         """Give it a model image (structure and weights). Raises `DoesNotFitError` when the arena is too small."""
 
-    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
-        """Send weights (None: keep what it has), let it work on the order, take the weights back if wanted."""
+    def visit(
+        self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
+    ) -> VisitOutcome:
+        """Send weights (None: keep what it has), let it work on the order, take the weights back if wanted.
+
+        `shortened` is a shorter way to say the same weights, which the device can read: a line may use it.
+        """
 
     def cancel(self) -> None:
         """Make a blocked call of another thread raise `DeviceError` soon."""

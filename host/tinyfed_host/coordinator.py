@@ -19,7 +19,9 @@ import numpy as np
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError
 from tinyfed.meta.strategy import Assignment, Reply, State, Strategy
 from tinyfed.model.image import replace_weights
+from tinyfed.wire.encodings import Shortened, WeightsEncoding
 from tinyfed_host.device import Device, VisitOutcome
+from tinyfed_host.downlink import Downlink, as_if_sent_exactly
 from tinyfed_host.events import Event, Observer, nobody
 from tinyfed_host.experiment import RoundSection
 from tinyfed_host.store import RoundRecord, RunStore, VisitRecord, weights_sha256
@@ -60,6 +62,21 @@ class _Rejected(DeviceError):
     """A device answered with weights that must not be used. Trying again at once would give the same."""
 
 
+@dataclass(frozen=True)
+class _Visited:
+    """A visit that went well."""
+
+    assignment: Assignment
+    sent: Shortened
+    outcome: VisitOutcome
+
+    def reply(self, unique_id: str) -> Reply:
+        """As the strategy sees it."""
+        trained = self.outcome.weights
+        weights = None if trained is None else as_if_sent_exactly(self.assignment.weights, self.sent.weights, trained)
+        return Reply(unique_id, self.outcome.result, weights)
+
+
 @dataclass
 class _Absence:
     """A device that failed lately."""
@@ -88,7 +105,8 @@ class Coordinator:
         self._rules = rules
         self._observe = observe
         self._absences: dict[str, _Absence] = {}
-        self._busy: dict[str, Future[VisitOutcome]] = {}
+        self._downlink = Downlink(rules.encoding, image, observe)
+        self._busy: dict[str, Future[_Visited]] = {}
         self._late: set[str] = set()
         self._loaded: dict[str, Device] = {}
         self._known: set[str] = set()
@@ -122,6 +140,7 @@ class Coordinator:
     def restore(self, document: Mapping[str, Any], arrays: Mapping[str, bytes]) -> State:
         """The state that a commit of this coordinator stored."""
         self._absences = {unique_id: _Absence(*values) for unique_id, values in document.get("absences", {}).items()}
+        self._downlink.restore(document.get("held", []), arrays)
         return State.restore(document["strategy"], arrays)
 
     # ---- a round
@@ -140,9 +159,10 @@ class Coordinator:
                 for unique_id, absence in sorted(self._absences.items())
                 if absence.failures
             },
+            "held": self._downlink.document(),
         }
         number = after.round
-        record = RoundRecord(number, document, after.arrays(), metrics, records)
+        record = RoundRecord(number, document, {**after.arrays(), **self._downlink.changes()}, metrics, records)
         self._store.commit_round(record)
         self._observe(Event("round-ended", number, data={**metrics, "rounds": last}))
         return after, metrics
@@ -162,7 +182,7 @@ class Coordinator:
                 self._prepare(state, chosen, here)
                 outcomes = self._visit_all(state.round, assignments, records)
                 if len(outcomes) >= max(1, math.ceil(self._rules.quorum * len(chosen))):
-                    return [_reply(unique_id, outcomes[unique_id]) for unique_id in chosen if unique_id in outcomes]
+                    return [outcomes[unique_id].reply(unique_id) for unique_id in chosen if unique_id in outcomes]
                 failed_now.update(set(chosen) - set(outcomes))
                 if set(here) - failed_now:
                     continue
@@ -207,15 +227,15 @@ class Coordinator:
 
     def _visit_all(
         self, round_index: int, assignments: Mapping[str, Assignment], records: list[VisitRecord]
-    ) -> dict[str, VisitOutcome]:
+    ) -> dict[str, _Visited]:
         """Visit all at once; whoever is not back in time is left behind. Appends to `records`."""
         deadline = time.monotonic() + self._rules.timeout_s
-        pending: dict[Future[VisitOutcome], str] = {}
+        pending: dict[Future[_Visited], str] = {}
         for unique_id, assignment in assignments.items():
             future = _in_thread(self._visit, unique_id, assignment, round_index)
             pending[future] = unique_id
             self._busy[unique_id] = future
-        outcomes: dict[str, VisitOutcome] = {}
+        outcomes: dict[str, _Visited] = {}
         failures: dict[str, str] = {}
         while pending:
             done, _ = wait(pending, timeout=max(0.0, deadline - time.monotonic()), return_when=FIRST_COMPLETED)
@@ -241,7 +261,7 @@ class Coordinator:
         self,
         round_index: int,
         chosen: Mapping[str, Assignment],
-        outcomes: Mapping[str, VisitOutcome],
+        outcomes: Mapping[str, _Visited],
         failures: Mapping[str, str],
         records: list[VisitRecord],
     ) -> None:
@@ -252,6 +272,7 @@ class Coordinator:
             attempt = attempts.get(unique_id, 0) + 1
             absence = self._absences.setdefault(unique_id, _Absence())
             if unique_id in outcomes:
+                self._downlink.holds(unique_id, outcomes[unique_id].outcome.weights)
                 metrics = _visit_metrics(outcomes[unique_id])
                 records.append(VisitRecord(unique_id, attempt, None, metrics))
                 if absence.failures:
@@ -267,7 +288,7 @@ class Coordinator:
             text = f"{reason}; left out for {left_out} round{'s' if left_out != 1 else ''}"
             self._observe(Event("device-failed", number, unique_id, text))
 
-    def _visit(self, unique_id: str, assignment: Assignment, round_index: int) -> VisitOutcome:
+    def _visit(self, unique_id: str, assignment: Assignment, round_index: int) -> _Visited:
         """One device's part of a round, with retries. In a thread of its own."""
         number = round_index + 1
         self._observe(Event("visit-started", number, unique_id))
@@ -276,21 +297,26 @@ class Coordinator:
             try:
                 device = self._ready(unique_id, round_index)
                 down, up, begun = device.traffic.down, device.traffic.up, time.monotonic()
-                sent: bytes | None = weights
-                if self._loaded.get(unique_id) is not device:
-                    # the structure and this round's weights in one transfer
-                    device.load(replace_weights(self._image, assignment.weights))
+                sent = self._downlink.shorten(device.info, weights, number)
+                in_image = self._loaded.get(unique_id) is not device
+                if in_image:  # the structure and this round's weights in one transfer
+                    device.load(replace_weights(self._image, np.frombuffer(sent.weights, "<f4")))
                     self._loaded[unique_id] = device
-                    sent = None
                 loaded = time.monotonic()
-                outcome = device.visit(sent, assignment.order, want_weights=assignment.want_weights)
+                outcome = device.visit(
+                    None if in_image else sent.weights,
+                    assignment.order,
+                    want_weights=assignment.want_weights,
+                    shortened=None if in_image else sent,
+                )
                 self._inspect(unique_id, assignment, outcome)
-                return dataclasses.replace(
+                outcome = dataclasses.replace(
                     outcome,
                     bytes_down=max(outcome.bytes_down, device.traffic.down - down),
                     bytes_up=max(outcome.bytes_up, device.traffic.up - up),
-                    wire_s=outcome.wire_s + (0.0 if sent else loaded - begun),
+                    wire_s=outcome.wire_s + (loaded - begun if in_image else 0.0),
                 )
+                return _Visited(assignment, sent, outcome)
             except (DoesNotFitError, _Rejected):
                 raise
             except DeviceError as error:
@@ -342,10 +368,10 @@ class Coordinator:
 
 
 def _in_thread(
-    work: Callable[[str, Assignment, int], VisitOutcome], unique_id: str, assignment: Assignment, round_index: int
-) -> "Future[VisitOutcome]":
+    work: Callable[[str, Assignment, int], _Visited], unique_id: str, assignment: Assignment, round_index: int
+) -> "Future[_Visited]":
     """A daemon thread: one that hangs does not keep the process from ending."""
-    future: Future[VisitOutcome] = Future()
+    future: Future[_Visited] = Future()
 
     def body() -> None:
         try:
@@ -357,13 +383,9 @@ def _in_thread(
     return future
 
 
-def _reply(unique_id: str, outcome: VisitOutcome) -> Reply:
-    weights = None if outcome.weights is None else np.frombuffer(outcome.weights, "<f4").astype(np.float32)
-    return Reply(unique_id, outcome.result, weights)
-
-
-def _visit_metrics(outcome: VisitOutcome) -> dict[str, Any]:
+def _visit_metrics(visited: _Visited) -> dict[str, Any]:
     """What is told of a visit; times in seconds."""
+    outcome = visited.outcome
     result = outcome.result
     metrics: dict[str, Any] = {
         "loss_first": _finite(result.loss_first),
@@ -377,6 +399,8 @@ def _visit_metrics(outcome: VisitOutcome) -> dict[str, Any]:
         "instructions": result.train_instructions,
         "stack_bytes": result.stack_bytes,
     }
+    if visited.sent.encoding != WeightsEncoding():
+        metrics["encoding"] = visited.sent.encoding.name
     if result.checkpoints:
         metrics["checkpoints"] = [dataclasses.asdict(checkpoint) for checkpoint in result.checkpoints]
     return metrics

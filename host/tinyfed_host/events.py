@@ -10,8 +10,8 @@ class Event:
     """Something happened. `data` is JSON.
 
     Kinds: `run-started` (rounds, done, devices), `round-started` (devices), `visit-started`, `visit-ended` (the
-    visit's metrics), `retry`, `device-failed`, `device-back`, `device-joined`, `device-left`, `round-ended` (the
-    round's metrics), `run-ended` (rounds, weights_sha256).
+    visit's metrics), `retry`, `device-failed`, `device-back`, `device-joined`, `device-left`, `fallback` (a device
+    lacks a capability), `round-ended` (the round's metrics), `run-ended` (rounds, weights_sha256).
     """
 
     kind: str

@@ -10,6 +10,7 @@ from tinyfed import tasks
 from tinyfed.errors import UsageError
 from tinyfed.tasks.order import SHOTS_MAX
 from tinyfed.tasks.task import Task
+from tinyfed.wire.encodings import NAMES as ENCODINGS
 from tinyfed_host import experiment_source as source
 
 ACTIVATIONS = ("linear", "relu", "tanh", "relu6", "sigmoid")
@@ -81,6 +82,7 @@ class RoundSection:
     retries: int
     retry_after: int  # rounds a failed device is left out, doubled with each failure in a row
     max_norm: float  # of the weights a device sends back
+    encoding: str = "float32"  # of the weights that go down to devices
 
 
 @dataclass(frozen=True)
@@ -230,13 +232,14 @@ def _fleet(table: source.Table, boards: Sequence[str]) -> FleetSection:
 
 
 def _round(table: source.Table) -> RoundSection:
-    table.only("timeout_s", "quorum", "retries", "retry_after", "max_norm")
+    table.only("timeout_s", "quorum", "retries", "retry_after", "max_norm", "encoding")
     return RoundSection(
         timeout_s=table.number("timeout_s", 0, 86_400, 30.0, above=True),
         quorum=table.number("quorum", 0, 1, 0.5, above=True),
         retries=table.integer("retries", 0, 100, 2),
         retry_after=table.integer("retry_after", 0, 10_000, 1),
         max_norm=table.number("max_norm", 0, 1e9, 1e4, above=True),
+        encoding=table.word("encoding", ENCODINGS, "float32"),
     )
 
 

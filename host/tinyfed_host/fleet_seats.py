@@ -11,6 +11,8 @@ from tinyfed_host.device import Device, DeviceInfo
 from tinyfed_host.transport.emulator import EmulatedDevice, start
 
 IDENTIFY_AT_ONCE = 64
+# What every firmware of this version can read, so that a simulated run learns the same bits.
+SHORTER_WEIGHTS = frozenset({"float16", "int8", "delta"})
 
 
 class _NamedDevice(SimulatedDevice):
@@ -24,7 +26,13 @@ class _NamedDevice(SimulatedDevice):
     @property
     def info(self) -> DeviceInfo:
         """What it says of itself, under its own id."""
-        return dataclasses.replace(super().info, unique_id=self._unique_id, board=self._board)
+        said = super().info
+        return dataclasses.replace(
+            said,
+            unique_id=self._unique_id,
+            board=self._board,
+            capabilities=said.capabilities | SHORTER_WEIGHTS,
+        )
 
 
 class SimulatedSeat:

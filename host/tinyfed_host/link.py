@@ -1,19 +1,16 @@
 """A device at the other end of a line, as the coordinator wants it: blocking calls over a transport and a session."""
 
 import contextlib
-import math
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.engine.status import Status, explain
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
-from tinyfed.model.image import read_records, read_weights
 from tinyfed.tasks.order import Order, Result
-from tinyfed.wire.encodings import WeightsEncoding, decode, encode
+from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.frames import VERSION
 from tinyfed.wire.messages import Hello, Kind, hash64
 from tinyfed.wire.session import (
@@ -31,7 +28,6 @@ from tinyfed_host.transport.base import Transport
 
 # A device that says nothing for so long is gone.
 PATIENCE_S = 10.0
-PLAIN = WeightsEncoding()
 # How long a call that waits may take to notice `cancel`.
 CANCEL_POLL_S = 0.1
 # To find out what a port is.
@@ -73,21 +69,16 @@ class SerialDevice:
         transport: Transport,
         *,
         patience_s: float = PATIENCE_S,
-        encoding: WeightsEncoding = PLAIN,
         progress: Progress | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`encoding`: how weights go down, where the device can; `held_weights` tells what it makes of them."""
         self.traffic = Traffic()
         self._transport = transport
         self._session = HostSession(secrets.randbits(64), bytes_per_s=transport.bytes_per_s, patience_s=patience_s)
         self._progress = progress
         self._clock = clock
         self._cancelled = threading.Event()
-        self._encoding = encoding
-        self._tensor_sizes: tuple[int, ...] = ()
-        # what the device holds as far as is known
-        self.held_weights: bytes | None = None
+        self._held: bytes | None = None  # what the device holds, as far as is known
         self._info: DeviceInfo | None = None
         try:
             self._greet()
@@ -111,33 +102,31 @@ class SerialDevice:
     def load(self, image: bytes) -> None:
         """See `Device.load`. Also raises UsageError when the device finds that this is no model image."""
         self._cancelled.clear()
-        self.held_weights = None
+        self._held = None
         operation = TransferOperation(Kind.IMAGE, image)
         self._run(operation)
         if operation.failure is not None:
             raise self._refused_image(operation.failure, len(image))
         self._greet()
-        if self._encoding != PLAIN:
-            _, _, records = read_records(image)
-            self._tensor_sizes = tuple(math.prod(shape) for record in records for shape in record.parameter_shapes)
-            self.held_weights = read_weights(image).tobytes()
 
-    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+    def visit(
+        self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
+    ) -> VisitOutcome:
         """See `Device.visit`."""
         self._cancelled.clear()
         down, up = self._session.count.bytes_sent, self._session.count.bytes_received
         begin = self._clock()
-        weights_hash = 0 if weights is None else self._send_weights(weights)
+        weights_hash = 0 if weights is None else self._send_weights(weights, shortened)
         sent = self._clock()
         operation = VisitOperation(order.encode(), weights_hash)
-        held, self.held_weights = self.held_weights, None
+        held, self._held = self._held, None
         self._finish(operation, "the order")
         trained = self._clock()
         content: bytes | None = None
         if want_weights:
             upload = UploadOperation(None if held is None else len(held))
             self._finish(upload, "taking the weights back")
-            self.held_weights = content = upload.content
+            self._held = content = upload.content
         try:
             result = Result.decode(operation.result)
         except UsageError as error:
@@ -155,7 +144,7 @@ class SerialDevice:
         """Restart the device and greet it again. Raises DeviceError when it does not come back."""
         self._cancelled.clear()
         self._run(ResetOperation())
-        self.held_weights = None
+        self._held = None
         self._greet()
 
     def cancel(self) -> None:
@@ -168,32 +157,29 @@ class SerialDevice:
 
     # ---- inside ----
 
-    def _send_weights(self, weights: bytes) -> int:
-        """Give it these weights, in the encoding it takes; returns the hash of what it then holds."""
-        held, self.held_weights = self.held_weights, None
-        if held is not None and len(held) != len(weights):
-            held = None
-        how = self._encoding.negotiated(self.info.capabilities, holds_weights=held is not None)
-        operation = self._transfer(weights, how, held)
+    def _send_weights(self, weights: bytes, shortened: Shortened | None) -> int:
+        """Give it these weights, the shorter way where it holds what that builds on; returns their hash."""
+        held, self._held = self._held, None
+        structure_hash = self.info.structure_hash
+        plain = TransferOperation(Kind.WEIGHTS, weights, structure_hash=structure_hash)
+        operation = plain
+        if shortened is not None and (shortened.base is None or shortened.base == held):
+            assert shortened.weights == weights
+            operation = TransferOperation(
+                Kind.WEIGHTS,
+                shortened.content,
+                structure_hash=structure_hash,
+                encoding=shortened.encoding.number,
+                base_hash=0 if shortened.base is None else hash64(shortened.base),
+            )
         self._run(operation)
-        if how.delta and operation.failure is not None and operation.failure.reason is Reason.REFUSED:
-            # it no longer holds what was thought
-            how = replace(how, delta=False)
-            operation = self._transfer(weights, how, None)
+        if operation is not plain and operation.failure is not None and operation.failure.reason is Reason.REFUSED:
+            operation = plain  # it no longer holds what was thought
             self._run(operation)
         if operation.failure is not None:
             raise self._failed(operation.failure, "sending weights")
-        self.held_weights = decode(how, operation.content, held)
-        return operation.content_hash if how == PLAIN else hash64(self.held_weights)
-
-    def _transfer(self, weights: bytes, how: WeightsEncoding, held: bytes | None) -> TransferOperation:
-        return TransferOperation(
-            Kind.WEIGHTS,
-            encode(how, weights, self._tensor_sizes, held),
-            structure_hash=self.info.structure_hash,
-            encoding=how.number,
-            base_hash=hash64(held) if how.delta and held is not None else 0,
-        )
+        self._held = weights
+        return plain.content_hash
 
     def _greet(self) -> None:
         operation = HelloOperation()

@@ -22,6 +22,8 @@ LOSS_KEPT = 60
 TROUBLES_KEPT = 4
 SPARKS = "▁▂▃▄▅▆▇█"
 RATE_OVER_ROUNDS = 200
+# events that a person must hear of
+TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback")
 
 
 class View(Protocol):
@@ -85,7 +87,7 @@ class Progress:
             self._ends.append((self.clock(), self.done))
             if data.get("loss_last") is not None:
                 self.losses.append(data["loss_last"])
-        if event.kind in ("device-failed", "device-back", "device-joined", "device-left", "retry"):
+        if event.kind in TOLD:
             self.troubles.append(told(event))
 
     def rounds_per_s(self) -> float | None:
@@ -194,7 +196,7 @@ class PlainView:
         """Print what a person wants to know."""
         with self._lock:
             self._progress.add(event)
-            if event.kind in ("device-failed", "device-back", "device-joined", "device-left", "retry"):
+            if event.kind in TOLD:
                 self._print(told(event))
             now = time.monotonic()
             due = event.kind == "round-ended" and now - self._last >= self._every_s
@@ -284,7 +286,7 @@ class LiveView:
 class LogView:
     """`run.log` in the run's folder: each retry, failure and return with its reason and time."""
 
-    KINDS = ("run-started", "retry", "device-failed", "device-back", "device-joined", "device-left", "run-ended")
+    KINDS = ("run-started", *TOLD, "run-ended")
 
     def __init__(self, path: Path) -> None:
         self._path = path

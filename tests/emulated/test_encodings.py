@@ -8,12 +8,11 @@ from tinyfed_host.transport.emulator import Emulators
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.engine.device import SimulatedDevice
-from tinyfed.model.image import encode, read_weights
+from tinyfed.model.image import encode
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
 from tinyfed.tasks.order import Order
-from tinyfed.wire.encodings import FORMATS, WeightsEncoding, decode
-from tinyfed.wire.encodings import encode as encode_weights
+from tinyfed.wire.encodings import FORMATS, WeightsEncoding, shorten
 
 ID = "0e0e0d0c0b0a090807060504"
 SIZES = (32, 32, 1024, 32, 32, 1)  # the tensors of the model below
@@ -37,13 +36,14 @@ def test_a_board_trains_from_the_weights_that_python_decodes(board: str) -> None
         for name in FORMATS:
             for delta in (False, True):
                 how = WeightsEncoding(name, delta)
-                device = SerialDevice(connect(emulated.port), encoding=how)
+                device = SerialDevice(connect(emulated.port))
                 device.load(image)
-                held = read_weights(image).tobytes()
-                outcome = device.visit(wanted.tobytes(), order, want_weights=True)
+                held = device.visit(None, order, want_weights=True).weights
+                assert held is not None
+                shortened = shorten(how, wanted.tobytes(), SIZES, held)
+                outcome = device.visit(shortened.weights, order, want_weights=True, shortened=shortened)
                 device.close()
-                start = decode(how, encode_weights(how, wanted.tobytes(), SIZES, held), held)
-                good = simulated.visit(start, order, want_weights=True)
+                good = simulated.visit(shortened.weights, order, want_weights=True)
                 assert outcome.weights == good.weights, how
                 assert outcome.result.checkpoints == good.result.checkpoints
                 short = {"float32": 4, "float16": 2, "int8": 1}[name]

@@ -1,6 +1,7 @@
 """Whole experiments give the same bits on simulated devices, on QEMU's Cortex-M4 and on the emulated Raspberry Pi."""
 
 import importlib.util
+import statistics
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,31 @@ def test_mixed_fleet_and_resume_elsewhere(tinyfed: Command) -> None:
     tinyfed.nothing_left()
     resumed = tinyfed("run", "--resume", "mixed", "--fleet", "simulated", "--json").result()
     assert resumed["weights_sha256"] == whole["weights_sha256"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["float16", "int8", "int8-delta"])
+def test_shortened_weights_learn_the_same_bits_everywhere(tinyfed: Command, encoding: str) -> None:
+    """On a serial line and in-process, in one go and killed and resumed; and the line carries less."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    text = (ROOT / "examples" / "sine.toml").read_text().replace("rounds = 3000", "rounds = 40")
+    (tinyfed.folder / "plain.toml").write_text(text)
+    (tinyfed.folder / "short.toml").write_text(f'{text}\n[round]\nencoding = "{encoding}"\n')
+    plain = tinyfed("run", "plain.toml", "--json").result()
+    whole = tinyfed("run", "short.toml", "--name", "whole", "--json").result()
+    assert whole["weights_sha256"] != plain["weights_sha256"], "nothing was rounded"
+    with tinyfed.started("run", "short.toml", "--fleet", "emulated", "--json") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"round-ended", "round": 15' in line:
+                process.kill()
+                break
+        process.wait()
+    tinyfed.nothing_left()
+    resumed = tinyfed("run", "--resume", "short", "--fleet", "emulated", "--json").result()
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+    visits = [visit for entry in tinyfed.metrics("short") for visit in entry["visits"]]
+    assert {visit["encoding"] for visit in visits} <= {encoding, encoding.removesuffix("-delta")}
+    # 1,153 weights in 6 tensors, the order and the frames
+    most = 1153 * {"float16": 2, "int8": 1}[encoding.removesuffix("-delta")] * 1.04 + 6 * 8 + 400
+    assert statistics.median(visit["bytes_down"] for visit in visits) < most

@@ -24,6 +24,7 @@ from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import encode, mlp, read_weights
 from tinyfed.tasks.order import Order, Result
 from tinyfed.tasks.splitmix import SplitMix64
+from tinyfed.wire.encodings import Shortened
 
 ORDER = Order("sine", 1, 4, 0, 0, 0.02)
 RULES = RoundSection(timeout_s=5.0, quorum=0.5, retries=2, retry_after=1, max_norm=1e4)
@@ -47,7 +48,9 @@ class ScriptedDevice:
     def load(self, image: bytes) -> None:
         self.held = read_weights(image).tobytes()
 
-    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+    def visit(
+        self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
+    ) -> VisitOutcome:
         weights = self.held if weights is None else weights
         random = SplitMix64(order.seed)
         trained = np.frombuffer(weights, "<f4") + np.float32([random.unit() for _ in range(PARAMETERS)])
@@ -288,6 +291,87 @@ def test_model_that_does_not_fit_is_not_tried_again(store: RunStore) -> None:
     seat.connect = lambda shard: Small(seat.unique_id, None)  # type: ignore[method-assign]
     with pytest.raises(DeviceError, match="100 bytes short"):
         run(store, [seat], rounds=1)
+
+
+ENCODINGS = ("float32", "float16", "int8", "float16-delta", "int8-delta")
+CAPABLE = frozenset({"float16", "int8", "delta"})
+
+
+@dataclasses.dataclass
+class CapableSeat(ScriptedSeat):
+    """Its device takes shorter weights."""
+
+    capabilities: frozenset[str] = CAPABLE
+    heard: list[str] = dataclasses.field(default_factory=list)
+
+    def connect(self, shard: bytes | None) -> Device:
+        device = super().connect(shard)
+        assert isinstance(device, ScriptedDevice)
+        device.info = dataclasses.replace(device.info, capabilities=self.capabilities)
+        plain_visit = device.visit
+
+        def visit(weights, order, *, want_weights, shortened=None):  # type: ignore[no-untyped-def]
+            assert shortened is None or shortened.weights == weights
+            self.heard.append("image" if shortened is None else shortened.encoding.name)
+            return plain_visit(weights, order, want_weights=want_weights)
+
+        device.visit = visit  # type: ignore[method-assign]
+        return device
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_shortened_weights_give_the_same_bits_after_faults_and_resumes(
+    store: RunStore, tmp_path: Path, encoding: str
+) -> None:
+    rules = dataclasses.replace(RULES, encoding=encoding)
+    fleet = [CapableSeat(device_id(k)) for k in range(3)]
+    run(store, list(fleet), rounds=12, rules=rules)
+    whole = store.snapshot()
+    assert whole is not None
+    heard = {word for seat in fleet for word in seat.heard}
+    assert heard == {"image", encoding}
+    calls = {"count": 0}
+
+    def every_third(device: ScriptedDevice, data: bytes) -> bytes:
+        calls["count"] += 1
+        return fail(device, data) if calls["count"] % 3 == 0 else data
+
+    with RunStore.create(tmp_path / "parts", HEADER) as parts:
+        strategy = TinyReptile(ORDER, 12)
+        for rounds in (3, 4, 12):
+            run(parts, [CapableSeat(device_id(k), every_third) for k in range(3)], rounds, rules, strategy)
+        assert parts.snapshot() == whole
+    assert calls["count"] > 12
+
+
+def test_rounding_on_the_way_down_does_not_build_up(store: RunStore) -> None:
+    """A device that learns nothing gives back what it got; the model stays as it was, to the last bit."""
+
+    def learn_nothing(device: ScriptedDevice, data: bytes) -> bytes:
+        return device.held
+
+    seat = CapableSeat(device_id(0), learn_nothing)
+    rules = dataclasses.replace(RULES, encoding="int8")
+    strategy = TinyReptile(ORDER, 1)
+    start = np.float32([0.1, 0.2, 0.3, 0.4, 0.5, 7.0])
+    with Fleet([seat]) as fleet:
+        Coordinator(strategy, fleet, store, IMAGE, rules).run(strategy.begin(start, 7))
+    snapshot = store.snapshot()
+    assert snapshot is not None
+    assert snapshot.arrays["weights"] == start.tobytes()
+
+
+def test_a_device_that_lacks_an_encoding_gets_another_and_that_is_told(store: RunStore) -> None:
+    rules = dataclasses.replace(RULES, encoding="int8-delta")
+    lacking = CapableSeat(device_id(0), capabilities=frozenset({"int8"}))
+    unable = CapableSeat(device_id(1), capabilities=frozenset())
+    _, events = run(store, [lacking, unable], rounds=8, rules=rules)
+    told = {event.device: event.text for event in events if event.kind == "fallback"}
+    assert "takes no int8-delta weights: sent as int8" in told[device_id(0)]
+    assert "takes no int8-delta weights: sent as float32" in told[device_id(1)]
+    assert len([event for event in events if event.kind == "fallback"]) == 2
+    assert set(lacking.heard) == {"image", "int8"}
+    assert set(unable.heard) == {"image", "float32"}
 
 
 def test_two_devices_with_one_id_are_refused() -> None:

@@ -14,7 +14,7 @@ from wire_pair import CDevice, Channel, Pair, bit_errors, library
 from tinyfed.errors import UsageError
 from tinyfed.model.image import encode as encode_image
 from tinyfed.model.spec import mlp
-from tinyfed.wire.encodings import FORMATS, WeightsEncoding, decode, encode
+from tinyfed.wire.encodings import FORMATS, WeightsEncoding, decode, encode, shorten
 from tinyfed.wire.messages import CAPABILITIES, Kind, hash64
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 
@@ -154,18 +154,36 @@ def test_a_device_is_told_what_it_takes_and_what_it_holds_is_known(how: WeightsE
     device_end.set_capabilities((1 << len(CAPABILITIES)) - 1)
     device_end.set_result(RESULT.encode())
     line = CLine(device_end)
-    device = SerialDevice(line, clock=line.clock, encoding=how)
+    device = SerialDevice(line, clock=line.clock)
     device.load(encode_image(spec, start))
     device_end.set_image(start.tobytes())
+    held = device.visit(None, ORDER, want_weights=True).weights
+    assert held is not None
+    shortened = shorten(how, weights.tobytes(), (16, 8, 8, 1), held)
     before = len(line.written)
-    device.visit(weights.tobytes(), ORDER, want_weights=False)
+    outcome = device.visit(shortened.weights, ORDER, want_weights=True, shortened=shortened)
     sent = len(line.written) - before
     assert sent < 33 * {"float32": 4, "float16": 2, "int8": 1}[how.format] + 4 * 8 + 250
-    assert device.held_weights is None
-    outcome = device.visit(weights.tobytes(), ORDER, want_weights=True)
     assert outcome.weights is not None
     added = ORDER.encode()[0]
-    exact = how == WeightsEncoding()
-    untrained = bytes((byte - added) & 255 for byte in outcome.weights)
-    difference = np.abs(np.frombuffer(untrained, "<f4") - weights).max()
-    assert difference == 0 if exact else difference < 0.02
+    assert bytes((byte - added) & 255 for byte in outcome.weights) == shortened.weights
+
+
+def test_a_device_that_does_not_hold_the_base_is_given_the_same_weights_in_full() -> None:
+    spec = mlp(2, (8,), 1)
+    rng = np.random.default_rng(4)
+    start, weights = (rng.normal(size=33).astype(np.float32) for _ in range(2))
+    device_end = CDevice(steps=1)
+    device_end.set_capabilities((1 << len(CAPABILITIES)) - 1)
+    device_end.set_result(RESULT.encode())
+    line = CLine(device_end)
+    device = SerialDevice(line, clock=line.clock)
+    device.load(encode_image(spec, start))
+    device_end.set_image(start.tobytes())
+    shortened = shorten(WeightsEncoding("int8", delta=True), weights.tobytes(), (), start.tobytes())
+    for known in (None, start.tobytes()):  # the host does not know what it holds, or is wrong about it
+        device._held = known
+        outcome = device.visit(shortened.weights, ORDER, want_weights=True, shortened=shortened)
+        assert outcome.weights is not None
+        added = ORDER.encode()[0]
+        assert bytes((byte - added) & 255 for byte in outcome.weights) == shortened.weights

@@ -8,6 +8,7 @@ from tinyfed.engine import _device
 from tinyfed.engine.status import Status, explain
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError, UsageError
 from tinyfed.tasks.order import Order, Result
+from tinyfed.wire.encodings import Shortened
 
 ARENA_BYTES = 256 * 1024
 
@@ -56,8 +57,11 @@ class SimulatedDevice:
         except _device.StatusError as error:
             raise self._translate(error, None) from None
 
-    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
-        """Train and evaluate as the order says, from these weights (None: from those it has).
+    def visit(
+        self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
+    ) -> VisitOutcome:
+        """Train and evaluate as the order says, from these weights (None: from those it has); there is no line to
+        shorten them for.
 
         Raises UsageError for an order out of range, DoesNotFitError, or DeviceError when the order does not fit model
         and samples or the loss is no longer finite.

@@ -19,6 +19,10 @@ _SEGMENT = struct.Struct("<If")
 # What a person writes, and the capability a device must have.
 FORMATS = {"float32": Encoding.PLAIN, "float16": Encoding.FLOAT16, "int8": Encoding.INT8}
 
+_DELTA = "-delta"
+# A difference of float32 is as long as the weights, and adding it up again rounds: nobody wants it.
+NAMES = ("float32", "float16", "int8", "float16-delta", "int8-delta")
+
 
 @dataclass(frozen=True)
 class WeightsEncoding:
@@ -31,6 +35,16 @@ class WeightsEncoding:
         if self.format not in FORMATS:
             raise UsageError(f"weights encoding {self.format!r}: allowed are {', '.join(FORMATS)}")
 
+    @classmethod
+    def named(cls, name: str) -> "WeightsEncoding":
+        """The one that a person calls so: one of NAMES. Raises UsageError."""
+        return cls(name.removesuffix(_DELTA), name.endswith(_DELTA))
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: int8, int8-delta."""
+        return self.format + _DELTA * self.delta
+
     @property
     def number(self) -> int:
         """The byte on the wire."""
@@ -42,6 +56,24 @@ class WeightsEncoding:
             return WeightsEncoding()
         delta = self.delta and holds_weights and "delta" in capabilities
         return WeightsEncoding(self.format, delta)
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """Weights as they go over a line, and what a device makes of them."""
+
+    encoding: WeightsEncoding
+    content: bytes  # on the line
+    weights: bytes  # float32 little-endian, what the device trains from
+    base: bytes | None  # with `delta`: what the device must hold
+
+
+def shorten(
+    encoding: WeightsEncoding, weights: bytes, tensor_sizes: Sequence[int] = (), base: bytes | None = None
+) -> Shortened:
+    """Both ways at once. Raises what `encode` raises."""
+    content = encode(encoding, weights, tensor_sizes, base)
+    return Shortened(encoding, content, decode(encoding, content, base), base if encoding.delta else None)
 
 
 def encode(

@@ -1,0 +1,73 @@
+"""What shorter weights on the way down cost and save: bytes of a visit, and what is learned. Prints a Markdown table.
+
+    python benchmarks/encodings.py [--rounds 3000] [--measured 24]
+
+Learns `examples/sine.toml` on simulated devices under each encoding, lets unseen devices adapt, and counts the bytes
+on the line of an emulated board.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tinyfed_host.experiment import Experiment
+from tinyfed_host.experiment_run import Run, make_fleet, read_experiment
+
+from tinyfed.engine.device import SimulatedDevice
+from tinyfed.tasks.task import Task
+from tinyfed.wire.encodings import NAMES
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "sine.toml"
+NEWCOMERS = 200
+
+
+def with_encoding(experiment: Experiment, name: str, kind: str, rounds: int) -> Experiment:
+    return dataclasses.replace(
+        experiment,
+        rounds=rounds,
+        fleet=dataclasses.replace(experiment.fleet, kind=kind),
+        round=dataclasses.replace(experiment.round, encoding=name),
+    )
+
+
+def adapted_loss(task: Task, image: bytes) -> float:
+    """Mean squared error after one pass, over devices that were not there in training."""
+    device = SimulatedDevice()
+    losses = []
+    for number in range(NEWCOMERS):
+        device.load(image)
+        order = dataclasses.replace(task.adapt, seed=1_000_000 + number)
+        losses.append(device.visit(None, order, want_weights=False).result.checkpoints[-1].loss)
+    return float(np.mean(losses))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3000)
+    parser.add_argument("--measured", type=int, default=24, help="rounds on emulated boards")
+    chosen = parser.parse_args()
+    experiment = read_experiment(EXAMPLE)
+    print("| encoding | bytes down a visit | of float32 | loss of newcomers after one pass |")
+    print("|---|---|---|---|")
+    plain = 0.0
+    with tempfile.TemporaryDirectory(prefix="tinyfed-encodings-") as name:
+        for encoding in NAMES:
+            folder = Path(name) / encoding
+            wanted = with_encoding(experiment, encoding, "simulated", chosen.rounds)
+            with Run.begin(folder / "simulated", wanted, "") as run, make_fleet(run.parts) as fleet:
+                run.go(fleet)
+                loss = adapted_loss(run.parts.task, run.learned_image())
+            wanted = with_encoding(experiment, encoding, "emulated", chosen.measured)
+            with Run.begin(folder / "emulated", wanted, "") as run, make_fleet(run.parts) as fleet:
+                run.go(fleet)
+                visits = [visit for entry in run.store.rounds() for visit in entry["visits"]]
+            down = statistics.median(visit["bytes_down"] for visit in visits)
+            plain = plain or down
+            print(f"| `{encoding}` | {down:,.0f} | {down / plain:.0%} | {loss:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

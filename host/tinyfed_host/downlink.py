@@ -1,0 +1,86 @@
+"""How weights go down to the devices of a run: in which encoding, and what each device holds to build on.
+
+What a device trains from depends on the run's stored state only, never on what a line happened to carry: a device
+that restarted is given the same floats in full. So retries and resumes give the same bits under every encoding.
+"""
+
+import math
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+
+from tinyfed.meta.strategy import Array
+from tinyfed.model.image import read_records
+from tinyfed.wire.encodings import Shortened, WeightsEncoding, shorten
+from tinyfed_host.device import DeviceInfo
+from tinyfed_host.events import Event, Observer
+
+_HELD = "held/"  # the store's arrays of what devices hold
+
+
+class Downlink:
+    """Thread-safe for different devices."""
+
+    def __init__(self, encoding: str, image: bytes, observe: Observer) -> None:
+        self._wanted = WeightsEncoding.named(encoding)
+        _, _, records = read_records(image)
+        self._sizes = tuple(math.prod(shape) for record in records for shape in record.parameter_shapes)
+        self._observe = observe
+        self._held: dict[str, bytes] = {}
+        self._changed: set[str] = set()
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def shorten(self, info: DeviceInfo, weights: bytes, number: int) -> Shortened:
+        """The weights as this device gets them in round `number`. Raises `UsageError` where they cannot be shortened.
+
+        A device whose firmware lacks what is wanted gets them in the nearest encoding, which is told once.
+        """
+        unique_id = info.unique_id
+        base = self._held.get(unique_id) if self._wanted.delta else None
+        best = self._wanted.negotiated(info.capabilities, holds_weights=True)
+        with self._lock:
+            tell = best != self._wanted and unique_id not in self._told
+            self._told.add(unique_id)
+        if tell:
+            text = f"its firmware takes no {self._wanted.name} weights: sent as {best.name}; flash a newer one"
+            self._observe(Event("fallback", number, unique_id, text))
+        how = self._wanted.negotiated(info.capabilities, holds_weights=base is not None)
+        return shorten(how, weights, self._sizes, base)
+
+    def holds(self, unique_id: str, weights: bytes | None) -> None:
+        """What a device holds after a visit; None: not known."""
+        if not self._wanted.delta:
+            return
+        if weights is None:
+            self._held.pop(unique_id, None)
+        else:
+            self._held[unique_id] = weights
+            self._changed.add(unique_id)
+
+    def document(self) -> list[str]:
+        """Whose weights are known, for the store."""
+        return sorted(self._held)
+
+    def changes(self) -> dict[str, bytes]:
+        """The arrays that the next commit must hold; then forgotten."""
+        changed, self._changed = self._changed, set()
+        return {_HELD + unique_id: self._held[unique_id] for unique_id in sorted(changed) if unique_id in self._held}
+
+    def restore(self, document: list[str], arrays: Mapping[str, bytes]) -> None:
+        """Go on from what `document` and all `changes` so far gave."""
+        self._held = {unique_id: arrays[_HELD + unique_id] for unique_id in document if _HELD + unique_id in arrays}
+
+
+def as_if_sent_exactly(sent: Array, start: bytes, trained: bytes) -> Array:
+    """The trained weights for a strategy that asked to start from `sent`, where the device started from `start`.
+
+    What the device learned is added to what was meant, `sent + (trained - start)` in float32, so that rounding on the
+    way down does not build up in the model.
+    """
+    weights: Array = np.frombuffer(trained, "<f4").astype(np.float32)
+    if start == sent.astype("<f4", copy=False).tobytes():
+        return weights
+    exact: Array = sent + (weights - np.frombuffer(start, "<f4"))
+    return exact

@@ -1,6 +1,13 @@
+#include "small.h"
+
 #include "plain.h"
 
 #include "activation.h"
+
+#ifdef TINYFED_DENSE_ONLY
+#define TINYFED_DERIVE_LINKAGE
+#include "derive.h"
+#endif
 
 /* NaN stays NaN: comparisons with it are false. */
 void tinyfed_activate_f32(float *y, uint32_t count, uint8_t activation, float alpha)

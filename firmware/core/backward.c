@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "conv2d.h"
 #include "dense.h"
 #include "depthwise.h"
@@ -81,7 +83,6 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
     const uint8_t flags = record[TINYFED_IN_FLAGS];
-    const uint32_t weight_count = tinyfed_layer_weight_count(engine->model->image, layer);
     const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
     const uint32_t count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
@@ -92,12 +93,12 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
     step.d_y = tinyfed_work_at(engine, tinyfed_slot_of(engine, layer + 1u)->gradient);
     step.weights = weights;
     step.to_weights = weights_learn ? weights : NULL;
-    step.to_bias = bias_learns ? weights + weight_count : NULL;
+    step.to_bias = bias_learns ? engine->parameters + tinyfed_parameters_end(image, layer) - channels : NULL;
     step.factor = change->factor;
     if (change->gradients != NULL) {
         float *gradients = change->gradients + tinyfed_learning_before(image, layer);
         if (weights_learn) step.to_weights = gradients;
-        if (bias_learns) step.to_bias = gradients + (weights_learn ? weight_count : 0u);
+        if (bias_learns) step.to_bias = gradients + (weights_learn ? tinyfed_layer_weight_count(image, layer) : 0u);
     }
     switch (tinyfed_kind_of(record)) {
     case TINYFED_KIND_DENSE:

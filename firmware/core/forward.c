@@ -37,7 +37,8 @@ static void forward_layer(const tinyfed_engine_t *engine, const float *input, ui
     const uint32_t outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     const float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
     const float *bias = NULL;
-    if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0) bias = weights + tinyfed_layer_weight_count(engine->model->image, layer);
+    if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0)
+        bias = engine->parameters + tinyfed_parameters_end(image, layer) - tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
     const uint8_t kind = tinyfed_kind_of(record);
     tinyfed_window_t window;
     if (kind >= TINYFED_KIND_CONV2D && kind <= TINYFED_KIND_GLOBAL_AVERAGE) tinyfed_window_of(&window, image, layer);

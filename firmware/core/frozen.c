@@ -1,4 +1,9 @@
+#include "small.h"
+
 #include "frozen.h"
+
+#if defined(TINYFED_INT8)
+#include "tinyfed_int8.h"
 
 #define TINYFED_AT_INT8_WORK 12u /* of an int8 program: docs/int8.md */
 
@@ -22,9 +27,6 @@ uint32_t tinyfed_frozen_bytes(const uint8_t *image)
     if (tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES) == 0) return 0;
     return feature_bytes(image) + aligned(tinyfed_u32(image + program_at(image) + TINYFED_AT_INT8_WORK));
 }
-
-#if defined(TINYFED_INT8)
-#include "tinyfed_int8.h"
 
 tinyfed_status_t tinyfed_frozen_open(tinyfed_frozen_t *frozen, uint32_t *at, const uint8_t *image)
 {
@@ -71,6 +73,12 @@ const float *tinyfed_frozen_features(const tinyfed_engine_t *engine, const float
 {
     (void)engine;
     return input;
+}
+
+uint32_t tinyfed_frozen_bytes(const uint8_t *image)
+{
+    (void)image;
+    return 0;
 }
 
 #endif

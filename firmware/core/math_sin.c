@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "bits.h"
 
 #include "tinyfed_core.h"

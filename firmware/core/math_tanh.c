@@ -1,3 +1,5 @@
+#include "small.h"
+
 #include "math_tanh.h"
 
 #include "bits.h"
@@ -10,7 +12,12 @@ float tinyfed_tanh_f32(float x)
     const float size = tinyfed_float(tinyfed_bits(x) ^ sign);
     const float c = size > TINYFED_TANH_BOUND ? TINYFED_TANH_BOUND : size; /* NaN stays */
     const float z = c * c;
-    const float p = (((k[0] * z + k[1]) * z + k[2]) * z + k[3]) * z + 1.0f;
-    const float q = (((k[4] * z + k[5]) * z + k[6]) * z + k[7]) * z + 1.0f;
+    float p = k[0], q = k[4];
+    for (uint32_t term = 1; term < 4; term++) {
+        p = p * z + k[term];
+        q = q * z + k[4 + term];
+    }
+    p = p * z + 1.0f;
+    q = q * z + 1.0f;
     return tinyfed_float(tinyfed_bits((c * p) / q) | sign);
 }

@@ -4,9 +4,12 @@ import json
 
 import pytest
 from conftest import require_tools
+from tinyfed_host.bench import board as on_board
+from tinyfed_host.bench.nets import bench_net
 from tinyfed_host.cli.bench import app
 from typer.testing import CliRunner
 
+from tinyfed.boards import read_board
 from tinyfed.errors import UsageError
 from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize
 
@@ -17,6 +20,7 @@ TARGETS = {
     "cnn-omniglot": (480_000, 34 * 1024),
 }
 ENGINE_CODE_BYTES = 24 * 1024
+DENSE_CODE_BYTES = 8 * 1024
 
 
 def invoke(*options):
@@ -34,6 +38,16 @@ def test_a_step_stays_within_its_target(name):
     assert facts["ram_bytes"] == facts["arena_bytes"] + facts["stack_bytes"] <= ram_bytes
     assert facts["code_bytes"] <= ENGINE_CODE_BYTES
     assert facts["cycles_estimate"] >= facts["instructions"] and facts["host_steps_per_s"] > 0
+
+
+def test_a_build_for_dense_nets_stays_small_and_trains_the_same():
+    require_tools("arm-none-eabi-gcc", "qemu-system-arm")
+    board = read_board("mps2_an386")
+    image = on_board.build(board, ("-DTINYFED_DENSE_ONLY",), keep_all=False)
+    assert image.code_bytes <= DENSE_CODE_BYTES
+    for name in ("mlp-relu", "mlp-tanh"):
+        count = on_board.run(board, image, bench_net(name))  # raises where the weights are not the full engine's
+        assert max(count.instructions) > 0 and sum(count.instructions) / len(count.instructions) <= TARGETS[name][0]
 
 
 def test_the_figures_are_the_same_on_every_run():

@@ -23,6 +23,7 @@ TARGETS = {
     "x86-64 as picked, sanitized": ("gcc", ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", HOST]),
     "aarch64": ("aarch64-linux-gnu-gcc", ["-O2", "-static", HOST]),
     "cortex-m4 -O2": ("arm-none-eabi-gcc", [*CORTEX_M4, "-O2", *CORTEX_M4_LINK]),
+    "cortex-m4 dense only": ("arm-none-eabi-gcc", [*CORTEX_M4, "-O2", "-DTINYFED_DENSE_ONLY", *CORTEX_M4_LINK]),
     "cortex-m4 -Os": ("arm-none-eabi-gcc", [*CORTEX_M4, "-Os", *CORTEX_M4_LINK]),
 }
 

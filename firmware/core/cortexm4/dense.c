@@ -91,6 +91,11 @@ static __attribute__((noinline)) void step_rows(rows_t *rows, const float *end, 
     rows->w = w;
 }
 
+/* Built for size, one output is a row like any other. */
+#ifdef TINYFED_DENSE_ONLY
+#define step_singles step_rows
+#else
+
 /* The same for one output, where a row is one weight and a reduction of one product adds it to +0. */
 static __attribute__((noinline)) void step_singles(rows_t *rows, const float *end, const float *d_y, uint32_t outputs,
                                                    uint32_t mode, float factor)
@@ -109,6 +114,8 @@ static __attribute__((noinline)) void step_singles(rows_t *rows, const float *en
     rows->d_x = d_x;
     rows->w = w;
 }
+
+#endif
 
 /* One row, in steps: a frozen one, one of a batch, an input of 0, a rare derivative. */
 static void step_row_slowly(const tinyfed_dense_step_t *step, uint32_t i)

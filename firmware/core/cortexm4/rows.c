@@ -2,8 +2,17 @@
 
 #ifdef TINYFED_BODIES_CORTEXM4
 
+#include <stdbool.h>
+
 #include "lanes.h"
 #include "rows.h"
+
+/* Built for size, eight outputs are twice four. */
+#ifdef TINYFED_DENSE_ONLY
+#define HAS_EIGHT false
+#else
+#define HAS_EIGHT true
+#endif
 
 const float tinyfed_zeros[16] = {0};
 
@@ -23,13 +32,13 @@ void tinyfed_add_rows(float *y, const float *from, const float *first, const flo
     uint32_t bits, t, width;
     for (; outputs != 0; outputs -= width, weights += width) {
         const float *x = first, *w = weights;
-        width = outputs >= 16 ? 16 : outputs >= 8 ? 8 : outputs >= 4 ? 4 : 1;
+        width = outputs >= 16 ? 16 : outputs >= 8 && HAS_EIGHT ? 8 : outputs >= 4 ? 4 : 1;
         switch (width) {
         case 16:
             STRIP("vldmia %[from]!, {s0-s15}", TINYFED_ADD_SIXTEEN("w"), "vstmia %[y]!, {s0-s15}");
             break;
         case 8:
-            STRIP("vldmia %[from]!, {s0-s7}", TINYFED_ADD_EIGHT("w"), "vstmia %[y]!, {s0-s7}");
+            if (HAS_EIGHT) STRIP("vldmia %[from]!, {s0-s7}", TINYFED_ADD_EIGHT("w"), "vstmia %[y]!, {s0-s7}");
             break;
         case 4:
             STRIP("vldmia %[from]!, {s0-s3}", TINYFED_ADD_FOUR("w"), "vstmia %[y]!, {s0-s3}");

@@ -48,6 +48,7 @@ tinyfed_status_t tinyfed_forward_and_loss(const tinyfed_engine_t *engine, tinyfe
     const tinyfed_model_t *model = engine->model;
     const tinyfed_status_t status = check_target(model, target);
     if (status != TINYFED_OK) return status;
+    if (trains) tinyfed_observe(engine, input);
     float *y = tinyfed_forward(engine, input);
     const tinyfed_slot_t *last = tinyfed_slot_of(engine, model->layer_count);
     const float alpha = last->derivative == TINYFED_LEAKY_RELU ? tinyfed_slope_of(model->image, model->layer_count) : 0.0f;

@@ -37,6 +37,17 @@ float tinyfed_slope_of(const uint8_t *image, uint32_t tensor);
 /* The window of a convolution, pool or global average. */
 void tinyfed_window_of(tinyfed_window_t *window, const uint8_t *image, uint32_t layer);
 
+/* Take a sample that is learned from into the running statistics of the input. */
+#if defined(TINYFED_INT8)
+void tinyfed_observe(const tinyfed_engine_t *engine, const float *input);
+#else
+static inline void tinyfed_observe(const tinyfed_engine_t *engine, const float *input)
+{
+    (void)engine;
+    (void)input;
+}
+#endif
+
 /* Run all layers; returns the output's values. */
 float *tinyfed_forward(const tinyfed_engine_t *engine, const float *input);
 

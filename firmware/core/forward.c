@@ -4,6 +4,7 @@
 #include "engine.h"
 #include "pool.h"
 #include "scale.h"
+#include "standardize.h"
 
 void tinyfed_window_of(tinyfed_window_t *window, const uint8_t *image, uint32_t layer)
 {
@@ -67,6 +68,9 @@ static void forward_layer(const tinyfed_engine_t *engine, const float *input, ui
         tinyfed_scale_forward_f32(y, x, weights, bias, outputs / channels, channels);
         break;
     }
+    case TINYFED_KIND_STANDARDIZE:
+        tinyfed_standardize_forward_f32(y, x, weights, outputs);
+        break;
     default:
         if (x != y) memcpy(y, x, outputs * sizeof *y);
         break;
@@ -74,6 +78,18 @@ static void forward_layer(const tinyfed_engine_t *engine, const float *input, ui
     const uint8_t activation = record[TINYFED_IN_ACTIVATION];
     if (activation != TINYFED_LINEAR) tinyfed_activate_f32(y, outputs, activation, tinyfed_alpha_of(record));
 }
+
+#if defined(TINYFED_INT8)
+void tinyfed_observe(const tinyfed_engine_t *engine, const float *input)
+{
+    for (uint32_t layer = 0; layer < engine->model->layer_count; layer++) {
+        const uint8_t *record = tinyfed_record(engine->model->image, layer);
+        if (record[TINYFED_IN_KIND] != TINYFED_KIND_STANDARDIZE) continue;
+        tinyfed_standardize_update_f32(engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS), input,
+                                       tinyfed_shape_count(record + TINYFED_IN_SHAPE), tinyfed_alpha_of(record));
+    }
+}
+#endif
 
 float *tinyfed_forward(const tinyfed_engine_t *engine, const float *input)
 {

@@ -62,14 +62,21 @@ enum {
     TINYFED_KIND_RESHAPE = 7,
     TINYFED_KIND_ADD = 8,
     TINYFED_KIND_SCALE = 9,
-    TINYFED_KIND_ACTIVATION = 10
+    TINYFED_KIND_ACTIVATION = 10,
+    TINYFED_KIND_STANDARDIZE = 11 /* of the network's input; its alpha is the window, samples */
 };
 
 /* The kind of a checked record. A build for dense nets alone (-DTINYFED_DENSE_ONLY) has refused every other layer by
- * then; written so that the compiler knows it and the linker drops their code. */
+ * then, one without TINYFED_INT8 the running statistics; written so that the compiler knows it and the linker drops
+ * their code. */
 static inline uint8_t tinyfed_kind_of(const uint8_t *record)
 {
     const uint8_t kind = record[TINYFED_IN_KIND];
+#if !defined(TINYFED_INT8)
+    if (kind == TINYFED_KIND_STANDARDIZE) return TINYFED_KIND_ACTIVATION;
+#elif defined(TINYFED_DENSE_ONLY)
+    if (kind == TINYFED_KIND_STANDARDIZE) return TINYFED_KIND_STANDARDIZE;
+#endif
 #ifdef TINYFED_DENSE_ONLY
     if (kind == TINYFED_KIND_DENSE) return TINYFED_KIND_DENSE;
     return kind == TINYFED_KIND_RESHAPE ? TINYFED_KIND_RESHAPE : TINYFED_KIND_ACTIVATION;
@@ -97,6 +104,7 @@ enum {
 #define TINYFED_TRAIN_BIAS 4u
 
 #define TINYFED_LAYERS_MAX 64u
+#define TINYFED_WINDOW_MAX 0x1000000u /* samples: a float32 counts no further */
 #define TINYFED_TENSOR_MAX 0x400000u /* values of one tensor: keeps every sum of a plan below 2^32 */
 
 static inline uint16_t tinyfed_u16(const uint8_t *p)

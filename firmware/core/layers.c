@@ -21,7 +21,7 @@ static bool has_parameters(uint8_t kind)
 static fault_t check_fields(const uint8_t *record, uint32_t layer)
 {
     const uint8_t kind = record[TINYFED_IN_KIND];
-    if (kind < TINYFED_KIND_DENSE || kind > TINYFED_KIND_ACTIVATION) return wrong(TINYFED_IN_KIND, TINYFED_E_LAYER);
+    if (kind < TINYFED_KIND_DENSE || kind > TINYFED_KIND_STANDARDIZE) return wrong(TINYFED_IN_KIND, TINYFED_E_LAYER);
     const uint8_t activation = record[TINYFED_IN_ACTIVATION];
     if (activation > TINYFED_SIGMOID) return wrong(TINYFED_IN_ACTIVATION, TINYFED_E_LAYER);
     const uint8_t flags = record[TINYFED_IN_FLAGS];
@@ -37,6 +37,7 @@ static fault_t check_fields(const uint8_t *record, uint32_t layer)
     if (tinyfed_u16(record + TINYFED_IN_RESERVED) != 0) return wrong(TINYFED_IN_RESERVED, TINYFED_E_VERSION);
     float alpha;
     memcpy(&alpha, record + TINYFED_IN_ALPHA, sizeof alpha);
+    if (kind == TINYFED_KIND_STANDARDIZE) return FINE; /* alpha is its window: check_standardize */
     if (activation == TINYFED_LEAKY_RELU ? !(alpha > 0.0f && alpha < 1.0f) : tinyfed_u32(record + TINYFED_IN_ALPHA) != 0)
         return wrong(TINYFED_IN_ALPHA, TINYFED_E_ARGUMENT);
     return FINE;
@@ -124,6 +125,17 @@ static fault_t check_global(const uint8_t *record, tinyfed_shape_t out, tinyfed_
     return is_vector(out, in.channels) ? check_no_window(record) : wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
 }
 
+/* It reads the network's input, so that no gradient goes through it. */
+static fault_t check_standardize(const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
+{
+    float window;
+    memcpy(&window, record + TINYFED_IN_ALPHA, sizeof window);
+    if (tinyfed_u16(record + TINYFED_IN_INPUT) != 0) return wrong(TINYFED_IN_INPUT, TINYFED_E_SHAPE);
+    if (record[TINYFED_IN_ACTIVATION] != TINYFED_LINEAR) return wrong(TINYFED_IN_ACTIVATION, TINYFED_E_LAYER);
+    if (!(window >= 2.0f && window <= (float)TINYFED_WINDOW_MAX)) return wrong(TINYFED_IN_ALPHA, TINYFED_E_ARGUMENT);
+    return check_same_shape(record, out, in);
+}
+
 /* What the kind asks of its shapes; *weights is what it owns without the bias. */
 static fault_t check_kind(const uint8_t *image, const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in, uint64_t *weights)
 {
@@ -153,6 +165,9 @@ static fault_t check_kind(const uint8_t *image, const uint8_t *record, tinyfed_s
     case TINYFED_KIND_SCALE:
         *weights = in.channels;
         return check_same_shape(record, out, in);
+    case TINYFED_KIND_STANDARDIZE:
+        *weights = 2u * in_count + 1u;
+        return check_standardize(record, out, in);
     default:
         return check_same_shape(record, out, in);
     }

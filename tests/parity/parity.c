@@ -55,19 +55,24 @@ static uint64_t run_case(const uint8_t **at, int *failed)
     const int batch = mode >= TINYFED_MODE_BATCH_SGD;
     const tinyfed_optimizer_t optimizer = {rate, 0.75f, 0.875f, 0.96875f, 0x1p-10f, 0x1p-7f, 0.5f};
     if (batch && tinyfed_batch_begin(&engine) != TINYFED_OK) return 0;
+    tinyfed_target_t before = {NULL, 0}; /* of the sample before */
     for (uint32_t k = 0; k < samples; k++, x += model.input_count, y += target_bytes) {
         const float *output = NULL;
-        tinyfed_score_t score = {0.0f, false};
+        tinyfed_score_t score = {0.0f, false}, trained;
         tinyfed_target_t target = {labels ? NULL : (const float *)(const void *)y, 0};
         if (labels) memcpy(&target.label, y, 4);
         if (tinyfed_infer(&engine, &output, x) != TINYFED_OK) return 0;
         hash = hash_floats(hash, output, model.output_count);
-        if (batch) {
-            if (tinyfed_batch_add(&engine, &score, x, &target) != TINYFED_OK) return 0;
-            if (k % 2 == 1 && tinyfed_batch_step(&engine, &optimizer) != TINYFED_OK) return 0;
-        } else if (tinyfed_train_online(&engine, &score, x, &target, rate) != TINYFED_OK) {
-            return 0;
+        if (tinyfed_evaluate(&engine, &score, x, &target) != TINYFED_OK) return 0;
+        if (!batch) {
+            if (tinyfed_train_online(&engine, &trained, x, &target, rate) != TINYFED_OK) return 0;
+            score.loss = trained.loss;
+        } else if (k % 2 == 1) {
+            if (tinyfed_batch_add(&engine, NULL, x - model.input_count, &before) != TINYFED_OK) return 0;
+            if (tinyfed_batch_add(&engine, NULL, x, &target) != TINYFED_OK) return 0;
+            if (tinyfed_batch_step(&engine, &optimizer) != TINYFED_OK) return 0;
         }
+        before = target;
         hash = hash_floats(hash, &score.loss, 1);
         hash = tinyfed_hash64(hash, &score.correct, 1);
     }

@@ -18,7 +18,7 @@ from tinyfed.model import MODES, encode
 
 HERE = Path(__file__).parent
 CORE = ROOT / "firmware" / "core"
-FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", f"-I{CORE}"]
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DTINYFED_INT8", f"-I{CORE}"]
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
 SAMPLES = 4
 RATE = 0.0625
@@ -118,7 +118,7 @@ TARGETS = {
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory):
     rng = np.random.default_rng(20)
-    made = [Net(rng, kind) for kind in ("dense", "conv") for _ in range(150)]
+    made = [Net(rng, kind) for kind in ("dense", "conv", "standardized") for _ in range(150)]
     made += [Net.benchmark(name) for name in NETS]
     blob = tmp_path_factory.mktemp("parity") / "blob"
     blob.write_bytes(padded(struct.pack("<I", len(made))) + b"".join(net.packed() for net in made))

@@ -20,6 +20,7 @@ from tinyfed.model import (
     ModelSpec,
     Reshape,
     ScaleShift,
+    Standardize,
 )
 from tinyfed.model.spec import ACTIVATIONS, LOSSES, Layer
 
@@ -39,6 +40,13 @@ def random_dense(rng: np.random.Generator) -> em.Case:
     layers.append(_dense(rng, str(rng.choice(ACTIVATIONS)) if loss == "mse" else "linear"))
     shape = shapes[rng.integers(len(shapes))]
     return em.Case(ModelSpec(shape, tuple(layers), loss), int(rng.integers(2**31)))
+
+
+def random_standardized(rng: np.random.Generator) -> em.Case:
+    """Dense layers behind the running statistics of their input."""
+    case = random_dense(rng)
+    layers = (Standardize(int(rng.choice([2, 3, 1024]))), *case.spec.layers)
+    return em.Case(ModelSpec(case.spec.input_shape, layers, case.spec.loss), case.seed)
 
 
 def _dense(rng: np.random.Generator, activation: str) -> Dense:

@@ -14,7 +14,8 @@ from tinyfed.errors import UsageError
 from tinyfed.model import decode, encode, plan, tflite
 from tinyfed.model.convert import FloatModel, read_model
 from tinyfed.model.convert_int8 import convert_int8
-from tinyfed.model.head import attach, cut, grow, normalized
+from tinyfed.model.head import FIRST_DEVIATION, attach, cut, grow, normalized
+from tinyfed.model.image_int8 import read_ports
 
 
 def kws_head(classes: int = 4, hidden: int = 0) -> FloatModel:
@@ -39,21 +40,37 @@ def test_a_head_learns_on_normalized_features() -> None:
     after = engine.evaluate(test_x.reshape(60, -1), test_y)[1] / 60
     assert before < 0.7 and after > 0.95
     assert losses[-20:].mean() < losses[:20].mean() / 2
-    # the normalization stays as it was: it does not learn by gradient
-    assert np.array_equal(engine.parameters[:128], model.weights[:128])
+    # the statistics went on with the samples learned from, and only those
+    assert engine.parameters[128] == 120
 
 
-def test_the_normalization_is_that_of_the_features() -> None:
+def features_of(model: FloatModel, x: np.ndarray) -> np.ndarray:
+    base = Int8Engine(model.spec.frozen)
+    return np.stack([base.dequantize(base.run(base.quantize(sample))[0]).reshape(-1) for sample in x])
+
+
+def test_the_statistics_are_those_of_the_features() -> None:
     x, _ = sounds(50, seed=4)
     model = normalized(kws_head(), x)
-    base = Int8Engine(model.spec.frozen)
-    features = np.stack([base.dequantize(base.run(base.quantize(sample))[0]).reshape(-1) for sample in x])
-    scale, shift = model.weights[:64], model.weights[64:128]
-    normal = features * scale + shift
-    alive = features.std(axis=0) > 1e-3
-    assert alive.sum() > 32
-    assert np.abs(normal[:, alive].mean(axis=0)).max() < 1e-4
-    assert np.abs(normal[:, alive].std(axis=0) - 1).max() < 1e-3
+    features = features_of(model, x).astype(np.float64)
+    first = (FIRST_DEVIATION * read_ports(model.spec.frozen)[1][0].scale) ** 2
+    mean, variance, count = model.weights[:64], model.weights[64:128], model.weights[128]
+    assert count == 50
+    np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-5, atol=1e-6)
+    # the variance it began with counts as one sample
+    np.testing.assert_allclose(variance, (50 * features.var(axis=0) + first) / 51, rtol=1e-4)
+
+
+def test_a_head_without_samples_learns_from_nothing() -> None:
+    x, y = sounds(100, seed=1)
+    test_x, test_y = sounds(60, seed=2)
+    engine = Engine(kws_head().content, "online")
+    before = engine.parameters
+    assert engine.evaluate(test_x.reshape(60, -1), test_y)[1] / 60 < 0.7
+    assert np.array_equal(engine.parameters, before), "evaluation leaves the statistics"
+    engine.train_online(x.reshape(100, -1), y, 0.05)
+    assert engine.parameters[128] == 100
+    assert engine.evaluate(test_x.reshape(60, -1), test_y)[1] / 60 > 0.95
 
 
 def test_a_class_can_be_added_later() -> None:
@@ -76,8 +93,8 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     command = ["model", "attach-head", base, "--classes", "4", "--samples", str(samples), "-o", str(output), "--json"]
     assert run_command(command) == 0
     facts = json.loads(capsys.readouterr().out)
-    # scale and shift of 64 features, 64 x 4 weights and 4 biases
-    assert facts["features"] == 64 and facts["parameters"] == 128 + 260
+    # mean and variance of 64 features and their count, 64 x 4 weights and 4 biases
+    assert facts["features"] == 64 and facts["parameters"] == 129 + 260
     spec, _ = decode(output.read_bytes())
     assert spec.output_shape == (4,) and facts["work_bytes"] == plan(spec, "online").work_bytes
     assert run_command(["model", "attach-head", str(output), "--classes", "6", "-o", str(grown)]) == 0

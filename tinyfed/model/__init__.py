@@ -28,6 +28,7 @@ from tinyfed.model.spec import (
     Reshape,
     ScaleShift,
     Shape,
+    Standardize,
     mlp,
     with_trainable,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "Reshape",
     "ScaleShift",
     "Shape",
+    "Standardize",
     "decode",
     "encode",
     "initialize",

@@ -17,6 +17,7 @@ from tinyfed.model.spec import ModelSpec
 
 RUN_MODEL = "model.tfm"
 SUFFIXES = (".keras", ".tflite", ".npz")
+SMALLEST_VARIANCE = 1e-12  # as firmware/core/standardize.c guards against what is not above 0
 # What the loss takes logits for: the activation that gives probabilities.
 ENDS = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 
@@ -72,7 +73,8 @@ def arrays_file(spec: ModelSpec, weights: Weights) -> bytes:
     arrays: dict[str, Any] = {}
     records = lower(spec)
     for index, (record, parts) in enumerate(zip(records, split_weights(spec, weights), strict=True)):
-        for name, values in zip(("weights", "bias"), parts, strict=False):
+        names = ("mean", "variance", "samples") if record.kind == "standardize" else ("weights", "bias")
+        for name, values in zip(names, parts, strict=False):
             arrays[f"layer{index}_{record.kind}_{name}"] = values
     layers = [
         {"kind": r.kind, "shape": list(r.shape), "activation": r.activation, "inputs": list(r.inputs)} for r in records
@@ -136,6 +138,8 @@ class _Layer:
             return self._activated(layers.Add(**self._own())([x, tensors[record.input_b]]))
         if record.kind == "scale":
             return self._activated(self._scale(x, arrays))
+        if record.kind == "standardize":
+            return self._standardize(x, arrays)
         assert record.kind == "activation", record.kind
         return self._activated(x)
 
@@ -194,3 +198,13 @@ class _Layer:
         count = len(arrays[0])
         layer.set_weights([*arrays, np.zeros(count, np.float32), np.ones(count, np.float32)])
         return result
+
+    def _standardize(self, x: Any, arrays: list[Weights]) -> Any:
+        """Batch normalization of each value by the statistics as they are now."""
+        mean, variance, _ = arrays
+        flat = self.layers.Flatten(name=f"{self.name}_flat")(x) if len(self.source) > 1 else x
+        options = {**self._own(), "epsilon": 0.0, "center": False, "scale": False, "trainable": False}
+        layer = self.layers.BatchNormalization(**options)
+        result = layer(flat)
+        layer.set_weights([mean, np.maximum(variance, np.float32(SMALLEST_VARIANCE))])
+        return result if flat is x else self.layers.Reshape(self.source, name=f"{self.name}_shape")(result)

@@ -9,45 +9,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.engine.int8 import Int8Engine
+from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import spec_int8 as i8
 from tinyfed.model.convert import FloatModel
 from tinyfed.model.image import Weights, encode
-from tinyfed.model.image_int8 import encode_int8
+from tinyfed.model.image_int8 import encode_int8, read_ports
 from tinyfed.model.initialize import initialize
-from tinyfed.model.spec import Dense, Layer, ModelSpec, ScaleShift
+from tinyfed.model.spec import Dense, Layer, ModelSpec, Standardize
 
 MOST_CLASSES = 256
 MOST_HIDDEN = 4096
-# The smallest deviation a feature is divided by: dead features stay 0 instead of becoming noise.
-SMALLEST_DEVIATION = 1e-3
-
-
-class Welford:
-    """Running mean and variance of features, one sample at a time (Welford 1962), float64."""
-
-    def __init__(self, count: int) -> None:
-        self.samples = 0
-        self.mean = np.zeros(count)
-        self._squares = np.zeros(count)
-
-    def add(self, features: NDArray[np.floating]) -> None:
-        """One sample's features, shape (count,)."""
-        self.samples += 1
-        difference = features - self.mean
-        self.mean += difference / self.samples
-        self._squares += difference * (features - self.mean)
-
-    @property
-    def variance(self) -> NDArray[np.float64]:
-        """Of the population; 1 before the second sample."""
-        return self._squares / self.samples if self.samples > 1 else np.ones_like(self.mean)
-
-    def normalizer(self) -> NDArray[np.float32]:
-        """scale then shift of each feature, as the parameters of a `ScaleShift` layer: (x - mean) / deviation."""
-        scale = 1.0 / np.maximum(np.sqrt(self.variance), SMALLEST_DEVIATION)
-        return np.concatenate([scale, -self.mean * scale]).astype(np.float32)
+# What features are taken to deviate by before the first sample, in steps of their quantization.
+FIRST_DEVIATION = 4
 
 
 def attach(
@@ -57,8 +31,10 @@ def attach(
     hidden: int = 0,
     features: str | None = None,
     seed: int = 0,
+    window: int = 1024,
 ) -> FloatModel:
-    """`network` frozen up to its features, a normalization of them, and a new head with `hidden` ReLU units (0: none).
+    """`network` frozen up to its features, their running mean and variance over `window` samples, and a new head with
+    `hidden` ReLU units (0: none).
 
     `features` names the tensor to cut at; None: what the last dense or convolutional layer reads. Raises UsageError.
     """
@@ -72,9 +48,11 @@ def attach(
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
     middle: tuple[Layer, ...] = (Dense(hidden, "relu"),) if hidden else ()
-    layers = (ScaleShift(trainable=False), *middle, Dense(classes))
+    layers = (Standardize(window), *middle, Dense(classes))
     spec = ModelSpec((network.tensors[at].count,), layers, "softmax_cross_entropy", program)
     weights = initialize(spec, seed)
+    features_at = spec.input_shape[0]
+    weights[features_at : 2 * features_at] = (FIRST_DEVIATION * read_ports(program)[1][0].scale) ** 2
     note = f"{len(spec.frozen):,} bytes are frozen and give the head {spec.input_shape[0]} features"
     return FloatModel(source, spec, weights, encode(spec, weights), (note,))
 
@@ -113,14 +91,10 @@ def cut(network: i8.Int8Network, features: int) -> i8.Int8Network:
 
 
 def normalized(model: FloatModel, x: NDArray[np.float32]) -> FloatModel:
-    """The head's normalization from samples: the running mean and variance of the features of `x` (count, *shape)."""
-    base = Int8Engine(model.spec.frozen)
-    running = Welford(model.spec.input_shape[0])
-    for sample in x:
-        running.add(base.dequantize(base.run(base.quantize(sample))[0]).reshape(-1).astype(np.float64))
-    affine = running.normalizer()
-    weights = np.concatenate([affine, model.weights[len(affine) :]]).astype(np.float32)
-    return _with(model, model.spec, weights, f"features are normalized by {len(x)} samples")
+    """The statistics a device has after samples `x` (count, *shape): online learning at a rate of 0, to its bits."""
+    engine = Engine(model.content, "online")
+    engine.train_online(x.reshape(len(x), -1), np.zeros(len(x), np.int32), 0.0)
+    return _with(model, model.spec, engine.parameters, f"the features' statistics begin with {len(x)} samples")
 
 
 def grow(model: FloatModel, classes: int) -> FloatModel:

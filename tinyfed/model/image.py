@@ -152,6 +152,9 @@ def _with_parameters(record: Record, source: s.Shape) -> Record:
             weights = (*record.kernel, channels, 1)
         case "scale":
             weights = (channels,)
+        case "standardize":
+            count = math.prod(source)
+            return replace(record, parameter_shapes=((count,), (count,), (1,)))
         case _:
             return record
     shapes = parameter_shapes(weights, record.shape, bool(record.flags & HAS_BIAS))
@@ -193,6 +196,8 @@ def _raise_layer(record: Record, index: int) -> s.Layer:
             return s.Add(record.input_b, record.activation, slope, source)
         case "scale":
             return s.ScaleShift(*weighted)
+        case "standardize":
+            return s.Standardize(int(record.alpha), source)
         case "activation":
             return s.Activation(record.activation, slope, source)
         case _ if len(record.shape) == 1:

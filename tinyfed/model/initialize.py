@@ -34,7 +34,7 @@ def _fans(kind: str, shape: Shape) -> tuple[int, int]:
 
 
 def initialize(spec: ModelSpec, seed: int, scheme: str = "glorot_uniform") -> Weights:
-    """Flat float32 weights, shape (spec.parameter_count,): uniform with Keras' limits, biases 0, scales 1.
+    """Flat float32 weights, shape (spec.parameter_count,): uniform with Keras' limits, biases 0, scales, variances 1.
 
     `glorot_uniform` has the limit sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16),
     `he_uniform` sqrt(6 / inputs) (He et al. 2015).
@@ -46,7 +46,9 @@ def initialize(spec: ModelSpec, seed: int, scheme: str = "glorot_uniform") -> We
     for record in lower(spec):
         for index, shape in enumerate(record.parameter_shapes):
             count = math.prod(shape)
-            if index == 1 or record.kind == "scale":
+            if record.kind == "standardize":  # mean 0 and variance 1 of no sample
+                parts.append(np.full(count, 1.0 if index == 1 else 0.0))
+            elif index == 1 or record.kind == "scale":
                 parts.append(np.full(count, 1.0 if index == 0 else 0.0))
             else:
                 fan_in, fan_out = _fans(record.kind, shape)

@@ -19,6 +19,7 @@ KINDS = {
     "add": 8,
     "scale": 9,
     "activation": 10,
+    "standardize": 11,
 }
 KIND_NAMES = {number: name for name, number in KINDS.items()}
 HAS_BIAS, TRAIN_WEIGHTS, TRAIN_BIAS = 1, 2, 4
@@ -44,7 +45,7 @@ class Record:
     input: int = 0
     input_b: int = 0
     parameters: int = 0  # index of the first
-    alpha: float = 0.0
+    alpha: float = 0.0  # slope of a leaky ReLU; window of running statistics
     parameter_shapes: tuple[Shape, ...] = ()
 
     @property
@@ -206,6 +207,15 @@ def _lower_layer(layer: s.Layer, source: int, shapes: list[Shape], where: str) -
             return Record("add", shape, layer.activation, input=source, input_b=layer.other, alpha=_alpha(layer, where))
         case s.ScaleShift():
             return _weighted(layer, Record("scale", shape, input=source), (shape[-1],), where)
+        case s.Standardize():
+            require(source == 0, f"{where}: running statistics are of the model's input: put the layer first")
+            require(
+                isinstance(layer.window, int) and 2 <= layer.window <= s.WINDOW_MAX,
+                f"{where}: window {layer.window} must be a whole number of samples in 2..{s.WINDOW_MAX}",
+            )
+            count = math.prod(shape)
+            parts: tuple[Shape, ...] = ((count,), (count,), (1,))
+            return Record("standardize", shape, alpha=float(layer.window), parameter_shapes=parts)
         case s.Dropout():
             raise UsageError(
                 f"{where}: dropout is not available: it averages over many passes, and a device learns from a few "

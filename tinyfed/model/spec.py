@@ -12,6 +12,7 @@ Shape: TypeAlias = tuple[int, ...]
 ACTIVATIONS = ("linear", "relu", "tanh", "relu6", "leaky_relu", "sigmoid")
 LOSSES = ("mse", "softmax_cross_entropy", "binary_cross_entropy")
 LAYERS_MAX = 64
+WINDOW_MAX = 0x1000000  # samples of running statistics: a float32 counts no further
 TENSOR_MAX = 0x400000  # values of one tensor
 
 
@@ -125,6 +126,18 @@ class ScaleShift:
 
 
 @dataclass(frozen=True)
+class Standardize:
+    """`(x - mean) / sqrt(variance)` of each value of the model's input, by statistics that a device keeps itself.
+
+    Each sample that is learned from goes into them, evaluation leaves them. Parameters: mean and variance of each
+    value, and the number of samples they are of, which stops at `window`: from there on they forget what is older.
+    """
+
+    window: int = 1024
+    input: int | None = None
+
+
+@dataclass(frozen=True)
 class Dropout:
     """Always refused: here so that it is refused with a reason."""
 
@@ -159,7 +172,9 @@ class Reshape:
 Weighted: TypeAlias = Dense | Conv2D | Conv1D | DepthwiseConv2D | ScaleShift
 Activated: TypeAlias = Weighted | Add | Activation
 Windowed: TypeAlias = Conv2D | Conv1D | DepthwiseConv2D | MaxPool | AveragePool
-Layer: TypeAlias = Weighted | MaxPool | AveragePool | GlobalAveragePool | Add | Dropout | Activation | Flatten | Reshape
+Layer: TypeAlias = (
+    Weighted | MaxPool | AveragePool | GlobalAveragePool | Add | Standardize | Dropout | Activation | Flatten | Reshape
+)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class LayerSummary:
     shape: Shape  # of the output
     inputs: tuple[int, ...]  # tensors
     parameters: int
-    learns: str  # "all", "weights", "bias" or ""
+    learns: str  # "all", "weights", "bias", "statistics" or ""
     multiply_adds: int  # of the forward pass
     activation_bytes: int
     gradient_bytes: int  # 0: not needed
@@ -39,6 +39,8 @@ def multiply_adds(record: Record) -> int:
 
 
 def _learns(record: Record) -> str:
+    if record.kind == "standardize":
+        return "statistics"
     weights, bias = bool(record.flags & TRAIN_WEIGHTS), bool(record.flags & TRAIN_BIAS)
     if weights:
         return "all" if bias or len(record.parameter_shapes) == 1 else "weights"

@@ -19,7 +19,8 @@ def attach_head_model(
     output: Annotated[Path, typer.Option("--output", "-o", help="The model to write, NAME.tfm.")],
     hidden: Annotated[int, typer.Option(help="ReLU units between features and classes; 0: none.")] = 0,
     features: Annotated[str | None, typer.Option(help="The tensor to cut at; left out: before the last layer.")] = None,
-    samples: Annotated[Path | None, typer.Option(help="Samples to normalize the features by, .npz or .npy.")] = None,
+    samples: Annotated[Path | None, typer.Option(help="For the features' first statistics, .npz or .npy.")] = None,
+    window: Annotated[int, typer.Option(help="Samples that the features' mean and variance go back.")] = 1024,
     seed: Annotated[int, typer.Option(help="Of the head's first weights.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -34,7 +35,7 @@ def attach_head_model(
 
     content = read_file(base)
     if is_tflite(content):
-        result = attach(convert_int8(parse(content, str(base))), str(base), classes, hidden, features, seed)
+        result = attach(convert_int8(parse(content, str(base))), str(base), classes, hidden, features, seed, window)
     else:
         found = read_model(base)
         if not isinstance(found, FloatModel) or not found.spec.frozen:

@@ -58,8 +58,8 @@ fuzz: setup ## fuzz the model image loader and the wire for a minute each (FUZZ_
 	@$(RUN) scripts/fuzz-image $(or $(FUZZ_SECONDS),60)
 	@$(RUN) scripts/fuzz-wire $(or $(FUZZ_SECONDS),60)
 
-fuzz-models: setup ## 10,000 mutations of each .tflite model in TINYFED_DATA through all that reads them (20 minutes)
-	@$(RUN) TINYFED_FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),10000) pytest -q -m slow tests/unit/test_tflite_fuzz.py
+fuzz-models: setup ## 10,000 mutations of each .tflite, .keras and .h5 model through all that reads them (an hour)
+	@$(RUN) TINYFED_FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),10000) pytest -q -m slow tests/unit/test_tflite_fuzz.py tests/unit/test_keras_fuzz.py
 
 bench: setup ## measure the benchmark nets and write docs/benchmarks.md
 	@$(RUN) scripts/bench

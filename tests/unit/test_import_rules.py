@@ -14,6 +14,7 @@ CONFINED = {
     "serial": {"host/tinyfed_host/transport/serial.py"},
     "tensorflow": {"tinyfed/model/keras.py", "tinyfed/model/quantize.py"},
     "keras": {"tinyfed/model/keras.py", "tinyfed/model/quantize.py"},
+    "h5py": {"tinyfed/model/keras.py"},
     "ai_edge_litert": {"tinyfed/model/tflite.py", "tinyfed/model/quantize.py"},
     "tflite_runtime": {"tinyfed/model/tflite.py"},
     "ai_edge_quantizer": {"tinyfed/model/quantize.py"},

@@ -78,7 +78,7 @@ def test_json_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"PK\x03\x04....", "convert it first"), (b"whatever", "neither a model image nor")]
+    ("content", "reason"), [(b"PK\x03\x04....", "not a whole .keras file"), (b"whatever", "neither a model image, nor")]
 )
 def test_other_files_are_refused(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "model"

@@ -72,7 +72,7 @@ def read_model(path: Path, loss: str | None = None) -> Model:
     from tinyfed.model.keras import convert_keras, is_keras
 
     if is_keras(path):
-        return _float_model(str(path), convert_keras(path, loss))
+        return float_model(str(path), convert_keras(path, loss))
     if path.is_dir():
         raise UsageError(f"{path}: a folder that is not a SavedModel (it has no saved_model.pb)")
     content = read_file(path)
@@ -110,13 +110,24 @@ def read_tflite(model: TfliteModel, loss: str | None = None) -> Model:
         except UsageError as error:
             raise UsageError(f"{model.source}: {error}") from error
         return Int8Model(model.source, content)
-    return _float_model(model.source, convert_float(model, loss))
+    return float_model(model.source, convert_float(model, loss))
 
 
-def _float_model(source: str, converted: Converted) -> FloatModel:
+def float_model(source: str, converted: Converted) -> FloatModel:
+    """The image of a network on its way. `source` names it."""
     notes = tuple(note.replace(f"{source}: ", "") for note in converted.notes)
     content = image.encode(converted.spec, converted.weights)
     return FloatModel(source, converted.spec, converted.weights, content, notes)
 
 
-__all__ = ["FloatModel", "Int8Model", "Model", "is_int8", "is_tflite", "read_file", "read_model", "read_tflite"]
+__all__ = [
+    "FloatModel",
+    "Int8Model",
+    "Model",
+    "float_model",
+    "is_int8",
+    "is_tflite",
+    "read_file",
+    "read_model",
+    "read_tflite",
+]

@@ -3,6 +3,7 @@
 Tensors are numbered as in the spec: 0 is the input, t the output of node t - 1. Shapes leave the batch out.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -38,6 +39,13 @@ class Node:
     stride: tuple[int, int] = (1, 1)
     padding: str = "valid"
     trainable: bool = True
+
+    @property
+    def multiply_adds(self) -> int:
+        """Padded taps included; a scale and shift counts none."""
+        if self.weights is None or self.kind not in WEIGHTED:
+            return 0
+        return int(self.weights.size) * math.prod(self.shape[:-1])
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise ConvertError naming the node."""

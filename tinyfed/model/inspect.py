@@ -13,12 +13,16 @@ from tinyfed.model.convert import (
     FloatModel,
     Int8Model,
     Model,
+    float_model,
     is_tflite,
     read_file,
     read_program,
     read_tflite,
 )
+from tinyfed.model.hdf5 import SIGNATURE
 from tinyfed.model.image_int8 import read_plan
+from tinyfed.model.keras import convert_keras_model
+from tinyfed.model.keras_file import KerasLayer, KerasModel, parse_keras
 from tinyfed.model.plan import plan
 from tinyfed.model.records import lower
 from tinyfed.model.spec import ModelSpec
@@ -92,10 +96,12 @@ class ModelFacts:
 
 
 def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
-    """The facts of a .tflite file or a model image, for `boards` (all that tinyfed knows).
+    """The facts of a .tflite, .keras or .h5 file or of a model image, for `boards` (all that tinyfed knows).
 
     Raises UsageError: what is wrong with the file, where.
     """
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder: convert it first (tinyfed model convert), then inspect the result")
     content = read_file(path)
     boards = read_boards() if boards is None else boards
     if is_tflite(content):
@@ -105,9 +111,11 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
         return _image_facts(FloatModel(str(path), spec, weights, content), boards)
     if content[:4] == INT8_MAGIC:
         return _program_facts(read_program(content, str(path)), boards)
-    if content[:4] == b"PK\x03\x04" or content[:8] == b"\x89HDF\r\n\x1a\n":
-        raise UsageError(f"{path}: a Keras model: convert it first (tinyfed model convert), then inspect the result")
-    raise UsageError(f"{path}: neither a model image nor a .tflite file: its first bytes are {content[:8].hex(' ')}")
+    if content[:4] == b"PK\x03\x04" or content[:8] == SIGNATURE:
+        return keras_facts(parse_keras(content, str(path)), len(content), boards)
+    raise UsageError(
+        f"{path}: neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}"
+    )
 
 
 # --- .tflite ----------------------------------------------------------------------------------------------------
@@ -122,7 +130,7 @@ def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
         fits = [_fit(converted, board) for board in boards]
     except UsageError as error:
         why_not = str(error).removeprefix(f"{model.source}: ")
-        fits = [Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards]
+        fits = _no_fits(boards)
     counted = {tensor.index for tensor in model.tensors if tensor.constant_bytes}
     return ModelFacts(
         source=model.source,
@@ -136,6 +144,10 @@ def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
         image_bytes=image_bytes,
         fits=tuple(fits),
     )
+
+
+def _no_fits(boards: list[Board]) -> list[Fit]:
+    return [Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards]
 
 
 def _format(model: TfliteModel) -> str:
@@ -210,6 +222,50 @@ def _quantization(result: Tensor | None, weights: Tensor | None) -> str:
         per_channel = weights.quantization.per_channel
         parts.append(f"weights per {'channel' if per_channel else 'tensor'}")
     return "; ".join(parts)
+
+
+# --- Keras ------------------------------------------------------------------------------------------------------
+
+
+def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> ModelFacts:
+    """`inspect` of a Keras file in memory: its layers as Keras has them, where the engine runs them with what they
+    cost."""
+    why_not, image_bytes, shapes = "", None, dict[str, tuple[tuple[int, ...], int]]()
+    try:
+        converted = float_model(model.source, convert_keras_model(model, shapes=shapes))
+        image_bytes = len(converted.content)
+        fits = [_fit(converted, board) for board in boards]
+    except UsageError as error:
+        why_not = str(error).removeprefix(f"{model.source}: ")
+        fits = _no_fits(boards)
+    inputs = [(name.split("/")[0], tuple(size or -1 for size in shape)) for name, shape in model.inputs]
+    layers = tuple(_keras_layer(layer, *shapes.get(layer.name, ((), None))) for layer in model.layers())
+    return ModelFacts(
+        source=model.source,
+        format="keras, float32",
+        file_bytes=file_bytes,
+        inputs=tuple(PortFacts(name, shape, "float32") for name, shape in inputs),
+        outputs=() if why_not else (PortFacts("output", converted.spec.output_shape, "float32"),),
+        layers=layers,
+        engine="" if why_not else "float32",
+        why_not=why_not,
+        image_bytes=image_bytes,
+        fits=tuple(fits),
+    )
+
+
+def _keras_layer(layer: KerasLayer, shape: tuple[int, ...], macs: int | None) -> LayerFacts:
+    dtypes = {str(values.dtype) for values in layer.weights.values()}
+    return LayerFacts(
+        kind=layer.kind,
+        name=layer.name if layer.trainable else f"{layer.name}, frozen",
+        shape=shape,
+        dtype="/".join(sorted(dtypes)) or "float32",
+        parameters=layer.parameter_count,
+        weight_bytes=layer.weight_bytes,
+        macs=macs,
+        quantization="",
+    )
 
 
 # --- model image ------------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
-"""Keras models (.keras, .h5, SavedModel) as networks for the engine, and back. The only importer of Keras here."""
+"""Keras models (.keras, .h5, SavedModel) as networks for the engine, and as .tflite. The only importer of Keras here;
+.keras and .h5 files become networks without it."""
 
 import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -13,24 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.errors import MissingToolError, UsageError
-from tinyfed.model.graph import Converted, Graph, Node, convert_graph
+from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
+from tinyfed.model.hdf5 import SIGNATURE, Group, Hdf5File
+from tinyfed.model.keras_file import KerasModel, read_archive, read_keras, read_whole
 from tinyfed.model.keras_layers import Step, convert_layer
 from tinyfed.model.tflite_view import ConvertError
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-LARGEST_MODEL_BYTES = 2**31
-# A damaged HDF5 file can end the process that reads it: it is read whole in another one first.
-_READ_HDF5 = """
-import sys, h5py
-def visit(name, item):
-    if isinstance(item, h5py.Dataset):
-        item[()]
-    for key in item.attrs:
-        item.attrs[key]
-with h5py.File(sys.argv[1], "r") as file:
-    visit("/", file)
-    file.visititems(visit)
-"""
+MOST_OBJECTS = 65536  # in an HDF5 file
 _LOSSES = {
     "mse": "mse",
     "mean_squared_error": "mse",
@@ -49,7 +38,7 @@ def is_keras(path: Path) -> bool:
             start = file.read(8)
     except OSError:
         return False
-    return start == HDF5_SIGNATURE or start[:4] == b"PK\x03\x04"
+    return start == SIGNATURE or start[:4] == b"PK\x03\x04"
 
 
 @contextlib.contextmanager
@@ -82,16 +71,56 @@ def import_tensorflow() -> Any:
 
 
 def load_keras(path: Path) -> Any:
-    """The Keras model of a .keras or .h5 file, not compiled. Raises UsageError of one line for what is not one."""
+    """The Keras model of a .keras or .h5 file, not compiled. Raises UsageError of one line for what is not one.
+
+    Keras is given a copy with what tinyfed's own reader found in the file: damaged HDF5 can end the process that reads
+    it with the HDF5 library.
+    """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
-    _check_container(path)
+    content = read_whole(path)
+    archive = content[:8] != SIGNATURE
+    members = read_archive(content, str(path)) if archive else {}
     tensorflow = import_tensorflow()
     try:
-        with quiet():
-            return tensorflow.keras.models.load_model(path, compile=False, safe_mode=True)
+        with quiet(), tempfile.TemporaryDirectory(prefix="tinyfed-") as folder:
+            copy = Path(folder) / f"model.{'keras' if archive else 'h5'}"
+            if archive:
+                with zipfile.ZipFile(copy, "w") as written:
+                    for name, member in members.items():
+                        inside = Hdf5File(member, f"{path}: {name}") if name.endswith(".h5") else None
+                        written.writestr(name, _copied(inside) if inside else member)
+                    written.writestr("metadata.json", json.dumps({"keras_version": tensorflow.keras.__version__}))
+            else:
+                copy.write_bytes(_copied(Hdf5File(content, str(path))))
+            return tensorflow.keras.models.load_model(copy, compile=False, safe_mode=True)
+    except UsageError:
+        raise
     except Exception as error:  # whatever Keras raises, which is of many kinds, is about the file
         raise ConvertError(f"{path}: Keras cannot load the model: {first_line(error)}") from error
+
+
+def _copied(file: Hdf5File) -> bytes:
+    """The groups, arrays and attributes of a file, written again by the HDF5 library."""
+    import h5py  # type: ignore[import-untyped]
+
+    buffer = io.BytesIO()
+    left = MOST_OBJECTS
+    with h5py.File(buffer, "w") as written:
+        waiting: list[tuple[Group, Any]] = [(file.root, written)]
+        while waiting:
+            group, target = waiting.pop()
+            target.attrs.update(group.attributes())
+            for name in group.links():
+                left -= 1
+                if left < 0:
+                    raise ConvertError(f"{file.what}: more than {MOST_OBJECTS} groups and arrays")
+                member = group.member(name)
+                if isinstance(member, Group):
+                    waiting.append((member, target.create_group(name)))
+                elif member is not None:
+                    target.create_dataset(name, data=member.array()).attrs.update(member.attributes())
+    return buffer.getvalue()
 
 
 def first_line(error: BaseException) -> str:
@@ -100,36 +129,9 @@ def first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300]
 
 
-def _check_container(path: Path) -> None:
-    """The archive is whole: every member's CRC, its size, its configuration as JSON; an HDF5 file can be read."""
-    if path.suffix == ".keras" or zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                if sum(member.file_size for member in archive.infolist()) > LARGEST_MODEL_BYTES:
-                    raise ConvertError(f"{path}: the archive unpacks to more than {LARGEST_MODEL_BYTES:,} bytes")
-                bad = archive.testzip()
-                if bad is not None:
-                    raise ConvertError(f"{path}: damaged: {bad!r} in the archive does not match its checksum")
-                json.loads(archive.read("config.json"))
-        except ConvertError:
-            raise
-        except Exception as error:  # zipfile lets struct, zlib and Unicode errors through on damaged archives
-            raise ConvertError(f"{path}: not a whole .keras file: {first_line(error)}") from error
-        return
-    try:
-        done = subprocess.run([sys.executable, "-c", _READ_HDF5, str(path)], capture_output=True, timeout=60)
-    except subprocess.TimeoutExpired as error:
-        raise ConvertError(f"{path}: damaged: reading it does not end") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        if lines and "No module named" in lines[-1]:
-            raise MissingToolError("h5py is not installed, which reads .h5 models: pip install 'tinyfed[keras]'")
-        reason = lines[-1].split(": ", 1)[-1] if lines and done.returncode > 0 else f"signal {-done.returncode}"
-        raise ConvertError(f"{path}: not a whole .h5 file: {reason}")
-
-
 def convert_keras(path: Path, loss: str | None = None) -> Converted:
-    """The spec and weights of a Keras model or a SavedModel, frozen layers not trainable.
+    """The spec and weights of a Keras model or a SavedModel, frozen layers not trainable. Only a SavedModel takes
+    TensorFlow.
 
     The loss is what the model was compiled with where the file says it, else what its last activation suggests.
     Raises UsageError, which names the layer, the reason and what would work instead.
@@ -139,92 +141,80 @@ def convert_keras(path: Path, loss: str | None = None) -> Converted:
         from tinyfed.model.tflite import parse
 
         return convert_float(parse(saved_model_tflite(path), str(path)), loss)
-    model = load_keras(path)
-    return convert_keras_model(model, str(path), loss or _compiled_loss(path))
+    return convert_keras_model(read_keras(path), loss)
 
 
-def _compiled_loss(path: Path) -> str | None:
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        compiled = (json.loads(archive.read("config.json")) or {}).get("compile_config") or {}
-    name = compiled.get("loss")
-    if isinstance(name, dict):
-        name = name.get("config", {}).get("name", name.get("class_name"))
-    return _LOSSES.get(name) if isinstance(name, str) else None
-
-
-def convert_keras_model(model: Any, source: str, loss: str | None = None) -> Converted:
-    """`convert_keras` of a model in memory; `source` names it in messages."""
-    walk = _Walk(source)
+def convert_keras_model(
+    model: KerasModel, loss: str | None = None, shapes: dict[str, tuple[tuple[int, ...], int]] | None = None
+) -> Converted:
+    """`convert_keras` of a model that was read. `shapes` takes the output's shape and the multiply-adds of each layer,
+    as far as it got."""
+    walk = _Walk(model.source, {} if shapes is None else shapes)
     graph = walk.graph(model)
-    return convert_graph(graph, loss, tuple(walk.notes))
+    return convert_graph(graph, loss or _compiled_loss(model.loss), tuple(walk.notes))
+
+
+def _compiled_loss(loss: Any) -> str | None:
+    if isinstance(loss, dict):
+        config = loss.get("config")
+        loss = config.get("name", loss.get("class_name")) if isinstance(config, dict) else None
+    return _LOSSES.get(loss) if isinstance(loss, str) else None
 
 
 class _Walk:
     """Visits the layers of a model, and of models inside it, in order."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, shapes: dict[str, tuple[tuple[int, ...], int]]) -> None:
         self.source = source
         self.nodes: list[Node] = []
         self.notes: list[str] = []
+        self.shapes = shapes
 
-    def graph(self, model: Any) -> Graph:
-        inner = self._functional(model, "the model")
-        if len(inner.inputs) != 1 or len(inner.outputs) != 1:
+    def graph(self, model: KerasModel) -> Graph:
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ConvertError(
-                f"{self.source}: {len(inner.inputs)} inputs and {len(inner.outputs)} outputs; the engine takes one each"
+                f"{self.source}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; the engine takes one each"
             )
-        shape = self._shape(inner.inputs[0], f'input "{inner.inputs[0].name}"')
+        name, found = model.inputs[0]
+        shape = tuple(size for size in found if size is not None)
+        if len(shape) != len(found):
+            raise ConvertError(
+                f'{self.source}: input "{name.split("/")[0]}" has the dynamic shape {list(found)}; build the model '
+                "with a fixed input shape"
+            )
         if not 1 <= len(shape) <= 3:
             raise ConvertError(f"{self.source}: an input of shape {list(shape)}; the engine takes 1 to 3 dimensions")
-        results = self._visit(inner, [0])
-        if results[0] != len(self.nodes):
+        result = self._visit(model, [0], [shape])
+        if result != len(self.nodes):
             raise ConvertError(f"{self.source}: the output is not what the last layer gives")
         return Graph(self.source, shape, tuple(self.nodes))
 
-    def _functional(self, model: Any, what: str) -> Any:
-        inner = getattr(model, "_functional", None) or model
-        if not hasattr(inner, "_nodes_by_depth"):
-            raise ConvertError(
-                f"{self.source}: {what} is a {type(model).__name__}, whose layers cannot be seen; build it with "
-                "Sequential or the functional API, and with an input shape"
-            )
-        return inner
-
-    def _shape(self, tensor: Any, what: str) -> tuple[int, ...]:
-        shape = tuple(tensor.shape)[1:]
-        if any(size is None for size in shape):
-            raise ConvertError(
-                f"{self.source}: {what} has the dynamic shape {list(shape)}; build the model with a fixed input shape"
-            )
-        return tuple(int(size) for size in shape)
-
-    def _visit(self, inner: Any, sources: list[int]) -> list[int]:
-        numbers = {id(tensor): number for tensor, number in zip(inner.inputs, sources, strict=True)}
-        for depth in sorted(inner._nodes_by_depth, reverse=True):
-            for node in inner._nodes_by_depth[depth]:
-                if node.is_input:
-                    continue
-                layer = node.operation
-                tensors = node.input_tensors
-                where = f'{self.source}: layer "{layer.name}" ({type(layer).__name__})'
-                inputs = [numbers[id(tensor)] for tensor in tensors]
-                if hasattr(layer, "layers"):
-                    results = self._visit(self._functional(layer, where), inputs)
-                else:
-                    results = [self._step(layer, where, inputs, tensors, node.outputs)]
-                for tensor, number in zip(node.outputs, results, strict=True):
-                    numbers[id(tensor)] = number
-        return [numbers[id(tensor)] for tensor in inner.outputs]
-
-    def _step(self, layer: Any, where: str, inputs: list[int], tensors: list[Any], outputs: list[Any]) -> int:
-        if len(outputs) != 1:
-            raise ConvertError(f"{where}: {len(outputs)} outputs; the engine's layers have one")
-        shapes = tuple(self._shape(tensor, where) for tensor in tensors)
-        step = Step(layer, where, tuple(inputs), shapes, self._shape(outputs[0], where), self.nodes, self.notes)
-        convert_layer(step)
-        return len(self.nodes)
+    def _visit(self, model: KerasModel, sources: list[int], shapes: list[tuple[int, ...]]) -> int:
+        """The tensor of the model's output, whose inputs are `sources`."""
+        tensors = {
+            name: (source, shape) for (name, _), source, shape in zip(model.inputs, sources, shapes, strict=True)
+        }
+        for call in model.calls:
+            layer = call.layer
+            where = f'{self.source}: layer "{layer.name}" ({layer.kind})'
+            inputs = [tensors[name] for name in call.inputs]
+            if not inputs:
+                raise ConvertError(f"{where}: it has no input")
+            numbers, sizes = [pair[0] for pair in inputs], [pair[1] for pair in inputs]
+            if layer.inner is not None:
+                if len(layer.inner.inputs) != len(inputs) or len(layer.inner.outputs) != 1:
+                    raise ConvertError(f"{where}: {len(inputs)} inputs, {len(layer.inner.outputs)} outputs inside")
+                number = self._visit(layer.inner, numbers, sizes)
+            else:
+                first = len(self.nodes)
+                convert_layer(Step(layer, where, tuple(numbers), tuple(sizes), self.nodes, self.notes))
+                number = len(self.nodes)
+                macs = sum(node.multiply_adds for node in self.nodes[first:])
+                self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))
+            tensors[call.output] = (number, self.nodes[number - 1].shape if number else shapes[0])
+            if len(self.nodes) > MOST_NODES:
+                raise ConvertError(f"{where}: more than {MOST_NODES} layers; the engine takes fewer")
+        return tensors[model.outputs[0]][0]
 
 
 class TfliteSource:

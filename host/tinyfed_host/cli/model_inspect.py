@@ -12,7 +12,7 @@ EXAMPLES = "Example: tinyfed model inspect kws.tflite"
 
 
 def inspect_model(
-    model: Annotated[Path, typer.Argument(help="A .tflite file or a model image.")],
+    model: Annotated[Path, typer.Argument(help="A .tflite, .keras or .h5 file or a model image.")],
     json_wanted: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show a model's layers, shapes, quantization, multiply-adds and bytes, and which boards hold it."""

@@ -37,6 +37,8 @@ static uint32_t parameter_bytes(const tinyfed_app_t *app) { return app->model.pa
 static void drop_weights(tinyfed_app_t *app)
 {
     app->has_weights = false;
+    app->has_update = false;
+    app->keeps_local = false;
     app->weights_hash = 0;
 }
 
@@ -121,7 +123,8 @@ static void answer_hello(tinyfed_app_t *app)
         .firmware_build = app->config.firmware_build,
         .arena_bytes = app->config.arena_bytes,
         .capabilities = TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_SINE | TINYFED_CAPABILITY_RESET
-            | TINYFED_CAPABILITY_FLOAT16 | TINYFED_CAPABILITY_INT8 | TINYFED_CAPABILITY_DELTA,
+            | TINYFED_CAPABILITY_FLOAT16 | TINYFED_CAPABILITY_INT8 | TINYFED_CAPABILITY_DELTA
+            | TINYFED_CAPABILITY_SPARSE | TINYFED_CAPABILITY_PARTIAL,
         .structure_hash = app->structure_hash,
         .weights_hash = app->weights_hash,
     };
@@ -148,21 +151,27 @@ static void begin_image(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 
 static void begin_weights(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 {
-    const bool plain = event->encoding == TINYFED_WIRE_PLAIN;
+    const bool plain = event->encoding == TINYFED_WIRE_PLAIN, part = event->value_count != 0;
+    const uint32_t all = app->has_model ? app->model.parameter_count : 0u;
+    const uint32_t first = part ? event->first_value : 0u, count = part ? event->value_count : all;
     if (!app->has_model) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_STATE, 0);
     } else if (event->structure_hash != app->structure_hash) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_SHAPE, 0);
-    } else if (plain && event->total_bytes != parameter_bytes(app)) {
+    } else if (first > all || count > all - first || (plain && event->total_bytes != 4u * count)) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_SHAPE, parameter_bytes(app));
+    } else if (part && (event->encoding & TINYFED_WIRE_DELTA) != 0) {
+        tinyfed_link_transfer_refuse(&app->link, TINYFED_E_ARGUMENT, 0);
     } else if ((event->encoding & TINYFED_WIRE_DELTA) != 0 && (!app->has_weights || event->base_hash != app->weights_hash)) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_STATE, 0);
     } else {
         drop_weights(app);
         /* The engine's work area lies idle between visits: room for chunks of encoded weights. */
         const uint32_t work = work_at(app);
-        (void)tinyfed_link_transfer_accept(&app->link, app->config.arena + app->parameters_at,
-                                           parameter_bytes(app), plain ? NULL : app->config.arena + work,
+        float *values = parameters(app);
+        memset(values, 0, first * sizeof *values); /* what is not sent is 0: both ends know what is held */
+        memset(values + first + count, 0, (all - first - count) * sizeof *values);
+        (void)tinyfed_link_transfer_accept(&app->link, (uint8_t *)(values + first), 4u * count, plain ? NULL : app->config.arena + work,
                                            plain ? 0u : app->config.arena_bytes - work);
     }
 }
@@ -180,11 +189,18 @@ static void complete_transfer(tinyfed_app_t *app, const tinyfed_link_event_t *ev
     tinyfed_link_transfer_end(&app->link, (tinyfed_wire_status_t)status, detail);
 }
 
-static void answer_upload(tinyfed_app_t *app)
+static void answer_upload(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 {
-    if (app->visiting) tinyfed_link_upload_refuse(&app->link, TINYFED_E_BUSY, 0);
-    else if (!app->has_weights) tinyfed_link_upload_refuse(&app->link, TINYFED_E_STATE, 0);
-    else tinyfed_link_upload_accept(&app->link, (const uint8_t *)parameters(app), parameter_bytes(app));
+    const uint8_t *update;
+    uint32_t byte_count;
+    if (app->visiting) {
+        tinyfed_link_upload_refuse(&app->link, TINYFED_E_BUSY, 0);
+    } else if (event->visit != 0 ? !app->has_update : !app->has_weights || app->keeps_local) {
+        tinyfed_link_upload_refuse(&app->link, TINYFED_E_STATE, 0);
+    } else if (event->visit != 0) {
+        tinyfed_visit_update(&app->visit, &update, &byte_count);
+        tinyfed_link_upload_accept(&app->link, update, byte_count);
+    } else tinyfed_link_upload_accept(&app->link, (const uint8_t *)parameters(app), parameter_bytes(app));
 }
 
 /* ---- visits ---------------------------------------------------------------------------------------- */
@@ -251,6 +267,8 @@ static void finish_visit(tinyfed_app_t *app)
         return;
     }
     app->visiting = false;
+    app->has_update = true;
+    app->keeps_local = (app->visit.order.local_first | app->visit.order.local_last) != 0;
     tinyfed_visit_result(&app->visit, &result);
     result.train_us = app->train_us;
     result.train_instructions = app->train_instructions;
@@ -262,11 +280,10 @@ static void finish_visit(tinyfed_app_t *app)
 static void step_visit(tinyfed_app_t *app)
 {
     bool done = false;
-    const uint32_t position = app->visit.position;
     const uint32_t instructions = app->config.instructions != NULL ? app->config.instructions() : 0u;
     const uint32_t start_us = app->config.now_us != NULL ? app->config.now_us() : 0u;
     const tinyfed_status_t status = tinyfed_visit_step(&app->visit, &done);
-    if (app->visit.position != position) { /* a training sample, not an evaluation */
+    if (!app->visit.evaluated) {
         if (app->config.now_us != NULL) app->train_us += app->config.now_us() - start_us;
         if (app->config.instructions != NULL) app->train_instructions += app->config.instructions() - instructions;
         tinyfed_link_visit_progress(&app->link, app->visit.position, app->visit_samples);
@@ -288,7 +305,7 @@ static void answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
         break;
     case TINYFED_LINK_TRANSFER_COMPLETE: complete_transfer(app, event); break;
     case TINYFED_LINK_ORDER: begin_visit(app, event); break;
-    case TINYFED_LINK_UPLOAD: answer_upload(app); break;
+    case TINYFED_LINK_UPLOAD: answer_upload(app, event); break;
     case TINYFED_LINK_CANCEL:
     case TINYFED_LINK_HOST_GONE:
         if (app->visiting) abandon_visit(app, TINYFED_E_CANCELLED);

@@ -38,6 +38,8 @@ typedef struct tinyfed_app {
     uint32_t parameters_at; /* in the arena */
     bool has_model;    /* `model` describes what is held */
     bool has_weights;  /* its weights are whole: received completely, or what a finished visit left */
+    bool has_update;   /* of the last visit: what it shares lies in the parameters or behind the work area */
+    bool keeps_local;  /* it had local layers: the whole weights are not given away */
     bool visiting;
     bool reset_wanted;
     uint64_t structure_hash; /* 0 without a model */

@@ -86,7 +86,9 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
     const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
     const uint32_t count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
-    const bool weights_learn = (flags & TINYFED_TRAIN_WEIGHTS) != 0, bias_learns = (flags & TINYFED_TRAIN_BIAS) != 0;
+    const bool learns = (engine->held >> layer & 1u) == 0;
+    const bool weights_learn = learns && (flags & TINYFED_TRAIN_WEIGHTS) != 0;
+    const bool bias_learns = learns && (flags & TINYFED_TRAIN_BIAS) != 0;
     step_t step;
     gradient_of_input(&step.input, engine, layer, from);
     step.x = tinyfed_values_of(engine, input, from);
@@ -128,7 +130,9 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
 
 void tinyfed_backward(const tinyfed_engine_t *engine, const float *input, const tinyfed_change_t *change)
 {
+    uint32_t lowest = 0; /* layers held before the first that learns need no gradient this time */
+    while (lowest < engine->model->layer_count && (engine->held >> lowest & 1u) != 0) lowest++;
     /* A layer that neither learns nor leads to one that does has no gradient. */
-    for (uint32_t layer = engine->model->layer_count; layer-- > 0;)
+    for (uint32_t layer = engine->model->layer_count; layer-- > lowest;)
         if (tinyfed_slot_of(engine, layer + 1u)->gradient != TINYFED_NOWHERE) backward_layer(engine, input, layer, change);
 }

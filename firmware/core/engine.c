@@ -24,6 +24,7 @@ tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_mod
     engine->work_bytes = (uint32_t)needed; /* a batch's arrays are found from the end */
     engine->mode = mode;
     engine->frozen_at = frozen_at;
+    engine->held = 0;
     return TINYFED_OK;
 }
 

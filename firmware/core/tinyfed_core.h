@@ -121,6 +121,7 @@ typedef struct tinyfed_engine {
     uint32_t work_bytes;
     tinyfed_mode_t mode;
     uint32_t frozen_at; /* in work: features, then the int8 network's own area */
+    uint64_t held;      /* bit k: layer k does not learn for now, whatever the image says. Online only; opened as 0 */
 } tinyfed_engine_t;
 
 /* What a sample should give: values for MSE and binary cross-entropy, label for softmax. */

@@ -19,6 +19,11 @@ tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
     if (order->update == TINYFED_UPDATE_ONLINE && order->batch != 0) return TINYFED_E_ARGUMENT;
     if (proximal != 0 && (proximal < RATE_BITS_MIN || proximal > RATE_BITS_MAX)) return TINYFED_E_ARGUMENT;
     if ((order->flags & TINYFED_ORDER_META_GRADIENT) && order->update != TINYFED_UPDATE_SGD) return TINYFED_E_ARGUMENT;
+    bool local = (order->local_first | order->local_last) != 0, local_flags = order->flags >= TINYFED_ORDER_KEEP_LOCAL;
+    if (!local && (local_flags || order->reconstruct != 0)) return TINYFED_E_ARGUMENT;
+    if (local && (order->update != TINYFED_UPDATE_ONLINE || proximal != 0)) return TINYFED_E_ARGUMENT;
+    if (order->reconstruct > (uint32_t)order->shots * order->passes || order->top > TINYFED_TOP_ALL) return TINYFED_E_ARGUMENT;
+    if (order->top != 0 && (order->flags & TINYFED_ORDER_META_GRADIENT)) return TINYFED_E_ARGUMENT;
     if ((order->flags & (TINYFED_ORDER_TRUE_LABELS | TINYFED_ORDER_IN_TIME)) && order->source != TINYFED_SOURCE_SHARD) {
         return TINYFED_E_ARGUMENT;
     }
@@ -53,12 +58,19 @@ tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *byt
     order->flags = 0;
     order->batch = 0;
     order->proximal = 0.0f;
+    order->local_first = order->local_last = 0;
+    order->reconstruct = order->top = 0;
     if (bytes[0] > 1u) {
         order->update = bytes[40];
         order->flags = bytes[41];
         order->batch = visit_get16(bytes + 42);
         order->proximal = visit_bits_float(visit_get32(bytes + 44));
-        if (visit_get64(bytes + 48) != 0) return TINYFED_E_ARGUMENT;
+        if (bytes[0] == 2u && (order->flags > TINYFED_ORDER_FLAGS_V2 || visit_get64(bytes + 48) != 0)) return TINYFED_E_ARGUMENT;
+        order->local_first = bytes[48];
+        order->local_last = bytes[49];
+        order->reconstruct = visit_get16(bytes + 50);
+        order->top = visit_get16(bytes + 52);
+        if (visit_get16(bytes + 54) != 0) return TINYFED_E_ARGUMENT;
     }
     order->source = bytes[1];
     order->ways = bytes[2];

@@ -6,7 +6,7 @@
 
 #include "tinyfed_core.h"
 
-#define TINYFED_ORDER_VERSION 2u /* newest; 1 is understood too */
+#define TINYFED_ORDER_VERSION 3u /* newest; 1 and 2 are understood too */
 #define TINYFED_ORDER_BYTES_V1 40u
 #define TINYFED_ORDER_BYTES 56u
 #define TINYFED_RESULT_VERSION 1u
@@ -32,7 +32,11 @@ typedef enum tinyfed_update {
 #define TINYFED_ORDER_TRUE_LABELS 1u   /* label k is class k of the shard; ways is its number of classes */
 #define TINYFED_ORDER_IN_TIME 2u       /* the stream is the first samples of each class, evaluation is on later ones */
 #define TINYFED_ORDER_META_GRADIENT 4u /* after training, the weights become minus the mean gradient on the queries */
-#define TINYFED_ORDER_FLAGS 7u
+#define TINYFED_ORDER_KEEP_LOCAL 8u    /* once rebuilt the local layers stay; without, they go on learning with the others */
+#define TINYFED_ORDER_ZERO_LOCAL 16u   /* local layers are rebuilt from zeros instead of random values */
+#define TINYFED_ORDER_FLAGS_V2 7u
+#define TINYFED_ORDER_FLAGS 31u
+#define TINYFED_TOP_ALL 10000u
 
 typedef struct tinyfed_order {
     uint8_t source;           /* tinyfed_source_kind_t */
@@ -49,6 +53,10 @@ typedef struct tinyfed_order {
     uint8_t flags;            /* TINYFED_ORDER_... */
     uint16_t batch;           /* samples of an update; 0: all of a pass. Not with TINYFED_UPDATE_ONLINE */
     float proximal;           /* FedProx's mu: after each update w -= learning_rate * mu * (w - first w) */
+    uint8_t local_first;      /* so many of the first layers with parameters are local; from here on version 3 */
+    uint8_t local_last;       /* and so many of the last */
+    uint16_t reconstruct;     /* the first samples a class teach the local layers alone */
+    uint16_t top;             /* hundredths of a percent of the shared values that go back; 0: all of them */
 } tinyfed_order_t;
 
 typedef struct tinyfed_checkpoint {
@@ -96,8 +104,13 @@ uint32_t tinyfed_result_encode(uint8_t bytes[TINYFED_RESULT_BYTES], const tinyfe
 /* A visit under way. The struct holds everything but the engine's arena and the scratch. */
 typedef struct tinyfed_visit tinyfed_visit_t;
 
-/* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each, and
- * a copy of the weights for a proximal term. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources without one. */
+/* The values that an order shares: all but those of its local layers. E_SHAPE when it leaves no layer. */
+tinyfed_status_t tinyfed_shared_part(uint32_t *first, uint32_t *count, const tinyfed_order_t *order,
+                                     const tinyfed_model_t *model) TINYFED_MUST_USE;
+
+/* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each, a
+ * copy of the weights for a proximal term, and what the choice of the largest updates needs: a copy of the shared
+ * weights and a bit each. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources without one. */
 tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tinyfed_order_t *order,
                                              const tinyfed_shard_t *shard, const tinyfed_model_t *model) TINYFED_MUST_USE;
 
@@ -111,6 +124,9 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
  * E_NUMERIC when the loss is no longer finite, and E_STATE from then on, or after *done. */
 tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done) TINYFED_MUST_USE;
 void tinyfed_visit_result(const tinyfed_visit_t *visit, tinyfed_result_t *result);
+/* What goes back of a visit that is over: the shared values, or with `top` the update of docs/order.md. It lies in the
+ * engine's parameters or the scratch. */
+void tinyfed_visit_update(const tinyfed_visit_t *visit, const uint8_t **bytes, uint32_t *byte_count);
 
 /* PRNG of the draw (SplitMix64, Steele, Lea, Flood 2014): the same stream in Python. The n-th number depends on
  * seed + n * TINYFED_RANDOM_GAMMA alone, so a stream is gone through again without storing it. */
@@ -134,6 +150,16 @@ struct tinyfed_visit {
     uint16_t *stream;   /* [ways][shots] indices within the class */
     uint16_t *queries;  /* [ways][queries] */
     float *first_weights; /* [parameter_count] for the proximal term, or NULL */
+    uint8_t *update;      /* head, [shared_count] shared weights the visit began with, then histogram or bitmap; or NULL */
+    uint32_t shared_first, shared_count;
+    uint64_t shared_layers; /* bit k: the model's layer k is shared */
+    struct {
+        uint32_t wanted;    /* values that go back, at most */
+        uint32_t ties;      /* how many of those at the threshold go too */
+        uint32_t threshold; /* bits of the smallest magnitude chosen, as far as they are known */
+        uint32_t shift;     /* bits below that are not known yet */
+        uint32_t bytes;     /* of the update */
+    } choice;
     float sine_amplitude, sine_phase;
     float sine_x, sine_y;  /* the sample being looked at */
     float sum_first, sum_last, sum_evaluation;
@@ -142,6 +168,7 @@ struct tinyfed_visit {
     uint32_t position;     /* training samples done */
     uint32_t query_label, query_index; /* next evaluation sample; index counts the class's samples when queries is 0 */
     uint8_t phase;
+    bool evaluated;        /* the last step was an evaluation's: of no use to the weights */
     uint8_t checkpoint;    /* next one */
     tinyfed_result_t result;
 };
@@ -151,6 +178,16 @@ typedef struct tinyfed_sample {
     const float *input;
     tinyfed_target_t target;
 } tinyfed_sample_t;
+
+/* Layers that stay on the device: find the shared part, give the local ones their first values, say who learns now. */
+tinyfed_status_t tinyfed_local_begin(tinyfed_visit_t *visit) TINYFED_MUST_USE;
+void tinyfed_local_hold(tinyfed_visit_t *visit);
+
+/* The choice of the largest updates: bytes it needs; remember the weights; then one pass over them a step. */
+uint32_t tinyfed_update_bytes(uint32_t shared_count, uint32_t top);
+void tinyfed_update_begin(tinyfed_visit_t *visit);
+void tinyfed_update_start(tinyfed_visit_t *visit);
+void tinyfed_update_step(tinyfed_visit_t *visit, bool *complete);
 
 tinyfed_status_t tinyfed_source_shard_begin(tinyfed_visit_t *visit) TINYFED_MUST_USE;
 void tinyfed_source_shard_train(tinyfed_visit_t *visit, tinyfed_sample_t *sample);

@@ -1,7 +1,7 @@
 #include "tinyfed_visit.h"
 #include "visit_bytes.h"
 
-enum { PHASE_TRAIN, PHASE_EVALUATE, PHASE_META_GRADIENT, PHASE_DONE, PHASE_FAILED };
+enum { PHASE_TRAIN, PHASE_EVALUATE, PHASE_META_GRADIENT, PHASE_CHOOSE, PHASE_DONE, PHASE_FAILED };
 
 static uint32_t aligned(uint32_t byte_count) { return (byte_count + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u); }
 
@@ -16,7 +16,10 @@ tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tiny
     *scratch_bytes = 0;
     tinyfed_status_t status = tinyfed_order_check(order);
     if (status != TINYFED_OK) return status;
-    *scratch_bytes = weight_copy_bytes(order, model);
+    uint32_t first, shared;
+    status = tinyfed_shared_part(&first, &shared, order, model);
+    if (status != TINYFED_OK) return status;
+    *scratch_bytes = weight_copy_bytes(order, model) + aligned(tinyfed_update_bytes(shared, order->top));
     if (order->source != TINYFED_SOURCE_SHARD) return TINYFED_OK;
     if (shard == NULL) return TINYFED_E_SOURCE;
     if (shard->feature_count != model->input_count) return TINYFED_E_SHAPE;
@@ -41,9 +44,12 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
     visit->random.state = order->seed;
     visit->total = (uint32_t)order->ways * order->shots * order->passes;
     visit->loss_window = order->ways > 1 ? order->ways : visit->total < 4 ? 1 : visit->total / 4;
+    status = tinyfed_local_begin(visit);
+    if (status != TINYFED_OK) return status;
     uint32_t copy_bytes = weight_copy_bytes(order, engine->model);
+    uint32_t update_bytes = aligned(tinyfed_update_bytes(visit->shared_count, order->top));
     if (order->source == TINYFED_SOURCE_SHARD) {
-        visit->classes = (uint16_t *)(void *)((uint8_t *)scratch + copy_bytes);
+        visit->classes = (uint16_t *)(void *)((uint8_t *)scratch + copy_bytes + update_bytes);
         visit->round = visit->classes + order->ways;
         visit->stream = visit->round + order->ways;
         visit->queries = visit->stream + (uint32_t)order->ways * order->shots;
@@ -56,6 +62,10 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
     if (copy_bytes) {
         visit->first_weights = scratch;
         memcpy(scratch, engine->parameters, 4u * (size_t)engine->model->parameter_count);
+    }
+    if (update_bytes) {
+        visit->update = (uint8_t *)scratch + copy_bytes;
+        tinyfed_update_begin(visit);
     }
     visit->phase = PHASE_TRAIN;
     return TINYFED_OK;
@@ -117,6 +127,7 @@ static tinyfed_status_t train_one(tinyfed_visit_t *visit)
     } else {
         tinyfed_source_sine_train(visit, &sample);
     }
+    tinyfed_local_hold(visit);
     tinyfed_status_t status = learn(visit, &score, &sample);
     if (status != TINYFED_OK) return status;
     if (!visit_is_finite(score.loss)) return TINYFED_E_NUMERIC;
@@ -177,11 +188,13 @@ tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done)
     *done = false;
     if (visit->phase == PHASE_DONE || visit->phase == PHASE_FAILED) return TINYFED_E_STATE;
     if (visit->phase == PHASE_TRAIN && checkpoint_due(visit)) start_queries(visit, PHASE_EVALUATE);
-    tinyfed_status_t status;
+    tinyfed_status_t status = TINYFED_OK;
     bool complete = false;
+    visit->evaluated = visit->phase == PHASE_EVALUATE;
     switch (visit->phase) {
     case PHASE_EVALUATE: status = evaluate_one(visit); break;
     case PHASE_META_GRADIENT: status = meta_gradient_one(visit, &complete); break;
+    case PHASE_CHOOSE: tinyfed_update_step(visit, &complete); break;
     default: status = train_one(visit); break;
     }
     if (status != TINYFED_OK) {
@@ -189,8 +202,14 @@ tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done)
         return status;
     }
     if (visit->phase == PHASE_TRAIN && visit->position == visit->total && !checkpoint_due(visit)) {
-        if (visit->order.flags & TINYFED_ORDER_META_GRADIENT) start_queries(visit, PHASE_META_GRADIENT);
-        else complete = true;
+        if (visit->order.flags & TINYFED_ORDER_META_GRADIENT) {
+            start_queries(visit, PHASE_META_GRADIENT);
+        } else if (visit->update != NULL) {
+            visit->phase = PHASE_CHOOSE;
+            tinyfed_update_start(visit);
+        } else {
+            complete = true;
+        }
     }
     if (complete) {
         visit->phase = PHASE_DONE;

@@ -65,6 +65,8 @@ typedef enum tinyfed_wire_encoding {
 #define TINYFED_CAPABILITY_SINE (1u << 5)    /* makes the sine task's samples itself */
 #define TINYFED_CAPABILITY_RESET (1u << 6)   /* can restart itself */
 #define TINYFED_CAPABILITY_STREAM (1u << 7)  /* takes samples from a second serial port or a sensor */
+#define TINYFED_CAPABILITY_SPARSE (1u << 11) /* sends back the largest updates alone */
+#define TINYFED_CAPABILITY_PARTIAL (1u << 12) /* takes a part of the weights, and keeps layers to itself */
 
 /* What the device says of itself in HELLO. */
 typedef struct tinyfed_link_info {
@@ -108,7 +110,8 @@ typedef struct tinyfed_link_event {
     uint64_t content_hash; /* of the bytes on the wire: of plain weights, their weights hash */
     uint64_t structure_hash;
     uint64_t base_hash;    /* DELTA: hash of the weights that must be held */
-    /* ORDER: */
+    uint32_t first_value, value_count; /* WEIGHTS: only so many of the values, from this one on; count 0: all */
+    /* ORDER; UPLOAD: the visit, the last one, whose update is wanted; 0: the weights */
     uint32_t visit;
     uint64_t weights_hash; /* the order is only for a device that holds these weights; 0: any */
     const uint8_t *order;  /* valid until the next tinyfed_link_receive */
@@ -257,7 +260,7 @@ struct tinyfed_link {
         bool gap, gap_reported; /* reported: for this round */
         uint8_t round;          /* newest the host has sent in */
         uint16_t sequence, poke_interval_ms;
-        uint32_t total_bytes, next, detail, poke_ms;
+        uint32_t total_bytes, next, detail, poke_ms, first_value, value_count;
         uint64_t content_hash, structure_hash, base_hash, hash;
         uint8_t *destination, *staging;
         uint32_t destination_bytes;
@@ -279,7 +282,7 @@ struct tinyfed_link {
         tinyfed_wire_status_t status;
         uint8_t window_chunks, round;
         uint16_t sequence, chunk_bytes;
-        uint32_t total_bytes, offset, acked, sent, hashed, detail, sent_ms;
+        uint32_t total_bytes, offset, acked, sent, hashed, detail, sent_ms, visit;
         uint64_t hash;
         const uint8_t *source;
     } upload;

@@ -41,21 +41,29 @@ static void on_hello(tinyfed_link_t *link, uint16_t session, uint16_t sequence)
     link->event = TINYFED_LINK_HELLO;
 }
 
-static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p)
+/* A number of a message that older hosts end before; 0 there. */
+static uint32_t appended32(const uint8_t *p, uint32_t offset, uint32_t payload_bytes)
+{
+    return payload_bytes >= offset + 4u ? get32(p + offset) : 0u;
+}
+
+static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t payload_bytes)
 {
     return link->transfer.kind == p[0] && link->transfer.encoding == p[1]
+        && link->transfer.first_value == appended32(p, 32, payload_bytes)
+        && link->transfer.value_count == appended32(p, 36, payload_bytes)
         && link->transfer.total_bytes == get32(p + 4) && link->transfer.content_hash == get64(p + 8)
         && link->transfer.structure_hash == get64(p + 16) && link->transfer.base_hash == get64(p + 24);
 }
 
-static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
+static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
     if (link->visit.state == VISIT_RUNNING) {
         refuse(link, TINYFED_WIRE_E_BUSY);
         return;
     }
     link->visit.received = true; /* a host that goes on has its result */
-    if (same_transfer(link, p)) {
+    if (same_transfer(link, p, payload_bytes)) {
         const uint8_t state = link->transfer.state;
         const bool repeated = link->transfer.sequence == sequence;
         const bool going_on = state == TRANSFER_RECEIVING || state == TRANSFER_SUSPENDED;
@@ -79,6 +87,8 @@ static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uin
     link->transfer.content_hash = get64(p + 8);
     link->transfer.structure_hash = get64(p + 16);
     link->transfer.base_hash = get64(p + 24);
+    link->transfer.first_value = appended32(p, 32, payload_bytes);
+    link->transfer.value_count = appended32(p, 36, payload_bytes);
     link->event = TINYFED_LINK_TRANSFER_BEGIN;
 }
 
@@ -196,7 +206,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
     link->event = TINYFED_LINK_ORDER;
 }
 
-static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
+static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
     if (link->visit.state == VISIT_RUNNING) {
         refuse(link, TINYFED_WIRE_E_BUSY);
@@ -213,7 +223,10 @@ static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uin
     link->upload.chunk_bytes = get16(p + 4);
     link->upload.window_chunks = p[6] > 0 ? p[6] : 1u;
     link->upload.round = p[7];
-    if (link->broken) tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_STATE, 0);
+    link->upload.visit = appended32(p, 8, payload_bytes);
+    const bool over = link->visit.state == VISIT_ENDED && link->visit.status == TINYFED_WIRE_OK;
+    const bool unknown = link->upload.visit != 0 && !(over && link->upload.visit == link->visit.number);
+    if (link->broken || unknown) tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_STATE, 0);
     else link->event = TINYFED_LINK_UPLOAD;
 }
 
@@ -297,8 +310,8 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
     }
     if ((int16_t)(uint16_t)(sequence - link->sequence) < 0) return; /* delayed: newer requests came before it */
     link->sequence = sequence;
-    if (type == TRANSFER_BEGIN) on_transfer_begin(link, sequence, p);
-    else if (type == UPLOAD_REQUEST) on_upload_request(link, sequence, p);
+    if (type == TRANSFER_BEGIN) on_transfer_begin(link, sequence, p, payload_bytes);
+    else if (type == UPLOAD_REQUEST) on_upload_request(link, sequence, p, payload_bytes);
     else if (type == ORDER) on_order(link, sequence, p, payload_bytes);
     else if (type == CANCEL) on_cancel(link, sequence);
     else if (get32(p) == RESET_MAGIC) link->event = TINYFED_LINK_RESET;
@@ -347,6 +360,9 @@ bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint3
     event->content_hash = link->transfer.content_hash;
     event->structure_hash = link->transfer.structure_hash;
     event->base_hash = link->transfer.base_hash;
+    event->first_value = link->transfer.first_value;
+    event->value_count = link->transfer.value_count;
+    if (event->kind == TINYFED_LINK_UPLOAD) event->visit = link->upload.visit;
     if (event->kind == TINYFED_LINK_ORDER) {
         event->visit = link->visit.number;
         event->weights_hash = get64(p + 4);

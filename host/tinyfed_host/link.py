@@ -9,7 +9,9 @@ from collections.abc import Callable
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.engine.status import Status, explain
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
+from tinyfed.model.image import read_weights
 from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.update import expand, layer_sizes, shared_part
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.frames import VERSION
 from tinyfed.wire.messages import Hello, Kind, hash64
@@ -79,6 +81,8 @@ class SerialDevice:
         self._clock = clock
         self._cancelled = threading.Event()
         self._held: bytes | None = None  # what the device holds, as far as is known
+        self._image = b""  # loaded last
+        self._fresh = False  # its weights are still the image's
         self._info: DeviceInfo | None = None
         try:
             self._greet()
@@ -108,6 +112,7 @@ class SerialDevice:
         if operation.failure is not None:
             raise self._refused_image(operation.failure, len(image))
         self._greet()
+        self._image, self._fresh = image, True
 
     def visit(
         self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
@@ -116,19 +121,27 @@ class SerialDevice:
         self._cancelled.clear()
         down, up = self._session.count.bytes_sent, self._session.count.bytes_received
         begin = self._clock()
-        weights_hash = 0 if weights is None else self._send_weights(weights, shortened)
+        part = self._part(order)
+        start = self._start(weights, part)
+        weights_hash = 0 if weights is None else self._send_weights(weights, shortened, part)
         sent = self._clock()
         operation = VisitOperation(order.encode(), weights_hash)
         held, self._held = self._held, None
+        self._fresh = False
         self._finish(operation, "the order")
         trained = self._clock()
         content: bytes | None = None
-        if want_weights:
+        if want_weights and part is None:
             upload = UploadOperation(None if held is None else len(held))
             self._finish(upload, "taking the weights back")
             self._held = content = upload.content
+        elif want_weights:
+            upload = UploadOperation(visit=operation.number or 0)
+            self._finish(upload, "taking the update back")
         try:
             result = Result.decode(operation.result)
+            if want_weights and part is not None:
+                content = expand(order, upload.content, start, part)
         except UsageError as error:
             raise DeviceError(f"{self._who()}: {error}") from error
         return VisitOutcome(
@@ -157,10 +170,44 @@ class SerialDevice:
 
     # ---- inside ----
 
-    def _send_weights(self, weights: bytes, shortened: Shortened | None) -> int:
-        """Give it these weights, the shorter way where it holds what that builds on; returns their hash."""
+    def _part(self, order: Order) -> tuple[int, int] | None:
+        """First and number of the values it shares; None: the whole weights go both ways.
+
+        Raises DeviceError for an order that its firmware does not know.
+        """
+        for needed, name in ((order.is_partial, "partial"), (order.top > 0, "sparse")):
+            if needed and name not in self.info.capabilities:
+                raise DeviceError(
+                    f"{self._who()}: its firmware cannot do '{name}', which the order asks for; "
+                    "flash firmware built by this tinyfed"
+                )
+        if not order.is_partial and not order.top:
+            return None
+        if not self._image:
+            raise DeviceError(f"{self._who()}: no model is known to be loaded: load one before it shares a part of it")
+        return shared_part(order, layer_sizes(self._image))
+
+    def _start(self, weights: bytes | None, part: tuple[int, int] | None) -> bytes:
+        """The weights that an update is to."""
+        if weights is not None or part is None:
+            return weights or b""
+        if not self._fresh:
+            raise DeviceError(f"{self._who()}: what it shares is an update: send the weights with the order")
+        return read_weights(self._image).tobytes()
+
+    def _send_weights(self, weights: bytes, shortened: Shortened | None, part: tuple[int, int] | None = None) -> int:
+        """Give it these weights, the shorter way where it holds what that builds on; returns their hash.
+
+        Of a `part` only that is sent, plain, and the others are 0."""
         held, self._held = self._held, None
         structure_hash = self.info.structure_hash
+        if part is not None and 4 * part[1] < len(weights):
+            first, end = 4 * part[0], 4 * (part[0] + part[1])
+            self._finish(
+                TransferOperation(Kind.WEIGHTS, weights[first:end], structure_hash=structure_hash, part=part),
+                "sending weights",
+            )
+            return hash64(bytes(first) + weights[first:end] + bytes(len(weights) - end))
         plain = TransferOperation(Kind.WEIGHTS, weights, structure_hash=structure_hash)
         operation = plain
         if shortened is not None and (shortened.base is None or shortened.base == held):

@@ -48,6 +48,9 @@ def test_orders_of_the_golden_file(words: list[str]) -> None:
     assert order.checkpoints == tuple(map(int, points[: int(count)]))
     more = points[int(count) :] or ["0", "0", "0", "00000000"]
     flags = order.true_labels + 2 * order.in_time + 4 * order.meta_gradient
+    flags += 8 * order.keep_local + 16 * order.zero_local
+    parts = list(map(int, more[4:])) or [0, 0, 0, 0]
+    assert [order.local_first, order.local_last, order.reconstruct, order.top] == parts
     assert [UPDATES[order.update], flags, order.batch] == list(map(int, more[:3]))
     assert bits(order.proximal) == more[3]
 
@@ -85,6 +88,12 @@ def test_results_of_the_golden_file(words: list[str]) -> None:
         ({"proximal": -1.0}, "proximal is -1.0"),
         ({"meta_gradient": True}, "meta_gradient needs update 'sgd'"),
         ({"source": "sine", "in_time": True}, "for source 'shard'"),
+        ({"local_last": 256}, "local_last is 256"),
+        ({"top": 10_001}, "top is 10001"),
+        ({"reconstruct": 1}, "set local_last"),
+        ({"local_last": 1, "reconstruct": 11}, "reconstruct is 11.*0 to 10"),
+        ({"local_last": 1, "update": "sgd"}, "for update 'online'"),
+        ({"update": "sgd", "meta_gradient": True, "top": 5}, "top is not for meta_gradient"),
     ],
 )
 def test_an_order_out_of_range_names_the_field(change: dict[str, object], said: str) -> None:

@@ -17,7 +17,8 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
 def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_tools("gcc")
     program = tmp_path_factory.mktemp("visit") / "test_visit"
-    sources = [ROOT / "tests/c/visit/test_visit.c", *(ROOT / f"firmware/core/{n}.c" for n in ("checksum", "math_exp"))]
+    core = ("checksum", "layers", "math_exp")
+    sources = [ROOT / "tests/c/visit/test_visit.c", *(ROOT / f"firmware/core/{name}.c" for name in core)]
     sources += sorted((ROOT / "firmware/visit").glob("*.c"))
     includes = [f"-I{ROOT}/firmware/core", f"-I{ROOT}/firmware/visit"]
     subprocess.run(["gcc", *FLAGS, *WARNINGS, *includes, *sources, "-o", program], check=True, timeout=120)

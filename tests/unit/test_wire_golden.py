@@ -130,7 +130,7 @@ def test_the_host_says_what_the_golden_dialogue_has() -> None:
 def test_the_numbers_are_those_of_the_headers() -> None:
     header = (WIRE / "tinyfed_wire.h").read_text()
     core = (ROOT / "firmware/core/tinyfed_core.h").read_text()
-    for bit, name in enumerate(messages.CAPABILITIES):
+    for name, bit in messages.CAPABILITIES.items():
         assert f"TINYFED_CAPABILITY_{name.upper()} (1u << {bit})" in header
     for name in ("ARGUMENT", "MEMORY", "VERSION", "CHECKSUM", "STATE", "BUSY", "CANCELLED"):
         value = Status[name].value

@@ -170,11 +170,15 @@ static PyObject *device_visit(PyObject *self, PyObject *args)
     if (!device->has_model) return fail(TINYFED_E_STATE, 0);
     uint8_t *parameters = (uint8_t *)device->engine.parameters;
     size_t weight_bytes = 4u * (size_t)device->model.parameter_count;
+    uint32_t shared_first, shared;
+    status = tinyfed_shared_part(&shared_first, &shared, &order, &device->model);
+    if (status != TINYFED_OK) return fail(status, 0);
     if (weights != Py_None) {
         Py_buffer view;
         if (PyObject_GetBuffer(weights, &view, PyBUF_SIMPLE) != 0) return NULL;
         bool fits = (size_t)view.len == weight_bytes;
-        if (fits) memcpy(parameters, view.buf, weight_bytes);
+        if (fits && shared < device->model.parameter_count) memset(parameters, 0, weight_bytes);
+        if (fits) memcpy(parameters + 4u * (size_t)shared_first, (uint8_t *)view.buf + 4u * (size_t)shared_first, 4u * (size_t)shared);
         PyBuffer_Release(&view);
         if (!fits) return fail(TINYFED_E_SHAPE, 0);
     }
@@ -190,7 +194,10 @@ static PyObject *device_visit(PyObject *self, PyObject *args)
     tinyfed_visit_result(&device->visit, &result);
     uint32_t length = tinyfed_result_encode(bytes, &result);
     PyObject *first = PyBytes_FromStringAndSize((char *)bytes, (Py_ssize_t)length);
-    PyObject *second = want_weights ? PyBytes_FromStringAndSize((char *)parameters, (Py_ssize_t)weight_bytes)
+    const uint8_t *update;
+    uint32_t update_bytes;
+    tinyfed_visit_update(&device->visit, &update, &update_bytes);
+    PyObject *second = want_weights ? PyBytes_FromStringAndSize((const char *)update, (Py_ssize_t)update_bytes)
                                     : Py_NewRef(Py_None);
     if (first == NULL || second == NULL) {
         Py_XDECREF(first);
@@ -225,7 +232,7 @@ static PyObject *device_facts(PyObject *self, PyObject *unused)
 
 static PyMethodDef device_methods[] = {
     {"load", device_load, METH_O, "load(image): put a model image into the arena."},
-    {"visit", device_visit, METH_VARARGS, "visit(order, weights or None, want_weights) -> (result, weights or None)."},
+    {"visit", device_visit, METH_VARARGS, "visit(order, weights or None, want_weights) -> (result, what goes back or None)."},
     {"cancel", device_cancel, METH_O, "cancel(on): end a running visit of another thread soon, and refuse new ones."},
     {"facts", device_facts, METH_NOARGS, "facts() -> dict: sizes and hashes."},
     {NULL, NULL, 0, NULL},

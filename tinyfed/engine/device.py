@@ -7,7 +7,9 @@ from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.engine import _device
 from tinyfed.engine.status import Status, explain
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError, UsageError
+from tinyfed.model.image import read_weights
 from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.update import expand, layer_sizes, shared_part
 from tinyfed.wire.encodings import Shortened
 
 ARENA_BYTES = 256 * 1024
@@ -25,7 +27,9 @@ class SimulatedDevice:
             raise UsageError(f"device {name}: arena of {arena_bytes} bytes, allowed is 1 to {2**32 - 1}")
         self.name = name
         self.traffic = Traffic()
-        self._image_bytes = 0
+        self._image = b""
+        self._fresh = False  # the weights are still the image's
+        self._layer_sizes: tuple[int, ...] = ()
         try:
             self._device = _device.Device(arena_bytes, shard)
         except _device.StatusError as error:
@@ -54,6 +58,7 @@ class SimulatedDevice:
         """Put a model image into the arena. Raises DoesNotFitError, or UsageError when it is no model image."""
         try:
             self._device.load(image)
+            self._image, self._fresh, self._layer_sizes = image, True, ()
         except _device.StatusError as error:
             raise self._translate(error, None) from None
 
@@ -67,11 +72,18 @@ class SimulatedDevice:
         and samples or the loss is no longer finite.
         """
         self._device.cancel(False)
+        fresh, self._fresh = self._fresh and weights is None, False
         begin = time.perf_counter()
         try:
             result, trained = self._device.visit(order.encode(), weights, want_weights)
         except _device.StatusError as error:
             raise self._translate(error, order) from None
+        if trained is not None and (order.is_partial or order.top):
+            base = read_weights(self._image).tobytes() if fresh else weights
+            if base is None:
+                raise UsageError(f"device {self.name}: what it shares is an update: send the weights with the order")
+            self._layer_sizes = self._layer_sizes or layer_sizes(self._image)
+            trained = expand(order, trained, base, shared_part(order, self._layer_sizes))
         return VisitOutcome(Result.decode(result), trained, 0, 0, 0.0, time.perf_counter() - begin)
 
     def cancel(self) -> None:

@@ -20,6 +20,7 @@ _STRATEGIES = {
     "fomaml": "tinyfed.meta.fomaml:FOMAML",
     "joint": "tinyfed.meta.joint:Joint",
     "reptile": "tinyfed.meta.reptile:Reptile",
+    "tinymetafed": "tinyfed.meta.tinymetafed:TinyMetaFed",
     "tinyreptile": "tinyfed.meta.tinyreptile:TinyReptile",
 }
 

@@ -22,6 +22,7 @@ from tinyfed.model import ModelSpec, encode, initialize, mlp, plan
 from tinyfed.model.initialize import splitmix64
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.task import Task
+from tinyfed.tasks.update import layer_sizes, shared_part
 
 CURVE_POINTS = 10
 CURVE_DRAWS = 5
@@ -227,7 +228,7 @@ class Memory:
     """Bytes of a device's RAM beyond the model's own weights."""
 
     work_bytes: int  # image's header and table, activations, gradients, optimizer
-    visit_bytes: int  # drawn indices, the proximal term's copy
+    visit_bytes: int  # drawn indices, copies for the proximal term and for the choice of the largest updates
     support_bytes: int  # what must be stored when samples come from a sensor and are gone through again
 
     @property
@@ -242,7 +243,15 @@ def memory(spec: ModelSpec, order: Order) -> Memory:
     planned = plan(spec, mode)
     visit = 2 * order.ways * (2 + order.shots + order.queries) if order.source == "shard" else 0
     copy = 4 * spec.parameter_count if order.proximal else 0
+    choice = 0
+    if order.top:
+        _, shared = shared_part(order, layer_sizes(encode(spec, initialize(spec, 0))))
+        choice = 16 + 4 * shared + max(1024, (shared + 7) // 8)
     features = math.prod(spec.input_shape) + (spec.output_shape[-1] if order.source == "sine" else 1)
     # one pass needs nothing twice: a batch's gradient is summed sample by sample
     support = 4 * features * order.ways * order.shots if order.passes > 1 else 0
-    return Memory(planned.arena_bytes - planned.parameter_bytes, -(-visit // 16) * 16 + -(-copy // 16) * 16, support)
+    return Memory(
+        planned.arena_bytes - planned.parameter_bytes,
+        sum(-(-part // 16) * 16 for part in (visit, copy, choice)),
+        support,
+    )

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 
 from tinyfed.errors import UsageError
 
-ORDER_VERSION = 2  # newest; an order that needs nothing of it goes as version 1
+ORDER_VERSION = 3  # newest; an order goes as the oldest that can say it
 RESULT_VERSION = 1
 CHECKPOINTS_MAX = 8
 WAYS_MAX = 32
 SHOTS_MAX = 1024
 SOURCES = {"shard": 1, "sine": 2}
 UPDATES = {"online": 0, "sgd": 1, "momentum": 2, "adam": 3, "adam_second": 4}
-_FLAGS = {"true_labels": 1, "in_time": 2, "meta_gradient": 4}
+_FLAGS = {"true_labels": 1, "in_time": 2, "meta_gradient": 4, "keep_local": 8, "zero_local": 16}
+_FLAGS_V2 = 7
+TOP_ALL = 10_000
 
 _ORDER = struct.Struct("<BBBBHHQfBBH8H")
-_MORE = struct.Struct("<BBHfQ")
+_MORE = struct.Struct("<BBHfBBHHH")
 _RESULT = struct.Struct("<BBHIffIIII")
 _CHECKPOINT = struct.Struct("<IIIf")
 
@@ -44,6 +46,17 @@ class Order:
     true_labels: bool = False  # label k is class k of the shard
     in_time: bool = False  # learn from the first samples of each class, judge on later ones
     meta_gradient: bool = False  # the weights become minus the mean gradient on the queries
+    local_first: int = 0  # so many of the first layers with parameters are never sent, but rebuilt on the device
+    local_last: int = 0  # and so many of the last
+    reconstruct: int = 0  # the first samples a class teach the local layers alone
+    top: int = 0  # hundredths of a percent of the shared values that come back, the largest updates; 0: all
+    keep_local: bool = False  # once rebuilt, local layers stay; without, they go on learning
+    zero_local: bool = False  # local layers begin with zeros, not with random values
+
+    @property
+    def is_partial(self) -> bool:
+        """Some layers stay on the device."""
+        return bool(self.local_first or self.local_last)
 
     def encode(self) -> bytes:
         """The 40 or 56 bytes of docs/order.md. Raises UsageError naming the field that is out of range."""
@@ -65,8 +78,9 @@ class Order:
             lowest = shots + 1
         more = self._encode_more()
         points = (*self.checkpoints, *[0] * (CHECKPOINTS_MAX - len(self.checkpoints)))
+        version = 3 if any(more[8:]) or more[1] > _FLAGS_V2 else 2 if any(more) else 1
         return _ORDER.pack(
-            2 if any(more) else 1,
+            version,
             SOURCES[self.source],
             self.ways,
             self.passes,
@@ -94,29 +108,47 @@ class Order:
             raise UsageError(f"order: meta_gradient needs update 'sgd', not {self.update!r}")
         if self.source != "shard" and (self.true_labels or self.in_time):
             raise UsageError("order: true_labels and in_time are for source 'shard'")
+        self._check_local()
         flags = sum(bit for name, bit in _FLAGS.items() if getattr(self, name))
-        return _MORE.pack(UPDATES[self.update], flags, self.batch, self.proximal, 0)
+        local = (self.local_first, self.local_last, self.reconstruct, self.top, 0)
+        return _MORE.pack(UPDATES[self.update], flags, self.batch, self.proximal, *local)
+
+    def _check_local(self) -> None:
+        """What version 3 adds."""
+        _check("local_first", self.local_first, 0, 255)
+        _check("local_last", self.local_last, 0, 255)
+        _check("reconstruct", self.reconstruct, 0, min(self.shots * self.passes, 65535))
+        _check("top", self.top, 0, TOP_ALL)
+        if not self.is_partial and (self.reconstruct or self.keep_local or self.zero_local):
+            raise UsageError("order: reconstruct, keep_local and zero_local are for local layers: set local_last")
+        if self.is_partial and (self.update != "online" or self.proximal):
+            raise UsageError("order: local layers are for update 'online' without proximal")
+        if self.top and self.meta_gradient:
+            raise UsageError("order: top is not for meta_gradient")
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":
         """Read the bytes of `encode`. Raises UsageError when they are not an order."""
         version = data[0] if data else 0
-        size = {1: _ORDER.size, 2: _ORDER.size + _MORE.size}.get(version)
+        size = {1: _ORDER.size, 2: _ORDER.size + _MORE.size, 3: _ORDER.size + _MORE.size}.get(version)
         if len(data) != size:
-            raise UsageError(f"order: {len(data)} bytes are not an order of version 1 or {ORDER_VERSION}")
+            raise UsageError(f"order: {len(data)} bytes are not an order of version 1 to {ORDER_VERSION}")
         _, source, ways, passes, shots, queries, seed, rate, count, *rest = _ORDER.unpack_from(data)
-        update, flags, batch, proximal, reserved = _MORE.unpack_from(data, _ORDER.size) if version == 2 else (0,) * 5
+        more = _MORE.unpack_from(data, _ORDER.size) if version > 1 else (0,) * 9
+        update, flags, batch, proximal, local_first, local_last, reconstruct, top, reserved = more
         names = {number: name for name, number in SOURCES.items()}
         updates = {number: name for name, number in UPDATES.items()}
         points = rest[2:]
         if source not in names or count > CHECKPOINTS_MAX or any(rest[:2]) or any(points[count:]):
             raise UsageError("order: a field is out of its range; docs/order.md lists them")
-        if update not in updates or flags >= 8 or reserved:
-            raise UsageError("order: a field of version 2 is out of its range; docs/order.md lists them")
+        of_later = version == 2 and (flags > _FLAGS_V2 or any(more[4:]))
+        if update not in updates or flags >= 32 or reserved or of_later:
+            raise UsageError(f"order: a field of version {version} is out of its range; docs/order.md lists them")
         chosen = {name: bool(flags & bit) for name, bit in _FLAGS.items()}
         order = cls(
             names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes,
-            updates[update], batch, proximal, **chosen,
+            updates[update], batch, proximal, local_first=local_first, local_last=local_last, reconstruct=reconstruct,
+            top=top, **chosen,
         )  # fmt: skip
         order.encode()
         return order

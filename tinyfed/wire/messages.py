@@ -59,7 +59,18 @@ class Encoding(IntEnum):
 COMPLETE = 1
 
 # Bit numbers of HELLO's capabilities.
-CAPABILITIES = ("train", "float16", "int8", "delta", "shard", "sine", "reset", "stream")
+CAPABILITIES = {
+    "train": 0,
+    "float16": 1,
+    "int8": 2,
+    "delta": 3,
+    "shard": 4,
+    "sine": 5,
+    "reset": 6,
+    "stream": 7,
+    "sparse": 11,
+    "partial": 12,
+}
 
 
 class MalformedError(ValueError):
@@ -73,6 +84,7 @@ def _unpack(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
 
 
 _TRANSFER_BEGIN = struct.Struct("<BBBxIQQQ")
+_TRANSFER_PART = struct.Struct("<II")
 _OFFSET = struct.Struct("<I")
 _ACK = struct.Struct("<IHBB")
 _UPLOAD_REQUEST = struct.Struct("<IHBB")
@@ -94,10 +106,13 @@ class TransferBegin:
     content_hash: int
     structure_hash: int = 0
     base_hash: int = 0
+    first_value: int = 0  # weights: only `value_count` of the values, from this one on
+    value_count: int = 0  # 0: all
 
     def pack(self, round_: int) -> bytes:
         """The payload; `round_` of the chunks that follow."""
-        return _TRANSFER_BEGIN.pack(
+        part = _TRANSFER_PART.pack(self.first_value, self.value_count) if self.value_count else b""
+        head = _TRANSFER_BEGIN.pack(
             self.kind,
             self.encoding,
             round_,
@@ -106,6 +121,7 @@ class TransferBegin:
             self.structure_hash,
             self.base_hash,
         )
+        return head + part
 
 
 def pack_chunk(offset: int, round_: int, data: bytes) -> bytes:
@@ -125,9 +141,10 @@ def pack_ack(next_offset: int, chunk_bytes: int, round_: int, *, gap: bool) -> b
     return _ACK.pack(next_offset, chunk_bytes, FLAG_GAP if gap else 0, round_)
 
 
-def pack_upload_request(offset: int, chunk_bytes: int, window_chunks: int, round_: int) -> bytes:
-    """UPLOAD_REQUEST's payload; `round_` of the chunks that follow."""
-    return _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, round_)
+def pack_upload_request(offset: int, chunk_bytes: int, window_chunks: int, round_: int, visit: int = 0) -> bytes:
+    """UPLOAD_REQUEST's payload; `round_` of the chunks that follow; `visit`: its update instead of the weights."""
+    head = _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, round_)
+    return head + (_OFFSET.pack(visit) if visit else b"")
 
 
 def pack_order(visit: int, weights_hash: int, order: bytes) -> bytes:
@@ -183,7 +200,7 @@ class Hello:
 
     def capability_names(self) -> frozenset[str]:
         """The names of the bits that are set and known."""
-        return frozenset(name for bit, name in enumerate(CAPABILITIES) if self.capabilities >> bit & 1)
+        return frozenset(name for name, bit in CAPABILITIES.items() if self.capabilities >> bit & 1)
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,17 @@ class TransferOperation(Operation):
         structure_hash: int = 0,
         encoding: int = messages.Encoding.PLAIN,
         base_hash: int = 0,
+        part: tuple[int, int] = (0, 0),
     ) -> None:
-        """`content`: the bytes on the wire, encoded already."""
+        """`content`: the bytes on the wire, encoded already; `part`: first and count of the values, count 0: all."""
         super().__init__(survives_reset=kind == messages.Kind.IMAGE)
         if not 0 < len(content) <= messages.TRANSFER_BYTES_MAX:
             raise UsageError(f"{len(content)} bytes cannot be sent to a device: 1 to 16,777,215 can")
         self.content_hash = messages.hash64(content)
         self.content = content
-        self._head = messages.TransferBegin(kind, encoding, len(content), self.content_hash, structure_hash, base_hash)
+        self._head = messages.TransferBegin(
+            kind, encoding, len(content), self.content_hash, structure_hash, base_hash, *part
+        )
         self._round = 0
         self._attempts = 0
 
@@ -122,9 +125,11 @@ class TransferOperation(Operation):
 class UploadOperation(Operation):
     """Take the weights back. They are in `content` when it is done."""
 
-    def __init__(self, expected_bytes: int | None = None) -> None:
-        """`expected_bytes`: any other size is a failure; None: as many as the device has."""
+    def __init__(self, expected_bytes: int | None = None, *, visit: int = 0) -> None:
+        """`expected_bytes`: any other size is a failure; None: as many as the device has. `visit`: what that visit,
+        the device's last, gives back instead of the weights."""
         super().__init__()
+        self._visit = visit
         self._expected = expected_bytes
         self._attempts = 0
         self._parts = bytearray()
@@ -152,7 +157,9 @@ class UploadOperation(Operation):
     def _request(self) -> None:
         self.send(
             MessageType.UPLOAD_REQUEST,
-            messages.pack_upload_request(len(self._parts), self._size(), self._session.window_chunks, self._round),
+            messages.pack_upload_request(
+                len(self._parts), self._size(), self._session.window_chunks, self._round, self._visit
+            ),
         )
 
     def _acknowledge(self, *, gap: bool) -> None:

@@ -115,11 +115,17 @@ static void check_order(void)
     expect(visit_float_bits(order.learning_rate) == hexadecimal(), "order: learning rate");
     expect(order.checkpoint_count == decimal(), "order: checkpoint count");
     for (uint32_t i = 0; i < order.checkpoint_count; i++) expect(order.checkpoints[i] == decimal(), "order: checkpoint");
-    if (bytes[0] != 2) {
+    if (bytes[0] == 1) {
         expect(!order.update && !order.flags && !order.batch && order.proximal == 0.0f, "order: version 1 has no more");
     } else {
         expect(order.update == decimal() && order.flags == decimal() && order.batch == decimal(), "order: update..batch");
         expect(visit_float_bits(order.proximal) == hexadecimal(), "order: proximal");
+    }
+    if (bytes[0] == 3) {
+        expect(order.local_first == decimal() && order.local_last == decimal(), "order: local layers");
+        expect(order.reconstruct == decimal() && order.top == decimal(), "order: reconstruct, top");
+    } else {
+        expect(!order.local_first && !order.local_last && !order.reconstruct && !order.top, "order: of version 3");
     }
     free(bytes);
 }

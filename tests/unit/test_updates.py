@@ -1,0 +1,265 @@
+"""Orders that share a part of the weights: what the device rebuilds, chooses and sends, beside plain NumPy."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from faulty_line import FaultyLine
+from reference_draw import draw, encode_shard
+from test_visit_line import InProcess
+from tinyfed_host.link import SerialDevice
+
+from tinyfed import meta
+from tinyfed.engine import Engine
+from tinyfed.engine._device import LineDevice
+from tinyfed.engine.device import SimulatedDevice
+from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
+from tinyfed.meta.strategy import Array, Reply
+from tinyfed.model import Dense, encode, initialize, mlp, plan
+from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.splitmix import SplitMix64
+from tinyfed.tasks.update import BITMAP, GAPS, expand, layer_sizes, read_update, shared_part
+from tinyfed.wire.transfer import UploadOperation
+
+SPEC = mlp(2, (40, 8), 3, loss="softmax_cross_entropy")  # 120 + 328 + 27 parameters
+WEIGHTS = initialize(SPEC, 5)
+IMAGE = encode(SPEC, WEIGHTS)
+COUNTS = [9, 12, 8, 10]
+SHARD = encode_shard(COUNTS)
+ORDER = Order("shard", ways=3, shots=4, queries=2, seed=77, learning_rate=0.05, checkpoints=(0, 1, 4))
+PARTIAL = replace(ORDER, local_last=1, reconstruct=2, top=2000)
+ORDERS = {
+    "top": replace(ORDER, top=500),
+    "all that changed": replace(ORDER, top=10_000),
+    "last layer local": replace(ORDER, local_last=1, reconstruct=1),
+    "first layer local": replace(ORDER, local_first=1, reconstruct=2, keep_local=True),
+    "both": PARTIAL,
+    "zeros": replace(PARTIAL, zero_local=True, keep_local=True, local_first=1),
+    "batches": replace(ORDER, top=1000, update="sgd", batch=4, passes=2),
+    "far": replace(ORDER, top=1000, update="sgd", batch=4, proximal=0.5),
+}
+
+
+def simulated(shard: bytes = SHARD, arena_bytes: int = 65536) -> SimulatedDevice:
+    device = SimulatedDevice("dut", shard=shard, arena_bytes=arena_bytes)
+    device.load(IMAGE)
+    return device
+
+
+def visit(order: Order) -> Array:
+    weights = simulated().visit(WEIGHTS.tobytes(), order, want_weights=True).weights
+    assert weights is not None
+    return np.frombuffer(weights, "<f4")
+
+
+def largest(before: Array, after: Array, top: int) -> Array:
+    """Indices of the ceil(top / 10,000) largest changes; of equal ones the first; of values that changed only."""
+    size = np.abs(after - before).view(np.uint32).astype(np.int64)
+    wanted = -(-len(before) * top // 10_000)
+    chosen = np.sort(np.argsort(-size, kind="stable")[:wanted])
+    return chosen[size[chosen] > 0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("top", [1, 100, 777, 2500, 9000, 10_000])
+def test_the_largest_changes_come_back_and_no_others(top: int) -> None:
+    """The same visit without `top` gives all weights; sorting them gives the same choice as the device's passes."""
+    every = visit(ORDER)
+    expected = WEIGHTS.copy()
+    chosen = largest(WEIGHTS, every, top)
+    expected[chosen] = every[chosen]
+    assert visit(replace(ORDER, top=top)).tolist() == expected.tolist()
+    assert 0 < len(chosen) <= -(-475 * top // 10_000)
+
+
+def test_of_equal_changes_the_first_are_chosen() -> None:
+    """With MSE on the sine, zero weights and one layer of two equal hidden units both halves change alike."""
+    spec = mlp(1, (6,), 1, "tanh")
+    same = np.full(spec.parameter_count, 0.25, np.float32)
+    device = SimulatedDevice("ties")
+    device.load(encode(spec, same))
+    order = Order("sine", 1, 8, 0, 3, 0.05)
+    every = np.frombuffer(device.visit(same.tobytes(), order, want_weights=True).weights or b"", "<f4")
+    assert len(set(every[:6])) == 1 != every[0] == every[5]
+    for top in range(500, 10_000, 500):
+        back = device.visit(same.tobytes(), replace(order, top=top), want_weights=True).weights
+        chosen = largest(same, every, top)
+        expected = same.copy()
+        expected[chosen] = every[chosen]
+        assert back == expected.tobytes(), top
+
+
+def root(x: np.float32) -> np.float32:
+    """firmware/core/root.h: three of Newton's steps from half the exponent."""
+    y = ((x.view(np.uint32) >> np.uint32(1)) + np.uint32(0x1FBD1DF5)).view(np.float32)
+    for _ in range(3):
+        y = np.float32(0.5) * (y + x / y)
+    return y
+
+
+def test_local_layers_are_rebuilt_from_the_seed_and_stay() -> None:
+    """The last layer (8-3) begins with (2u - 1) * sqrt(6 / (8 + 3)), u from SplitMix64 at seed ^ "local", and biases 0;
+    the engine with the other layers frozen rebuilds it, whatever was in its place before."""
+    random_ = SplitMix64(77 ^ 0x6C6F63616C)
+    f = np.float32
+    limit = root(f(6) / f(11))
+    local = [(f(2) * f((random_.next() >> 40) * 2.0**-24) - f(1)) * limit for _ in range(24)] + [f(0)] * 3
+    start = WEIGHTS.copy()
+    start[448:] = local
+    order = replace(ORDER, local_last=1, checkpoints=())
+    device = simulated()
+    plain = simulated()
+    free = np.frombuffer(
+        plain.visit(start.tobytes(), replace(ORDER, checkpoints=()), want_weights=True).weights or b"", "<f4"
+    )
+    got = visit(order)
+    assert got[:448].tolist() == free[:448].tolist()  # nothing rebuilt first: all layers learn
+    assert got[448:].tolist() == WEIGHTS[448:].tolist()  # what the server had: nothing came back
+    other = WEIGHTS.copy()
+    other[448:] = 9
+    again = device.visit(other.tobytes(), order, want_weights=True).weights or b""
+    assert again[: 4 * 448] == got.tobytes()[: 4 * 448]
+    only = visit(replace(order, reconstruct=4))
+    assert only.tolist() == WEIGHTS.tolist()  # the shared part was frozen for the whole stream
+    kept = visit(replace(order, reconstruct=1, keep_local=True))
+    assert kept[:448].tolist() != visit(replace(order, reconstruct=1))[:448].tolist()
+
+
+def test_rebuilding_is_the_engine_with_frozen_layers() -> None:
+    held = [replace(layer, trainable=False) for layer in SPEC.layers[:-1] if isinstance(layer, Dense)]
+    frozen = replace(SPEC, layers=(*held, SPEC.layers[-1]))
+    start = WEIGHTS.copy()
+    start[448:] = 0
+    engine = Engine(encode(frozen, start))
+    train, evaluate = draw(COUNTS, ORDER.seed, 3, 4, 2)
+    for c, i, label in train:
+        engine.train_online(np.array([[c, i]], np.float32), np.array([label]), 0.05)
+    judged = np.array([(c, i) for c, i, _ in evaluate], np.float32), np.array([label for _, _, label in evaluate])
+    losses, correct = engine.evaluate(*judged)
+    order = replace(ORDER, local_last=1, zero_local=True, reconstruct=4, checkpoints=(4,))
+    point = simulated().visit(WEIGHTS.tobytes(), order, want_weights=False).result.checkpoints[0]
+    assert point.correct == correct
+    total = np.float32(0)
+    for loss in losses:
+        total += np.float32(loss)
+    assert np.float32(point.loss) == total / np.float32(len(losses))
+
+
+@pytest.mark.parametrize("errors", [0.0, 1e-4])
+@pytest.mark.parametrize("name", ORDERS)
+def test_the_line_gives_the_simulated_bits(name: str, errors: float) -> None:
+    """The whole device over its line, a good one and one that flips a bit in 10,000."""
+    transport = InProcess(LineDevice(65536, bytes(range(12)), "some-board", SHARD))
+    line = FaultyLine(transport, random.Random(7), bit_error_rate=errors)
+    device = SerialDevice(line, clock=transport.clock)
+    assert {"sparse", "partial"} <= device.info.capabilities
+    device.load(IMAGE)
+    for seed in (77, 78):
+        order = replace(ORDERS[name], seed=seed)
+        one = device.visit(WEIGHTS.tobytes(), order, want_weights=True)
+        two = simulated().visit(WEIGHTS.tobytes(), order, want_weights=True)
+        assert one.weights == two.weights
+        assert one.result.checkpoints == two.result.checkpoints
+    first = device.visit(None, ORDER, want_weights=False)
+    assert first.weights is None
+    device.load(IMAGE)
+    assert device.visit(None, order, want_weights=True).weights == two.weights
+    assert (line.flipped > 0) == (errors > 0)
+
+
+def test_fewer_bytes_pass_and_local_weights_never_do() -> None:
+    """Shared are 448 of 475 values; 5 % of them are 23, in 16 + 92 + 23 bytes (gaps below 128) at most."""
+    transport = InProcess(LineDevice(65536, bytes(range(12)), "some-board", SHARD))
+    device = SerialDevice(transport, clock=transport.clock)
+    device.load(IMAGE)
+    whole = device.visit(WEIGHTS.tobytes(), ORDER, want_weights=True)
+    order = replace(PARTIAL, top=500, checkpoints=())
+    part = device.visit(WEIGHTS.tobytes(), order, want_weights=True)
+    assert whole.bytes_down - part.bytes_down in range(27 * 4 - 12, 27 * 4 + 4)
+    assert part.bytes_up < 16 + 92 + 23 + 250 < whole.bytes_up
+    with pytest.raises(DeviceError, match="state"):
+        device._finish(UploadOperation(), "asking for all")  # the whole weights hold the local ones
+    with pytest.raises(DeviceError, match="state"):
+        device._finish(UploadOperation(visit=12345), "asking for another visit's")
+    with pytest.raises(DeviceError, match="send the weights"):
+        device.visit(None, order, want_weights=True)
+
+
+def test_memory_is_known_to_the_byte() -> None:
+    """Indices 48 bytes; a head of 16, a copy of 475 values and a histogram of 1,024 bytes: 2,940, aligned 2,944."""
+    needed = plan(SPEC).arena_bytes + 48 + 2944
+    simulated(arena_bytes=needed).visit(None, ORDERS["top"], want_weights=False)
+    with pytest.raises(DoesNotFitError, match="16 bytes short"):
+        simulated(arena_bytes=needed - 16).visit(None, ORDERS["top"], want_weights=False)
+
+
+def test_an_order_that_leaves_nothing_to_share_is_refused() -> None:
+    order = replace(ORDER, local_last=3)
+    with pytest.raises((UsageError, DeviceError)):
+        simulated().visit(WEIGHTS.tobytes(), order, want_weights=True)
+    with pytest.raises(UsageError, match="leave one that is shared"):
+        shared_part(order, layer_sizes(IMAGE))
+
+
+def test_an_update_is_read_strictly() -> None:
+    """Of 20 values: 3 and 19 by a bitmap, 3 and 7 by gaps."""
+    order = replace(ORDER, top=1000)
+    values = np.array([1.5, -2.5], np.float32).tobytes()
+    head = bytes([1, BITMAP, 0, 0]) + b"".join(n.to_bytes(4, "little") for n in (4, 20, 2))
+    good = head + values + bytes([8, 0, 8])
+    indices, read = read_update(good, (4, 20))
+    assert indices.tolist() == [3, 19] and read.tolist() == [1.5, -2.5]
+    gaps = bytes([1, GAPS]) + head[2:] + values + bytes([3, 3])
+    assert read_update(gaps, (4, 20))[0].tolist() == [3, 7]
+    base = np.zeros(30, np.float32)
+    assert np.flatnonzero(np.frombuffer(expand(order, good, base.tobytes(), (4, 20)), "<f4")).tolist() == [7, 23]
+    for bad in (
+        good[:15], good[:-1], good + b"\0", b"\2" + good[1:], good[:-1] + b"\x18", good[:1] + b"\3" + good[2:],
+        gaps[:-1], gaps[:-1] + b"\x80", gaps[:-1] + b"\x10", gaps[:-1] + b"\x80" * 6,
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="update"):
+            read_update(bad, (4, 20))
+    with pytest.raises(UsageError, match="update"):
+        read_update(good, (0, 20))
+
+
+def test_tinymetafed_asks_for_its_parts() -> None:
+    result = Result(12, 1.0, 0.5, 0, 0, 0, ())
+    strategy = meta.make("tinymetafed", ORDER, 4, alpha=0.5, top_percent=12.5, reconstruct=3, schedule="constant")
+    state = strategy.begin(np.array([1, 2], np.float32), 9)
+    order = strategy.configure(state, "a").order
+    assert (order.local_last, order.reconstruct, order.top, order.zero_local) == (1, 3, 1250, True)
+    for round_index in (0, 3):
+        after = strategy.aggregate(
+            replace(state, round=round_index), [Reply("a", result, np.array([3, 2], np.float32))]
+        )
+        assert after.weights.tolist() == [2.0, 2.0]
+    cosine = meta.make("tinymetafed", ORDER, 4, alpha=0.5, schedule="cosine")
+    half = cosine.aggregate(replace(state, round=2), [Reply("a", result, np.array([3, 2], np.float32))])
+    assert half.weights.tolist() == [1.5, 2.0]  # 0.5 * 0.5 * (1 + cos(pi / 2)) = 0.25
+
+
+def test_tinymetafed_with_all_parts_off_is_tinyreptile() -> None:
+    off = meta.make("tinymetafed", ORDER, 9, alpha=0.3, local_layers=0, top_percent=100.0)
+    tiny = meta.make("tinyreptile", ORDER, 9, alpha=0.3)
+    state = tiny.begin(WEIGHTS, 4)
+    a, b = off.configure(state, "x").order, tiny.configure(state, "x").order
+    assert replace(a, seed=0) == replace(b, seed=0) and a.encode()[0] == 1
+    reply = [Reply("x", Result(12, 1.0, 0.5, 0, 0, 0, ()), WEIGHTS * np.float32(0.5))]
+    assert np.allclose(off.aggregate(state, reply).weights, tiny.aggregate(state, reply).weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"top_percent": 0.0}, "top_percent is 0.0"),
+        ({"top_percent": 101.0}, "top_percent is 101.0"),
+        ({"schedule": "step"}, "schedule is 'step'"),
+        ({"local_layers": -1}, "local_last is -1"),
+        ({"reconstruct": 5}, "reconstruct is 5"),
+        ({"devices": 0}, "devices is 0"),
+    ],
+)
+def test_options_out_of_range_are_named(options: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        meta.make("tinymetafed", ORDER, 4, **options)

@@ -1,9 +1,9 @@
 """What shorter weights on the way down cost and save: bytes of a visit, and what is learned. Prints a Markdown table.
 
-    python benchmarks/encodings.py [--rounds 3000] [--measured 24]
+    python benchmarks/encodings.py [--rounds 3000] [--seeds 5] [--measured 24]
 
-Learns `examples/sine.toml` on simulated devices under each encoding, lets unseen devices adapt, and counts the bytes
-on the line of an emulated board.
+Learns `examples/sine.toml` on simulated devices under each encoding and with each seed, lets unseen devices adapt, and
+counts the bytes on the line of emulated boards.
 """
 
 import argparse
@@ -24,9 +24,10 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "sine.toml"
 NEWCOMERS = 200
 
 
-def with_encoding(experiment: Experiment, name: str, kind: str, rounds: int) -> Experiment:
+def with_encoding(experiment: Experiment, name: str, kind: str, rounds: int, seed: int = 1) -> Experiment:
     return dataclasses.replace(
         experiment,
+        seed=seed,
         rounds=rounds,
         fleet=dataclasses.replace(experiment.fleet, kind=kind),
         round=dataclasses.replace(experiment.round, encoding=name),
@@ -47,26 +48,33 @@ def adapted_loss(task: Task, image: bytes) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3000)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--measured", type=int, default=24, help="rounds on emulated boards")
     chosen = parser.parse_args()
     experiment = read_experiment(EXAMPLE)
-    print("| encoding | bytes down a visit | of float32 | loss of newcomers after one pass |")
-    print("|---|---|---|---|")
+    print("| encoding | bytes down a visit | of float32 | loss of newcomers after one pass | lowest and highest |")
+    print("|---|---|---|---|---|")
     plain = 0.0
     with tempfile.TemporaryDirectory(prefix="tinyfed-encodings-") as name:
         for encoding in NAMES:
             folder = Path(name) / encoding
-            wanted = with_encoding(experiment, encoding, "simulated", chosen.rounds)
-            with Run.begin(folder / "simulated", wanted, "") as run, make_fleet(run.parts) as fleet:
-                run.go(fleet)
-                loss = adapted_loss(run.parts.task, run.learned_image())
+            losses = []
+            for seed in range(1, chosen.seeds + 1):
+                wanted = with_encoding(experiment, encoding, "simulated", chosen.rounds, seed)
+                with Run.begin(folder / f"{seed}", wanted, "") as run, make_fleet(run.parts) as fleet:
+                    run.go(fleet)
+                    losses.append(adapted_loss(run.parts.task, run.learned_image()))
             wanted = with_encoding(experiment, encoding, "emulated", chosen.measured)
             with Run.begin(folder / "emulated", wanted, "") as run, make_fleet(run.parts) as fleet:
                 run.go(fleet)
                 visits = [visit for entry in run.store.rounds() for visit in entry["visits"]]
             down = statistics.median(visit["bytes_down"] for visit in visits)
             plain = plain or down
-            print(f"| `{encoding}` | {down:,.0f} | {down / plain:.0%} | {loss:.3f} |", flush=True)
+            print(
+                f"| `{encoding}` | {down:,.0f} | {down / plain:.0%} | {statistics.mean(losses):.3f} "
+                f"| {min(losses):.3f}, {max(losses):.3f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

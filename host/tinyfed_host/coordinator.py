@@ -17,13 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError
-from tinyfed.meta.strategy import Assignment, Reply, State, Strategy
+from tinyfed.meta.strategy import Assignment, Reply, State, Strategy, takes_late
 from tinyfed.model.image import replace_weights
 from tinyfed.wire.encodings import Shortened, WeightsEncoding
 from tinyfed_host.device import Device, VisitOutcome
 from tinyfed_host.downlink import Downlink, as_if_sent_exactly
 from tinyfed_host.events import Event, Observer, nobody
 from tinyfed_host.experiment import RoundSection
+from tinyfed_host.late import LateVisits
 from tinyfed_host.store import RoundRecord, RunStore, VisitRecord, weights_sha256
 
 LEFT_OUT_MAX_ROUNDS = 64
@@ -70,11 +71,11 @@ class _Visited:
     sent: Shortened
     outcome: VisitOutcome
 
-    def reply(self, unique_id: str) -> Reply:
+    def reply(self, unique_id: str, age: int = 0) -> Reply:
         """As the strategy sees it."""
         trained = self.outcome.weights
         weights = None if trained is None else as_if_sent_exactly(self.assignment.weights, self.sent.weights, trained)
-        return Reply(unique_id, self.outcome.result, weights)
+        return Reply(unique_id, self.outcome.result, weights, age)
 
 
 @dataclass
@@ -107,7 +108,10 @@ class Coordinator:
         self._absences: dict[str, _Absence] = {}
         self._downlink = Downlink(rules.encoding, image, observe)
         self._busy: dict[str, Future[_Visited]] = {}
-        self._late: set[str] = set()
+        self._late: set[str] = set()  # cancelled, not yet back
+        self._takes_late = takes_late(strategy)
+        self._awaited = LateVisits(rules.timeout_s)
+        self._arrived: list[Reply] = []  # late, for the round in flight
         self._loaded: dict[str, Device] = {}
         self._known: set[str] = set()
         self._stop = threading.Event()
@@ -141,6 +145,8 @@ class Coordinator:
         """The state that a commit of this coordinator stored."""
         self._absences = {unique_id: _Absence(*values) for unique_id, values in document.get("absences", {}).items()}
         self._downlink.restore(document.get("held", []), arrays)
+        for unique_id, asked in self._awaited.restore(document.get("late", {}), arrays).items():
+            self._busy[unique_id] = _in_thread(self._visit, unique_id, asked.assignment, asked.round_index)
         return State.restore(document["strategy"], arrays)
 
     # ---- a round
@@ -149,6 +155,8 @@ class Coordinator:
         begun = time.monotonic()
         records: list[VisitRecord] = []
         replies = self._replies(state, records)
+        replies += self._arrived
+        self._arrived = []
         after = self._strategy.aggregate(state, replies)
         self.visits += len(records)
         metrics = _round_metrics(records, time.monotonic() - begun)
@@ -160,9 +168,11 @@ class Coordinator:
                 if absence.failures
             },
             "held": self._downlink.document(),
+            "late": self._awaited.document(),
         }
         number = after.round
-        record = RoundRecord(number, document, {**after.arrays(), **self._downlink.changes()}, metrics, records)
+        arrays = {**after.arrays(), **self._downlink.changes(), **self._awaited.changes()}
+        record = RoundRecord(number, document, arrays, metrics, records)
         self._store.commit_round(record)
         self._observe(Event("round-ended", number, data={**metrics, "rounds": last}))
         return after, metrics
@@ -174,6 +184,7 @@ class Coordinator:
         failed_now: set[str] = set()
         empty = 0
         while True:
+            self._collect(state.round, records)
             here = self._available(state.round, failed_now)
             chosen = self._strategy.select(state, here) if here else ()
             if chosen:
@@ -186,6 +197,11 @@ class Coordinator:
                 failed_now.update(set(chosen) - set(outcomes))
                 if set(here) - failed_now:
                     continue
+            elif self._awaited:
+                awaited = [self._busy[unique_id] for unique_id in self._awaited]
+                wait(awaited, timeout=self._rules.timeout_s, return_when=FIRST_COMPLETED)
+                failed_now.clear()
+                continue
             empty += 1
             if empty >= EMPTY_ATTEMPTS:
                 raise DeviceError(self._nobody(number, records))
@@ -203,7 +219,8 @@ class Coordinator:
 
     def _available(self, round_index: int, failed_now: set[str]) -> list[str]:
         """Who may be selected: first those that did not fail lately, else everybody."""
-        for unique_id in [unique_id for unique_id, future in self._busy.items() if future.done()]:
+        back = [unique_id for unique_id, future in self._busy.items() if future.done()]
+        for unique_id in [unique_id for unique_id in back if unique_id not in self._awaited]:
             del self._busy[unique_id]
             if unique_id in self._late:  # it was cancelled in the middle of something: greet it anew
                 self._late.discard(unique_id)
@@ -252,10 +269,38 @@ class Coordinator:
                     raise error
         for unique_id in pending.values():
             failures[unique_id] = f"device {unique_id}: no answer within {self._rules.timeout_s:g} s"
-            self._late.add(unique_id)
-            self._fleet.cancel(unique_id)
+            if self._takes_late:
+                self._awaited.add(unique_id, round_index, assignments[unique_id])
+            else:
+                self._late.add(unique_id)
+                self._fleet.cancel(unique_id)
         self._account(round_index, assignments, outcomes, failures, records)
         return outcomes
+
+    def _collect(self, round_index: int, records: list[VisitRecord]) -> None:
+        """Take the late answers that have come, and give up on those that do not come. Appends to `records`."""
+        for unique_id in self._awaited:
+            future = self._busy[unique_id]
+            overdue = not future.done() and self._awaited.overdue(unique_id)
+            if not future.done() and not overdue:
+                continue
+            asked = self._awaited.take(unique_id)
+            age = round_index - asked.round_index
+            error = None if overdue else future.exception()
+            if error is not None and not isinstance(error, TinyfedError):
+                raise error
+            if overdue:
+                self._late.add(unique_id)
+                self._fleet.cancel(unique_id)
+            else:
+                del self._busy[unique_id]
+            outcomes, failures = {}, {}
+            if error is None and not overdue:
+                outcomes[unique_id] = future.result()
+                self._arrived.append(outcomes[unique_id].reply(unique_id, age))
+            else:
+                failures[unique_id] = str(error or f"device {unique_id}: no answer to round {asked.round_index + 1}")
+            self._account(round_index, {unique_id: asked.assignment}, outcomes, failures, records, age)
 
     def _account(
         self,
@@ -264,8 +309,9 @@ class Coordinator:
         outcomes: Mapping[str, _Visited],
         failures: Mapping[str, str],
         records: list[VisitRecord],
+        age: int = 0,
     ) -> None:
-        """Record each visit, tell the observer, and leave out who failed."""
+        """Record each visit, tell the observer, and leave out who failed. `age`: rounds ago it was asked."""
         number = round_index + 1
         attempts = {record.device: record.attempt for record in records}
         for unique_id in chosen:
@@ -274,16 +320,22 @@ class Coordinator:
             if unique_id in outcomes:
                 self._downlink.holds(unique_id, outcomes[unique_id].outcome.weights)
                 metrics = _visit_metrics(outcomes[unique_id])
+                if age:
+                    metrics["age"] = age
                 records.append(VisitRecord(unique_id, attempt, None, metrics))
                 if absence.failures:
                     self._observe(Event("device-back", number, unique_id))
                 absence.failures = 0
                 self._observe(Event("visit-ended", number, unique_id, data=metrics))
                 continue
+            reason = failures[unique_id]
+            if unique_id in self._awaited:
+                records.append(VisitRecord(unique_id, attempt, reason, {}))
+                self._observe(Event("late", number, unique_id, f"{reason}; its answer is used when it comes"))
+                continue
             absence.failures += 1
             left_out = min(self._rules.retry_after * 2 ** min(absence.failures - 1, 16), LEFT_OUT_MAX_ROUNDS)
             absence.until = round_index + 1 + left_out
-            reason = failures[unique_id]
             records.append(VisitRecord(unique_id, attempt, reason, {}))
             text = f"{reason}; left out for {left_out} round{'s' if left_out != 1 else ''}"
             self._observe(Event("device-failed", number, unique_id, text))

@@ -11,7 +11,8 @@ class Event:
 
     Kinds: `run-started` (rounds, done, devices), `round-started` (devices), `visit-started`, `visit-ended` (the
     visit's metrics), `retry`, `device-failed`, `device-back`, `device-joined`, `device-left`, `fallback` (a device
-    lacks a capability), `round-ended` (the round's metrics), `run-ended` (rounds, weights_sha256).
+    lacks a capability), `late` (a visit goes on after its round), `round-ended` (the round's metrics), `run-ended`
+    (rounds, weights_sha256).
     """
 
     kind: str

@@ -23,7 +23,7 @@ TROUBLES_KEPT = 4
 SPARKS = "▁▂▃▄▅▆▇█"
 RATE_OVER_ROUNDS = 200
 # events that a person must hear of
-TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback")
+TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback", "late")
 
 
 class View(Protocol):
@@ -78,6 +78,8 @@ class Progress:
             self.retries += 1
             if event.device:
                 self.doing[event.device] = "trying again"
+        elif event.kind == "late":
+            self.doing[event.device] = "late"
         elif event.kind == "device-left":
             self.doing.pop(event.device, None)
         elif event.kind == "device-joined":

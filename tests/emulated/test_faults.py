@@ -6,11 +6,17 @@ TINYFED_FAULT_ROUNDS=2000 makes it the long form (10 minutes).
 
 import os
 import random
+import signal
 import threading
+from pathlib import Path
 
 import pytest
+import soak
 from conftest import require_tools
 from faulty_line import FaultyLine
+from tinyfed_host.events import Event
+from tinyfed_host.experiment_run import Run
+from tinyfed_host.fleet import Fleet
 from tinyfed_host.link import SerialDevice
 from tinyfed_host.transport.emulator import Emulators
 from tinyfed_host.transport.socket import connect
@@ -137,3 +143,41 @@ def test_a_board_whose_reset_button_is_pressed_goes_on_over_the_same_line(board_
             assert device.info.unique_id == ID
         device.close()
     assert failed >= 3
+
+
+def test_a_slow_board_s_late_answer_is_used(tmp_path: Path) -> None:
+    """One of three stands still for a second in its first visit; the others' rounds go on."""
+    require_tools("gcc")
+    text = soak.TEXT.replace("retries = 12", "timeout_s = 0.4\nquorum = 0.3")
+    wanted = soak.parse(
+        text.format(rounds=1000, devices=3, strategy="fedavg", options='devices = 3\nlate = "use"'),
+        "late.toml",
+        {"fedavg": {"devices": 4, "late": "drop"}},
+        ("mps2_an386",),
+    )
+    places = soak.seats("native", 3)
+    stopped: list[int] = []
+    used: list[Event] = []
+
+    def go_on() -> None:
+        os.kill(stopped[0], signal.SIGCONT)
+
+    def observe(event: Event) -> None:
+        if event.kind == "visit-started" and event.device == places[0].unique_id and not stopped:
+            pid = places[0].pid
+            assert pid is not None
+            stopped.append(pid)
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(1.0, go_on).start()
+        if event.kind == "visit-ended" and event.data.get("age"):
+            used.append(event)
+
+    with Run.begin(tmp_path / "late", wanted, "") as run, Fleet(places, check=run.parts.check) as fleet:
+        run.meet(fleet, simulated=False)
+        end = run.go(fleet, observe, until=lambda: bool(used))
+        rounds = run.store.rounds()
+    assert used[0].device == places[0].unique_id
+    assert end.rounds == used[0].round < 1000
+    failures = [visit["failure"] for visit in rounds[0]["visits"] if visit["device"] == places[0].unique_id]
+    assert failures == [f"device {places[0].unique_id}: no answer within 0.4 s"]
+    assert used[0].data["age"] == used[0].round - 1 >= 1

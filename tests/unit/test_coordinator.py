@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from tinyfed_host.fleet import Fleet, Rotation, device_id
 from tinyfed_host.store import RunHeader, RunStore
 
 from tinyfed.errors import DeviceError, DoesNotFitError
-from tinyfed.meta.strategy import State
+from tinyfed.meta.fedavg import FedAvg
+from tinyfed.meta.strategy import Reply, State
 from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import encode, mlp, read_weights
 from tinyfed.tasks.order import Order, Result
@@ -240,6 +241,130 @@ def test_straggler_is_left_behind_and_its_late_answer_dropped(store: RunStore) -
     assert any("no answer within 0.1 s" in e.text for e in events if e.kind == "device-failed")
     answered = [v["device"] for entry in store.rounds() for v in entry["visits"] if v["failure"] is None]
     assert set(answered) == {device_id(1)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Remembering(FedAvg):
+    """FedAvg that uses late answers, and tells a list what it was given."""
+
+    late: str = "use"
+    given: tuple[list[list[tuple[str, int]]]] = ([],)
+
+    def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
+        self.given[0].append([(reply.device, reply.age) for reply in replies])
+        return super().aggregate(state, replies)
+
+
+LATE_RULES = dataclasses.replace(RULES, timeout_s=0.15, quorum=0.3)
+
+
+def slow_once(release: threading.Event) -> Behaviour:
+    """Does its first visit when it is allowed to, the others at once."""
+    visits = itertools.count()
+
+    def work(device: ScriptedDevice, data: bytes) -> bytes:
+        if next(visits) == 0:
+            assert release.wait(20)
+        return data
+
+    return work
+
+
+def late_run(
+    store: RunStore, rounds: int, release_in: int, **changes: object
+) -> tuple[list[list[tuple[str, int]]], list[Event]]:
+    """Three devices, of which the first takes until round `release_in` is over for its first visit."""
+    release = threading.Event()
+    strategy = Remembering(ORDER, rounds, devices=3, given=([],), **changes)  # type: ignore[arg-type]
+    fleet = Fleet(seats(3, d0=slow_once(release)))
+    events: list[Event] = []
+
+    def observe(event: Event) -> None:
+        events.append(event)
+        if event.kind == "round-ended" and event.round == release_in:
+            release.set()
+            time.sleep(0.1)  # it answers before the next round begins
+
+    with fleet:
+        conductor = Coordinator(strategy, fleet, store, IMAGE, LATE_RULES, observe)
+        conductor.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=rounds)
+    return strategy.given[0], events
+
+
+def test_a_late_answer_is_handed_to_a_later_round_with_its_age(store: RunStore, tmp_path: Path) -> None:
+    given, events = late_run(store, 5, release_in=2)
+    others = {(device_id(1), 0), (device_id(2), 0)}
+    assert [set(round_) for round_ in given[:2]] == [others, others]
+    assert set(given[2]) == {*others, (device_id(0), 0), (device_id(0), 2)}  # it is asked again, too
+    assert given[2][-1] == (device_id(0), 2)
+    assert all(age == 0 for round_ in given[3:] for _, age in round_)
+    told = [event for event in events if event.kind == "late"]
+    assert [(event.round, event.device) for event in told] == [(1, device_id(0))]
+    assert "its answer is used when it comes" in told[0].text
+    assert not [event for event in events if event.kind == "device-failed"]
+    first, _, third, *_ = store.rounds()
+    assert "no answer within 0.15 s" in next(v["failure"] for v in first["visits"] if v["device"] == device_id(0))
+    assert [v["age"] for v in third["visits"] if "age" in v] == [2]
+    # the same order of events gives the same bits
+    with RunStore.create(tmp_path / "again", HEADER) as again:
+        late_run(again, 5, release_in=2)
+        assert [r["weights_sha256"] for r in again.rounds()] == [r["weights_sha256"] for r in store.rounds()]
+    with RunStore.create(tmp_path / "dropped", HEADER) as dropped:
+        given, _ = late_run(dropped, 5, release_in=2, late="drop")
+        assert all(age == 0 for round_ in given for _, age in round_)
+
+
+def test_a_late_answer_is_asked_for_again_by_a_run_that_goes_on(store: RunStore, tmp_path: Path) -> None:
+    """Stopped in between: the resumed run asks the same again, and its answer counts as in the run that was not."""
+    with RunStore.create(tmp_path / "whole", HEADER) as whole:
+        late_run(whole, 3, release_in=2)
+        expected = [entry["weights_sha256"] for entry in whole.rounds()]
+    late_run(store, 2, release_in=99)
+    snapshot = store.snapshot()
+    assert snapshot is not None
+    assert list(snapshot.document["late"]) == [device_id(0)]
+    strategy = Remembering(ORDER, 3, devices=3, given=([],))
+    with Fleet(seats(3)) as fleet:
+        conductor = Coordinator(strategy, fleet, store, IMAGE, LATE_RULES)
+        state = conductor.restore(snapshot.document, snapshot.arrays)
+        time.sleep(0.1)
+        conductor.run(state, rounds=3)
+    assert strategy.given[0][0][-1] == (device_id(0), 2)
+    assert [entry["weights_sha256"] for entry in store.rounds()] == expected
+
+
+def test_when_all_are_late_the_round_waits_for_them(store: RunStore) -> None:
+    release = threading.Event()
+    strategy = Remembering(ORDER, 2, devices=1, given=([],))
+    threading.Timer(0.5, release.set).start()
+    with Fleet(seats(1, d0=slow_once(release))) as fleet:
+        Coordinator(strategy, fleet, store, IMAGE, LATE_RULES).run(
+            strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=2
+        )
+    assert strategy.given[0] == [[(device_id(0), 0), (device_id(0), 0)], [(device_id(0), 0)]]
+
+
+def test_a_late_answer_that_never_comes_is_given_up(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinyfed_host.late.GIVE_UP_AFTER", 2)
+
+    def hang(device: ScriptedDevice, data: bytes) -> bytes:
+        assert device.cancelled.wait(10)
+        raise DeviceError(f"device {device.info.unique_id}: given up")
+
+    strategy = Remembering(ORDER, 8, devices=3, given=([],))
+    rules = dataclasses.replace(LATE_RULES, retries=0)
+
+    def pause(event: Event) -> None:
+        if event.kind == "round-ended":
+            time.sleep(0.1)
+
+    with Fleet(seats(3, d0=hang)) as fleet:
+        Coordinator(strategy, fleet, store, IMAGE, rules, pause).run(
+            strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=8
+        )
+    failures = [v["failure"] for entry in store.rounds() for v in entry["visits"] if v["failure"]]
+    assert any("no answer within 0.15 s" in text for text in failures)
+    assert any("no answer to round 1" in text for text in failures)
 
 
 @dataclasses.dataclass(frozen=True)

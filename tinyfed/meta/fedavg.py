@@ -4,6 +4,7 @@ AISTATS 2017), and FedProx (Li et al.: Federated optimization in heterogeneous n
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import (
     Array,
     Assignment,
@@ -27,6 +28,9 @@ class FedAvg:
         server:  w <- sum_k (n_k / n) * w_k      over `devices` devices                     (Algorithm 1)
 
     One global model for all; where every device has its own labels it learns that nothing can be said.
+
+    With `late = "use"` an answer that comes after its round is over counts in the next one, its n_k times
+    (1 + age)^-staleness as in FedAsync (Xie, Koyejo, Gupta: Asynchronous federated optimization, 2019).
     """
 
     order: Order  # its seed is replaced each round, its passes and batch by the options
@@ -34,10 +38,20 @@ class FedAvg:
     devices: int = 4
     passes: int = 1
     batch: int = 10
+    late: str = "drop"
+    staleness: float = 0.5
     name: str = "fedavg"
+
+    @property
+    def takes_late(self) -> bool:
+        return self.late == "use"
 
     def __post_init__(self) -> None:
         check_rounds(self.rounds)
+        if self.late not in ("drop", "use"):
+            raise UsageError(f"strategy: late is {self.late!r}, allowed are drop, use")
+        if not 0.0 <= self.staleness <= 100.0:
+            raise UsageError(f"strategy: staleness is {self.staleness!r}, allowed is 0 to 100")
         check_count("devices", self.devices)
         self._order(0).encode()
 
@@ -51,7 +65,7 @@ class FedAvg:
         return Assignment(state.weights, self._order(order_seed(state, device=device)))
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        mean = mean_weights(replies)
+        mean = mean_weights(replies, self.staleness)
         return replace(state, round=state.round + 1, weights=state.weights if mean is None else mean)
 
     def _order(self, seed: int) -> Order:

@@ -64,6 +64,7 @@ class Reply:
     device: str
     result: Result
     weights: Array | None  # as trained, when wanted
+    age: int = 0  # rounds since it was asked; more than 0: it came late
 
 
 class Strategy(Protocol):
@@ -88,7 +89,13 @@ class Strategy(Protocol):
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         """The state after the round. `replies` holds those that arrived, in the order of `select`; with none,
-        the weights stay and the round counts."""
+        the weights stay and the round counts. Behind them stand late ones, the oldest first, when `takes_late`."""
+
+
+def takes_late(strategy: object) -> bool:
+    """Whether a strategy wants answers that come after their round is over. It says so by an attribute of this name;
+    without one late answers are dropped."""
+    return bool(getattr(strategy, "takes_late", False))
 
 
 def pick(state: State, devices: Sequence[str], count: int) -> tuple[str, ...]:
@@ -111,12 +118,17 @@ def first_state(weights: Array, seed: int) -> State:
     return State(seed, 0, weights.astype(np.float32))
 
 
-def mean_weights(replies: Sequence[Reply]) -> Array | None:
+def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | None:
     """The mean of what devices trained, weighted by their training samples; None when nothing came.
 
-    float32: for reply after reply `sum += share * weights`, `share = float32(samples / all samples)`.
+    float32: for reply after reply `sum += share * weights`, `share = float32(samples / all samples)`. A late reply's
+    samples count `(1 + age)^-staleness` each.
     """
-    there = [(reply.weights, reply.result.samples) for reply in replies if reply.weights is not None]
+    there = [
+        (reply.weights, reply.result.samples * (1 + reply.age) ** -staleness)
+        for reply in replies
+        if reply.weights is not None
+    ]
     if not there:
         return None
     total = sum(samples for _, samples in there)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import require, require_tools
 from int8_oracle import Oracle
+from numpy.typing import NDArray
 from tinyfed_host.infer_bench import edge_inputs, measure
 
 from tinyfed.boards import read_board
@@ -42,33 +43,39 @@ def program_of(path: Path) -> bytes:
     return model.content
 
 
+def split(engine: Int8Engine, values: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+    """The values of every input."""
+    ends = np.cumsum([port.count for port in engine.inputs])
+    parts = np.split(values, ends[:-1])
+    return [part.reshape(port.shape) for part, port in zip(parts, engine.inputs, strict=True)]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_are_those_of_tflm(name: str) -> None:
     path = model_path(name)
     engine = Int8Engine(program_of(path))
     plain = Int8Engine(engine.program, Kernels.PLAIN)
     oracle = Oracle(path.read_bytes())
-    sizes = [port.count for port in engine.inputs]
-    for index, values in enumerate(edge_inputs(INPUTS, sum(sizes), seed=7)):
-        parts = np.split(values, np.cumsum(sizes)[:-1])
-        given = [part.reshape(port.shape) for part, port in zip(parts, engine.inputs, strict=True)]
+    count = sum(port.count for port in engine.inputs)
+    for index, values in enumerate(edge_inputs(INPUTS, count, seed=7)):
+        given = split(engine, values)
         expected = oracle.run(*[part[None] for part in given]).reshape(-1)
         np.testing.assert_array_equal(engine.run(*given)[0].reshape(-1), expected, f"{name}, input {index}")
         if index < 5:
             np.testing.assert_array_equal(plain.run(*given)[0].reshape(-1), expected, f"{name}, input {index}, plain")
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if "simple_add" not in name])
+@pytest.mark.parametrize("name", MODELS)
 def test_the_emulated_board_gives_the_same_bytes_within_the_figures(name: str) -> None:
     require_tools("qemu-system-arm", "arm-none-eabi-gcc")
     path = model_path(name)
     program = program_of(path)
     engine = Int8Engine(program)
     oracle = Oracle(path.read_bytes())
-    values = edge_inputs(3, engine.inputs[0].count, seed=11)
+    values = edge_inputs(3, sum(port.count for port in engine.inputs), seed=11)
     cost = measure(read_board("mps2_an386"), program, values)
     for value, output in zip(values, cost.outputs, strict=True):
-        expected = oracle.run(value.reshape(1, *engine.inputs[0].shape))
+        expected = oracle.run(*[part[None] for part in split(engine, value)])
         np.testing.assert_array_equal(output, expected.reshape(-1))
     print(cost.figures())
     assert cost.code_bytes <= MOST_CODE_BYTES

@@ -13,8 +13,9 @@ from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.convert import Int8Model, read_model
-from tinyfed.model.quantize import FloatSource, accuracy, quantize
+from tinyfed.model.quantize import FloatSource, accuracy, layer_errors, quantize
 from tinyfed.model.samples import check_inputs, read_samples
+from tinyfed.model.tflite import parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 
@@ -71,6 +72,9 @@ def test_a_keras_model_keeps_its_accuracy(trained: Path, capsys: pytest.CaptureF
     assert facts["bytes"] == output.stat().st_size and facts["engine"] == "int8"
     assert {layer["kind"] for layer in facts["layers"]} >= {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
     assert all(0 <= layer["relative"] < 0.1 for layer in facts["layers"])
+    # the first layer has nothing before it; the float network's inputs are known for all of them
+    assert facts["layers"][0]["own"] == facts["layers"][0]["relative"]
+    assert all(layer["own"] is not None and 0 <= layer["own"] < 0.1 for layer in facts["layers"])
     converted = read_model(output)
     assert isinstance(converted, Int8Model)
     # the same bytes every time
@@ -102,6 +106,32 @@ def test_a_published_model_without_a_signature() -> None:
     assert result.why_not == "" and len(result.errors) == 16
     # every layer of the published int8 model of the same network loses as little
     assert max(error.relative for error in result.errors[:-1]) < 0.1
+    # errors add up along the network: what one layer brings is less than what all before it and it have lost
+    own = [error.own for error in result.errors if error.kind == "CONV_2D"]
+    upto = [error.relative for error in result.errors if error.kind == "CONV_2D"]
+    assert own[0] == upto[0] and None not in own
+    assert all(0 < mine < all_of_them for mine, all_of_them in zip(own[1:], upto[1:], strict=True))
+
+
+def test_the_layer_that_is_wrong_is_named() -> None:
+    """A scale eight times too large in one layer: its own error shows it, those of the layers behind it do not."""
+    source = FloatSource(path_of("pretrainedResnet"))
+    x = np.random.default_rng(3).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
+    result = quantize(source, read_samples_of(x))
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(result.content, 0)
+    graph = model.subgraphs[0]
+    quantization = graph.tensors[graph.operators[1].outputs[0]].quantization
+    quantization.scale = quantization.scale * 8
+    builder = flatbuffers.Builder(len(result.content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    errors = layer_errors(source.model, parse(bytes(builder.Output())), x)
+    own = [error.own for error in errors]
+    assert own[1] > 4 * result.errors[1].own
+    assert own[4:] == [error.own for error in result.errors[4:]]
+    assert errors[4].relative > 1.5 * result.errors[4].relative
 
 
 def read_samples_of(x: np.ndarray) -> Any:

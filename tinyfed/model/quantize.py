@@ -15,7 +15,7 @@ from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
 from tinyfed.model.keras import TfliteSource, first_line, import_tensorflow, is_keras, quiet
 from tinyfed.model.samples import Samples
-from tinyfed.model.tflite import Tensor, TfliteModel, interpreter, parse
+from tinyfed.model.tflite import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
 from tinyfed.model.tflite_view import ConvertError
 
 # What the error of each layer is measured on.
@@ -25,11 +25,13 @@ SIGNATURE = "serving_default"
 
 @dataclass(frozen=True)
 class LayerError:
-    """Of a layer's output, relative to its root mean square: what all layers up to it have lost."""
+    """Of a layer's output, relative to its root mean square. `relative`: what all layers up to it have lost; `own`:
+    what this one brings when its inputs are the float network's, None where those are not known."""
 
     kind: str
     name: str
     relative: float
+    own: float | None
 
 
 @dataclass(frozen=True)
@@ -218,19 +220,11 @@ def _real(tensor: Tensor, values: NDArray[Any]) -> NDArray[np.float32]:
 def layer_errors(before: TfliteModel, after: TfliteModel, x: NDArray[np.float32]) -> tuple[LayerError, ...]:
     """For each layer both models have, in order: root mean square of the difference over that of the float output."""
     pairs = _same_layers(before, after)
-    sums = np.zeros((len(pairs), 2))
-    runners = []
-    for model in (before, after):
-        with _silent():
-            from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-            runner = Interpreter(
-                model_content=model.content,
-                experimental_preserve_all_tensors=True,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            )
-            runner.allocate_tensors()
-        runners.append(runner)
+    by_output = {operator.outputs[0]: operator for operator in after.operators if operator.outputs}
+    exact = {second: first for first, second in pairs} | {after.inputs[0]: before.inputs[0]}
+    sums = np.zeros((len(pairs), 3))
+    runners = [_keeping(model.content) for model in (before, after)]
+    alone = [_Alone.of(after, by_output[second], exact) for _, second in pairs]
     for sample in x:
         for runner, model in zip(runners, (before, after), strict=True):
             source = model.input_tensors()[0]
@@ -239,13 +233,63 @@ def layer_errors(before: TfliteModel, after: TfliteModel, x: NDArray[np.float32]
         for number, (first, second) in enumerate(pairs):
             reference = runners[0].get_tensor(first).astype(np.float64)
             result = _real(after.tensors[second], runners[1].get_tensor(second)).astype(np.float64)
-            sums[number] += [np.sum((reference - result) ** 2), np.sum(reference**2)]
+            one = alone[number]
+            own = result if one is None else one.run(runners[0]).astype(np.float64)
+            sums[number] += [np.sum((reference - v) ** 2) for v in (result, own)] + [np.sum(reference**2)]
     errors = []
-    by_output = {operator.outputs[0]: operator for operator in after.operators if operator.outputs}
-    for (_, second), (lost, whole) in zip(pairs, sums, strict=True):
-        relative = float(np.sqrt(lost / whole)) if whole > 0 else 0.0
-        errors.append(LayerError(by_output[second].name, after.tensors[second].name.split(";")[0], relative))
+    for (_, second), one, (lost, lost_alone, whole) in zip(pairs, alone, sums, strict=True):
+        both = [float(np.sqrt(value / whole)) if whole > 0 else 0.0 for value in (lost, lost_alone)]
+        name = after.tensors[second].name.split(";")[0]
+        errors.append(LayerError(by_output[second].name, name, both[0], None if one is None else both[1]))
     return tuple(errors)
+
+
+def _keeping(content: bytes) -> Any:
+    """An interpreter that keeps what every layer gave."""
+    with _silent():
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        runner = Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        runner.allocate_tensors()
+    return runner
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """One operator of an int8 model by itself. `sources`: its inputs, and the float network's tensors they are."""
+
+    runner: Any
+    sources: tuple[tuple[Tensor, int], ...]
+    output: Tensor
+
+    @classmethod
+    def of(cls, model: TfliteModel, operator: Operator, exact: dict[int, int]) -> "_Alone | None":
+        """None where an input is not a layer's that the float network has too."""
+        inputs = [index for index in operator.inputs if index != ABSENT and not model.tensors[index].constant_bytes]
+        if any(index not in exact for index in inputs):
+            return None
+        import flatbuffers
+        from ai_edge_litert import schema_py_generated as schema
+
+        whole = schema.ModelT.InitFromPackedBuf(model.content, 0)
+        graph = whole.subgraphs[0]
+        graph.operators = [graph.operators[operator.index]]
+        graph.inputs, graph.outputs, whole.signatureDefs = inputs, list(operator.outputs), []
+        builder = flatbuffers.Builder(len(model.content))
+        builder.Finish(whole.Pack(builder), b"TFL3")
+        sources = tuple((model.tensors[index], exact[index]) for index in inputs)
+        return cls(_keeping(bytes(builder.Output())), sources, model.tensors[operator.outputs[0]])
+
+    def run(self, floats: Any) -> NDArray[np.float32]:
+        """Its real output for what the float network's interpreter holds."""
+        for tensor, index in self.sources:
+            self.runner.set_tensor(tensor.index, _stored(tensor, floats.get_tensor(index).reshape(tensor.shape)))
+        self.runner.invoke()
+        return _real(self.output, self.runner.get_tensor(self.output.index))
 
 
 def _same_layers(before: TfliteModel, after: TfliteModel) -> list[tuple[int, int]]:

@@ -43,8 +43,11 @@ def quantize_model(
         )
         return
     print_table(
-        ["layer", "name", "error up to here"],
-        [[error.kind, error.name[:60], f"{error.relative:.2%}"] for error in result.errors],
+        ["layer", "name", "its own error", "error up to here"],
+        [
+            [error.kind, error.name[:60], "?" if error.own is None else f"{error.own:.2%}", f"{error.relative:.2%}"]
+            for error in result.errors
+        ],
     )
     print_line(f"wrote {output}: {len(result.content):,} bytes, {result.float_bytes:,} as float")
     if result.before is not None and result.after is not None:

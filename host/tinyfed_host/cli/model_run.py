@@ -79,11 +79,11 @@ def _on_board(model: Model, batch: tuple[NDArray[Any], ...], name: str) -> Any:
             f"{model.source}: a float32 model on --board {name}: boards infer int8 models here; leave --board out: "
             "the in-process engine has the same bits"
         )
-    if len(batch) != 1:
-        raise UsageError(f"{model.source}: {len(batch)} inputs; a board is fed one here")
     engine = Int8Engine(model.content)
     samples = stored_inputs(engine, batch)
-    cost = measure(read_board(name), model.content, [sample[0] for sample in samples])
+    cost = measure(
+        read_board(name), model.content, [np.concatenate([v.reshape(-1) for v in sample]) for sample in samples]
+    )
     return real_outputs(engine, _split(cost.outputs, [port.count for port in engine.outputs]))
 
 

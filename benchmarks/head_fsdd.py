@@ -1,32 +1,45 @@
 """A frozen int8 keyword network with a head that learns, on speakers it has never heard (docs/head.md).
 
-The base is MLPerf Tiny's keyword spotting network, int8; its words are English commands, none of them digits. The head
-learns the ten digits of four speakers of FSDD, then adapts online to each of the other two.
+The base is MLPerf Tiny's keyword spotting network, int8; its words are English commands, none of them digits. For each
+speaker of FSDD in turn the head learns the ten digits of the five others, then adapts online to that one: on the
+in-process engine, and on an emulated Cortex-M4 board that must come to the same bits.
 
-    TINYFED_DATA=FOLDER python benchmarks/head_fsdd.py kws_ref_model.tflite
+    TINYFED_DATA=FOLDER python benchmarks/head_fsdd.py kws_ref_model.tflite [--seeds N] [--speakers NAME...]
 """
 
-import sys
+import argparse
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tinyfed_host.infer_bench import measure
+from tinyfed_host import firmware
+from tinyfed_host.link import SerialDevice
+from tinyfed_host.transport.emulator import start
+from tinyfed_host.transport.socket import connect
 
-from tinyfed.boards import read_board
 from tinyfed.engine import Engine
+from tinyfed.engine.device import SimulatedDevice
 from tinyfed.engine.int8 import Int8Engine
-from tinyfed.model import encode, plan, spec
+from tinyfed.model import encode, plan, replace_weights, spec
+from tinyfed.model.convert import FloatModel
 from tinyfed.model.convert_int8 import convert_int8
-from tinyfed.model.head import attach, normalized
+from tinyfed.model.head import attach
 from tinyfed.model.image_int8 import read_plan
 from tinyfed.model.tflite import load
 from tinyfed.tasks import datasets
 from tinyfed.tasks.fsdd import read_wav
+from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.shard import write_shard
 
-HELD_OUT = ("nicolas", "theo")
+BOARD, ID = "mps2_an386", "0f0e0d0c0b0a090807060505"
+WORDS, SHOTS, QUERIES, LEARNING_RATE, PASSES = 10, 10, 25, 0.02, 3
 RATE_HZ, FRAME, STEP, FFT, BANDS, COEFFICIENTS, FRAMES = 16000, 480, 320, 512, 40, 10, 49
-LEARNING_RATE, ADAPT_RATE, SHOTS = 0.02, 0.02, 10
+ORDER = Order(
+    "shard", WORDS, SHOTS, QUERIES, seed=1, learning_rate=LEARNING_RATE, checkpoints=(0, SHOTS), true_labels=True
+)
+Sounds = dict[str, list[NDArray[np.float32]]]  # of a speaker: for each word (sounds, values of the network's input)
 
 
 def mel_matrix() -> NDArray[np.float64]:
@@ -58,45 +71,138 @@ def mfcc(sound: NDArray[np.int16]) -> NDArray[np.float32]:
     return (energies @ np.cos(angles) * np.sqrt(2 / BANDS)).astype(np.float32)[..., None]
 
 
-def main() -> None:
-    model = attach(convert_int8(load(Path(sys.argv[1]))), sys.argv[1], classes=10)
-    base = Int8Engine(model.spec.frozen)
-    sounds: dict[str, list[tuple[NDArray[np.float32], int, int]]] = {}
+def read_sounds() -> Sounds:
+    """The inputs of all recordings of the Free Spoken Digit Dataset."""
+    found: dict[str, list[list[NDArray[np.float32]]]] = {}
     for name, content in sorted(datasets.read("fsdd").items()):
-        word, person, number = name.removesuffix(".wav").split("_")
-        sounds.setdefault(person, []).append((mfcc(read_wav(content, name)), int(word), int(number)))
-    train = [sample for person, own in sounds.items() if person not in HELD_OUT for sample in own]
-    model = normalized(model, np.stack([x for x, _, _ in train[::10]]))
+        word, person, _ = name.removesuffix(".wav").split("_")
+        own = found.setdefault(person, [[] for _ in range(WORDS)])
+        own[int(word)].append(mfcc(read_wav(content, name)).reshape(-1))
+    return {person: [np.stack(words) for words in own] for person, own in found.items()}
 
-    # The head on stored features: the same bits as the whole image on the sounds, and each sound is run once.
-    head = spec.ModelSpec(model.spec.input_shape, model.spec.layers, model.spec.loss)
 
-    def features(samples: list[tuple[NDArray[np.float32], int, int]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        rows = [base.dequantize(base.run(base.quantize(x))[0]).reshape(-1) for x, _, _ in samples]
-        return np.stack(rows), np.array([word for _, word, _ in samples])
+@dataclass(frozen=True)
+class Heads:
+    """The network with its head, the head by itself, and the features of every sound: each is run once."""
 
-    x, y = features(train)
-    order = np.random.default_rng(0).permutation(len(x))
-    engine = Engine(encode(head, model.weights), "online")
-    for _ in range(3):
-        engine.train_online(x[order], y[order], LEARNING_RATE)
-    learned = engine.parameters
-    print(f"{len(x)} sounds of {len(sounds) - len(HELD_OUT)} speakers: {engine.evaluate(x, y)[1] / len(x):.1%}")
-    for person in HELD_OUT:
-        own = sounds[person]
-        test_x, test_y = features([sample for sample in own if sample[2] >= 25])
-        adapt_x, adapt_y = features([sample for sample in own if sample[2] < SHOTS])
-        mix = np.random.default_rng(1).permutation(len(adapt_x))
-        engine.parameters = learned
-        before = engine.evaluate(test_x, test_y)[1] / len(test_x)
-        engine.train_online(adapt_x[mix], adapt_y[mix], ADAPT_RATE)
-        after = engine.evaluate(test_x, test_y)[1] / len(test_x)
-        print(f"{person}: {before:.1%} before, {after:.1%} after {SHOTS} sounds of each word ({len(test_x)} others)")
-    whole, alone = plan(model.spec, "online").work_bytes, plan(head, "online").work_bytes
-    print(f"RAM: {4 * model.spec.parameter_count:,} bytes of parameters, {alone:,} of the head's work area,")
-    print(f"{whole:,} with the frozen network's; flash: {read_plan(model.spec.frozen).program_bytes:,} bytes")
-    cost = measure(read_board("mps2_an386"), model.spec.frozen, [base.quantize(train[0][0])])
-    print(f"features on {cost.macs:,} multiply-adds: {cost.instructions:,} instructions of an emulated Cortex-M4")
+    model: FloatModel
+    alone: spec.ModelSpec
+    features: Sounds
+
+    @classmethod
+    def of(cls, base: Path, sounds: Sounds) -> "Heads":
+        model = attach(convert_int8(load(base)), str(base), classes=WORDS)
+        alone = spec.ModelSpec(model.spec.input_shape, model.spec.layers, model.spec.loss)
+        program = Int8Engine(model.spec.frozen)
+        shape = model.spec.sample_shape
+
+        def features(words: NDArray[np.float32]) -> NDArray[np.float32]:
+            runs = [program.dequantize(program.run(program.quantize(x.reshape(shape)))[0]) for x in words]
+            return np.stack(runs).reshape(len(words), -1)
+
+        return cls(model, alone, {person: [features(words) for words in own] for person, own in sounds.items()})
+
+    def learned_from_others(self, person: str) -> NDArray[np.float32]:
+        """The head's weights and statistics after all sounds of the others, from nothing, online."""
+        rows = [(x, y) for other, own in self.features.items() if other != person for y, w in enumerate(own) for x in w]
+        rows = [rows[k] for k in np.random.default_rng(0).permutation(len(rows))]
+        engine = Engine(encode(self.alone, self.model.weights), "online")
+        x, y = np.stack([row for row, _ in rows]), np.array([label for _, label in rows])
+        for _ in range(PASSES):
+            engine.train_online(x, y, LEARNING_RATE)
+        return engine.parameters
+
+    def adapt(self, person: str, weights: NDArray[np.float32], seed: int) -> tuple[Result, bytes]:
+        """A visit to the in-process device that has the person's features."""
+        device = SimulatedDevice("head", shard=write_shard(self.features[person]))
+        device.load(encode(self.alone, weights))
+        outcome = device.visit(None, replace(ORDER, seed=seed), want_weights=True)
+        return outcome.result, outcome.weights or b""
+
+
+def share(result: Result, checkpoint: int) -> float:
+    """Of the sounds told apart right."""
+    return result.checkpoints[checkpoint].correct / result.checkpoints[checkpoint].count
+
+
+class OnBoard:
+    """Firmware that carries the frozen network in its flash, on an emulated board with a person's sounds."""
+
+    def __init__(self, model: FloatModel, folder: Path) -> None:
+        path = folder / "head.tfm"
+        path.write_bytes(model.content)
+        self.image = firmware.build(BOARD, model=path)
+
+    def visit(
+        self,
+        samples: list[NDArray[np.float32]],
+        weights: bytes,
+        order: Order,
+        *,
+        counting: bool = False,
+        model: bytes | None = None,
+    ) -> tuple[Result, bytes]:
+        """One visit: only the head goes over the line. `model`: a whole image to send instead of the one in flash."""
+        with start(BOARD, ID, write_shard(samples), image=self.image, counting=counting) as emulated:
+            device = SerialDevice(connect(emulated.port), patience_s=60.0)
+            try:
+                if model is not None:
+                    device.load(model)
+                outcome = device.visit(weights, order, want_weights=True)
+            finally:
+                device.close()
+        return outcome.result, outcome.weights or b""
+
+
+def check_on_board(board: OnBoard, heads: Heads, sounds: Sounds, person: str, weights: NDArray[np.float32]) -> Result:
+    """The visit of seed 1 on the board. Ends the program unless its weights and scores are the in-process ones."""
+    expected, trained = heads.adapt(person, weights, 1)
+    found, came = board.visit(sounds[person], weights.tobytes(), ORDER)
+    if came != trained or found.checkpoints != expected.checkpoints:
+        raise SystemExit(f"{person}: the board's weights or scores differ from the in-process engine's")
+    return found
+
+
+def step_instructions(board: OnBoard, heads: Heads, sounds: Sounds, person: str) -> tuple[int, int]:
+    """Instructions of a step on the board: of the whole, and of the head alone on ready features."""
+    order = replace(ORDER, shots=1, checkpoints=())
+    weights = heads.model.weights.tobytes()
+    whole, _ = board.visit(sounds[person], weights, order, counting=True)
+    image = replace_weights(encode(heads.alone, heads.model.weights), heads.model.weights)
+    head, _ = board.visit(heads.features[person], weights, order, counting=True, model=image)
+    return whole.train_instructions // whole.samples, head.train_instructions // head.samples
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("--seeds", type=int, default=5, help="draws of the sounds to adapt to")
+    parser.add_argument("--speakers", nargs="*", help="all, if left out")
+    arguments = parser.parse_args()
+    sounds = read_sounds()
+    heads = Heads.of(arguments.base, sounds)
+    people = arguments.speakers or list(sounds)
+    print("| speaker | before | after | before, seed 1, on the board | after |\n|---|---|---|---|---|")
+    means = []
+    with tempfile.TemporaryDirectory(prefix="tinyfed-") as folder:
+        board = OnBoard(heads.model, Path(folder))
+        for person in people:
+            weights = heads.learned_from_others(person)
+            results = [heads.adapt(person, weights, seed)[0] for seed in range(1, arguments.seeds + 1)]
+            found = check_on_board(board, heads, sounds, person, weights)
+            means.append([np.mean([share(result, k) for result in results]) for k in (0, 1)])
+            row = [*means[-1], share(found, 0), share(found, 1)]
+            print(f"| {person} | " + " | ".join(f"{100 * value:.1f} %" for value in row) + " |", flush=True)
+        whole, head = step_instructions(board, heads, sounds, people[0])
+    before, after = np.mean(means, axis=0)
+    print(f"| mean | {100 * before:.1f} % | {100 * after:.1f} % | | |\n")
+    full, alone = plan(heads.model.spec, "online"), plan(heads.alone, "online")
+    print(f"parameters of the head {alone.parameter_bytes:,} bytes, its work area {alone.work_bytes:,};")
+    arena = alone.parameter_bytes + full.work_bytes
+    print(f"arena with the frozen network in flash {arena:,}, stack {found.stack_bytes:,}")
+    print(f"frozen network in flash {read_plan(heads.model.spec.frozen).program_bytes:,} bytes")
+    print(f"a step {whole:,} instructions, of these the head {head:,}: {whole / 64e3:.1f} ms and {head / 64e3:.2f} ms")
+    print("at 64 MHz and one instruction a cycle")
 
 
 if __name__ == "__main__":

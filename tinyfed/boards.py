@@ -17,7 +17,7 @@ from tinyfed.paths import share
 # What has been seen working, from least to most.
 LEVELS = ("compiled", "emulated", "hardware")
 # Words between braces that an emulator's command may hold.
-PLACEHOLDERS = ("image", "fd", "id", "identity", "shard")
+PLACEHOLDERS = ("image", "fd", "id", "identity", "shard", "store")
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,14 @@ class Compiler:
 @dataclass(frozen=True)
 class Emulator:
     """How to run a board's image on this computer. `command` follows `program`; `shard` is appended when the
-    device has one, `counting` when instructions are to be counted."""
+    device has one, `counting` when instructions are to be counted, `store` where saved models are kept in a file."""
 
     program: str  # empty: the image itself is the program
     package: str
     command: tuple[str, ...]
     shard: tuple[str, ...]
     counting: tuple[str, ...]
+    store: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -278,8 +279,9 @@ def _emulator(fields: _Fields) -> Emulator:
         command=fields.texts("command"),
         shard=fields.texts("shard"),
         counting=fields.texts("counting") if fields.has("counting") else (),
+        store=fields.texts("store") if fields.has("store") else (),
     )
-    for name in ("command", "shard", "counting"):
+    for name in ("command", "shard", "counting", "store"):
         for word in getattr(emulator, name):
             try:
                 word.format(**dict.fromkeys(PLACEHOLDERS, ""))

@@ -72,6 +72,8 @@ static void start(void)
     config.model = tinyfed_embedded_model;
     config.model_bytes = TINYFED_MODEL_BYTES;
 #endif
+    config.model_hash = info.model_hash;
+    config.flash = tinyfed_port_flash();
     tinyfed_port_unique_id(config.unique_id);
     tinyfed_app_init(&app, &config);
 }

@@ -5,6 +5,13 @@
 /* The largest chunk: as large as the wire allows, so that headers are a small share of the line. */
 #define CHUNK_BYTES 1024u
 
+/* What was said has left a line of 115200 baud after so long. */
+#define LEAVE_MS 20u
+
+/* Of a model image: where its CRC-32 stands, and what is behind it (docs/model-image.md). */
+#define IMAGE_CRC_AT 12u
+#define IMAGE_CRC_FROM 16u
+
 static uint32_t aligned(uint32_t byte_count)
 {
     return (byte_count + (TINYFED_ALIGNMENT - 1u)) & ~(TINYFED_ALIGNMENT - 1u);
@@ -114,6 +121,37 @@ static tinyfed_status_t open_embedded(tinyfed_app_t *app, const uint8_t *image, 
     return accept_model(app, &detail);
 }
 
+/* What was saved: an image that is copied to the arena, or what was learnt of the one that the firmware carries. */
+static tinyfed_status_t open_saved(tinyfed_app_t *app)
+{
+    uint8_t kind;
+    uint32_t byte_count, detail = 0;
+    const uint8_t *content = tinyfed_store_content(&app->store, &kind, &byte_count);
+    if (content == NULL) return TINYFED_E_STATE;
+    if (kind == TINYFED_STORE_IMAGE) {
+        if (byte_count > app->config.arena_bytes) return TINYFED_E_MEMORY;
+        memcpy(app->config.arena, content, byte_count);
+        return open_image(app, byte_count, &detail);
+    }
+    if (app->config.model == NULL) return TINYFED_E_STATE;
+    const tinyfed_status_t status = open_embedded(app, app->config.model, app->config.model_bytes);
+    if (status != TINYFED_OK) return status;
+    if (byte_count != parameter_bytes(app)) return TINYFED_E_SHAPE;
+    memcpy(parameters(app), content, byte_count);
+    return accept_weights(app, &detail);
+}
+
+static void open_first(tinyfed_app_t *app)
+{
+    tinyfed_store_open(&app->store, app->config.flash, app->config.model_hash);
+    while (app->store.newest >= 0) {
+        if (open_saved(app) == TINYFED_OK) return;
+        drop_model(app);
+        tinyfed_store_skip(&app->store);
+    }
+    if (app->config.model != NULL && open_embedded(app, app->config.model, app->config.model_bytes) != TINYFED_OK) drop_model(app);
+}
+
 /* ---- hello and transfers --------------------------------------------------------------------------- */
 
 static void answer_hello(tinyfed_app_t *app)
@@ -129,6 +167,7 @@ static void answer_hello(tinyfed_app_t *app)
         .weights_hash = app->weights_hash,
     };
     memcpy(info.unique_id, app->config.unique_id, sizeof info.unique_id);
+    if (app->config.flash != NULL && app->config.flash->erase != NULL) info.capabilities |= TINYFED_CAPABILITY_SAVE;
     if (app->has_shard) {
         info.capabilities |= TINYFED_CAPABILITY_SHARD;
         info.feature_count = app->shard.feature_count;
@@ -292,6 +331,71 @@ static void step_visit(tinyfed_app_t *app)
     else if (done) finish_visit(app);
 }
 
+/* ---- saving ---------------------------------------------------------------------------------------- */
+
+/* Training has changed the weights: let the image's checksum be of what it is now. */
+static void seal_image(const tinyfed_app_t *app)
+{
+    uint8_t *image = app->config.arena;
+    uint32_t crc = tinyfed_crc32(0, image, IMAGE_CRC_AT);
+    crc = tinyfed_crc32(crc, image + IMAGE_CRC_FROM, app->held_bytes - IMAGE_CRC_FROM);
+    for (uint32_t i = 0; i < 4u; i++) image[IMAGE_CRC_AT + i] = (uint8_t)(crc >> (8u * i));
+}
+
+/* *same: it is what the newest slot holds, so nothing has to be written. */
+static tinyfed_status_t prepare_save(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail, bool *same)
+{
+    uint8_t kind;
+    uint32_t byte_count;
+    if (app->visiting || app->saving) return TINYFED_E_BUSY;
+    if (app->config.flash == NULL || app->config.flash->erase == NULL) return TINYFED_E_SOURCE;
+    if (event->save_action == TINYFED_WIRE_FORGET) return tinyfed_store_forget(&app->store);
+    if (event->save_action != TINYFED_WIRE_SAVE) return TINYFED_E_ARGUMENT;
+    if (!app->has_weights) return TINYFED_E_STATE;
+    if (event->weights_hash != 0u && event->weights_hash != app->weights_hash) return TINYFED_E_CHECKSUM;
+    const bool whole = app->model.image == app->config.arena;
+    if (whole) seal_image(app);
+    const uint8_t ours = whole ? TINYFED_STORE_IMAGE : TINYFED_STORE_PARAMETERS;
+    const uint8_t *saved = tinyfed_store_content(&app->store, &kind, &byte_count);
+    *same = saved != NULL && kind == ours && byte_count == app->held_bytes
+        && memcmp(saved, app->config.arena, byte_count) == 0;
+    return *same ? TINYFED_OK : tinyfed_store_begin(&app->store, ours, app->config.arena, app->held_bytes, detail);
+}
+
+static void begin_save(tinyfed_app_t *app, const tinyfed_link_event_t *event)
+{
+    uint32_t detail = 0;
+    bool same = false;
+    const tinyfed_status_t status = prepare_save(app, event, &detail, &same);
+    if (status != TINYFED_OK) {
+        tinyfed_link_save_refuse(&app->link, (tinyfed_wire_status_t)status, detail);
+        return;
+    }
+    tinyfed_link_save_begin(&app->link, app->config.flash->quiet_ms);
+    app->saving = !same;
+    app->save_ms = app->clock_ms;
+    if (same) tinyfed_link_save_end(&app->link, TINYFED_WIRE_OK, 0);
+}
+
+static void end_save(tinyfed_app_t *app, tinyfed_status_t status)
+{
+    app->saving = false;
+    app->store.target = -1;
+    tinyfed_link_save_end(&app->link, (tinyfed_wire_status_t)status, 0);
+}
+
+static void step_save(tinyfed_app_t *app)
+{
+    bool done;
+    /* A processor that erases the flash it runs from hears and says nothing: the host is told first. */
+    if (app->store.position == 0u && app->config.flash->quiet_ms > 0u
+        && (!tinyfed_link_said_all(&app->link) || app->clock_ms - app->save_ms < LEAVE_MS))
+        return;
+    const tinyfed_status_t status = tinyfed_store_step(&app->store, &done);
+    tinyfed_link_save_progress(&app->link, app->store.position, tinyfed_store_total(&app->store));
+    if (status != TINYFED_OK || done) end_save(app, status);
+}
+
 /* ---- the caller's side ------------------------------------------------------------------------------- */
 
 static void answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
@@ -309,8 +413,10 @@ static void answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     case TINYFED_LINK_CANCEL:
     case TINYFED_LINK_HOST_GONE:
         if (app->visiting) abandon_visit(app, TINYFED_E_CANCELLED);
+        if (app->saving) end_save(app, TINYFED_E_CANCELLED);
         break;
     case TINYFED_LINK_RESET: app->reset_wanted = true; break;
+    case TINYFED_LINK_SAVE: begin_save(app, event); break;
     }
 }
 
@@ -327,7 +433,7 @@ void tinyfed_app_init(tinyfed_app_t *app, const tinyfed_app_config_t *config)
     app->config = *config;
     tinyfed_link_init(&app->link, &link_config);
     if (config->shard != NULL) app->has_shard = tinyfed_shard_open(&app->shard, config->shard, config->shard_bytes) == TINYFED_OK;
-    if (config->model != NULL && open_embedded(app, config->model, config->model_bytes) != TINYFED_OK) drop_model(app);
+    open_first(app);
 }
 
 void tinyfed_app_receive(tinyfed_app_t *app, const uint8_t *bytes, size_t byte_count, uint32_t now_us)
@@ -349,11 +455,12 @@ void tinyfed_app_work(tinyfed_app_t *app, uint32_t now_us)
 {
     answer_all(app, to_ms(app, now_us));
     if (app->visiting) step_visit(app);
+    if (app->saving) step_save(app);
 }
 
 uint32_t tinyfed_app_idle_ms(tinyfed_app_t *app, uint32_t now_us)
 {
-    return app->visiting ? 0u : tinyfed_link_idle_ms(&app->link, to_ms(app, now_us));
+    return app->visiting || app->saving ? 0u : tinyfed_link_idle_ms(&app->link, to_ms(app, now_us));
 }
 
 bool tinyfed_app_reset_wanted(const tinyfed_app_t *app) { return app->reset_wanted; }

@@ -3,6 +3,7 @@
 #ifndef TINYFED_APP_H
 #define TINYFED_APP_H
 
+#include "store.h"
 #include "tinyfed_core.h"
 #include "tinyfed_visit.h"
 #include "tinyfed_wire.h"
@@ -15,6 +16,8 @@ typedef struct tinyfed_app_config {
     const uint8_t *model; /* an image to start with, or NULL: copied to the arena; of one with a frozen network only
                            * the parameters are */
     uint32_t model_bytes;
+    uint64_t model_hash; /* of its bytes; 0 without one: what was saved under another is not started with */
+    const tinyfed_flash_t *flash; /* where models are kept through a power cut, or NULL */
     uint8_t unique_id[TINYFED_WIRE_UNIQUE_ID_BYTES];
     const char *board;
     uint64_t firmware_build;
@@ -33,6 +36,7 @@ typedef struct tinyfed_app {
     tinyfed_plan_t plan;
     tinyfed_engine_t engine;
     tinyfed_visit_t visit;
+    tinyfed_store_t store;
     bool has_shard;
     uint32_t held_bytes;    /* at the arena's start: the image, or its parameters while the rest stays in flash */
     uint32_t parameters_at; /* in the arena */
@@ -41,6 +45,8 @@ typedef struct tinyfed_app {
     bool has_update;   /* of the last visit: what it shares lies in the parameters or behind the work area */
     bool keeps_local;  /* it had local layers: the whole weights are not given away */
     bool visiting;
+    bool saving;
+    uint32_t save_ms; /* when it began */
     bool reset_wanted;
     uint64_t structure_hash; /* 0 without a model */
     uint64_t weights_hash;   /* 0 without weights */

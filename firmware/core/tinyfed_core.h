@@ -33,7 +33,8 @@ typedef enum tinyfed_status {
     TINYFED_E_STATE = -11,       /* called in the wrong state */
     TINYFED_E_SOURCE = -12,      /* the sample source is missing, damaged or too small for the order */
     TINYFED_E_BUSY = -13,        /* another transfer or visit is under way */
-    TINYFED_E_CANCELLED = -14    /* given up on request */
+    TINYFED_E_CANCELLED = -14,   /* given up on request */
+    TINYFED_E_FLASH = -15        /* flash did not take what was written */
 } tinyfed_status_t;
 
 /* 16 bytes, so that SIMD loads and VLDM are aligned. Images and arenas must start on it. */

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tinyfed_flash.h"
+
 #define TINYFED_PORT_UNIQUE_ID_BYTES 12u
 
 /* Set up clocks, the serial line and the timer. argc and argv are 0 and NULL on a bare board. Returns 0;
@@ -34,6 +36,9 @@ uint8_t *tinyfed_port_arena(size_t *byte_count);
 
 /* The data flash with this device's shard, or NULL. */
 const uint8_t *tinyfed_port_shard(size_t *byte_count);
+
+/* Where models are kept through a power cut, the same on every call; NULL: nowhere. */
+const tinyfed_flash_t *tinyfed_port_flash(void);
 
 /* The same for ever on one device, different on every other. */
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]);

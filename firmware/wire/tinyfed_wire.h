@@ -57,6 +57,9 @@ typedef enum tinyfed_wire_encoding {
     TINYFED_WIRE_DELTA = 0x80
 } tinyfed_wire_encoding_t;
 
+/* What SAVE asks for. */
+typedef enum tinyfed_wire_save { TINYFED_WIRE_SAVE = 0, TINYFED_WIRE_FORGET = 1 } tinyfed_wire_save_t;
+
 #define TINYFED_CAPABILITY_TRAIN (1u << 0)   /* trains in visits */
 #define TINYFED_CAPABILITY_FLOAT16 (1u << 1) /* takes weights as float16 */
 #define TINYFED_CAPABILITY_INT8 (1u << 2)    /* takes weights as int8 */
@@ -65,6 +68,7 @@ typedef enum tinyfed_wire_encoding {
 #define TINYFED_CAPABILITY_SINE (1u << 5)    /* makes the sine task's samples itself */
 #define TINYFED_CAPABILITY_RESET (1u << 6)   /* can restart itself */
 #define TINYFED_CAPABILITY_STREAM (1u << 7)  /* takes samples from a second serial port or a sensor */
+#define TINYFED_CAPABILITY_SAVE (1u << 8)    /* keeps its model through a power cut when asked to */
 #define TINYFED_CAPABILITY_SPARSE (1u << 11) /* sends back the largest updates alone */
 #define TINYFED_CAPABILITY_PARTIAL (1u << 12) /* takes a part of the weights, and keeps layers to itself */
 
@@ -93,12 +97,15 @@ typedef enum tinyfed_link_event_kind {
     TINYFED_LINK_ORDER = 4,
     /* The host wants the weights: tinyfed_link_upload_accept or ..._upload_refuse. */
     TINYFED_LINK_UPLOAD = 5,
-    /* Give up the visit that runs: tinyfed_link_visit_end(E_CANCELLED). Raised only while one runs. */
+    /* Give up the visit or the saving that runs: tinyfed_link_visit_end or ..._save_end with E_CANCELLED. Raised only
+     * while one runs. */
     TINYFED_LINK_CANCEL = 6,
     /* The host has been silent for the watchdog time while a visit ran. Answer as CANCEL. */
     TINYFED_LINK_HOST_GONE = 7,
     /* Start anew. */
-    TINYFED_LINK_RESET = 8
+    TINYFED_LINK_RESET = 8,
+    /* Keep the model through a power cut (save_action): tinyfed_link_save_begin or ..._save_refuse. */
+    TINYFED_LINK_SAVE = 9
 } tinyfed_link_event_kind_t;
 
 typedef struct tinyfed_link_event {
@@ -111,9 +118,12 @@ typedef struct tinyfed_link_event {
     uint64_t structure_hash;
     uint64_t base_hash;    /* DELTA: hash of the weights that must be held */
     uint32_t first_value, value_count; /* WEIGHTS: only so many of the values, from this one on; count 0: all */
+    /* ORDER, SAVE: */
+    uint64_t weights_hash; /* it is only for a device that holds these weights; 0: any */
+    /* SAVE: */
+    uint8_t save_action; /* tinyfed_wire_save_t */
     /* ORDER; UPLOAD: the visit, the last one, whose update is wanted; 0: the weights */
     uint32_t visit;
-    uint64_t weights_hash; /* the order is only for a device that holds these weights; 0: any */
     const uint8_t *order;  /* valid until the next tinyfed_link_receive */
     uint32_t order_bytes;
 } tinyfed_link_event_t;
@@ -170,6 +180,16 @@ void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, 
 /* Send source[0..byte_count), which must not change until the next event but HELLO. */
 void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count);
 void tinyfed_link_upload_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
+
+/* quiet_ms: how long the device may say and hear nothing while its flash is erased. */
+void tinyfed_link_save_begin(tinyfed_link_t *link, uint16_t quiet_ms);
+void tinyfed_link_save_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
+/* For the heartbeat: bytes done, of how many. */
+void tinyfed_link_save_progress(tinyfed_link_t *link, uint32_t done, uint32_t total);
+/* status 0, or negative: what was saved before is what the device starts with. */
+void tinyfed_link_save_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
+/* Nothing waits to be sent: what was said before a long silence has been handed on. */
+bool tinyfed_link_said_all(const tinyfed_link_t *link);
 
 /* ---- state, public only so that callers can place it ---------------------------------------------- */
 
@@ -286,6 +306,14 @@ struct tinyfed_link {
         uint64_t hash;
         const uint8_t *source;
     } upload;
+
+    struct {
+        uint8_t state, action;
+        tinyfed_wire_status_t status;
+        uint16_t sequence, quiet_ms;
+        uint32_t done, total, detail, sent_ms;
+        uint64_t hash;
+    } save;
 
     struct {
         tinyfed_wire_status_t code;

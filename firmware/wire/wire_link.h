@@ -15,6 +15,7 @@ enum {
     RESULT_RECEIVED = 0x07,
     CANCEL = 0x08,
     RESET = 0x09,
+    SAVE = 0x0A,
     HELLO = 0x81,
     CHUNK_UP = 0x83,
     TRANSFER_STATUS = 0x84,
@@ -22,6 +23,7 @@ enum {
     VISIT_STATUS = 0x86,
     RESULT = 0x87,
     CANCELLED = 0x88,
+    SAVE_STATUS = 0x89,
     ERROR = 0x8F
 };
 
@@ -47,7 +49,8 @@ enum {
     SEND_TRANSFER_STATUS = 8,
     SEND_VISIT_STATUS = 16,
     SEND_RESULT = 32,
-    SEND_UPLOAD_STATUS = 64
+    SEND_UPLOAD_STATUS = 64,
+    SEND_SAVE_STATUS = 128
 };
 
 /* SUSPENDED: the host went away; the same transfer goes on where it stopped. */
@@ -62,5 +65,12 @@ enum {
 };
 enum { VISIT_NONE, VISIT_ASKED, VISIT_RUNNING, VISIT_REFUSED, VISIT_ENDED };
 enum { UPLOAD_NONE, UPLOAD_ASKED, UPLOAD_SENDING, UPLOAD_REFUSED };
+enum { SAVE_NONE, SAVE_ASKED, SAVE_RUNNING, SAVE_OVER };
+
+/* What leaves no room for another request. */
+static inline bool tinyfed_link_busy(const tinyfed_link_t *link)
+{
+    return link->visit.state == VISIT_RUNNING || link->save.state == SAVE_RUNNING;
+}
 
 #endif

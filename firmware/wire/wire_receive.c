@@ -58,7 +58,7 @@ static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t
 
 static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
-    if (link->visit.state == VISIT_RUNNING) {
+    if (tinyfed_link_busy(link)) {
         refuse(link, TINYFED_WIRE_E_BUSY);
         return;
     }
@@ -185,7 +185,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
         }
         return;
     }
-    if (state == VISIT_RUNNING) {
+    if (tinyfed_link_busy(link)) {
         refuse(link, TINYFED_WIRE_E_BUSY);
         return;
     }
@@ -208,7 +208,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
 
 static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
-    if (link->visit.state == VISIT_RUNNING) {
+    if (tinyfed_link_busy(link)) {
         refuse(link, TINYFED_WIRE_E_BUSY);
         return;
     }
@@ -256,7 +256,7 @@ static void on_cancel(tinyfed_link_t *link, uint16_t sequence)
     link->upload.state = UPLOAD_NONE;
     if (link->transfer.state == TRANSFER_RECEIVING || link->transfer.state == TRANSFER_SUSPENDED)
         fail_transfer(link, TINYFED_WIRE_E_CANCELLED);
-    if (link->visit.state == VISIT_RUNNING) {
+    if (tinyfed_link_busy(link)) {
         link->cancelling = true;
         link->event = TINYFED_LINK_CANCEL;
     } else {
@@ -264,8 +264,34 @@ static void on_cancel(tinyfed_link_t *link, uint16_t sequence)
     }
 }
 
+/* The same request again is answered with what is known of it: nothing is written twice. */
+static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
+{
+    if (link->save.state != SAVE_NONE && link->save.sequence == sequence) {
+        link->pending |= SEND_SAVE_STATUS;
+        return;
+    }
+    if (link->save.state == SAVE_RUNNING && link->save.action == p[8] && link->save.hash == get64(p)) {
+        link->save.sequence = sequence; /* of a host that greeted again in between */
+        link->pending |= SEND_SAVE_STATUS;
+        return;
+    }
+    if (tinyfed_link_busy(link)) {
+        refuse(link, TINYFED_WIRE_E_BUSY);
+        return;
+    }
+    link->visit.received = true;
+    link->upload.state = UPLOAD_NONE;
+    link->save.state = SAVE_ASKED;
+    link->save.sequence = sequence;
+    link->save.hash = get64(p);
+    link->save.action = p[8];
+    if (link->broken && p[8] == TINYFED_WIRE_SAVE) tinyfed_link_save_refuse(link, TINYFED_WIRE_E_STATE, 0);
+    else link->event = TINYFED_LINK_SAVE;
+}
+
 /* Shortest payload of each message that may be answered, by type; 255: not a message from a host. */
-static const uint8_t payload_min[] = {255, 0, 32, 5, 8, 8, 12, 4, 0, 4};
+static const uint8_t payload_min[] = {255, 0, 32, 5, 8, 8, 12, 4, 0, 4, 12};
 
 static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
 {
@@ -314,6 +340,7 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
     else if (type == UPLOAD_REQUEST) on_upload_request(link, sequence, p, payload_bytes);
     else if (type == ORDER) on_order(link, sequence, p, payload_bytes);
     else if (type == CANCEL) on_cancel(link, sequence);
+    else if (type == SAVE) on_save(link, sequence, p);
     else if (get32(p) == RESET_MAGIC) link->event = TINYFED_LINK_RESET;
 }
 
@@ -363,6 +390,10 @@ bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint3
     event->first_value = link->transfer.first_value;
     event->value_count = link->transfer.value_count;
     if (event->kind == TINYFED_LINK_UPLOAD) event->visit = link->upload.visit;
+    if (event->kind == TINYFED_LINK_SAVE) {
+        event->weights_hash = link->save.hash;
+        event->save_action = link->save.action;
+    }
     if (event->kind == TINYFED_LINK_ORDER) {
         event->visit = link->visit.number;
         event->weights_hash = get64(p + 4);

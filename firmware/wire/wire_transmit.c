@@ -120,6 +120,48 @@ void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, 
     link->cancelling = false;
 }
 
+void tinyfed_link_save_begin(tinyfed_link_t *link, uint16_t quiet_ms)
+{
+    link->save.state = SAVE_RUNNING;
+    link->save.status = TINYFED_WIRE_OK;
+    link->save.quiet_ms = quiet_ms;
+    link->save.detail = 0;
+    link->save.done = 0;
+    link->save.total = 0;
+    link->pending |= SEND_SAVE_STATUS;
+}
+
+static void end_save(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
+{
+    link->save.state = SAVE_OVER;
+    link->save.status = status;
+    link->save.detail = detail;
+    link->save.quiet_ms = 0;
+    link->pending |= SEND_SAVE_STATUS;
+}
+
+void tinyfed_link_save_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
+{
+    link->save.done = 0;
+    link->save.total = 0;
+    end_save(link, status, detail);
+}
+
+void tinyfed_link_save_progress(tinyfed_link_t *link, uint32_t done, uint32_t total)
+{
+    link->save.done = done;
+    link->save.total = total;
+}
+
+void tinyfed_link_save_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
+{
+    end_save(link, status < 0 ? status : TINYFED_WIRE_COMPLETE, detail);
+    if (link->cancelling) link->pending |= SEND_CANCELLED;
+    link->cancelling = false;
+}
+
+bool tinyfed_link_said_all(const tinyfed_link_t *link) { return link->out.stage == 0 && link->pending == 0; }
+
 void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count)
 {
     if (link->upload.offset > byte_count || byte_count > TINYFED_WIRE_TRANSFER_BYTES_MAX) {
@@ -166,6 +208,7 @@ static uint8_t *begin(tinyfed_link_t *link, uint8_t type, uint16_t sequence, uin
 static uint8_t hello_state(const tinyfed_link_t *link)
 {
     if (link->visit.state == VISIT_RUNNING) return 2;
+    if (link->save.state == SAVE_RUNNING) return 4;
     if (link->broken) return 1;
     return link->visit.state == VISIT_ENDED && !link->visit.received ? 3 : 0;
 }
@@ -268,6 +311,17 @@ static void make_chunk(tinyfed_link_t *link, uint32_t now_ms)
     link->upload.sent_ms = now_ms;
 }
 
+static void make_save_status(tinyfed_link_t *link, uint32_t now_ms)
+{
+    uint8_t *p = begin(link, SAVE_STATUS, link->save.sequence, 16);
+    put32(p, link->save.done);
+    put32(p + 4, link->save.total);
+    put32(p + 8, link->save.detail);
+    p[12] = (uint8_t)link->save.status;
+    put16(p + 14, link->save.quiet_ms);
+    link->save.sent_ms = now_ms;
+}
+
 static uint32_t since(uint32_t then_ms, uint32_t now_ms) { return now_ms - then_ms; }
 
 static bool host_here(const tinyfed_link_t *link, uint32_t now_ms)
@@ -290,6 +344,8 @@ static void run_timers(tinyfed_link_t *link, uint32_t now_ms)
     }
     if (link->visit.state == VISIT_RUNNING && since(link->visit.sent_ms, now_ms) >= HEARTBEAT_MS)
         link->pending |= SEND_VISIT_STATUS;
+    if (link->save.state == SAVE_RUNNING && since(link->save.sent_ms, now_ms) >= HEARTBEAT_MS)
+        link->pending |= SEND_SAVE_STATUS;
     if (link->visit.state == VISIT_ENDED && !link->visit.received
         && since(link->visit.sent_ms, now_ms) >= RESULT_REPEAT_MS)
         link->pending |= SEND_RESULT;
@@ -329,6 +385,8 @@ static bool make_frame(tinyfed_link_t *link, uint32_t now_ms)
         make_result(link, now_ms);
     } else if (take(link, SEND_UPLOAD_STATUS)) {
         make_upload_status(link);
+    } else if (take(link, SEND_SAVE_STATUS)) {
+        make_save_status(link, now_ms);
     } else if (upload_may_send(link)) {
         make_chunk(link, now_ms);
     } else {
@@ -370,6 +428,7 @@ uint32_t tinyfed_link_idle_ms(const tinyfed_link_t *link, uint32_t now_ms)
         const uint32_t later = quiet > poke ? quiet : poke;
         if (later < idle) idle = later;
     }
+    if (link->save.state == SAVE_RUNNING) idle = sooner(idle, since(link->save.sent_ms, now_ms), HEARTBEAT_MS);
     if (link->visit.state == VISIT_RUNNING) idle = sooner(idle, since(link->visit.sent_ms, now_ms), HEARTBEAT_MS);
     if (link->visit.state == VISIT_ENDED && !link->visit.received)
         idle = sooner(idle, since(link->visit.sent_ms, now_ms), RESULT_REPEAT_MS);

@@ -15,6 +15,7 @@ from tinyfed.tasks.update import expand, layer_sizes, shared_part
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.frames import VERSION
 from tinyfed.wire.messages import Hello, Kind, hash64
+from tinyfed.wire.save import SaveOperation
 from tinyfed.wire.session import (
     CancelOperation,
     Failure,
@@ -38,7 +39,7 @@ PROBE_ATTEMPTS = 3
 # To the line's beginning, kill to its end, kill line: any line editor takes back what the probe typed; the terminal's
 # own knows only the last.
 KILL_LINE = b"\x01\x0b\x15"
-# Training steps done and in all, as the device's heartbeat tells them.
+# Training steps (bytes, while a model is saved) done and in all, as the device's heartbeat tells them.
 Progress = Callable[[int, int], None]
 
 
@@ -160,6 +161,29 @@ class SerialDevice:
         self._held = None
         self._greet()
 
+    def save(self, *, forget: bool = False) -> None:
+        """Write the model it holds into its flash, from where it starts with it; or forget what is there.
+
+        Raises:
+            DeviceError: it cannot, holds no model, or the flash does not take it.
+            DoesNotFitError: the model is larger than a slot.
+        """
+        self._cancelled.clear()
+        if "save" not in self.info.capabilities:
+            raise DeviceError(
+                f"{self._who()}: this board keeps no model: it has no flash for one, or was started without "
+                "(a program: --store FILE)"
+            )
+        self._greet()  # a visit has changed the weights
+        operation = SaveOperation(0 if forget else self.info.weights_hash, forget=forget)
+        self._run(operation)
+        failure = operation.failure
+        if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
+            raise DoesNotFitError(f"{self._who()}: the model is {failure.detail} bytes larger than a slot of its flash")
+        if failure is not None:
+            raise self._failed(failure, "saving the model")
+        self._greet()
+
     def cancel(self) -> None:
         """See `Device.cancel`. Does nothing to a call that begins later."""
         self._cancelled.set()
@@ -269,6 +293,8 @@ class SerialDevice:
             self._session.feed(data, self._clock())
         if self._progress is not None and isinstance(operation, VisitOperation) and operation.samples_total:
             self._progress(operation.samples_done, operation.samples_total)
+        if self._progress is not None and isinstance(operation, SaveOperation) and operation.bytes_total:
+            self._progress(operation.bytes_done, operation.bytes_total)
 
     def _flush(self) -> None:
         data = self._session.poll(self._clock())

@@ -77,7 +77,7 @@ def test_a_wrong_option_is_one_line(program: Path, options: list[str], code: int
 def test_help_names_every_option(program: Path) -> None:
     done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0
-    for option in ("--port", "--shard", "--id", "--arena", "pty", "tcp:", "listen:", "unix:", "fd:"):
+    for option in ("--port", "--shard", "--store", "--id", "--arena", "pty", "tcp:", "listen:", "unix:", "fd:"):
         assert option in done.stdout
 
 

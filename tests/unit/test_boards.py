@@ -88,7 +88,10 @@ def paths(value: dict[str, Any], where: str = "") -> list[str]:
 
 
 # PlatformIO's own, which tinyfed does not read, and what a board may leave out.
-NOT_NEEDED = ("url", "upload", "build.cpu", "tinyfed.memory.data_flash", "tinyfed.memory.identity")
+NOT_NEEDED = (
+    *("url", "upload", "build.cpu"),
+    *("tinyfed.memory.data_flash", "tinyfed.memory.identity", "tinyfed.memory.store"),
+)
 OPTIONAL = (
     "tinyfed.shared",
     "tinyfed.linker_script",
@@ -96,7 +99,7 @@ OPTIONAL = (
     "tinyfed.budget",
     "tinyfed.compiler.libraries",
 )
-OPTIONAL_INSIDE = ("tinyfed.emulator.counting",)
+OPTIONAL_INSIDE = ("tinyfed.emulator.counting", "tinyfed.emulator.store")
 
 
 def test_every_missing_field_is_told(tmp_path: Path) -> None:

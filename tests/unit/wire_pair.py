@@ -13,6 +13,7 @@ from pathlib import Path
 from conftest import ROOT, require_tools
 
 from tinyfed.wire.messages import Kind, hash64
+from tinyfed.wire.save import SaveOperation
 from tinyfed.wire.session import CancelOperation, HelloOperation, HostSession, Operation
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
@@ -98,6 +99,10 @@ class CDevice:
     @property
     def transfers(self) -> int:
         return int(self._c.device_counter(self._handle, 4))
+
+    @property
+    def saves(self) -> int:
+        return int(self._c.device_counter(self._handle, 6))
 
     @property
     def valid(self) -> bool:
@@ -267,6 +272,7 @@ def dialogue_operations() -> list[Operation]:
         TransferOperation(Kind.WEIGHTS, weights, structure_hash=77),
         VisitOperation(b"\x03 an order", hash64(weights)),
         UploadOperation(len(weights)),
+        SaveOperation(),
         CancelOperation(),
         HelloOperation(),
     ]

@@ -10,6 +10,8 @@
 typedef struct {
     PyObject_HEAD
     void *blocks[3]; /* arena, shard, model as allocated */
+    Py_buffer store; /* the caller's: it outlives the device, as flash does; obj is NULL without one */
+    tinyfed_flash_t flash;
     char board[TINYFED_LINE_BOARD_BYTES];
     tinyfed_app_t app;
 } line_t;
@@ -20,6 +22,7 @@ static void line_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     for (int i = 0; i < 3; i++) PyMem_Free(line->blocks[i]);
+    if (line->store.obj != NULL) PyBuffer_Release(&line->store);
     release(self);
     Py_DECREF(type);
 }
@@ -48,15 +51,53 @@ static int copied(void **block, const uint8_t **bytes, uint32_t *byte_count, PyO
     return copy == NULL ? -1 : 0;
 }
 
+/* The flash whose device works now: the interpreter's lock is held meanwhile. */
+static uint8_t *flash_bytes;
+
+#define FLASH_BLOCK_BYTES 1024u
+
+static tinyfed_flash_state_t erase_block(uint32_t offset)
+{
+    memset(flash_bytes + offset, 0xFF, FLASH_BLOCK_BYTES);
+    return TINYFED_FLASH_DONE;
+}
+
+static tinyfed_flash_state_t write_piece(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
+{
+    for (uint32_t i = 0; i < byte_count; i++) flash_bytes[offset + i] &= bytes[i];
+    return TINYFED_FLASH_DONE;
+}
+
+/* Returns 0 on success. */
+static int open_store(line_t *line, PyObject *object)
+{
+    if (object == Py_None) return 0;
+    if (PyObject_GetBuffer(object, &line->store, PyBUF_WRITABLE) != 0) return -1;
+    if (line->store.len < (Py_ssize_t)(2u * FLASH_BLOCK_BYTES) || line->store.len % (Py_ssize_t)(2u * FLASH_BLOCK_BYTES) != 0
+        || (uintptr_t)line->store.buf % TINYFED_ALIGNMENT != 0) {
+        PyErr_SetString(PyExc_ValueError, "store must be two slots of whole kilobytes, aligned to 16 bytes");
+        return -1;
+    }
+    line->flash = (tinyfed_flash_t){
+        .base = line->store.buf,
+        .slot_bytes = (uint32_t)line->store.len / 2u,
+        .block_bytes = FLASH_BLOCK_BYTES,
+        .write_bytes = 64u,
+        .erase = erase_block,
+        .write = write_piece,
+    };
+    return 0;
+}
+
 static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"arena_bytes", "unique_id", "board", "shard", "model", "watchdog_ms", NULL};
+    static char *names[] = {"arena_bytes", "unique_id", "board", "shard", "model", "watchdog_ms", "store", NULL};
     unsigned int arena_bytes, watchdog_ms = 0;
     Py_buffer unique_id;
     const char *board = "simulated";
-    PyObject *shard = Py_None, *model = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOI", names, &arena_bytes, &unique_id, &board, &shard, &model,
-                                     &watchdog_ms)) {
+    PyObject *shard = Py_None, *model = Py_None, *store = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOIO", names, &arena_bytes, &unique_id, &board, &shard, &model,
+                                     &watchdog_ms, &store)) {
         return NULL;
     }
     tinyfed_app_config_t config;
@@ -77,10 +118,12 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     config.board = line->board;
     config.watchdog_ms = watchdog_ms;
     if (config.arena == NULL || copied(&line->blocks[1], &config.shard, &config.shard_bytes, shard) != 0 ||
-        copied(&line->blocks[2], &config.model, &config.model_bytes, model) != 0) {
+        copied(&line->blocks[2], &config.model, &config.model_bytes, model) != 0 || open_store(line, store) != 0) {
         Py_DECREF((PyObject *)line);
         return NULL;
     }
+    if (line->store.obj != NULL) config.flash = &line->flash;
+    if (config.model != NULL) config.model_hash = tinyfed_hash64(TINYFED_HASH_START, config.model, config.model_bytes);
     tinyfed_app_init(&line->app, &config);
     return (PyObject *)line;
 }
@@ -112,6 +155,7 @@ static PyObject *line_feed(PyObject *self, PyObject *args)
     Py_buffer bytes;
     unsigned int now_us, work = 1;
     if (!PyArg_ParseTuple(args, "y*I|I", &bytes, &now_us, &work)) return NULL;
+    flash_bytes = line->store.buf;
     tinyfed_app_receive(&line->app, bytes.buf, (size_t)bytes.len, now_us);
     PyBuffer_Release(&bytes);
     for (unsigned int i = 0; i < work; i++) tinyfed_app_work(&line->app, now_us);
@@ -142,7 +186,7 @@ static PyType_Slot line_slots[] = {
     {Py_tp_new, (void *)line_new},
     {Py_tp_dealloc, (void *)line_dealloc},
     {Py_tp_methods, line_methods},
-    {Py_tp_doc, "LineDevice(arena_bytes, unique_id, board='simulated', shard=None, model=None, watchdog_ms=0)"},
+    {Py_tp_doc, "LineDevice(arena_bytes, unique_id, board='simulated', shard=None, model=None, watchdog_ms=0, store=None)"},
     {0, NULL},
 };
 

@@ -21,6 +21,7 @@ class Status(IntEnum):
     SOURCE = -12
     BUSY = -13
     CANCELLED = -14
+    FLASH = -15
 
 
 _WORDS = {
@@ -39,6 +40,7 @@ _WORDS = {
     Status.SOURCE: "the samples are missing or too few for the order",
     Status.BUSY: "another transfer or visit is under way: wait for its end",
     Status.CANCELLED: "given up on request",
+    Status.FLASH: "the flash did not take what was written: try again; if it stays, the flash is worn out or locked",
 }
 
 

@@ -29,6 +29,7 @@ class MessageType(IntEnum):
     RESULT_RECEIVED = 0x07
     CANCEL = 0x08
     RESET = 0x09
+    SAVE = 0x0A
     HELLO = 0x81
     CHUNK_UP = 0x83
     TRANSFER_STATUS = 0x84
@@ -36,6 +37,7 @@ class MessageType(IntEnum):
     VISIT_STATUS = 0x86
     RESULT = 0x87
     CANCELLED = 0x88
+    SAVE_STATUS = 0x89
     ERROR = 0x8F
 
 
@@ -68,6 +70,7 @@ CAPABILITIES = {
     "sine": 5,
     "reset": 6,
     "stream": 7,
+    "save": 8,
     "sparse": 11,
     "partial": 12,
 }
@@ -92,6 +95,8 @@ _ORDER = struct.Struct("<IQ")
 _TRANSFER_STATUS = struct.Struct("<IIbBBx")
 _UPLOAD_STATUS = struct.Struct("<IQIbBH")
 _VISIT_STATUS = struct.Struct("<IIIIbBH")
+_SAVE = struct.Struct("<QB3x")
+_SAVE_STATUS = struct.Struct("<IIIbBH")
 _ERROR = struct.Struct("<IbBH")
 _HELLO = struct.Struct("<I12xQIIIHHQQBB")
 
@@ -154,6 +159,11 @@ def pack_order(visit: int, weights_hash: int, order: bytes) -> bytes:
     return _ORDER.pack(visit, weights_hash) + order
 
 
+def pack_save(weights_hash: int, *, forget: bool) -> bytes:
+    """SAVE's payload: keep these weights (0: whatever it holds) through a power cut, or forget what is kept."""
+    return _SAVE.pack(weights_hash, int(forget))
+
+
 def pack_number(number: int) -> bytes:
     """The payload of RESULT_RECEIVED (visit) and RESET (magic)."""
     return _OFFSET.pack(number)
@@ -173,7 +183,7 @@ class Hello:
     chunk_bytes: int
     structure_hash: int
     weights_hash: int
-    state: int  # 0 idle, 1 a transfer is not complete, 2 a visit runs, 3 a result waits
+    state: int  # 0 idle, 1 a transfer is not complete, 2 a visit runs, 3 a result waits, 4 a model is being saved
     board: str
 
     @classmethod
@@ -249,6 +259,23 @@ class VisitStatus:
     def unpack(cls, payload: bytes) -> "VisitStatus":
         """Raises `MalformedError` when the payload is too short."""
         return cls(*_unpack(_VISIT_STATUS, payload)[:5])
+
+
+@dataclass(frozen=True)
+class SaveStatus:
+    """How far the device is with writing its model into flash."""
+
+    done: int
+    total: int
+    detail: int
+    status: int
+    quiet_ms: int  # it may say and hear nothing for so long
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "SaveStatus":
+        """Raises `MalformedError` when the payload is too short."""
+        done, total, detail, status, _, quiet_ms = _unpack(_SAVE_STATUS, payload)
+        return cls(done, total, detail, status, quiet_ms)
 
 
 @dataclass(frozen=True)

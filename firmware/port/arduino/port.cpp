@@ -58,6 +58,9 @@ extern "C" const uint8_t *tinyfed_port_shard(size_t *byte_count)
     return reinterpret_cast<const uint8_t *>(TINYFED_DATA_FLASH_ADDRESS);
 }
 
+/* Flash is written by the framework's own driver, which was not seen: nothing is kept. */
+extern "C" const tinyfed_flash_t *tinyfed_port_flash(void) { return nullptr; }
+
 extern "C" void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
     static_assert(TINYFED_UNIQUE_ID_BYTES <= TINYFED_PORT_UNIQUE_ID_BYTES, "the rest is zero");

@@ -22,6 +22,8 @@
 #define IRQ_RX 0u
 #define IRQ_TX 1u
 
+#define STORE_BLOCK_BYTES 4096u
+
 /* What a real board has in fuses stands at a fixed address; the emulator's loader fills it. */
 typedef struct identity {
     uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
@@ -131,6 +133,34 @@ const uint8_t *tinyfed_port_shard(size_t *byte_count)
 {
     *byte_count = TINYFED_DATA_FLASH_BYTES;
     return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
+}
+
+/* The board's PSRAM, which the emulator keeps in a file, as a flash: see boards/mps2_an386.json. */
+static uint8_t *store(void) { return (uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS; }
+
+static tinyfed_flash_state_t erase(uint32_t offset)
+{
+    memset(store() + offset, 0xFF, STORE_BLOCK_BYTES);
+    return TINYFED_FLASH_DONE;
+}
+
+static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
+{
+    for (uint32_t i = 0; i < byte_count; i++) store()[offset + i] &= bytes[i];
+    return TINYFED_FLASH_DONE;
+}
+
+const tinyfed_flash_t *tinyfed_port_flash(void)
+{
+    static const tinyfed_flash_t flash = {
+        .base = (const uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS,
+        .slot_bytes = TINYFED_STORE_BYTES / 2u,
+        .block_bytes = STORE_BLOCK_BYTES,
+        .write_bytes = 1024u,
+        .erase = erase,
+        .write = write,
+    };
+    return &flash;
 }
 
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])

@@ -1,5 +1,6 @@
 /* nRF52840, bare metal (nRF52840 DK): UARTE through EasyDMA, time from TIMER0. */
 #include "../cortexm/cortexm.h"
+#include "nvmc.h"
 #include "registers.h"
 #include "tinyfed_port.h"
 #include "uarte.h"
@@ -84,6 +85,26 @@ const uint8_t *tinyfed_port_shard(size_t *byte_count)
 {
     *byte_count = TINYFED_DATA_FLASH_BYTES;
     return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
+}
+
+static tinyfed_flash_state_t erase(uint32_t offset) { return tinyfed_nvmc_erase(TINYFED_STORE_ADDRESS + offset); }
+
+static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
+{
+    return tinyfed_nvmc_write(TINYFED_STORE_ADDRESS + offset, bytes, byte_count);
+}
+
+const tinyfed_flash_t *tinyfed_port_flash(void)
+{
+    static const tinyfed_flash_t flash = {
+        .base = (const uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS,
+        .slot_bytes = TINYFED_STORE_BYTES / 2u,
+        .block_bytes = TINYFED_NVMC_PAGE_BYTES,
+        .write_bytes = 256u, /* 64 words of 41 us */
+        .erase = erase,
+        .write = write,
+    };
+    return &flash;
 }
 
 /* FICR has 64 bits; the rest is zero. */

@@ -58,6 +58,10 @@ static inline uint32_t tinyfed_nrf52_dma(const void *place) { return (uint32_t)(
 #define NRF52_TIMER_CC(n) (0x540u + 4u * (n))
 #define NRF52_TIMER_INT_COMPARE(n) (1u << (16u + (n)))
 
+#define NRF52_NVMC_READY 0x4001E400u
+#define NRF52_NVMC_CONFIG 0x4001E504u /* 0 read, 1 write, 2 erase */
+#define NRF52_NVMC_ERASEPAGEPARTIAL 0x4001E518u
+#define NRF52_NVMC_ERASEPAGEPARTIALCFG 0x4001E51Cu /* milliseconds */
 #define NRF52_NVMC_ICACHECNF 0x4001E540u
 #define NRF52_PPI_CHENSET 0x4001F504u
 #define NRF52_PPI_EEP0 0x4001F510u

@@ -3,6 +3,7 @@
 #define _XOPEN_SOURCE 700
 
 #include "line.h"
+#include "store.h"
 #include "tinyfed_port.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ static int fail(const char *what, const char *value, const char *remedy)
 
 static void usage(void)
 {
-    puts("usage: tinyfed-device --port LINE [--shard FILE] [--id HEX] [--arena BYTES]\n"
+    puts("usage: tinyfed-device --port LINE [--shard FILE] [--store FILE] [--id HEX] [--arena BYTES]\n"
          "Be a tinyfed device on this computer.\n"
          "  --port LINE    where the coordinator is:\n"
          "                   /dev/ttyAMA0, /dev/ttyUSB0, ...  a serial line at 115200 baud\n"
@@ -43,6 +44,7 @@ static void usage(void)
          "                   unix:PATH          go to it over a unix socket\n"
          "                   fd:N               wait on a listening socket that was inherited\n"
          "  --shard FILE   this device's samples (docs/shard.md)\n"
+         "  --store FILE   where a saved model is kept; made when it is not there\n"
          "  --id HEX       unique id, 24 digits; else derived from /etc/machine-id\n"
          "  --arena BYTES  memory for model and training\n"
          "It ends with 0 on a signal, 2 when an option is wrong, 4 when the line cannot be opened or is gone.");
@@ -111,7 +113,7 @@ static int read_arena(const char *text)
 
 int tinyfed_port_start(int argc, char **argv)
 {
-    const char *port = NULL;
+    const char *port = NULL, *store = NULL;
     int status = 0;
     derive_id();
     for (int i = 1; i < argc && status == 0; i += 2) {
@@ -121,10 +123,11 @@ int tinyfed_port_start(int argc, char **argv)
             exit(0);
         }
         if (strcmp(name, "--port") != 0 && strcmp(name, "--shard") != 0 && strcmp(name, "--id") != 0 &&
-            strcmp(name, "--arena") != 0)
+            strcmp(name, "--arena") != 0 && strcmp(name, "--store") != 0)
             return fail("unknown option", name, "see --help");
         if (value == NULL) return fail("option without a value", name, "see --help");
         if (strcmp(name, "--port") == 0) port = value;
+        else if (strcmp(name, "--store") == 0) store = value;
         else if (strcmp(name, "--shard") == 0) status = open_shard(value);
         else if (strcmp(name, "--id") == 0) status = read_id(value);
         else status = read_arena(value);
@@ -134,6 +137,8 @@ int tinyfed_port_start(int argc, char **argv)
     void *memory = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return fail("cannot reserve the arena", "--arena", strerror(errno));
     arena = memory;
+    const char *wrong = store != NULL ? tinyfed_store_file_open(store, arena_bytes) : NULL;
+    if (wrong != NULL) return fail("cannot use the store", store, wrong);
     return tinyfed_line_open(&line, port);
 }
 
@@ -163,6 +168,8 @@ const uint8_t *tinyfed_port_shard(size_t *byte_count)
     *byte_count = shard_bytes;
     return shard;
 }
+
+const tinyfed_flash_t *tinyfed_port_flash(void) { return tinyfed_store_file(); }
 
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]) { memcpy(id, unique_id, sizeof unique_id); }
 

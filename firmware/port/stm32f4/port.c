@@ -2,6 +2,7 @@
  * image runs on QEMU's netduinoplus2. */
 #include "../cortexm/cortexm.h"
 #include "clock.h"
+#include "flash.h"
 #include "tinyfed_port.h"
 
 #include <string.h>
@@ -148,6 +149,38 @@ const uint8_t *tinyfed_port_shard(size_t *byte_count)
 {
     *byte_count = TINYFED_DATA_FLASH_BYTES;
     return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
+}
+
+/* Sectors 6 and 7, a slot each: 128 KB are erased in 1 s, at most 2. */
+#define STORE_SECTOR 6u
+
+static tinyfed_flash_state_t erase(uint32_t offset)
+{
+    return tinyfed_stm32f4_erase(STORE_SECTOR + offset / (TINYFED_STORE_BYTES / 2u));
+}
+
+static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
+{
+    return tinyfed_stm32f4_program(TINYFED_STORE_ADDRESS + offset, bytes, byte_count);
+}
+
+/* QEMU has no flash controller and ignores what is written to flash: there, a saved model is only read. */
+const tinyfed_flash_t *tinyfed_port_flash(void)
+{
+    static const tinyfed_flash_t flash = {
+        .base = (const uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS,
+        .slot_bytes = TINYFED_STORE_BYTES / 2u,
+        .block_bytes = TINYFED_STORE_BYTES / 2u,
+        .write_bytes = 256u, /* 64 words of 16 us */
+        .quiet_ms = 2000u,
+        .erase = erase,
+        .write = write,
+    };
+    static const tinyfed_flash_t readable = {
+        .base = (const uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS,
+        .slot_bytes = TINYFED_STORE_BYTES / 2u,
+    };
+    return clock.source == TINYFED_CLOCK_EMULATED ? &readable : &flash;
 }
 
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])

@@ -64,6 +64,12 @@ const uint8_t *tinyfed_port_shard(size_t *byte_count)
     return NULL;
 }
 
+const tinyfed_flash_t *tinyfed_port_flash(void)
+{
+    /* Flash that neither the program nor the samples use, for two slots: see tinyfed_flash.h, and stm32f4/flash.c. */
+    return NULL;
+}
+
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
     /* Most microcontrollers have one in their factory registers; pad a shorter one with zeros. */

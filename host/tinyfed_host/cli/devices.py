@@ -1,14 +1,57 @@
-"""`tinyfed devices`."""
+"""`tinyfed devices [PORT...]`, and the commands behind it: `tinyfed devices save PORT`."""
 
+import importlib
 from typing import Annotated, Any
 
+import click
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(add_completion=False)
+# Name: module of this package with a typer application `app`.
+SUBCOMMANDS = {"save": "devices_save"}
+
+
+class PortsOrCommand(TyperGroup):
+    """A first word that is no subcommand is a port to ask."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The subcommands; asking ports needs no name."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A subcommand's module is imported when it is called."""
+        if cmd_name not in SUBCOMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command = typer.main.get_command(importlib.import_module(f"tinyfed_host.cli.{SUBCOMMANDS[cmd_name]}").app)
+        command.name = cmd_name
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Without a subcommand: `devices`."""
+        if not args or (args[0] not in SUBCOMMANDS and args[0] not in ("-h", "--help")):
+            args = ["ask", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(add_completion=False, cls=PortsOrCommand, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.callback(
+    epilog="Examples: tinyfed devices · tinyfed devices /dev/ttyACM0 socket://127.0.0.1:5000 · tinyfed devices "
+    "--json · tinyfed devices save /dev/ttyACM0"
+)
+def root() -> None:
+    """Ask each port (none given: every USB serial port) who is there: board, id, firmware, model, free RAM.
+
+    `tinyfed devices [PORT...] [--json]`. All are asked at once; a port that is something else is left as it was found.
+
+    Exit codes: 0 also when some ports have no device on them, 4 when ports were named and none has one.
+    """
 
 
 @app.command(
-    epilog="Examples: tinyfed devices · tinyfed devices /dev/ttyACM0 socket://127.0.0.1:5000 · tinyfed devices --json"
+    "ask",
+    epilog="Examples: tinyfed devices · tinyfed devices /dev/ttyACM0 socket://127.0.0.1:5000 · tinyfed devices --json",
 )
 def devices(
     ports: Annotated[

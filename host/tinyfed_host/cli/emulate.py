@@ -1,5 +1,6 @@
 """`tinyfed emulate`."""
 
+import hashlib
 import secrets
 import time
 from pathlib import Path
@@ -31,6 +32,10 @@ def emulate(
     shard: Annotated[
         list[Path] | None, typer.Option("--shard", help="A device's samples; give it once for each device.")
     ] = None,
+    store: Annotated[
+        list[Path] | None,
+        typer.Option("--store", help="A device's flash for saved models: the same file is the same board again."),
+    ] = None,
     counting: Annotated[
         bool, typer.Option("--counting", help="Count instructions (exact and repeatable, but slower).")
     ] = False,
@@ -46,11 +51,15 @@ def emulate(
     if len(shards) > count:
         raise UsageError(f"--shard was given {len(shards)} times for {count} devices; raise --count")
     shards += [None] * (count - len(shards))
+    stores: list[Path | None] = list(store or [])
+    if len(stores) > count:
+        raise UsageError(f"--store was given {len(stores)} times for {count} devices; raise --count")
+    stores += [None] * (count - len(stores))
     kind = read_board(board)
     image = firmware.build(kind)
     with Emulators() as emulators:
-        for data in shards:
-            device = emulators.start(kind, secrets.token_hex(UNIQUE_ID_BYTES), data, image=image, counting=counting)
+        for data, kept in zip(shards, stores, strict=True):
+            device = emulators.start(kind, _unique_id(kept), data, image=image, counting=counting, store=kept)
             if as_json:
                 print_json({"port": device.port, "board": kind.name, "unique_id": device.unique_id, "pid": device.pid})
             else:
@@ -64,3 +73,10 @@ def emulate(
             time.sleep(CHECK_EVERY_S if end is None else max(0.0, min(CHECK_EVERY_S, end - time.monotonic())))
             for device in emulators.devices:
                 device.check()
+
+
+def _unique_id(store: Path | None) -> str:
+    """A new board's, or that of the board whose flash is in this file."""
+    if store is None:
+        return secrets.token_hex(UNIQUE_ID_BYTES)
+    return hashlib.blake2s(str(store.resolve()).encode(), digest_size=UNIQUE_ID_BYTES).hexdigest()

@@ -36,7 +36,14 @@ class EmulatedDevice:
     """A running emulated board. `port` is what a transport opens; it stays the same over `reload`."""
 
     def __init__(
-        self, board: Board, unique_id: str, shard: bytes | Path | None, image: Path, *, counting: bool = False
+        self,
+        board: Board,
+        unique_id: str,
+        shard: bytes | Path | None,
+        image: Path,
+        *,
+        counting: bool = False,
+        store: Path | None = None,
     ) -> None:
         self.board = board
         self.unique_id = unique_id
@@ -47,9 +54,11 @@ class EmulatedDevice:
         self._socket_path = self._folder / "line"
         self._control_path = self._folder / "control"
         self._process: subprocess.Popen[bytes] | None = None
+        self._store = store
         self.port = f"unix://{self._socket_path}"
         _running.add(self)
         try:
+            self._link_store()
             self._start(shard)
         except BaseException:
             self.stop()
@@ -106,6 +115,7 @@ class EmulatedDevice:
             words += emulator.counting
         if self._has_control():
             words += ["-qmp", "unix:{control},server=on,wait=off"]
+        words += emulator.store
         self._socket_path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             listening.bind(str(self._socket_path))
@@ -117,6 +127,7 @@ class EmulatedDevice:
                 "identity": str(self._folder / "identity"),
                 "shard": str(shard_path),
                 "control": str(self._control_path),
+                "store": str(self._folder / "store"),
             }
             command = [word.format(**values) for word in words]
             if emulator.program:
@@ -126,6 +137,19 @@ class EmulatedDevice:
 
     def _has_control(self) -> bool:
         return self.board.emulator is not None and self.board.emulator.program.startswith("qemu-system-")
+
+    def _link_store(self) -> None:
+        """What is saved lies in the caller's file, or with this emulated board's other files while it exists. A link:
+        an emulator's option could not hold every name."""
+        place = self._folder / "store"
+        if self._store is not None:
+            try:
+                self._store.touch()
+            except OSError as error:
+                raise UsageError(f"{self._store}: cannot keep saved models: {error.strerror}") from error
+            place.symlink_to(self._store.resolve())
+        else:
+            place.touch()
 
     def _place(self, shard: bytes | Path | None) -> Path | None:
         if shard is None:
@@ -190,9 +214,10 @@ class Emulators:
         *,
         image: Path | None = None,
         counting: bool = False,
+        store: Path | None = None,
     ) -> EmulatedDevice:
         """As `start`; the device ends with the group."""
-        device = start(board, unique_id, shard, image=image, counting=counting)
+        device = start(board, unique_id, shard, image=image, counting=counting, store=store)
         self.devices.append(device)
         return device
 
@@ -223,6 +248,7 @@ def start(
     *,
     image: Path | None = None,
     counting: bool = False,
+    store: Path | None = None,
 ) -> EmulatedDevice:
     """Start an emulated board with the firmware's image (built when it is not in the cache).
 
@@ -233,6 +259,8 @@ def start(
         image: another ELF file than the board's firmware.
         counting: make the device's clock count instructions, exactly and repeatably (slower); only on boards
             whose manifest says how.
+        store: the file that keeps its saved models, made when it is not there; None: they last as long as the
+            emulated board, power cuts (`reload`) included.
 
     Raises:
         UsageError: there is no such board, or it has no emulator.
@@ -245,11 +273,15 @@ def start(
         raise UsageError(f"{board.name} cannot be emulated; `tinyfed boards` shows which can")
     if counting and not board.emulator.counting:
         raise UsageError(f"{board.name} cannot count instructions; mps2_an386 can")
+    if store is not None and not board.emulator.store:
+        raise UsageError(f"{board.name} cannot keep models under emulation; mps2_an386 can")
     if len(unique_id) != 2 * UNIQUE_ID_BYTES or not all(digit in "0123456789abcdefABCDEF" for digit in unique_id):
         raise UsageError(f'"{unique_id}" is no unique id: give {2 * UNIQUE_ID_BYTES} hexadecimal digits')
     if board.emulator.program:
         _find(board.emulator.program, board.emulator.package)
-    return EmulatedDevice(board, unique_id.lower(), shard, image or firmware.build(board), counting=counting)
+    return EmulatedDevice(
+        board, unique_id.lower(), shard, image or firmware.build(board), counting=counting, store=store
+    )
 
 
 def _identity(unique_id: str, counting: bool) -> bytes:

@@ -16,14 +16,14 @@ typedef struct device {
     bool image_known;
     bool in_transfer; /* accepted and not ended well: the link promises that nothing asks for the model */
     uint64_t weights_hash;
-    uint32_t steps, steps_left;
+    uint32_t steps, steps_left, saves_left;
     uint8_t seed;
     uint8_t result[TINYFED_WIRE_RESULT_BYTES_MAX];
     uint32_t result_bytes; /* 0: 40 bytes of the order's first */
     /* what happened */
     uint32_t trained;    /* visits carried out */
     uint32_t violations; /* trained or sent something that is not whole */
-    uint32_t resets, hosts_gone, transfers;
+    uint32_t resets, hosts_gone, transfers, saves;
 } device_t;
 
 device_t *device_new(uint32_t arena_bytes, uint16_t chunk_bytes)
@@ -55,6 +55,7 @@ void device_power_cycle(device_t *d)
     d->image_bytes = 0;
     d->weights_hash = 0;
     d->steps_left = 0;
+    d->saves_left = 0;
 }
 
 static void answer(device_t *d, const tinyfed_link_event_t *e)
@@ -122,8 +123,19 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         d->hosts_gone++;
         /* fall through */
     case TINYFED_LINK_CANCEL:
+        if (d->steps_left != 0) tinyfed_link_visit_end(&d->link, TINYFED_WIRE_E_CANCELLED, 0, NULL, 0);
+        if (d->saves_left != 0) tinyfed_link_save_end(&d->link, TINYFED_WIRE_E_CANCELLED, 0);
         d->steps_left = 0;
-        tinyfed_link_visit_end(&d->link, TINYFED_WIRE_E_CANCELLED, 0, NULL, 0);
+        d->saves_left = 0;
+        break;
+    case TINYFED_LINK_SAVE:
+        if (d->in_transfer || d->steps_left != 0) d->violations++;
+        if (!d->valid || (e->weights_hash != 0 && e->weights_hash != d->weights_hash)) {
+            tinyfed_link_save_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            break;
+        }
+        d->saves_left = d->steps;
+        tinyfed_link_save_begin(&d->link, 1500);
         break;
     case TINYFED_LINK_RESET:
         d->resets++;
@@ -150,6 +162,14 @@ void device_receive(device_t *d, const uint8_t *bytes, uint32_t byte_count, uint
 void device_work(device_t *d, uint32_t now_ms)
 {
     answer_all(d, now_ms);
+    if (d->saves_left > 0) {
+        d->saves_left--;
+        tinyfed_link_save_progress(&d->link, d->steps - d->saves_left, d->steps);
+        if (d->saves_left == 0) {
+            d->saves++;
+            tinyfed_link_save_end(&d->link, TINYFED_WIRE_OK, 0);
+        }
+    }
     if (d->steps_left == 0) return;
     if (!d->valid) d->violations++;
     for (uint32_t i = 0; i < d->image_bytes; i++) d->arena[i] = (uint8_t)(d->arena[i] + d->seed);
@@ -170,7 +190,7 @@ uint32_t device_transmit(device_t *d, uint8_t *bytes, uint32_t capacity, uint32_
 
 uint32_t device_idle_ms(const device_t *d, uint32_t now_ms)
 {
-    return d->steps_left > 0 ? 0 : tinyfed_link_idle_ms(&d->link, now_ms);
+    return d->steps_left > 0 || d->saves_left > 0 ? 0 : tinyfed_link_idle_ms(&d->link, now_ms);
 }
 
 /* What the tests look at, by number. */
@@ -183,6 +203,7 @@ uint32_t device_counter(const device_t *d, uint32_t which)
     case 3: return d->hosts_gone;
     case 4: return d->transfers;
     case 5: return d->valid;
+    case 6: return d->saves;
     default: return d->image_bytes;
     }
 }

@@ -17,7 +17,9 @@
 #endif
 int TINYFED_MAIN(int argc, char **argv);
 
-#define BUFFER_BYTES 256u
+/* Between the port's own buffers and the app. */
+#define INCOMING_BYTES 128u
+#define OUTGOING_BYTES 256u
 
 /* How long the last words before a restart may take on the line. */
 #define FAREWELL_US 200000u
@@ -51,7 +53,7 @@ static const volatile image_info_t info = {
 };
 
 static tinyfed_app_t app;
-static uint8_t incoming[BUFFER_BYTES], outgoing[BUFFER_BYTES];
+static uint8_t incoming[INCOMING_BYTES], outgoing[OUTGOING_BYTES];
 static size_t outgoing_bytes, outgoing_sent;
 
 static void start(void)

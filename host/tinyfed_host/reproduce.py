@@ -1,6 +1,7 @@
 """`tinyfed reproduce`: the tables of docs/reproduction.md, measured on simulated devices and on an emulated board."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from tinyfed.boards import read_board
 from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError
 from tinyfed.meta.reproduction import (
+    STUDIES,
     Memory,
     Method,
     Reached,
@@ -21,6 +23,7 @@ from tinyfed.meta.reproduction import (
 from tinyfed.meta.strategy import Reply
 from tinyfed.model import encode
 from tinyfed_host.link import SerialDevice
+from tinyfed_host.reproduce_figures import curves_svg
 from tinyfed_host.transport.emulator import start
 from tinyfed_host.transport.socket import connect
 
@@ -29,6 +32,7 @@ UNIQUE_ID = "7265 7072 6f64 7563 6520 3031".replace(" ", "")
 CLOCK_HZ = 64_000_000
 BITS_PER_S = 115_200
 CONFIRMED_ROUNDS = 3
+FIGURES = ("learning", "adaptation")
 Tell = Callable[[str], None]
 
 
@@ -83,8 +87,8 @@ def measure_table(study: Study, seeds: Sequence[int], *, boards: bool, tell: Tel
 
 
 def measure_price(study: Study, method: Method) -> Price:
-    """The first rounds of a row on an emulated board, which must give the simulated devices' bits; the price of the
-    first visit. Raises DeviceError when the bits differ."""
+    """The first rounds of a row on an emulated board, which must give the simulated devices' bits; the price of a
+    visit: the first one's instructions, the fewest bytes. Raises DeviceError when the bits differ."""
     task = study.make_task()
     spec = study.make_spec(task)
     strategy = study.make_strategy(method, task)
@@ -97,7 +101,7 @@ def measure_price(study: Study, method: Method) -> Price:
             device.load(image)
             simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=device.info.arena_bytes)
             simulated.load(image)
-            state, price = strategy.begin(weights, 1), None
+            state, visits = strategy.begin(weights, 1), []
             for _ in range(CONFIRMED_ROUNDS):
                 assignment = strategy.configure(state, client.name)
                 sent = assignment.weights.astype("<f4").tobytes()
@@ -105,19 +109,17 @@ def measure_price(study: Study, method: Method) -> Price:
                 expected = simulated.visit(sent, assignment.order, want_weights=True)
                 if outcome.weights is None or outcome.weights != expected.weights:
                     raise DeviceError(f"reproduce: {method.label} on {BOARD}: other bits than the simulated device's")
-                if price is None:
-                    result = outcome.result
-                    price = Price(
-                        result.train_instructions,
-                        result.stack_bytes,
-                        outcome.bytes_down,
-                        outcome.bytes_up,
-                        memory(spec, assignment.order),
-                    )
+                visits.append(outcome)
                 trained = np.frombuffer(outcome.weights, "<f4").astype(np.float32)
                 state = strategy.aggregate(state, [Reply(client.name, outcome.result, trained)])
-            assert price is not None
-            return price
+            result = visits[0].result
+            return Price(
+                result.train_instructions,
+                result.stack_bytes,
+                min(visit.bytes_down for visit in visits),
+                min(visit.bytes_up for visit in visits),
+                memory(spec, strategy.configure(strategy.begin(weights, 1), client.name).order),
+            )
         finally:
             device.close()
 
@@ -196,6 +198,7 @@ def to_markdown(table: Table) -> str:
     for _, reached, _ in table.rows:
         at = dict(reached.curve)
         lines.append(f"| {reached.label} | " + " | ".join(f"{at[v]:.3f}" if v in at else "" for v in visits) + " |")
+    lines += ["", *(f"![{task_figure}](images/{figure_name(study.task, task_figure)})" for task_figure in FIGURES)]
     if all(price is not None for _, _, price in table.rows):
         lines += ["", *_price_lines(table, target, smaller)]
     return "\n".join(lines) + "\n"
@@ -262,22 +265,65 @@ def _factor(ratio: float) -> str:
     return f"{ratio:.1f} times less" if ratio >= 1 else f"{1 / ratio:.1f} times more"
 
 
-def page(tables: Sequence[Table], command: str) -> str:
-    """docs/reproduction.md."""
-    claims = [line for line in map(claim, tables) if line is not None]
+def figure_name(task: str, kind: str) -> str:
+    """The file of a picture, in images/ beside the page."""
+    return f"reproduction-{task}-{kind}.svg"
+
+
+def figures(table: Table) -> dict[str, str]:
+    """SVG by file name: performance while it learned, and while newcomers adapt."""
+    smaller = _smaller(table)
+    what = "mean squared error" if smaller else "accuracy"
+    target = _samples(table.study.target[0])
+    learning = [(reached.label, [(float(v), y) for v, y in reached.curve]) for _, reached, _ in table.rows]
+    everybody = [reached for _, reached, _ in table.rows] + list(table.references)
+    adaptation = [(reached.label, [(float(k), reached.mean(k)) for k in reached.shots]) for reached in everybody]
+    return {
+        figure_name(table.study.task, "learning"): curves_svg(
+            f"{table.study.task}: newcomers' {what} after {target}, by visits", "visits", learning
+        ),
+        figure_name(table.study.task, "adaptation"): curves_svg(
+            f"{table.study.task}: newcomers' {what} by samples{'' if smaller else ' a class'}", "samples", adaptation
+        ),
+    }
+
+
+def kept(old: str, tables: Sequence[Table]) -> tuple[dict[str, str], dict[str, str]]:
+    """Of a page written before: claims and sections of the tasks that were not measured now, as they stand."""
+    new = {table.study.task for table in tables}
+    sections = {}
+    for part in re.split(r"^(?=## )", old, flags=re.MULTILINE)[1:]:
+        name = part[3:].split("\n", 1)[0]
+        if name in STUDIES and name not in new:
+            sections[name] = part.strip() + "\n"
+    claims = {m[1]: m[0] for m in re.finditer(r"^\| (\w+) \| [\d.]+ times .*$", old, flags=re.MULTILINE)}
+    return {name: line for name, line in claims.items() if name in sections}, sections
+
+
+def page(tables: Sequence[Table], command: str, old: str = "") -> str:
+    """docs/reproduction.md. Sections of other tasks are kept as `old`, the page that is there, has them."""
+    claims_by_task, sections = kept(old, tables)
+    for table in tables:
+        sections[table.study.task] = f"{to_markdown(table)}\nWritten by `{command}`.\n"
+        if (line := claim(table)) is not None:
+            claims_by_task[table.study.task] = line
+    claims = [claims_by_task[task] for task in STUDIES if task in claims_by_task]
     head = [
         "# What the papers claim, measured here",
         "",
-        f"Written by `{command}`; the figures are its output. Every run is on simulated devices, which give a "
+        "Written by `tinyfed reproduce`, each section by the command below it; the figures are its output. Every run "
+        "is on simulated devices, which give a "
         f"board's bits; the first {CONFIRMED_ROUNDS} visits of each row ran on an emulated Cortex-M4 ({BOARD}) too and "
-        "gave the same. Instructions and stack are that board's, bytes are those on its line in the first visit, "
-        "frames and (on a busy machine) repeats included. Device "
+        "gave the same. Instructions and stack are that board's, bytes are those on its line, frames included, "
+        "in the visit of the first three that repeated least. Device "
         f"time is the instructions at {CLOCK_HZ // 1_000_000} MHz, one a cycle, and the bytes at {BITS_PER_S:,} baud. "
         "RAM beside the weights counts the arena without the weights, the stack, and the samples that must be stored "
         "when they come from a sensor and are gone through more than once.",
         "",
         "Rates for the watch data were chosen on training people only (TinyReptile's alpha out of seven, serial "
-        "Reptile's rate out of five, FOMAML's out of two; FedAvg's was tried once) and used on FSDD and presence as "
+        "Reptile's rate out of five, FOMAML's out of two, "
+        "TinyMetaFed's share out of four and the samples it rebuilds with out of three; FedAvg's was tried once) and "
+        "used on FSDD and presence as "
         "they are; those of the sines on other sines. That a presence task trains on rows in any order was decided "
         "after a held-out room had been looked at. `tinyfed/meta/reproduction.py` lists the settings. "
         "Newcomers adapt online, except on the sines, where they take Reptile's 32 steps "
@@ -298,7 +344,7 @@ def page(tables: Sequence[Table], command: str) -> str:
         "visits and not the computing.",
         "",
     ]
-    return "\n".join(head) + "\n" + "\n".join(to_markdown(table) for table in tables)
+    return "\n".join(head) + "\n" + "\n".join(sections[task] for task in STUDIES if task in sections)
 
 
-__all__ = ["Price", "Table", "claim", "measure_price", "measure_table", "page", "to_json", "to_markdown"]
+__all__ = ["Price", "Table", "claim", "figures", "measure_price", "measure_table", "page", "to_json", "to_markdown"]

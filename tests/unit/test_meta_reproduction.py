@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from conftest import require, require_tools
 from tinyfed_host import reproduce
-from tinyfed_host.reproduce import Price, Table, claim, measure_price, to_json, to_markdown
+from tinyfed_host.reproduce import Price, Table, claim, figures, measure_price, page, to_json, to_markdown
 from typer.testing import CliRunner
 
 from tinyfed.errors import UsageError
@@ -145,3 +146,29 @@ def test_the_short_form_runs_from_the_command_line() -> None:
     assert rows[-1] == {"tasks": ["watch"], "left_out": [], "page": None}
     values = {row["row"]: row["values"]["1"]["mean"] for row in rows[:-1]}
     assert values["TinyReptile"] > values["random"] > values["global"]
+
+
+def test_sections_of_other_tasks_are_kept_as_they_stand() -> None:
+    """A page of two tasks, one of them measured anew: the other's section and claim stay, byte for byte."""
+    first = page([table(prices=True)], "tinyfed reproduce sine")
+    robod = replace(table(prices=True), study=replace(STUDIES["robod"], methods=SMALL.methods, target=(10, 0.3)))
+    both = page([robod], "tinyfed reproduce robod", first)
+    section = first[first.index("## sine") :]
+    assert section.strip() in both
+    assert both.count("| sine | 3.0 times less") == 1 and "\n## robod" in both
+    assert both.index("## sine") < both.index("## robod")
+    again = page([table(prices=True)], "tinyfed reproduce sine", both)
+    assert again == both and again.count("## sine") == 1
+
+
+def test_pictures_are_small_and_the_same_each_time() -> None:
+    drawn = figures(table(prices=True))
+    assert sorted(drawn) == ["reproduction-sine-adaptation.svg", "reproduction-sine-learning.svg"]
+    assert drawn == figures(table(prices=True))
+    learning = drawn["reproduction-sine-learning.svg"]
+    assert len(learning) < 10_000 and learning.count("<polyline") == 2
+    # y: 0.9 is the largest value, the axis ends at 0.9 as a share of 1: 30 visits at the right, 0.3 of 286 above 320
+    assert "490.0,234.2" in learning
+    page_text = page([table(prices=True)], "x")
+    assert all(f"(images/{name})" in page_text for name in drawn)
+    ElementTree.fromstring(learning)

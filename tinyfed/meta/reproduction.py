@@ -37,6 +37,7 @@ class Method:
     strategy: str
     options: Mapping[str, Any] = field(default_factory=dict)
     order: Mapping[str, Any] = field(default_factory=dict)
+    adapt: Mapping[str, Any] = field(default_factory=dict)  # what it changes in the newcomers' order
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,15 @@ _WATCH = (
     Method("FedProx", "fedprox", {"mu": 0.1}, {"learning_rate": 0.1}),
     Method("FedSGD", "fedsgd", {}, {"learning_rate": 0.1}),
 )
+_REBUILT = {"local_last": 1, "zero_local": True}  # a newcomer has no last layer from the server either
+_META_FED = (
+    Method("TinyMetaFed", "tinymetafed", {"top_percent": 10.0, "schedule": "cosine"}, adapt=_REBUILT),
+    Method(
+        "TinyMetaFed, all layers sent", "tinymetafed", {"top_percent": 10.0, "schedule": "cosine", "local_layers": 0}
+    ),
+    Method("TinyMetaFed, all values back", "tinymetafed", {"top_percent": 100.0, "schedule": "cosine"}, adapt=_REBUILT),
+    Method("TinyMetaFed, constant rate", "tinymetafed", {"top_percent": 10.0, "schedule": "constant"}, adapt=_REBUILT),
+)
 _PRESENCE = (
     _ONE_BY_ONE,
     Method("Reptile, serial", "reptile", {"alpha": 0.5, "passes": 4, "batch": 10}, {"learning_rate": 0.2}),
@@ -155,8 +165,8 @@ STUDIES = {
             references=("random",),
             uniform_biases=True,
         ),
-        Study("watch", (32, 32), 2000, _WATCH, target=(1, 0.75)),
-        Study("fsdd", (64, 32), 2000, _WATCH[:4], target=(1, 0.7)),
+        Study("watch", (32, 32), 2000, _WATCH + _META_FED, target=(1, 0.75)),
+        Study("fsdd", (64, 32), 2000, _WATCH[:4] + _META_FED, target=(1, 0.7)),
         Study("occupancy", (32, 32), 1000, _PRESENCE, target=(10, 0.7), draws=5, references=("random", "global")),
         Study("robod", (32, 32), 1000, _PRESENCE, target=(1, 0.6), draws=3, references=("random", "global")),
     )
@@ -187,12 +197,13 @@ def reach(whole: Study, method: Method, seeds: Sequence[int]) -> Reached:
     task = whole.make_task()
     spec = whole.make_spec(task)
     strategy = whole.make_strategy(method, task)
+    task = replace(task, adapt=replace(task.adapt, **method.adapt))
     at = task.adapt.checkpoints.index(whole.target[0])
     stride = max(1, strategy.rounds // CURVE_POINTS)
     visits_a_round = max(1, whole.visits // strategy.rounds)
     rows: list[list[float]] = []
     curves: list[list[tuple[int, float]]] = []
-    arena_bytes = plan(spec, "batch_adam").arena_bytes + 4 * spec.parameter_count + 65_536
+    arena_bytes = plan(spec, "batch_adam").arena_bytes + 8 * spec.parameter_count + 65_536
     for seed in seeds:
         weights = whole.first_weights(spec, seed)
         devices = make_devices(task.train, encode(spec, weights), arena_bytes=arena_bytes)

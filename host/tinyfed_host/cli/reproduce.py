@@ -16,14 +16,21 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs of each row.")] = 5,
     short: Annotated[bool, typer.Option("--short", help="A twentieth of the visits: to see that it works.")] = False,
     boards: Annotated[bool, typer.Option(help="Measure prices on an emulated Cortex-M4.")] = True,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page here too.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write the page here, pictures into images/ beside it; sections of other tasks in it are kept.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row, the last one the result.")] = False,
 ) -> None:
     """Run the comparison of the papers: each strategy on each task, what it reaches and what a visit costs a device."""
     from tinyfed.errors import UsageError
     from tinyfed.meta.reproduction import STUDIES, shortened, study
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.reproduce import measure_table, page, to_json, to_markdown
+    from tinyfed_host.reproduce import figures, measure_table, page, to_json, to_markdown
 
     chosen = [study(name) for name in (task or STUDIES)]
     tables, skipped = [], []
@@ -49,7 +56,13 @@ def reproduce(
     command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
     if output is not None:
         try:
-            output.write_text(page(tables, command), encoding="utf-8")
+            old = output.read_text(encoding="utf-8") if output.exists() else ""
+            output.write_text(page(tables, command, old), encoding="utf-8")
+            images = output.parent / "images"
+            images.mkdir(exist_ok=True)
+            for table in tables:
+                for name, svg in figures(table).items():
+                    (images / name).write_text(svg, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:

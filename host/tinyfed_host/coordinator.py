@@ -318,7 +318,7 @@ class Coordinator:
             attempt = attempts.get(unique_id, 0) + 1
             absence = self._absences.setdefault(unique_id, _Absence())
             if unique_id in outcomes:
-                self._downlink.holds(unique_id, outcomes[unique_id].outcome.weights)
+                self._downlink.holds(unique_id, chosen[unique_id].order, outcomes[unique_id].outcome.weights)
                 metrics = _visit_metrics(outcomes[unique_id])
                 if age:
                     metrics["age"] = age
@@ -349,7 +349,7 @@ class Coordinator:
             try:
                 device = self._ready(unique_id, round_index)
                 down, up, begun = device.traffic.down, device.traffic.up, time.monotonic()
-                sent = self._downlink.shorten(device.info, weights, number)
+                sent = self._downlink.shorten(device.info, weights, assignment.order, number)
                 in_image = self._loaded.get(unique_id) is not device
                 if in_image:  # the structure and this round's weights in one transfer
                     device.load(replace_weights(self._image, np.frombuffer(sent.weights, "<f4")))

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyfed.meta.strategy import Array
 from tinyfed.model.image import read_records
+from tinyfed.tasks.order import Order
 from tinyfed.wire.encodings import Shortened, WeightsEncoding, shorten
 from tinyfed_host.device import DeviceInfo
 from tinyfed_host.events import Event, Observer
@@ -32,11 +33,14 @@ class Downlink:
         self._told: set[str] = set()
         self._lock = threading.Lock()
 
-    def shorten(self, info: DeviceInfo, weights: bytes, number: int) -> Shortened:
+    def shorten(self, info: DeviceInfo, weights: bytes, order: Order, number: int) -> Shortened:
         """The weights as this device gets them in round `number`. Raises `UsageError` where they cannot be shortened.
 
-        A device whose firmware lacks what is wanted gets them in the nearest encoding, which is told once.
+        An order that shares a part of the layers takes that part in float32. A device whose firmware lacks what is
+        wanted gets them in the nearest encoding, which is told once.
         """
+        if order.is_partial:
+            return shorten(WeightsEncoding(), weights)
         unique_id = info.unique_id
         base = self._held.get(unique_id) if self._wanted.delta else None
         best = self._wanted.negotiated(info.capabilities, holds_weights=True)
@@ -49,11 +53,11 @@ class Downlink:
         how = self._wanted.negotiated(info.capabilities, holds_weights=base is not None)
         return shorten(how, weights, self._sizes, base)
 
-    def holds(self, unique_id: str, weights: bytes | None) -> None:
-        """What a device holds after a visit; None: not known."""
+    def holds(self, unique_id: str, order: Order, weights: bytes | None) -> None:
+        """What came back from a device (None: nothing); it holds that when the order asked for all of it."""
         if not self._wanted.delta:
             return
-        if weights is None:
+        if weights is None or order.is_partial or order.top:
             self._held.pop(unique_id, None)
         else:
             self._held[unique_id] = weights

@@ -13,6 +13,7 @@ import pytest
 from tinyfed_host import coordinator as coordinator_module
 from tinyfed_host.coordinator import Coordinator
 from tinyfed_host.device import Device, DeviceInfo, Traffic, VisitOutcome
+from tinyfed_host.downlink import Downlink
 from tinyfed_host.events import Event
 from tinyfed_host.experiment import RoundSection
 from tinyfed_host.fleet import Fleet, Rotation, device_id
@@ -467,6 +468,22 @@ def test_shortened_weights_give_the_same_bits_after_faults_and_resumes(
             run(parts, [CapableSeat(device_id(k), every_third) for k in range(3)], rounds, rules, strategy)
         assert parts.snapshot() == whole
     assert calls["count"] > 12
+
+
+def test_a_part_of_the_layers_goes_in_float32_and_a_sparse_answer_is_no_base() -> None:
+    downlink = Downlink("int8-delta", IMAGE, lambda event: None)
+    device = ScriptedDevice("aa", None)
+    info = dataclasses.replace(device.info, capabilities=CAPABLE)
+    weights = np.float32([0.1, 0.2, 0.3, 0.4, 0.5, 7.0]).tobytes()
+    sparse = dataclasses.replace(ORDER, top=10)
+    partial = dataclasses.replace(ORDER, local_last=1)
+    downlink.holds("aa", sparse, weights)
+    assert downlink.document() == []
+    assert downlink.shorten(info, weights, sparse, 1).encoding.name == "int8"
+    downlink.holds("aa", ORDER, weights)
+    assert downlink.shorten(info, weights, ORDER, 1).encoding.name == "int8-delta"
+    plain = downlink.shorten(info, weights, partial, 1)
+    assert (plain.encoding.name, plain.weights) == ("float32", weights)
 
 
 def test_rounding_on_the_way_down_does_not_build_up(store: RunStore) -> None:

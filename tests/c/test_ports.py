@@ -37,6 +37,13 @@ def test_the_stm32_clock_never_waits_for_ever(tmp_path: Path) -> None:
     run_c_test("test_clock.c", [PORT / "stm32f4" / "clock.c"], [PORT / "stm32f4"], tmp_path)
 
 
+def test_the_flash_drivers_hold_to_their_controllers(tmp_path: Path) -> None:
+    sources = [PORT / "stm32f4" / "flash.c", PORT / "nrf52" / "nvmc.c"]
+    includes = [PORT, PORT / "stm32f4", PORT / "nrf52"]
+    models = ["-DTINYFED_STM32F4_MODEL", "-DTINYFED_NRF52_MODEL"]
+    run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *models)
+
+
 @pytest.fixture(scope="module")
 def program() -> Path:
     require_tools("gcc")

@@ -4,48 +4,24 @@
 
 #include <arm_neon.h>
 #include <stdint.h>
-#include <string.h>
 
 #define TINYFED_TARGET
 #define TINYFED_INLINE static inline __attribute__((always_inline))
 #define TINYFED_BODY(name) name
 
-typedef struct vec {
-    float32x4_t low, high;
-} vec_t;
+typedef float32x4_t four_t;
+#define TINYFED_FOUR_SET vdupq_n_f32
+#define TINYFED_FOUR_LOAD vld1q_f32
+#define TINYFED_FOUR_STORE vst1q_f32
 
-#define TINYFED_PAIR(name, operation)                                                                              \
-    TINYFED_INLINE vec_t name(vec_t a, vec_t b)                                                                    \
-    {                                                                                                              \
-        const vec_t result = {operation(a.low, b.low), operation(a.high, b.high)};                                 \
-        return result;                                                                                             \
-    }
+#include "../vector/pair.h"
+
 #define TINYFED_BITWISE(name, operation)                                                                           \
     TINYFED_INLINE float32x4_t name##_four(float32x4_t a, float32x4_t b)                                            \
     {                                                                                                              \
         return vreinterpretq_f32_u32(operation(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));               \
     }                                                                                                              \
     TINYFED_PAIR(name, name##_four)
-
-TINYFED_INLINE vec_t vec_set(float value)
-{
-    const vec_t result = {vdupq_n_f32(value), vdupq_n_f32(value)};
-    return result;
-}
-
-TINYFED_INLINE vec_t vec_zero(void) { return vec_set(0.0f); }
-
-TINYFED_INLINE vec_t vec_load(const float *p)
-{
-    const vec_t result = {vld1q_f32(p), vld1q_f32(p + 4)};
-    return result;
-}
-
-TINYFED_INLINE void vec_store(float *p, vec_t v)
-{
-    vst1q_f32(p, v.low);
-    vst1q_f32(p + 4, v.high);
-}
 
 TINYFED_PAIR(vec_add, vaddq_f32)
 TINYFED_PAIR(vec_sub, vsubq_f32)
@@ -77,21 +53,6 @@ TINYFED_INLINE uint32_t vec_bits(vec_t mask)
     static const uint32_t low_bits[4] = {1, 2, 4, 8}, high_bits[4] = {16, 32, 64, 128};
     return vaddvq_u32(vandq_u32(vreinterpretq_u32_f32(mask.low), vld1q_u32(low_bits))) |
            vaddvq_u32(vandq_u32(vreinterpretq_u32_f32(mask.high), vld1q_u32(high_bits)));
-}
-
-/* The first count < 8 lanes; the others are +0. */
-TINYFED_INLINE vec_t vec_load_part(const float *p, uint32_t count)
-{
-    float lanes[8] = {0};
-    memcpy(lanes, p, count * sizeof *p);
-    return vec_load(lanes);
-}
-
-TINYFED_INLINE void vec_store_part(float *p, vec_t v, uint32_t count)
-{
-    float lanes[8];
-    vec_store(lanes, v);
-    memcpy(p, lanes, count * sizeof *p);
 }
 
 /* The sums of four reductions, in the order of reduce.h. */

@@ -4,42 +4,17 @@
 
 #include <emmintrin.h>
 #include <stdint.h>
-#include <string.h>
 
 #define TINYFED_TARGET
 #define TINYFED_INLINE static inline __attribute__((always_inline))
 #define TINYFED_BODY(name) name##_sse2
 
-typedef struct vec {
-    __m128 low, high;
-} vec_t;
+typedef __m128 four_t;
+#define TINYFED_FOUR_SET _mm_set1_ps
+#define TINYFED_FOUR_LOAD _mm_loadu_ps
+#define TINYFED_FOUR_STORE _mm_storeu_ps
 
-#define TINYFED_PAIR(name, operation)                                                                              \
-    TINYFED_INLINE vec_t name(vec_t a, vec_t b)                                                                    \
-    {                                                                                                              \
-        const vec_t result = {operation(a.low, b.low), operation(a.high, b.high)};                                 \
-        return result;                                                                                             \
-    }
-
-TINYFED_INLINE vec_t vec_set(float value)
-{
-    const vec_t result = {_mm_set1_ps(value), _mm_set1_ps(value)};
-    return result;
-}
-
-TINYFED_INLINE vec_t vec_zero(void) { return vec_set(0.0f); }
-
-TINYFED_INLINE vec_t vec_load(const float *p)
-{
-    const vec_t result = {_mm_loadu_ps(p), _mm_loadu_ps(p + 4)};
-    return result;
-}
-
-TINYFED_INLINE void vec_store(float *p, vec_t v)
-{
-    _mm_storeu_ps(p, v.low);
-    _mm_storeu_ps(p + 4, v.high);
-}
+#include "../vector/pair.h"
 
 TINYFED_PAIR(vec_add, _mm_add_ps)
 TINYFED_PAIR(vec_sub, _mm_sub_ps)
@@ -63,21 +38,6 @@ TINYFED_INLINE vec_t vec_not_above_zero(vec_t v) { return vec_not_above(v, vec_z
 TINYFED_INLINE uint32_t vec_bits(vec_t mask)
 {
     return (uint32_t)_mm_movemask_ps(mask.low) | (uint32_t)_mm_movemask_ps(mask.high) << 4;
-}
-
-/* The first count < 8 lanes; the others are +0. */
-TINYFED_INLINE vec_t vec_load_part(const float *p, uint32_t count)
-{
-    float lanes[8] = {0};
-    memcpy(lanes, p, count * sizeof *p);
-    return vec_load(lanes);
-}
-
-TINYFED_INLINE void vec_store_part(float *p, vec_t v, uint32_t count)
-{
-    float lanes[8];
-    vec_store(lanes, v);
-    memcpy(p, lanes, count * sizeof *p);
 }
 
 TINYFED_INLINE float vec_sum(vec_t v)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tinyfed.boards import Board
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, UsageError
+from tinyfed.paths import cache, share
 from tinyfed_host import firmware
 from tinyfed_host.flash_tools import TOOLS, Tool, command, explain
 
@@ -109,12 +110,16 @@ def plan(
         "image": str(image),
         "binary": str(image.with_suffix(".bin")),
         "address": f"{board.memory['flash'].address:#010x}",
+        "project": str(share() / "firmware"),
+        "board": board.name,
     }
     steps = []
     if shard is not None:
         region = board.memory.get("data_flash")
         if region is None:
             raise UsageError(f"{board.name} has no data flash; leave --shard away")
+        if not tool.write_data:
+            raise UsageError(f"{tool.name} writes the program only; leave --shard away")
         try:
             size = shard.stat().st_size
         except OSError as error:
@@ -147,7 +152,12 @@ def run(step: Step, say: Say) -> str:
     """
     try:
         process = subprocess.Popen(
-            step.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+            step.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            env=_environment(step),
         )
     except OSError as error:
         raise MissingToolError(f"{step.tool.name}: cannot be started: {error.strerror}") from error
@@ -158,8 +168,9 @@ def run(step: Step, say: Say) -> str:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while True:
-                if not selector.select(SILENCE_S):
-                    raise BuildError(f"{step.tool.name} has said nothing for {SILENCE_S:.0f} s; replug the probe")
+                silence_s = firmware.BUILD_TIMEOUT_S if step.tool.builds else SILENCE_S
+                if not selector.select(silence_s):
+                    raise BuildError(f"{step.tool.name} has said nothing for {silence_s:.0f} s; replug the probe")
                 chunk = os.read(process.stdout.fileno(), 4096)
                 if not chunk:
                     break
@@ -179,6 +190,18 @@ def run(step: Step, say: Say) -> str:
     if code != 0:
         raise BuildError(f"{step.tool.name}: {explain(step.tool, text, step.image)}")
     return text
+
+
+def _environment(step: Step) -> dict[str, str]:
+    """PlatformIO keeps what it fetches and builds where tinyfed's own builds do."""
+    if not step.tool.builds:
+        return dict(os.environ)
+    return os.environ | {
+        "PLATFORMIO_CORE_DIR": str(firmware.seed()),
+        "PLATFORMIO_WORKSPACE_DIR": str(cache() / "firmware" / "pio"),
+        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+    }
 
 
 def is_there(step: Step) -> bool:
@@ -250,7 +273,15 @@ def find_port(board: Board) -> str | None:
     raise UsageError(f"there are several serial ports ({', '.join(ports)}); name the board's with --port")
 
 
-def build(board: Board, model: Path | None) -> tuple[Path, str]:
-    """The board's image and its build id. Raises as `firmware.build`."""
+def build(board: Board, model: Path | None, tool: Tool) -> tuple[Path, str]:
+    """The board's image and its build id; where the tool builds, only the id of what it will build.
+
+    Raises:
+        UsageError: the tool's own build takes no model; otherwise as `firmware.build`.
+    """
+    if tool.builds:
+        if model is not None:
+            raise UsageError(f"{tool.name} builds {board.name} without a model; leave --model away and load it later")
+        return Path("firmware.elf"), firmware.build_id(board)
     image = firmware.build(board, model=model)
     return image, firmware.info(image).build_id

@@ -31,10 +31,11 @@ class Tool:
     usb: str  # regular expression over "vvvv:pppp product" of what it talks to
     fields: tuple[str, ...]  # what the manifest's flash.<name> must hold
     write: tuple[str, ...]
-    write_data: tuple[str, ...]  # a file of raw bytes at an address
+    write_data: tuple[str, ...]  # a file of raw bytes at an address; empty: it writes the program only
     verify: tuple[str, ...]  # empty: the tool cannot compare without writing
     select: tuple[str, ...]
     failures: tuple[Failure, ...]
+    builds: bool = False  # it compiles what it writes, and wants the board's serial port instead of a probe
 
 
 STLINK = "0483:37(48|4[a-f]|5[0-9])"
@@ -169,6 +170,42 @@ TOOLS: Mapping[str, Tool] = {
                 ),
             ),
         ),
+        Tool(
+            name="pio",
+            package="pip install 'tinyfed[firmware]'",
+            usb="(?!)",  # it writes over the board's own serial port
+            fields=(),
+            write=("run", "--project-dir", "{project}", "-e", "{board}", "-t", "upload"),
+            write_data=(),
+            verify=(),
+            select=("--upload-port", "{probe}"),
+            builds=True,
+            failures=(
+                Failure(
+                    r"HTTPClientError|UnknownPackageError|InternetConnectionError|Could not (find|install) the package",
+                    "this board's framework and uploader come from PlatformIO's registry, which cannot be reached",
+                    "go online and try again",
+                ),
+                Failure(
+                    r"permission denied", "the serial port may not be opened", "ask for the group dialout, log in again"
+                ),
+                Failure(
+                    r"resource busy|access is denied", "another program has the serial port", "close it and try again"
+                ),
+                Failure(
+                    r"please specify `?upload_port|no device found on|could not open port|couldn't find a board|"
+                    r"no such file or directory: '/dev",
+                    "the board's boot loader does not answer",
+                    "press RESET twice, wait until the light breathes, and flash again",
+                ),
+                Failure(r"verify (failed|error)|page errors", "the flash reads back differently", VERIFY),
+                Failure(
+                    r"SAM-BA operation failed|input/output error|device disconnected|timed out",
+                    "the connection to the board broke off",
+                    UNPLUGGED,
+                ),
+            ),
+        ),
     )
 }
 
@@ -190,7 +227,7 @@ def command(
     if probe is None:
         return [tool.name, *line]
     selecting = fill(tool.select, {"probe": probe})
-    if tool.name == "pyocd":  # options follow the subcommand
+    if tool.name in ("pyocd", "pio"):  # options follow the subcommand
         return [tool.name, line[0], *selecting, *line[1:]]
     if tool.name == "openocd":  # after the interface, which the serial number belongs to
         return [tool.name, *line[:2], *selecting, *line[2:]]

@@ -65,6 +65,7 @@ def board(**tools: dict[str, str]) -> Board:
         "st-flash": {},
         "dfu-util": {"usb": "0483:df11"},
         "pyocd": {"target": "nrf52840"},
+        "pio": {},
     }
     return replace(read_board("stm32f405"), flash=settings | tools)
 
@@ -80,7 +81,7 @@ def flash_with(name: str, tmp_path: Path, **options: Any) -> list[str]:
 def test_what_each_tool_is_called_with(fakes: Fakes, tmp_path: Path) -> None:
     shard = tmp_path / "person.shard"
     shard.write_bytes(bytes(100))
-    for name in TOOLS:
+    for name in (name for name in TOOLS if TOOLS[name].write_data):
         flash_with(name, tmp_path, probe="SER1", shard=shard)
     elf, binary = str(tmp_path / "firmware.elf"), str(tmp_path / "firmware.bin")
     ocd = ["-f", "interface/stlink.cfg", "-c", "adapter serial SER1", "-f", "target/stm32f4x.cfg", "-c"]
@@ -127,6 +128,13 @@ FAILURES = [
     ("dfu-util", "dfu-util: More than one DFU capable USB device found!\n", "several boards in DFU mode; disconnect"),
     ("dfu-util", 'dfu-util: Error during special command "ERASE_PAGE" get_status\n', "it is locked; "),
     ("dfu-util", "dfu-util: Error during download (LIBUSB_ERROR_NO_DEVICE)\n", "broke off; check cable"),
+    ("pio", "No device found on ttyACM0\n*** [upload] Error 1\n", "boot loader does not answer; press RESET twice"),
+    ("pio", "Error: Please specify `upload_port` for environment or use\n", "boot loader does not answer; press"),
+    ("pio", "Verify failed\nPage errors: 1\n", "reads back differently"),
+    ("pio", "SAM-BA operation failed\n", "broke off; check cable"),
+    ("pio", "could not open port /dev/ttyACM0: [Errno 13] Permission denied\n", "may not be opened; ask for the group"),
+    ("pio", "could not open port /dev/ttyACM0: [Errno 16] Device or resource busy\n", "another program has"),
+    ("pio", "HTTPClientError: \n", "registry, which cannot be reached; go online"),
     ("pyocd", "0001 C No connected debug probes [commands]\n", "no debug probe was found; connect"),
     ("pyocd", "Enter the number of the debug probe or 'q' to quit> EOFError\n", "several debug probes; disconnect"),
     ("pyocd", "0512 W NRF52840 APPROTECT enabled: not automatically unlocking\n", "the chip is locked; "),
@@ -144,6 +152,20 @@ def test_each_failure_is_one_line_with_a_remedy(name: str, says: str, told: str,
     assert message.startswith(f"{name}: ") and told in message
     assert "\n" not in message
     assert len(fakes.calls()) == 1, "nothing is written behind a failure"
+
+
+def test_platformio_builds_and_uploads_over_the_boards_own_port(fakes: Fakes, tmp_path: Path) -> None:
+    kind = read_board("nano33ble")
+    step = flash.plan(kind, tmp_path / "firmware.elf", probe="/dev/ttyACM7")[0]
+    flash.run(step, lambda text: None)
+    called = fakes.calls()[0][1:]
+    assert called[:3] == ["run", "--upload-port", "/dev/ttyACM7"]
+    assert called[-4:] == ["-e", "nano33ble", "-t", "upload"]
+    (tmp_path / "person.shard").write_bytes(bytes(10))
+    with pytest.raises(UsageError, match="pio writes the program only; leave --shard away"):
+        flash.plan(kind, tmp_path / "firmware.elf", shard=tmp_path / "person.shard")
+    with pytest.raises(UsageError, match="without a model; leave --model away"):
+        flash.build(kind, tmp_path / "net.tfm", TOOLS["pio"])
 
 
 def test_an_unknown_failure_shows_the_tools_own_words(fakes: Fakes, tmp_path: Path) -> None:

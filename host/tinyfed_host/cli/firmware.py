@@ -179,7 +179,11 @@ def flash(
             return
         emulate(board=kind.name, count=1, shard=[shard] if shard else None, as_json=as_json)
         return
-    image, build_id = flasher.build(kind, model)
+    tool = flasher.choose(kind, method)
+    image, build_id = flasher.build(kind, model, tool)
+    if tool.builds:
+        port = port or (None if dry_run else flasher.find_port(kind))
+        probe = port
     steps = flasher.plan(kind, image, method=method, probe=probe, shard=shard)
     if dry_run:
         for step in steps:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tinyfed_host import devices
 from tinyfed_host.cli.main import run_command
+from tinyfed_host.port_choice import choose
 
 from tinyfed.model import decode
 
@@ -128,3 +130,35 @@ def test_text_for_people(tinyfed: Tinyfed) -> None:
     shown = tinyfed.text("run", "x.toml")
     assert "12 rounds done, loss" in shown
     assert "runs/x/model.tfm" in shown
+
+
+def found(port: str, unique_id: str = "") -> dict[str, Any]:
+    """What `probe_all` says of a port."""
+    entry = {"port": port, "usb_id": "2341:0043", "error": "" if unique_id else f"{port}: no tinyfed device answers"}
+    return {**entry, "board": "stm32f405", "unique_id": unique_id} if unique_id else entry
+
+
+def test_no_port_is_taken_for_being_the_first(tinyfed: Tinyfed, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = "0" * 23 + "1", "ab" * 12
+    monkeypatch.setattr(
+        devices, "probe_all", lambda ports: [found("/dev/a", one), found("/dev/b"), found("/dev/c", two)]
+    )
+    message = tinyfed.error(2, "run", "x.toml", "--fleet", "ports")
+    assert f"/dev/a (USB 2341:0043) stm32f405 {one}; /dev/b (USB 2341:0043) no tinyfed device; /dev/c" in message
+    assert "--port UNIQUE_ID" in message
+    assert not (folder / "runs").exists()
+    assert choose((two.upper(), "/dev/d"), needed=True) == ("/dev/c", "/dev/d")
+    assert choose(("any",), needed=True) == ("any",)
+    assert choose((), needed=False) == ()
+    assert "is on no USB serial port: /dev/a" in tinyfed.error(4, "run", "x.toml", "--port", "f" * 24)
+    monkeypatch.setattr(devices, "probe_all", lambda ports: [])
+    assert "no USB serial port is there" in tinyfed.error(2, "run", "x.toml", "--fleet", "ports")
+
+
+def test_a_resume_without_ports_is_refused_and_lets_the_run_go(
+    tinyfed: Tinyfed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tinyfed.lines("run", "x.toml")
+    monkeypatch.setattr(devices, "probe_all", lambda ports: [found("/dev/a", "0" * 24)])
+    assert "/dev/a" in tinyfed.error(2, "run", "--resume", "x", "--fleet", "ports")
+    tinyfed.lines("run", "--resume", "x")

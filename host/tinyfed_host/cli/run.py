@@ -27,7 +27,7 @@ def run(
     ] = "",
     port: Annotated[
         list[str] | None,
-        typer.Option("--port", "-p", help="A device's port, once for each; any: all USB ports."),
+        typer.Option("--port", "-p", help="A device's port or unique id, once for each; any: all USB ports."),
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", "-r", min=1, help="Rounds in all.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", "-s", min=0, help="Seed of the run.")] = None,
@@ -46,6 +46,7 @@ def run(
     """
     from tinyfed_host.experiment import FleetSection, override
     from tinyfed_host.experiment_run import Run, read_experiment
+    from tinyfed_host.port_choice import choose
     from tinyfed_host.store import run_folder
 
     if resume:
@@ -57,7 +58,12 @@ def run(
             )
         folder = run_folder(_run_name(experiment))
         opened = Run.resume(folder)
-        changed = override(opened.parts.experiment, kind=fleet or None, ports=port or ())
+        kept = opened.parts.experiment
+        try:
+            changed = override(kept, kind=fleet or None, ports=choose(port or (), needed=_needs_ports(kept, fleet)))
+        except BaseException:
+            opened.store.close()
+            raise
         fleet_section: FleetSection = changed.fleet
     else:
         read = read_experiment(Path(experiment))
@@ -65,7 +71,8 @@ def run(
             from tinyfed.boards import read_board
 
             read_board(board)
-        changed = override(read, kind=fleet or None, board=board or None, ports=port or (), rounds=rounds, seed=seed)
+        ports = choose(port or (), needed=_needs_ports(read, fleet))
+        changed = override(read, kind=fleet or None, board=board or None, ports=ports, rounds=rounds, seed=seed)
         folder = run_folder(name or Path(experiment).stem)
         command = "tinyfed " + shlex.join(sys.argv[1:])
         opened = Run.begin(folder, changed, command, _weights_of(start_from) if start_from else None)
@@ -78,6 +85,10 @@ def run(
 def _run_name(text: str) -> str:
     """What was given after --resume: a name, a folder, or the experiment file whose name the run has."""
     return Path(text).stem if text.endswith(".toml") else text.rstrip("/")
+
+
+def _needs_ports(experiment: Any, kind: str) -> bool:
+    return (kind or experiment.fleet.kind) == "ports" and not experiment.fleet.ports
 
 
 def _weights_of(text: str) -> bytes:

@@ -15,11 +15,12 @@ from typing import Any
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
 from tinyfed.model.hdf5 import SIGNATURE, Group, Hdf5File
-from tinyfed.model.keras_file import KerasModel, read_archive, read_keras, read_whole
+from tinyfed.model.keras_file import KerasModel, read_archive, read_keras, read_whole, shown
 from tinyfed.model.keras_layers import Step, convert_layer
 from tinyfed.model.tflite_view import ConvertError
 
 MOST_OBJECTS = 65536  # in an HDF5 file
+LONGEST_MESSAGE = 1000
 _LOSSES = {
     "mse": "mse",
     "mean_squared_error": "mse",
@@ -150,8 +151,11 @@ def convert_keras_model(
     """`convert_keras` of a model that was read. `shapes` takes the output's shape and the multiply-adds of each layer,
     as far as it got."""
     walk = _Walk(model.source, {} if shapes is None else shapes)
-    graph = walk.graph(model)
-    return convert_graph(graph, loss or _compiled_loss(model.loss), tuple(walk.notes))
+    try:
+        graph = walk.graph(model)
+        return convert_graph(graph, loss or _compiled_loss(model.loss), tuple(walk.notes))
+    except UsageError as error:  # values of the configuration stand in messages as they are
+        raise ConvertError(shown(error, LONGEST_MESSAGE)) from error
 
 
 def _compiled_loss(loss: Any) -> str | None:

@@ -162,7 +162,7 @@ def read_archive(content: bytes, source: str) -> dict[str, bytes]:
         raise
     except Exception as error:  # zipfile lets struct, zlib, memory and Unicode errors through on damaged archives
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise ConvertError(f"{source}: not a whole .keras file: {_shown(reason)}") from error
+        raise ConvertError(f"{source}: not a whole .keras file: {shown(reason)}") from error
 
 
 def _json(text: bytes, source: str, what: str) -> dict[str, Any]:
@@ -170,15 +170,15 @@ def _json(text: bytes, source: str, what: str) -> dict[str, Any]:
         found = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise ConvertError(f"{source}: {what} is not JSON: {_shown(reason)}") from error
+        raise ConvertError(f"{source}: {what} is not JSON: {shown(reason)}") from error
     if not isinstance(found, dict):
         raise ConvertError(f"{source}: {what} is not a JSON object")
     return found
 
 
-def _shown(text: Any) -> str:
+def shown(text: Any, most: int = 200) -> str:
     """Text of a file on one line and not long."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:200])
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:most])
     return shown.encode("utf-8", "backslashreplace").decode()
 
 
@@ -205,7 +205,7 @@ class _Reader:
         kind = config.get("class_name")
         if kind not in _MODELS or not isinstance(config.get("config"), dict):
             raise self.refuse(
-                f"the model is a {_shown(kind)}",
+                f"the model is a {shown(kind)}",
                 "its layers cannot be seen; build it with Sequential or the functional API, and with an input shape",
             )
         return self.model(config, "the model", self.weights, "", True, 0, loss)
@@ -223,7 +223,7 @@ class _Reader:
                 return self._sequential(config, descriptions, layers, loss)
             return self._functional(inner, descriptions, layers, loss)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-            raise self.refuse(where, f"its configuration is not valid: {_shown(repr(error))}") from error
+            raise self.refuse(where, f"its configuration is not valid: {shown(repr(error))}") from error
 
     def _layers(
         self, descriptions: list[Any], group: Group, prefix: str, trainable: bool, depth: int
@@ -237,8 +237,8 @@ class _Reader:
             kind, config = description["class_name"], description["config"]
             if not isinstance(kind, str) or not isinstance(config, dict):
                 raise TypeError("a layer without class_name and config")
-            name = str(config.get("name", description.get("name")))
-            where = f'layer "{_shown(name)}" ({_shown(kind)})'
+            kind, name = shown(kind), shown(config.get("name", description.get("name")))
+            where = f'layer "{name}" ({kind})'
             snake = _snake(kind)
             number = used.get(snake, -1) + 1
             used[snake] = number
@@ -328,14 +328,14 @@ class _Reader:
         while calls:
             able = [call for call in calls if ready.issuperset(call.inputs)]
             if not able:
-                raise self.refuse(f'layer "{_shown(calls[0].layer.name)}"', "its inputs lead nowhere")
+                raise self.refuse(f'layer "{shown(calls[0].layer.name)}"', "its inputs lead nowhere")
             ready |= {call.output for call in able}
             ordered += able
             calls = [call for call in calls if call.output not in ready]
         firsts = [_tensor(*end[:3]) for end in _ends(inner["input_layers"])]
         lasts = tuple(_tensor(*end[:3]) for end in _ends(inner["output_layers"]))
         if missing := [end for end in (*firsts, *lasts) if end not in ready]:
-            raise self.refuse("the model", f"{_shown(missing[0])} is not given by any layer")
+            raise self.refuse("the model", f"{shown(missing[0])} is not given by any layer")
         return KerasModel(self.source, tuple((end, inputs[end]) for end in firsts), tuple(ordered), lasts, loss)
 
 

@@ -83,8 +83,8 @@ class Step:
         function = self.layer.activation
         name = function.get("config", "") if isinstance(function, dict) else function or "linear"
         if not isinstance(name, str):
-            assert isinstance(function, dict)
-            self.refuse(f"the activation {function.get('class_name')} inside a layer; make it a layer of its own")
+            made = function.get("class_name") if isinstance(function, dict) else function
+            self.refuse(f"the activation {made} inside a layer; make it a layer of its own")
         if name == "linear":
             return source
         if name == "leaky_relu":

@@ -54,6 +54,12 @@ def test_two_inputs(tmp_path: Path) -> None:
     y = np.load(tmp_path / "y.npy")
     # one step of the output is 0.058
     assert y.shape == shape and np.abs(y - 3).max() < 0.06
+    # the same from a file an input
+    for index in (0, 1):
+        np.save(tmp_path / f"x{index}.npy", np.full(shape, index + 1.0))
+    command = ["model", "run", model, "--input", str(tmp_path / "x0.npy"), "--input", str(tmp_path / "x1.npy")]
+    assert run_command([*command, "-o", str(tmp_path / "z.npy")]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), y)
 
 
 @pytest.mark.slow

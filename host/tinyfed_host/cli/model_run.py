@@ -19,7 +19,10 @@ EXAMPLES = "Example: tinyfed model run kws.tflite --input x.npy -o y.npy --board
 
 def run_model(
     model: Annotated[Path, typer.Argument(help="A model image, .tflite or Keras file.")],
-    inputs: Annotated[Path, typer.Option("--input", help='A batch: .npy, or .npz with "x" (or "x0", "x1" ...).')],
+    inputs: Annotated[
+        list[Path],
+        typer.Option("--input", help='A batch: .npy, or .npz with "x" (or "x0", "x1" ...); once for each input.'),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The outputs to write, .npy.")],
     board: Annotated[str | None, typer.Option(help="Run on this emulated board instead of in-process.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write NAME.raw.npy too: int8 values, or logits.")] = False,
@@ -30,8 +33,8 @@ def run_model(
     from tinyfed.model.samples import read_arrays
 
     found = read_model(model)
-    arrays = _inputs(read_arrays(inputs), inputs)
-    batch = check_batch(found, arrays, str(inputs))
+    arrays = [array for path in inputs for array in _inputs(read_arrays(path), path)]
+    batch = check_batch(found, arrays, ", ".join(map(str, inputs)))
     result = run(found, batch) if board is None else _on_board(found, batch, board)
     files: dict[Path, bytes] = {}
     for index, (real, stored) in enumerate(zip(result.real, result.raw, strict=True)):

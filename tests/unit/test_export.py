@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras_fixture import load_keras_module
+from test_convert_float import litert_outputs
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
@@ -130,3 +131,15 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     assert isinstance(model, FloatModel)
     with pytest.raises(UsageError, match=r"ends in one of \.keras, \.tflite, \.npz"):
         export(model, tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tensorflow")
+def test_int8_weights_as_float32_agree_with_litert(keras: Any, tmp_path: Path) -> None:
+    """MLPerf Tiny's float keyword network has int8 weights: LiteRT rounds each layer's input for them. Given what we
+    made of the weights it computes what we do."""
+    model = load_trained(path_of("kws_ref_model_float32"))
+    export(model, tmp_path / "kws.tflite")
+    x = np.random.default_rng(1).normal(size=(8, 49, 10, 1)).astype(np.float32)
+    expected = litert_outputs((tmp_path / "kws.tflite").read_bytes(), x)
+    assert np.abs(engine_outputs(model.spec, model.weights, x) - expected).max() < 1e-5 * np.abs(expected).max()

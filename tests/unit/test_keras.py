@@ -122,6 +122,14 @@ def test_a_model_inside_a_model(keras: Any) -> None:
     assert [(layer.units, layer.trainable) for layer in dense] == [(6, False), (3, True), (1, True)]
 
 
+def test_a_layer_used_twice_is_told(keras: Any) -> None:
+    source = keras.Input((4,))
+    twice = keras.layers.Dense(4, name="twice")
+    converted = assert_same_outputs(keras.Model(source, twice(twice(source))))
+    assert converted.spec.parameter_count == 2 * (4 * 4 + 4)
+    assert any('"twice" (Dense): used more than once' in note for note in converted.notes)
+
+
 def test_a_convolutional_network(keras: Any) -> None:
     """Residual connection, depthwise and separable convolutions, all paddings and pools, global average."""
     layers = keras.layers

@@ -210,6 +210,8 @@ class _Walk:
                     raise ConvertError(f"{where}: {len(inputs)} inputs, {len(layer.inner.outputs)} outputs inside")
                 number = self._visit(layer.inner, numbers, sizes)
             else:
+                if layer.name in self.shapes and layer.weights:
+                    self.notes.append(f"{where}: used more than once: each use learns weights of its own from here on")
                 first = len(self.nodes)
                 convert_layer(Step(layer, where, tuple(numbers), tuple(sizes), self.nodes, self.notes))
                 number = len(self.nodes)

@@ -17,7 +17,7 @@ from tinyfed.paths import share
 # What has been seen working, from least to most.
 LEVELS = ("compiled", "emulated", "hardware")
 # Words between braces that an emulator's command may hold.
-PLACEHOLDERS = ("image", "fd", "id", "identity", "shard", "store")
+PLACEHOLDERS = ("image", "fd", "id", "identity", "shard", "store", "sensor")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Compiler:
 @dataclass(frozen=True)
 class Emulator:
     """How to run a board's image on this computer. `command` follows `program`; `shard` is appended when the
-    device has one, `counting` when instructions are to be counted, `store` where saved models are kept in a file."""
+    device has one, `counting` when instructions are to be counted, `store` where saved models are kept in a file,
+    `sensor` when its sensor plays a recording."""
 
     program: str  # empty: the image itself is the program
     package: str
@@ -49,6 +50,7 @@ class Emulator:
     shard: tuple[str, ...]
     counting: tuple[str, ...]
     store: tuple[str, ...]
+    sensor: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Board:
     verified_where: str
     emulator: Emulator | None
     budget: Budget | None
+    record_bytes: int = 0  # of the arena, for samples the device records itself; 0: built without
     flash: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     path: Path = Path()
@@ -231,6 +234,7 @@ def _board(fields: _Fields, name: str) -> Board:
         verified_where=verified.text("where"),
         emulator=_emulator(tinyfed.object("emulator")) if tinyfed.has("emulator") else None,
         budget=_budget(tinyfed.object("budget")) if tinyfed.has("budget") else None,
+        record_bytes=tinyfed.number("record_bytes", 2048, 2**30) if tinyfed.has("record_bytes") else 0,
         flash=tinyfed.object("flash").value if tinyfed.has("flash") else {},
         manifest=fields.value,
         path=fields.path,
@@ -244,6 +248,8 @@ def _board(fields: _Fields, name: str) -> Board:
             f"and stack_bytes ask for {board.arena_bytes + board.stack_bytes:,} bytes, the RAM has "
             f"{memory['ram'].size_bytes:,}",
         )
+    if board.record_bytes % 16 or board.record_bytes >= board.arena_bytes:
+        raise tinyfed.error("record_bytes", "must be a multiple of 16 and leave some of arena_bytes for models")
     if "ram" in memory and not board.stack_bytes:
         raise tinyfed.error("stack_bytes", "is missing")
     return board
@@ -280,8 +286,9 @@ def _emulator(fields: _Fields) -> Emulator:
         shard=fields.texts("shard"),
         counting=fields.texts("counting") if fields.has("counting") else (),
         store=fields.texts("store") if fields.has("store") else (),
+        sensor=fields.texts("sensor") if fields.has("sensor") else (),
     )
-    for name in ("command", "shard", "counting", "store"):
+    for name in ("command", "shard", "counting", "store", "sensor"):
         for word in getattr(emulator, name):
             try:
                 word.format(**dict.fromkeys(PLACEHOLDERS, ""))

@@ -76,6 +76,12 @@ static void start(void)
 #endif
     config.model_hash = info.model_hash;
     config.flash = tinyfed_port_flash();
+#ifdef TINYFED_SENSOR
+    config.sensor_channels = tinyfed_port_sensor(&config.sensor_rate_hz);
+    config.sensor_start = tinyfed_port_sensor_start;
+    config.sensor_read = tinyfed_port_sensor_read;
+    config.record_bytes = TINYFED_RECORD_STORE_BYTES;
+#endif
     tinyfed_port_unique_id(config.unique_id);
     tinyfed_app_init(&app, &config);
 }

@@ -1,4 +1,5 @@
 #include "tinyfed_app.h"
+#include "app_record.h"
 
 #include <string.h>
 
@@ -166,6 +167,9 @@ static void answer_hello(tinyfed_app_t *app)
         .structure_hash = app->structure_hash,
         .weights_hash = app->weights_hash,
     };
+#ifdef TINYFED_SENSOR
+    if (app_record_possible(app)) info.capabilities |= TINYFED_CAPABILITY_SENSOR;
+#endif
     memcpy(info.unique_id, app->config.unique_id, sizeof info.unique_id);
     if (app->config.flash != NULL && app->config.flash->erase != NULL) info.capabilities |= TINYFED_CAPABILITY_SAVE;
     if (app->has_shard) {
@@ -252,6 +256,9 @@ static tinyfed_status_t prepare_visit(tinyfed_app_t *app, const tinyfed_link_eve
     const tinyfed_shard_t *shard = app->has_shard ? &app->shard : NULL;
     *detail = 0;
     if (app->visiting) return TINYFED_E_BUSY;
+#ifdef TINYFED_SENSOR
+    if (app->record.running) return TINYFED_E_BUSY;
+#endif
     if (!app->has_weights) return TINYFED_E_STATE;
     if (event->weights_hash != 0u && event->weights_hash != app->weights_hash) return TINYFED_E_CHECKSUM;
     tinyfed_status_t status = tinyfed_order_decode(&order, event->order, event->order_bytes);
@@ -414,9 +421,15 @@ static void answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     case TINYFED_LINK_HOST_GONE:
         if (app->visiting) abandon_visit(app, TINYFED_E_CANCELLED);
         if (app->saving) end_save(app, TINYFED_E_CANCELLED);
+#ifdef TINYFED_SENSOR
+        if (app->record.running) app_record_stop(app, TINYFED_E_CANCELLED);
+#endif
         break;
     case TINYFED_LINK_RESET: app->reset_wanted = true; break;
     case TINYFED_LINK_SAVE: begin_save(app, event); break;
+#ifdef TINYFED_SENSOR
+    case TINYFED_LINK_LABEL: app_record_answer(app, event, app->has_model ? arena_needed(app) : 0u); break;
+#endif
     }
 }
 
@@ -456,11 +469,19 @@ void tinyfed_app_work(tinyfed_app_t *app, uint32_t now_us)
     answer_all(app, to_ms(app, now_us));
     if (app->visiting) step_visit(app);
     if (app->saving) step_save(app);
+#ifdef TINYFED_SENSOR
+    if (app->record.running) app_record_work(app);
+#endif
 }
 
 uint32_t tinyfed_app_idle_ms(tinyfed_app_t *app, uint32_t now_us)
 {
-    return app->visiting || app->saving ? 0u : tinyfed_link_idle_ms(&app->link, to_ms(app, now_us));
+    const uint32_t idle_ms = app->visiting || app->saving ? 0u : tinyfed_link_idle_ms(&app->link, to_ms(app, now_us));
+#ifdef TINYFED_SENSOR
+    return app_record_idle_ms(app, idle_ms);
+#else
+    return idle_ms;
+#endif
 }
 
 bool tinyfed_app_reset_wanted(const tinyfed_app_t *app) { return app->reset_wanted; }

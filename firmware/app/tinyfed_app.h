@@ -5,6 +5,7 @@
 
 #include "store.h"
 #include "tinyfed_core.h"
+#include "tinyfed_record.h"
 #include "tinyfed_visit.h"
 #include "tinyfed_wire.h"
 
@@ -26,6 +27,13 @@ typedef struct tinyfed_app_config {
     uint32_t (*now_us)(void);
     uint32_t (*instructions)(void);
     uint32_t (*stack_bytes)(void);
+#ifdef TINYFED_SENSOR
+    /* The port's sensor, as tinyfed_port.h has it; sensor_read NULL: there is none. Once something is recorded, the
+     * arena's last record_bytes (a multiple of TINYFED_ALIGNMENT) belong to the samples. */
+    uint32_t sensor_channels, sensor_rate_hz, record_bytes;
+    void (*sensor_start)(void);
+    int (*sensor_read)(double *reading);
+#endif
 } tinyfed_app_config_t;
 
 typedef struct tinyfed_app {
@@ -54,6 +62,11 @@ typedef struct tinyfed_app {
     uint32_t train_us, train_instructions;
     uint32_t clock_us, clock_ms, clock_rest_us; /* the link's milliseconds, made from wrapping microseconds */
     uint8_t result[TINYFED_RESULT_BYTES];
+#ifdef TINYFED_SENSOR
+    tinyfed_recorder_t *recorder; /* in the arena; NULL: nothing was recorded since start */
+    uint32_t windows_left, readings_left; /* of the recording that runs; UINT32_MAX: no limit */
+    tinyfed_link_record_t record;
+#endif
 } tinyfed_app_t;
 
 /* The config is copied, what it points to is not. A shard or model that is not valid counts as none. */

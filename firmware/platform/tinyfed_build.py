@@ -58,6 +58,9 @@ def defines(name: str, manifest: dict[str, Any]) -> dict[str, str]:
         "TINYFED_ARENA_BYTES": f"{number(board['arena_bytes'])}u",
         "TINYFED_BAUD": f"{number(board['serial']['baud'])}u",
     }
+    if "record_bytes" in board:
+        result["TINYFED_SENSOR"] = "1"
+        result["TINYFED_RECORD_STORE_BYTES"] = f"{number(board['record_bytes'])}u"
     for region, place in board.get("memory", {}).items():
         result[f"TINYFED_{region.upper()}_ADDRESS"] = f"{number(place['address']):#x}u"
         result[f"TINYFED_{region.upper()}_BYTES"] = f"{number(place['bytes'])}u"

@@ -8,9 +8,8 @@
 
 void tinyfed_shard_class(const tinyfed_shard_t *shard, uint32_t *first, uint32_t *count, uint32_t label)
 {
-    const uint8_t *ends = shard->bytes + HEADER_BYTES;
-    *first = label ? visit_get32(ends + 4 * (label - 1)) : 0;
-    *count = visit_get32(ends + 4 * label) - *first;
+    *first = label ? visit_get32(shard->ends + 4 * (label - 1)) : 0;
+    *count = visit_get32(shard->ends + 4 * label) - *first;
 }
 
 tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes, uint32_t byte_count)
@@ -41,11 +40,10 @@ tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes
     for (uint32_t i = HEADER_BYTES + 4 * classes; i < offset; i++) {
         if (bytes[i] != 0) return TINYFED_E_ARGUMENT;
     }
-    shard->bytes = bytes;
+    shard->ends = bytes + HEADER_BYTES;
     shard->samples = (const float *)(const void *)(bytes + offset);
     shard->feature_count = features;
     shard->class_count = classes;
     shard->sample_count = samples;
-    shard->byte_count = total;
     return TINYFED_OK;
 }

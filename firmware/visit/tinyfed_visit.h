@@ -77,14 +77,14 @@ typedef struct tinyfed_result {
     tinyfed_checkpoint_t checkpoints[TINYFED_CHECKPOINTS_MAX];
 } tinyfed_result_t;
 
-/* A shard: samples sorted by class, as docs/shard.md lays them out; validated once. It must outlive what uses it. */
+/* A shard: samples sorted by class, as docs/shard.md lays them out and tinyfed_shard_open checks, or as the device has
+ * recorded them (tinyfed_record.h). What it points to must outlive what uses it. */
 typedef struct tinyfed_shard {
-    const uint8_t *bytes;
+    const uint8_t *ends;  /* class table: 4 bytes a class */
     const float *samples; /* sample_count rows of feature_count, classes in order */
     uint32_t feature_count;
     uint32_t class_count;
     uint32_t sample_count;
-    uint32_t byte_count;
 } tinyfed_shard_t;
 
 /* Validate a shard at bytes, which are aligned to TINYFED_ALIGNMENT; byte_count may be more than the shard's (the whole

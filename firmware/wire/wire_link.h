@@ -16,6 +16,7 @@ enum {
     CANCEL = 0x08,
     RESET = 0x09,
     SAVE = 0x0A,
+    LABEL = 0x0B,
     HELLO = 0x81,
     CHUNK_UP = 0x83,
     TRANSFER_STATUS = 0x84,
@@ -24,6 +25,7 @@ enum {
     RESULT = 0x87,
     CANCELLED = 0x88,
     SAVE_STATUS = 0x89,
+    RECORD_STATUS = 0x8A,
     ERROR = 0x8F
 };
 
@@ -50,7 +52,8 @@ enum {
     SEND_VISIT_STATUS = 16,
     SEND_RESULT = 32,
     SEND_UPLOAD_STATUS = 64,
-    SEND_SAVE_STATUS = 128
+    SEND_SAVE_STATUS = 128,
+    SEND_RECORD_STATUS = 256
 };
 
 /* SUSPENDED: the host went away; the same transfer goes on where it stopped. */

@@ -162,6 +162,14 @@ void tinyfed_link_save_end(tinyfed_link_t *link, tinyfed_wire_status_t status, u
 
 bool tinyfed_link_said_all(const tinyfed_link_t *link) { return link->out.stage == 0 && link->pending == 0; }
 
+#ifdef TINYFED_SENSOR
+void tinyfed_link_recording(tinyfed_link_t *link, const tinyfed_link_record_t *record)
+{
+    link->record = record;
+    link->pending |= SEND_RECORD_STATUS;
+}
+#endif
+
 void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count)
 {
     if (link->upload.offset > byte_count || byte_count > TINYFED_WIRE_TRANSFER_BYTES_MAX) {
@@ -322,6 +330,29 @@ static void make_save_status(tinyfed_link_t *link, uint32_t now_ms)
     link->save.sent_ms = now_ms;
 }
 
+#ifdef TINYFED_SENSOR
+static void make_record_status(tinyfed_link_t *link)
+{
+    const tinyfed_link_record_t *record = link->record;
+    const uint32_t classes = record->class_count;
+    uint8_t *p = begin(link, RECORD_STATUS, link->record_sequence, 24u + 2u * classes);
+    uint32_t before = 0;
+    put32(p, record->recording);
+    put16(p + 4, record->label);
+    p[6] = record->running;
+    p[7] = (uint8_t)record->status;
+    put32(p + 8, record->windows);
+    put32(p + 12, record->capacity);
+    put32(p + 16, record->detail);
+    put16(p + 20, (uint16_t)classes);
+    for (uint32_t i = 0; i < classes; i++) {
+        const uint32_t end = get32(record->ends + 4u * i);
+        put16(p + 24u + 2u * i, (uint16_t)(end - before));
+        before = end;
+    }
+}
+#endif
+
 static uint32_t since(uint32_t then_ms, uint32_t now_ms) { return now_ms - then_ms; }
 
 static bool host_here(const tinyfed_link_t *link, uint32_t now_ms)
@@ -387,6 +418,10 @@ static bool make_frame(tinyfed_link_t *link, uint32_t now_ms)
         make_upload_status(link);
     } else if (take(link, SEND_SAVE_STATUS)) {
         make_save_status(link, now_ms);
+#ifdef TINYFED_SENSOR
+    } else if (take(link, SEND_RECORD_STATUS)) {
+        make_record_status(link);
+#endif
     } else if (upload_may_send(link)) {
         make_chunk(link, now_ms);
     } else {

@@ -15,6 +15,7 @@ from tinyfed.tasks.update import expand, layer_sizes, shared_part
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.frames import VERSION
 from tinyfed.wire.messages import Hello, Kind, hash64
+from tinyfed.wire.record import CLASSES_MAX, STOP, LabelOperation, RecordStatus
 from tinyfed.wire.save import SaveOperation
 from tinyfed.wire.session import (
     CancelOperation,
@@ -154,6 +155,59 @@ class SerialDevice:
             train_s=trained - sent,
         )
 
+    def record(
+        self,
+        label: int,
+        *,
+        windows: int = 0,
+        seconds: float = 0.0,
+        progress: Callable[[RecordStatus], None] | None = None,
+    ) -> RecordStatus:
+        """Have the device record samples of a class from its sensor, until so many windows or seconds or the store is
+        full; `label` can be `wire.record.STOP` or `FORGET` too. Blocks; `progress` hears of each window.
+
+        Raises:
+            UsageError: no such class, or the board has no sensor.
+            DoesNotFitError: the store is full, or the model leaves no room for it.
+            DeviceError: it does not answer, or restarted: what was recorded is gone then.
+        """
+        if "sensor" not in self.info.capabilities:
+            raise UsageError(f"{self._who()}: this board has no sensor to record from; docs/howto-sensor.md adds one")
+        if label < STOP - 1 and not 0 <= label < CLASSES_MAX:
+            raise UsageError(f"class {label}: must be 0 to {CLASSES_MAX - 1}")
+        self._cancelled.clear()
+        operation = LabelOperation(label, windows=windows, milliseconds=round(1000 * seconds))
+        try:
+            self._run(operation, progress)
+        except BaseException:
+            if label < STOP - 1:
+                self._give_up(LabelOperation(STOP))
+            raise
+        if operation.failure is not None:
+            raise self._not_recorded(operation)
+        assert operation.status is not None
+        self._greet()  # what it has stored, and the arena that is left, have changed
+        return operation.status
+
+    def _not_recorded(self, operation: LabelOperation) -> DeviceError | DoesNotFitError | UsageError:
+        failure, status = operation.failure, operation.status
+        assert failure is not None
+        if failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
+            if status is not None and status.capacity:
+                return DoesNotFitError(
+                    f"{self._who()}: the store is full with {sum(status.counts)} of {status.capacity} windows; "
+                    "`tinyfed devices label PORT --forget` empties it"
+                )
+            return DoesNotFitError(
+                f"{self._who()}: the loaded model leaves the samples no room: {failure.detail:,} bytes short; "
+                "load a smaller model, or record before the model is loaded"
+            )
+        if failure.reason is Reason.REFUSED and failure.status == Status.SOURCE:
+            return DeviceError(f"{self._who()}: its sensor gives nothing; is it connected?")
+        if failure.reason is Reason.RESET:
+            return DeviceError(f"{self._who()}: it restarted, and what it had recorded is gone; record again")
+        return self._failed(failure, "recording")
+
     def reset(self) -> None:
         """Restart the device and greet it again. Raises DeviceError when it does not come back."""
         self._cancelled.clear()
@@ -265,14 +319,19 @@ class SerialDevice:
         if operation.failure is not None:
             raise self._failed(operation.failure, doing)
 
-    def _run(self, operation: Operation) -> None:
+    def _run(self, operation: Operation, recorded: Callable[[RecordStatus], None] | None = None) -> None:
         """Carry the operation out over the transport."""
+        told: RecordStatus | None = None
         self._session.start(operation, self._clock())
         try:
             while not operation.done:
                 if self._cancelled.is_set():
                     raise DeviceError(f"{self._who()}: given up on request")
                 self._step(operation)
+                if recorded is not None and isinstance(operation, LabelOperation) and operation.status is not told:
+                    told = operation.status
+                    if told is not None:
+                        recorded(told)
             self._flush()
         except DeviceError:
             if self._cancelled.is_set() and not isinstance(operation, CancelOperation):
@@ -301,9 +360,9 @@ class SerialDevice:
         if data:
             self._transport.write(data)
 
-    def _give_up(self) -> None:
+    def _give_up(self, operation: Operation | None = None) -> None:
         """Tell the device, without waiting long for it, that nobody wants its answer any more."""
-        operation = CancelOperation()
+        operation = operation or CancelOperation()
         end = self._clock() + 0.5
         with contextlib.suppress(DeviceError):
             self._session.start(operation, self._clock())

@@ -22,8 +22,9 @@ STAND_IN = ROOT / "tests" / "c" / "port" / "arduino"
 WARNINGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 INCLUDES = [f"-I{FIRMWARE / name}" for name in ("core", "wire", "visit", "app", "port")]
 DEFINES = ["-DTINYFED_ARENA_BYTES=65536u", "-DTINYFED_BAUD=115200u", "-DTINYFED_UNIQUE_ID_BYTES=8u"]
-DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u"]
+DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u", "-DTINYFED_SENSOR"]
 MAIN = ['-DTINYFED_BOARD="nano33ble"', "-DTINYFED_BUILD_ID=0x1234u", "-DTINYFED_MAIN=tinyfed_main"]
+MAIN += ["-DTINYFED_RECORD_STORE_BYTES=16384u"]
 M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-fno-exceptions", "-fno-rtti"]
 
 
@@ -37,7 +38,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = folder / ("_".join(source.relative_to(FIRMWARE).parts) + ".o")
         main = MAIN if source.name == "main.c" else []
         subprocess.run(
-            ["gcc", "-std=gnu99", *WARNINGS, *INCLUDES, *main, "-c", source, "-o", target], check=True, timeout=60
+            ["gcc", "-std=gnu99", *WARNINGS, *INCLUDES, "-DTINYFED_SENSOR", *main, "-c", source, "-o", target],
+            check=True,
+            timeout=60,
         )
         objects.append(target)
     places = ["-DTINYFED_DATA_FLASH_ADDRESS=stand_in_flash", "-DTINYFED_UNIQUE_ID_ADDRESS=stand_in_id"]
@@ -79,6 +82,9 @@ def test_a_device_behind_the_framework_learns_the_same_bits(program: Path) -> No
         assert device.info.unique_id == "a1a2a3a4a5a6a7a800000000"
         assert device.info.class_count == 0, "erased flash is no shard"
         device.load(image)
+        status = device.record(0, seconds=3.2)  # 2 s are a window, the next one ends a second later
+        assert (status.windows, status.counts, status.capacity) == (2, (2,), 32)
+        assert (device.info.class_count, device.info.feature_count) == (1, 120)
         simulated = SimulatedDevice(arena_bytes=65536)
         simulated.load(image)
         there = device.visit(None, order, want_weights=True).weights

@@ -102,7 +102,7 @@ ALLOWED_IN_A_PORT = re.compile(r'#include\s+"(?!tinyfed_port\.h|tinyfed_flash\.h
 def test_a_port_includes_the_port_header_and_what_ports_share(port: str) -> None:
     folder = FIRMWARE / "port" / port
     shared = {path.name for path in folder.iterdir()} | {
-        f"../cortexm/{p.name}" for p in (folder.parent / "cortexm").iterdir()
+        f"../{common}/{p.name}" for common in ("cortexm", "played") for p in (folder.parent / common).iterdir()
     }
     for source in [*folder.glob("*.[ch]"), *folder.glob("*.cpp")]:
         foreign = set(ALLOWED_IN_A_PORT.findall(source.read_text())) - shared

@@ -32,10 +32,10 @@ def test_every_manifest_is_right() -> None:
 def test_a_new_board_on_an_existing_port_is_one_file(tmp_path: Path) -> None:
     changed = manifest()
     changed["name"] = "A bigger one"
-    changed["tinyfed"]["arena_bytes"] = 128 * 1024
+    changed["tinyfed"]["arena_bytes"] = 176 * 1024
     read_changed(tmp_path, changed)
     assert board_names(tmp_path) == ["strange"]
-    assert read_board("strange", tmp_path).arena_bytes == 131072
+    assert read_board("strange", tmp_path).arena_bytes == 180224
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,7 @@ def paths(value: dict[str, Any], where: str = "") -> list[str]:
 NOT_NEEDED = (
     *("url", "upload", "build.cpu"),
     *("tinyfed.memory.data_flash", "tinyfed.memory.identity", "tinyfed.memory.store"),
+    "tinyfed.memory.recording",
 )
 OPTIONAL = (
     "tinyfed.shared",
@@ -99,7 +100,12 @@ OPTIONAL = (
     "tinyfed.budget",
     "tinyfed.compiler.libraries",
 )
-OPTIONAL_INSIDE = ("tinyfed.emulator.counting", "tinyfed.emulator.store")
+OPTIONAL_INSIDE = (
+    "tinyfed.emulator.counting",
+    "tinyfed.emulator.store",
+    "tinyfed.emulator.sensor",
+    "tinyfed.record_bytes",
+)
 
 
 def test_every_missing_field_is_told(tmp_path: Path) -> None:

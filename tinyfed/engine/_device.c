@@ -7,6 +7,7 @@
 
 #include "_line.h"
 #include "tinyfed_logmel.h"
+#include "tinyfed_record.h"
 #include "tinyfed_visit.h"
 
 typedef struct {
@@ -262,7 +263,33 @@ static PyObject *log_mel(PyObject *self, PyObject *samples)
     return status == TINYFED_OK ? PyBytes_FromStringAndSize((char *)features, sizeof features) : fail(status, 0);
 }
 
+static PyObject *motion_windows(PyObject *self, PyObject *readings)
+{
+    const tinyfed_window_form_t *form = &tinyfed_motion_form;
+    Py_buffer view;
+    void *block = NULL;
+    (void)self;
+    if (PyObject_GetBuffer(readings, &view, PyBUF_SIMPLE) != 0) return NULL;
+    const double *reading = view.buf;
+    const size_t count = (size_t)view.len / (sizeof(double) * form->channels);
+    const size_t sample_bytes = 4u * (size_t)form->steps * form->channels;
+    const size_t memory_bytes = TINYFED_RECORDER_BYTES + sample_bytes * (count / (form->group * form->stride) + 2u);
+    PyObject *result = NULL;
+    uint8_t *memory = memory_bytes <= UINT32_MAX ? allocate_aligned(&block, memory_bytes) : NULL;
+    if (memory != NULL) {
+        tinyfed_recorder_t *recorder = tinyfed_recorder_open(form, memory, (uint32_t)memory_bytes);
+        for (size_t i = 0; i < count; i++) (void)tinyfed_recorder_add(recorder, reading + i * form->channels);
+        result = PyBytes_FromStringAndSize((char *)recorder->samples, (Py_ssize_t)(sample_bytes * recorder->count));
+    } else if (PyErr_Occurred() == NULL) {
+        fail(TINYFED_E_ARGUMENT, 0);
+    }
+    PyMem_Free(block);
+    PyBuffer_Release(&view);
+    return result;
+}
+
 static PyMethodDef module_methods[] = {
+    {"motion_windows", motion_windows, METH_O, "motion_windows(float64 readings of 6 channels) -> float32 samples."},
     {"log_mel", log_mel, METH_O, "log_mel(16-bit samples at 8 kHz) -> 320 float32 features."},
     {NULL, NULL, 0, NULL},
 };

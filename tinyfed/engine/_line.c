@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "_line.h"
+#include "played.h"
 #include "tinyfed_app.h"
 
 typedef struct {
     PyObject_HEAD
-    void *blocks[3]; /* arena, shard, model as allocated */
+    void *blocks[4]; /* arena, shard, model, recording as allocated */
     Py_buffer store; /* the caller's: it outlives the device, as flash does; obj is NULL without one */
     tinyfed_flash_t flash;
     char board[TINYFED_LINE_BOARD_BYTES];
@@ -21,8 +22,8 @@ static void line_dealloc(PyObject *self)
     line_t *line = (line_t *)self;
     PyTypeObject *type = Py_TYPE(self);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    for (int i = 0; i < 3; i++) PyMem_Free(line->blocks[i]);
     if (line->store.obj != NULL) PyBuffer_Release(&line->store);
+    for (int i = 0; i < 4; i++) PyMem_Free(line->blocks[i]);
     release(self);
     Py_DECREF(type);
 }
@@ -89,15 +90,20 @@ static int open_store(line_t *line, PyObject *object)
     return 0;
 }
 
+/* The sensor: a recording that is played, by one device of the process at a time; it gives a reading whenever asked. */
+static void sensor_start(void) { tinyfed_played_start(0); }
+static int sensor_read(double *reading) { return tinyfed_played_read(reading, UINT32_MAX / 4); }
+
 static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"arena_bytes", "unique_id", "board", "shard", "model", "watchdog_ms", "store", NULL};
-    unsigned int arena_bytes, watchdog_ms = 0;
+    static char *names[] = {"arena_bytes", "unique_id", "board", "shard", "model", "watchdog_ms",
+                            "store", "sensor", "record_bytes", NULL};
+    unsigned int arena_bytes, watchdog_ms = 0, record_bytes = 0;
     Py_buffer unique_id;
     const char *board = "simulated";
-    PyObject *shard = Py_None, *model = Py_None, *store = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOIO", names, &arena_bytes, &unique_id, &board, &shard, &model,
-                                     &watchdog_ms, &store)) {
+    PyObject *shard = Py_None, *model = Py_None, *store = Py_None, *sensor = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOIOOI", names, &arena_bytes, &unique_id, &board, &shard, &model,
+                                     &watchdog_ms, &store, &sensor, &record_bytes)) {
         return NULL;
     }
     tinyfed_app_config_t config;
@@ -124,6 +130,18 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     if (line->store.obj != NULL) config.flash = &line->flash;
     if (config.model != NULL) config.model_hash = tinyfed_hash64(TINYFED_HASH_START, config.model, config.model_bytes);
+    const uint8_t *recording = NULL;
+    uint32_t recording_bytes = 0;
+    if (copied(&line->blocks[3], &recording, &recording_bytes, sensor) != 0) {
+        Py_DECREF((PyObject *)line);
+        return NULL;
+    }
+    if (recording != NULL) {
+        config.sensor_channels = tinyfed_played_open(recording, recording_bytes, &config.sensor_rate_hz);
+        config.sensor_start = sensor_start;
+        config.sensor_read = sensor_read;
+        config.record_bytes = record_bytes;
+    }
     tinyfed_app_init(&line->app, &config);
     return (PyObject *)line;
 }
@@ -186,7 +204,8 @@ static PyType_Slot line_slots[] = {
     {Py_tp_new, (void *)line_new},
     {Py_tp_dealloc, (void *)line_dealloc},
     {Py_tp_methods, line_methods},
-    {Py_tp_doc, "LineDevice(arena_bytes, unique_id, board='simulated', shard=None, model=None, watchdog_ms=0, store=None)"},
+    {Py_tp_doc, "LineDevice(arena_bytes, unique_id, board='simulated', shard=None, model=None, watchdog_ms=0, "
+                         "store=None, sensor=None, record_bytes=0)"},
     {0, NULL},
 };
 

@@ -30,6 +30,7 @@ class MessageType(IntEnum):
     CANCEL = 0x08
     RESET = 0x09
     SAVE = 0x0A
+    LABEL = 0x0B
     HELLO = 0x81
     CHUNK_UP = 0x83
     TRANSFER_STATUS = 0x84
@@ -38,6 +39,7 @@ class MessageType(IntEnum):
     RESULT = 0x87
     CANCELLED = 0x88
     SAVE_STATUS = 0x89
+    RECORD_STATUS = 0x8A
     ERROR = 0x8F
 
 
@@ -71,6 +73,7 @@ CAPABILITIES = {
     "reset": 6,
     "stream": 7,
     "save": 8,
+    "sensor": 9,
     "sparse": 11,
     "partial": 12,
 }

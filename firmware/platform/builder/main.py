@@ -24,7 +24,10 @@ dense_only = os.environ.get("TINYFED_DENSE_ONLY") == "1"
 build_id = tinyfed_build.build_id(firmware, name, manifest, model, dense_only)
 output = Path(env.subst("$BUILD_DIR"))
 # The compiler is called through a shell.
-defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(name, manifest).items()]
+names = tinyfed_build.defines(name, manifest)
+if dense_only:  # the smallest image: no sensor either
+    names.pop("TINYFED_SENSOR", None)
+defines = [(key, shlex.quote(value)) for key, value in names.items()]
 
 env.Replace(
     CC=prefix + "gcc",

@@ -1,5 +1,6 @@
 /* Arm MPS2 with the AN386 image: a Cortex-M4F at 25 MHz, as QEMU's machine mps2-an386 models it. */
 #include "../cortexm/cortexm.h"
+#include "../played/played.h"
 #include "tinyfed_port.h"
 
 #include <string.h>
@@ -169,5 +170,16 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 }
 
 uint32_t tinyfed_port_stack_bytes(void) { return tinyfed_cortexm_stack_bytes(); }
+
+#ifdef TINYFED_SENSOR
+uint32_t tinyfed_port_sensor(uint32_t *rate_hz)
+{
+    return tinyfed_played_open((const uint8_t *)(uintptr_t)TINYFED_RECORDING_ADDRESS, TINYFED_RECORDING_BYTES, rate_hz);
+}
+
+void tinyfed_port_sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
+
+int tinyfed_port_sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
+#endif
 
 void tinyfed_port_reset(void) { tinyfed_cortexm_reset(); }

@@ -2,6 +2,7 @@
 #define _DEFAULT_SOURCE
 #define _XOPEN_SOURCE 700
 
+#include "../played/played.h"
 #include "line.h"
 #include "store.h"
 #include "tinyfed_port.h"
@@ -24,6 +25,10 @@ static uint8_t *arena;
 static size_t arena_bytes = TINYFED_ARENA_BYTES;
 static const uint8_t *shard;
 static size_t shard_bytes;
+#ifdef TINYFED_SENSOR
+static const uint8_t *recording;
+static size_t recording_bytes;
+#endif
 static uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
 
 static int fail(const char *what, const char *value, const char *remedy)
@@ -45,6 +50,9 @@ static void usage(void)
          "                   fd:N               wait on a listening socket that was inherited\n"
          "  --shard FILE   this device's samples (docs/shard.md)\n"
          "  --store FILE   where a saved model is kept; made when it is not there\n"
+#ifdef TINYFED_SENSOR
+         "  --sensor FILE  what its sensor plays (docs/recording.md)\n"
+#endif
          "  --id HEX       unique id, 24 digits; else derived from /etc/machine-id\n"
          "  --arena BYTES  memory for model and training\n"
          "It ends with 0 on a signal, 2 when an option is wrong, 4 when the line cannot be opened or is gone.");
@@ -86,17 +94,17 @@ static void derive_id(void)
     }
 }
 
-static int open_shard(const char *path)
+static int map_file(const uint8_t **bytes, size_t *byte_count, const char *path)
 {
     struct stat status;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0) return fail("cannot read the shard", path, strerror(errno));
-    if (!S_ISREG(status.st_mode) || status.st_size == 0) return fail("cannot use the shard", path, "it is empty or not a file");
-    shard_bytes = (size_t)status.st_size;
-    void *mapped = mmap(NULL, shard_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (fd < 0 || fstat(fd, &status) != 0) return fail("cannot read", path, strerror(errno));
+    if (!S_ISREG(status.st_mode) || status.st_size == 0) return fail("cannot use", path, "it is empty or not a file");
+    *byte_count = (size_t)status.st_size;
+    void *mapped = mmap(NULL, *byte_count, PROT_READ, MAP_PRIVATE, fd, 0);
     (void)close(fd);
-    if (mapped == MAP_FAILED) return fail("cannot map the shard", path, strerror(errno));
-    shard = mapped;
+    if (mapped == MAP_FAILED) return fail("cannot map", path, strerror(errno));
+    *bytes = mapped;
     return 0;
 }
 
@@ -123,12 +131,19 @@ int tinyfed_port_start(int argc, char **argv)
             exit(0);
         }
         if (strcmp(name, "--port") != 0 && strcmp(name, "--shard") != 0 && strcmp(name, "--id") != 0 &&
-            strcmp(name, "--arena") != 0 && strcmp(name, "--store") != 0)
+            strcmp(name, "--arena") != 0 && strcmp(name, "--store") != 0
+#ifdef TINYFED_SENSOR
+            && strcmp(name, "--sensor") != 0
+#endif
+        )
             return fail("unknown option", name, "see --help");
         if (value == NULL) return fail("option without a value", name, "see --help");
         if (strcmp(name, "--port") == 0) port = value;
         else if (strcmp(name, "--store") == 0) store = value;
-        else if (strcmp(name, "--shard") == 0) status = open_shard(value);
+        else if (strcmp(name, "--shard") == 0) status = map_file(&shard, &shard_bytes, value);
+#ifdef TINYFED_SENSOR
+        else if (strcmp(name, "--sensor") == 0) status = map_file(&recording, &recording_bytes, value);
+#endif
         else if (strcmp(name, "--id") == 0) status = read_id(value);
         else status = read_arena(value);
     }
@@ -174,6 +189,14 @@ const tinyfed_flash_t *tinyfed_port_flash(void) { return tinyfed_store_file(); }
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]) { memcpy(id, unique_id, sizeof unique_id); }
 
 uint32_t tinyfed_port_stack_bytes(void) { return 0; }
+
+#ifdef TINYFED_SENSOR
+uint32_t tinyfed_port_sensor(uint32_t *rate_hz) { return tinyfed_played_open(recording, recording_bytes, rate_hz); }
+
+void tinyfed_port_sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
+
+int tinyfed_port_sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
+#endif
 
 /* The line stays open: who is at its other end would lose it with the process. The firmware starts anew. */
 void tinyfed_port_reset(void) {}

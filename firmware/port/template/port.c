@@ -82,6 +82,22 @@ uint32_t tinyfed_port_stack_bytes(void)
     return 0;
 }
 
+uint32_t tinyfed_port_sensor(uint32_t *rate_hz)
+{
+    /* Channels and rate of a sensor whose readings are to be recorded, such as an IMU's; see docs/howto-sensor.md. These
+     * three are called only where the manifest has record_bytes; leave them away where it has not. */
+    *rate_hz = 0;
+    return 0;
+}
+
+void tinyfed_port_sensor_start(void) {}
+
+int tinyfed_port_sensor_read(double *reading)
+{
+    (void)reading;
+    return 0;
+}
+
 void tinyfed_port_reset(void)
 {
     /* tinyfed_cortexm_reset on a Cortex-M. */

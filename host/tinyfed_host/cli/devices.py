@@ -1,4 +1,4 @@
-"""`tinyfed devices [PORT...]`, and the commands behind it: `tinyfed devices save PORT`."""
+"""`tinyfed devices [PORT...]`, and the commands behind it, such as `tinyfed devices save PORT`."""
 
 import importlib
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 # Name: module of this package with a typer application `app`.
-SUBCOMMANDS = {"save": "devices_save"}
+SUBCOMMANDS = {"label": "devices_label", "save": "devices_save"}
 
 
 class PortsOrCommand(TyperGroup):

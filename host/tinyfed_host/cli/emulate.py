@@ -36,6 +36,9 @@ def emulate(
         list[Path] | None,
         typer.Option("--store", help="A device's flash for saved models: the same file is the same board again."),
     ] = None,
+    sensor: Annotated[
+        Path | None, typer.Option("--sensor", help="A recording that each device's sensor plays (docs/recording.md).")
+    ] = None,
     counting: Annotated[
         bool, typer.Option("--counting", help="Count instructions (exact and repeatable, but slower).")
     ] = False,
@@ -59,7 +62,9 @@ def emulate(
     image = firmware.build(kind)
     with Emulators() as emulators:
         for data, kept in zip(shards, stores, strict=True):
-            device = emulators.start(kind, _unique_id(kept), data, image=image, counting=counting, store=kept)
+            device = emulators.start(
+                kind, _unique_id(kept), data, image=image, counting=counting, store=kept, sensor=sensor
+            )
             if as_json:
                 print_json({"port": device.port, "board": kind.name, "unique_id": device.unique_id, "pid": device.pid})
             else:

@@ -27,7 +27,8 @@ def build(
     model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the image there.")] = None,
     dense_only: Annotated[
-        bool, typer.Option("--dense-only", help="Leave the layers beside dense ones away: a smaller image.")
+        bool,
+        typer.Option("--dense-only", help="Leave the layers beside dense ones and the sensor away: a smaller image."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Build even if the image is there already.")] = False,
     as_json: JsonOption = False,

@@ -44,11 +44,13 @@ class EmulatedDevice:
         *,
         counting: bool = False,
         store: Path | None = None,
+        sensor: bytes | Path | None = None,
     ) -> None:
         self.board = board
         self.unique_id = unique_id
         self._image = image
         self._counting = counting
+        self._sensor = sensor
         self._identity = _identity(unique_id, counting)
         self._folder = Path(tempfile.mkdtemp(prefix="tinyfed-"))
         self._socket_path = self._folder / "line"
@@ -108,9 +110,12 @@ class EmulatedDevice:
         assert emulator is not None
         (self._folder / "identity").write_bytes(self._identity)
         words = [*emulator.command]
-        shard_path = self._place(shard)
+        shard_path = self._place("shard", "data_flash", shard)
         if shard_path is not None:
             words += emulator.shard
+        sensor_path = self._place("sensor", "recording", self._sensor)
+        if sensor_path is not None:
+            words += emulator.sensor
         if self._counting:
             words += emulator.counting
         if self._has_control():
@@ -126,6 +131,7 @@ class EmulatedDevice:
                 "id": self.unique_id,
                 "identity": str(self._folder / "identity"),
                 "shard": str(shard_path),
+                "sensor": str(sensor_path),
                 "control": str(self._control_path),
                 "store": str(self._folder / "store"),
             }
@@ -151,23 +157,24 @@ class EmulatedDevice:
         else:
             place.touch()
 
-    def _place(self, shard: bytes | Path | None) -> Path | None:
-        if shard is None:
+    def _place(self, name: str, where: str, content: bytes | Path | None) -> Path | None:
+        """What the loader puts into a region of the board's memory, as a file of this emulator's own."""
+        if content is None:
             return None
-        if isinstance(shard, Path):
+        if isinstance(content, Path):
             try:
-                data = shard.read_bytes()
+                data = content.read_bytes()
             except OSError as error:
-                raise UsageError(f"{shard}: the shard cannot be read: {error.strerror}") from error
+                raise UsageError(f"{content}: the {name} cannot be read: {error.strerror}") from error
         else:
-            data = shard
-        region = self.board.memory.get("data_flash")
+            data = content
+        region = self.board.memory.get(where)
         if region is not None and len(data) > region.size_bytes:
             raise DoesNotFitError(
-                f"a shard of {len(data):,} bytes does not fit the data flash of {self.board.name}: "
+                f"a {name} of {len(data):,} bytes does not fit the {where.replace('_', ' ')} of {self.board.name}: "
                 f"{len(data) - region.size_bytes:,} bytes too many; use fewer samples"
             )
-        path = self._folder / "shard"
+        path = self._folder / name
         path.write_bytes(data)
         return path
 
@@ -215,9 +222,10 @@ class Emulators:
         image: Path | None = None,
         counting: bool = False,
         store: Path | None = None,
+        sensor: bytes | Path | None = None,
     ) -> EmulatedDevice:
         """As `start`; the device ends with the group."""
-        device = start(board, unique_id, shard, image=image, counting=counting, store=store)
+        device = start(board, unique_id, shard, image=image, counting=counting, store=store, sensor=sensor)
         self.devices.append(device)
         return device
 
@@ -249,6 +257,7 @@ def start(
     image: Path | None = None,
     counting: bool = False,
     store: Path | None = None,
+    sensor: bytes | Path | None = None,
 ) -> EmulatedDevice:
     """Start an emulated board with the firmware's image (built when it is not in the cache).
 
@@ -261,6 +270,7 @@ def start(
             whose manifest says how.
         store: the file that keeps its saved models, made when it is not there; None: they last as long as the
             emulated board, power cuts (`reload`) included.
+        sensor: what its sensor plays (docs/recording.md).
 
     Raises:
         UsageError: there is no such board, or it has no emulator.
@@ -279,8 +289,16 @@ def start(
         raise UsageError(f'"{unique_id}" is no unique id: give {2 * UNIQUE_ID_BYTES} hexadecimal digits')
     if board.emulator.program:
         _find(board.emulator.program, board.emulator.package)
+    if sensor is not None and not board.emulator.sensor:
+        raise UsageError(f"the emulated {board.name} has no sensor to play a recording; mps2_an386 has one")
     return EmulatedDevice(
-        board, unique_id.lower(), shard, image or firmware.build(board), counting=counting, store=store
+        board,
+        unique_id.lower(),
+        shard,
+        image or firmware.build(board),
+        counting=counting,
+        store=store,
+        sensor=sensor,
     )
 
 

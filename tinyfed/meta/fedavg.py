@@ -5,23 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import (
-    Array,
-    Assignment,
-    Reply,
-    State,
-    check_count,
-    check_rounds,
-    first_state,
-    mean_weights,
-    order_seed,
-    pick,
-)
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rounds, mean_weights
 from tinyfed.tasks.order import Order
 
 
 @dataclass(frozen=True)
-class FedAvg:
+class FedAvg(Cohort):
     """Devices train a few epochs, the server takes the mean:
 
         device:  w_k <- w - beta * grad L(w; b)  for each minibatch b, `passes` times       (ClientUpdate)
@@ -54,15 +43,6 @@ class FedAvg:
             raise UsageError(f"strategy: staleness is {self.staleness!r}, allowed is 0 to 100")
         check_count("devices", self.devices)
         self._order(0).encode()
-
-    def begin(self, weights: Array, seed: int) -> State:
-        return first_state(weights, seed)
-
-    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
-        return pick(state, devices, self.devices)
-
-    def configure(self, state: State, device: str) -> Assignment:
-        return Assignment(state.weights, self._order(order_seed(state, device=device)))
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         mean = mean_weights(replies, self.staleness)

@@ -4,25 +4,12 @@ Per-FedAvg (Fallah, Mokhtari, Ozdaglar: Personalized federated learning, NeurIPS
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tinyfed.meta.strategy import (
-    Array,
-    Assignment,
-    Reply,
-    State,
-    check_count,
-    check_rate,
-    check_rounds,
-    falling,
-    first_state,
-    mean_weights,
-    order_seed,
-    pick,
-)
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, mean_weights
 from tinyfed.tasks.order import Order
 
 
 @dataclass(frozen=True)
-class FOMAML:
+class FOMAML(Cohort):
     """Devices adapt on a support set and send the gradient of other samples at the adapted weights:
 
         device:  phi' <- phi - beta * grad L(phi; support), `passes` times in minibatches
@@ -48,15 +35,6 @@ class FOMAML:
         check_count("devices", self.devices)
         check_count("queries", self.queries)
         self._order(0).encode()
-
-    def begin(self, weights: Array, seed: int) -> State:
-        return first_state(weights, seed)
-
-    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
-        return pick(state, devices, self.devices)
-
-    def configure(self, state: State, device: str) -> Assignment:
-        return Assignment(state.weights, self._order(order_seed(state, device=device)))
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         descent = mean_weights(replies)

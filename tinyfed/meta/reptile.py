@@ -3,25 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tinyfed.meta.strategy import (
-    Array,
-    Assignment,
-    Reply,
-    State,
-    check_count,
-    check_rate,
-    check_rounds,
-    falling,
-    first_state,
-    mean_weights,
-    order_seed,
-    pick,
-)
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, mean_weights
 from tinyfed.tasks.order import Order
 
 
 @dataclass(frozen=True)
-class Reptile:
+class Reptile(Cohort):
     """Devices go through a stored support set several times in minibatches:
 
         device:  phi~ = U^k(phi), k steps of SGD or Adam on minibatches of the support set      (Algorithm 1)
@@ -46,15 +33,6 @@ class Reptile:
         check_rate("alpha", self.alpha)
         check_count("devices", self.devices)
         self._order(self.order.seed).encode()
-
-    def begin(self, weights: Array, seed: int) -> State:
-        return first_state(weights, seed)
-
-    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
-        return pick(state, devices, self.devices)
-
-    def configure(self, state: State, device: str) -> Assignment:
-        return Assignment(state.weights, self._order(order_seed(state, device=device)))
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         mean = mean_weights(replies)

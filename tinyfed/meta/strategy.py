@@ -118,6 +118,27 @@ def first_state(weights: Array, seed: int) -> State:
     return State(seed, 0, weights.astype(np.float32))
 
 
+class Cohort:
+    """What strategies have in common whose devices of a round all get the weights, each with a seed of its own.
+
+    The dataclass has `devices`, how many, and `_order`, what one of them is to do with a seed.
+    """
+
+    devices: int
+
+    def _order(self, seed: int) -> Order:
+        raise AssertionError("a strategy says what a device is to do")
+
+    def begin(self, weights: Array, seed: int) -> State:
+        return first_state(weights, seed)
+
+    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
+        return pick(state, devices, self.devices)
+
+    def configure(self, state: State, device: str) -> Assignment:
+        return Assignment(state.weights, self._order(order_seed(state, device=device)))
+
+
 def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | None:
     """The mean of what devices trained, weighted by their training samples; None when nothing came.
 

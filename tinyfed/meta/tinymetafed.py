@@ -9,27 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import (
-    Array,
-    Assignment,
-    Reply,
-    State,
-    check_count,
-    check_rate,
-    check_rounds,
-    falling,
-    first_state,
-    mean_weights,
-    order_seed,
-    pick,
-)
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, mean_weights
 from tinyfed.tasks.order import TOP_ALL, Order
 
 SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
-class TinyMetaFed:
+class TinyMetaFed(Cohort):
     """TinyReptile that sends less: phi = (g, l), shared and local layers.
 
         device:  l <- first values;  l <- l - beta * grad_l L(g, l; x, y)   for the first `reconstruct` samples a class
@@ -65,15 +52,6 @@ class TinyMetaFed:
         if self.schedule not in SCHEDULES:
             raise UsageError(f"strategy: schedule is {self.schedule!r}, allowed are {', '.join(SCHEDULES)}")
         self._order(0).encode()
-
-    def begin(self, weights: Array, seed: int) -> State:
-        return first_state(weights, seed)
-
-    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
-        return pick(state, devices, self.devices)
-
-    def configure(self, state: State, device: str) -> Assignment:
-        return Assignment(state.weights, self._order(order_seed(state, device=device)))
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         mean = mean_weights(replies)

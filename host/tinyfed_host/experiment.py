@@ -1,6 +1,7 @@
 """EXPERIMENT.toml: what to learn, from whom, how. docs/experiment.md describes every key."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,30 +12,13 @@ from tinyfed.errors import UsageError
 from tinyfed.tasks.order import SHOTS_MAX
 from tinyfed.tasks.task import Task
 from tinyfed.wire.encodings import NAMES as ENCODINGS
+from tinyfed_host import experiment_model
 from tinyfed_host import experiment_source as source
+from tinyfed_host.experiment_model import ModelSection
 
-ACTIVATIONS = ("linear", "relu", "tanh", "relu6", "sigmoid")
-LOSSES = ("mse", "softmax_cross_entropy", "binary_cross_entropy")
 FLEETS = ("simulated", "emulated", "ports")
 ORDER_KEYS = ("shots", "queries", "passes", "learning_rate")
 DEFAULT_BOARD = "mps2_an386"
-
-
-@dataclass(frozen=True)
-class LayerSection:
-    """A dense layer."""
-
-    outputs: int
-    activation: str
-
-
-@dataclass(frozen=True)
-class ModelSection:
-    """A stack of dense layers."""
-
-    inputs: int
-    loss: str
-    layers: tuple[LayerSection, ...]
 
 
 @dataclass(frozen=True)
@@ -104,14 +88,12 @@ class Experiment:
 
 def from_json(values: Mapping[str, Any]) -> Experiment:
     """What `to_json` gave."""
-    model = dict(values["model"])
-    model["layers"] = tuple(LayerSection(**layer) for layer in model["layers"])
     fleet = dict(values["fleet"])
     fleet["boards"], fleet["ports"] = tuple(fleet["boards"]), tuple(fleet["ports"])
     return Experiment(
         rounds=values["rounds"],
         seed=values["seed"],
-        model=ModelSection(**model),
+        model=experiment_model.from_json(values["model"]),
         task=TaskSection(**values["task"]),
         strategy=StrategySection(**values["strategy"]),
         fleet=FleetSection(**fleet),
@@ -138,7 +120,7 @@ def _experiment(root: source.Table, strategies: Mapping[str, Mapping[str, Any]],
     experiment = Experiment(
         rounds=root.integer("rounds", 1, 10_000_000),
         seed=root.integer("seed", 0, 2**53, 0),
-        model=_model(root.table("model")),
+        model=experiment_model.read_model(root.table("model")),
         task=_task(root.table("task")),
         strategy=_strategy(root.table("strategy"), strategies),
         fleet=_fleet(root.table("fleet", {}), boards),
@@ -146,25 +128,6 @@ def _experiment(root: source.Table, strategies: Mapping[str, Mapping[str, Any]],
     )
     _fits_together(root, experiment)
     return experiment
-
-
-def _model(table: source.Table) -> ModelSection:
-    table.only("inputs", "loss", "layers")
-    layers = table.tables("layers")
-    if len(layers) > 16:
-        raise table.error("layers", f" has {len(layers)} layers: at most 16")
-    return ModelSection(
-        inputs=table.integer("inputs", 1, 65_535),
-        loss=table.word("loss", LOSSES),
-        layers=tuple(_layer(layer) for layer in layers),
-    )
-
-
-def _layer(table: source.Table) -> LayerSection:
-    table.only("outputs", "activation")
-    return LayerSection(
-        outputs=table.integer("outputs", 1, 65_535), activation=table.word("activation", ACTIVATIONS, "linear")
-    )
 
 
 def _task(table: source.Table) -> TaskSection:
@@ -246,16 +209,23 @@ def _round(table: source.Table) -> RoundSection:
 def _fits_together(root: source.Table, experiment: Experiment) -> None:
     """The model must take the task's samples and give its answers."""
     model, task = experiment.model, experiment.task.make()
-    if model.inputs != task.feature_count:
-        text = f" = {model.inputs}: a sample of the {task.name} task has {task.feature_count} values"
-        raise root.source.error(("model", "inputs"), text)
-    if model.loss != task.loss:
-        raise root.source.error(("model", "loss"), f' = "{model.loss}": the {task.name} task needs "{task.loss}"')
-    last = len(model.layers) - 1
-    outputs = model.layers[last].outputs
+    table = root.table("model")
+    spec = experiment_model.open_image(table, model) if model.image else model.make_spec()
+    where = "image" if model.image else None
+    values = math.prod(spec.sample_shape)
+    if values != task.feature_count:
+        shown = f": {values} inputs" if model.image else f" = {source.quote(table.values['inputs'])}"
+        text = f"{shown}: a sample of the {task.name} task has {task.feature_count} values"
+        raise table.error(where or "inputs", text)
+    if spec.loss != task.loss:
+        shown = f": {spec.loss}" if model.image else f' = "{spec.loss}"'
+        raise table.error(where or "loss", f'{shown}: the {task.name} task needs "{task.loss}"')
+    outputs = math.prod(spec.output_shape)
     if outputs != task.output_count:
-        text = f" = {outputs}: the last layer must have {task.output_count} outputs for the {task.name} task"
-        raise root.source.error(("model", "layers", last, "outputs"), text)
+        path = (*table.path, "image") if model.image else (*table.path, "layers", len(model.layers) - 1, "outputs")
+        shown = f": {outputs} outputs" if model.image else f" = {outputs}"
+        text = f"{shown}: the last layer must have {task.output_count} outputs for the {task.name} task"
+        raise root.source.error(path, text)
 
 
 def override(

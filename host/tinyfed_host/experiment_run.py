@@ -13,13 +13,13 @@ from tinyfed import meta
 from tinyfed.boards import Board, board_names, read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.meta.strategy import State, Strategy
-from tinyfed.model import Dense, ModelSpec, encode, initialize, plan, read_weights, replace_weights, structure_hash
+from tinyfed.model import ModelSpec, decode, encode, initialize, plan, read_weights, replace_weights, structure_hash
 from tinyfed.tasks.task import Task
 from tinyfed_host import devices
 from tinyfed_host.coordinator import Coordinator, RunEnd
 from tinyfed_host.device import Device, DeviceInfo
 from tinyfed_host.events import Observer, nobody
-from tinyfed_host.experiment import Experiment, ModelSection, from_json, load
+from tinyfed_host.experiment import Experiment, from_json, load
 from tinyfed_host.fleet import Fleet, Rotation, Seat, device_id
 from tinyfed_host.store import RunHeader, RunStore, StoreError
 
@@ -28,12 +28,6 @@ def read_experiment(path: Path) -> Experiment:
     """An experiment file, checked against the strategies and boards there are. Raises `UsageError`."""
     strategies = {name: meta.options(name) for name in meta.names()}
     return load(path, strategies, board_names())
-
-
-def make_spec(section: ModelSection) -> ModelSpec:
-    """The network of an experiment."""
-    layers = tuple(Dense(layer.outputs, layer.activation) for layer in section.layers)
-    return ModelSpec((section.inputs,), layers, section.loss)
 
 
 def make_strategy(experiment: Experiment, task: Task) -> Strategy:
@@ -53,11 +47,15 @@ class Parts:
     image: bytes  # with the initial weights
 
     @classmethod
-    def make(cls, experiment: Experiment) -> "Parts":
-        """All of it. Raises `UsageError`."""
-        task = experiment.task.make()
-        spec = make_spec(experiment.model)
-        image = encode(spec, initialize(spec, experiment.seed))
+    def make(cls, experiment: Experiment, image: bytes | None = None) -> "Parts":
+        """All of it; a run that goes on gives the image it was begun with. Raises `UsageError`."""
+        task, model = experiment.task.make(), experiment.model
+        if model.image:
+            image = model.read_image() if image is None else image
+            spec = decode(image)[0]
+        else:
+            spec = model.make_spec()
+            image = encode(spec, initialize(spec, experiment.seed))
         return cls(experiment, task, spec, make_strategy(experiment, task), image)
 
     def check(self, device: Device) -> None:
@@ -163,7 +161,7 @@ class Run:
         store = RunStore.resume(folder)
         try:
             header = store.header()
-            parts = Parts.make(from_json(header.experiment))
+            parts = Parts.make(from_json(header.experiment), header.image)
             if structure_hash(parts.image) != structure_hash(header.image):
                 raise UsageError(f"{folder}: the run's model is built differently by this version of tinyfed")
             return cls(store, Parts(parts.experiment, parts.task, parts.spec, parts.strategy, header.image))

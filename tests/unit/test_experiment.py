@@ -1,15 +1,19 @@
 """EXPERIMENT.toml: what is read, and that every mistake is told with its line."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinyfed_host import experiment, experiment_source
+from tinyfed_host.experiment_run import Parts
 
 from tinyfed.errors import UsageError
+from tinyfed.model import Add, AveragePool, Conv2D, MaxPool, encode, initialize, mlp, read_weights
 
 ROOT = Path(__file__).parent.parent.parent
 STRATEGIES = {"tinyreptile": {"alpha": 0.3}, "fedavg": {"clients": 4, "momentum": 0.0}}
@@ -119,6 +123,99 @@ def test_missing_table_and_file(tmp_path: Path) -> None:
         parse(GOOD.replace("[strategy]", "[fleet.x]").replace('name = "tinyreptile"', "").replace("alpha = 0.5", ""))
     with pytest.raises(UsageError, match="no such file"):
         experiment.load(tmp_path / "none.toml", STRATEGIES, BOARDS)
+
+
+CONVOLUTIONS = """rounds = 1
+[model]
+inputs = [4, 6, 1]
+loss = "softmax_cross_entropy"
+layers = [
+  { kind = "conv2d", filters = 3, kernel = 3, padding = "same", activation = "relu" },
+  { kind = "depthwise", kernel = 3, padding = "same" },
+  { kind = "scale", activation = "relu" },
+  { kind = "add", layer = 0 },
+  { kind = "max_pool", size = 2 },
+  { kind = "average_pool", size = 2, strides = 1, padding = "same" },
+  { kind = "global_average_pool" },
+  { outputs = 4 },
+]
+[task]
+name = "folder"
+path = "PATH"
+[strategy]
+name = "tinyreptile"
+"""
+
+
+def read_convolutions(tmp_path: Path, old: str = "", new: str = "") -> experiment.Experiment:
+    """The file above on made-up samples of 24 values in 4 classes."""
+    for client in ("train/a", "held_out/b"):
+        (tmp_path / client).parent.mkdir(exist_ok=True)
+        rng = np.random.default_rng(0)
+        np.savez(tmp_path / f"{client}.npz", x=rng.normal(size=(80, 24)).astype(np.float32), y=np.arange(80) % 4)
+    assert old in CONVOLUTIONS
+    return parse(CONVOLUTIONS.replace(old, new, 1).replace("PATH", str(tmp_path)))
+
+
+def test_convolutions(tmp_path: Path) -> None:
+    read = read_convolutions(tmp_path)
+    spec = read.model.make_spec()
+    assert spec.shapes[0] == (4, 6, 1) and spec.shapes[5] == (2, 3, 3) and spec.output_shape == (4,)
+    assert spec.layers[0] == Conv2D(3, 3, padding="same", activation="relu") and spec.layers[3] == Add(1)
+    assert spec.layers[4] == MaxPool(2) and spec.layers[5] == AveragePool(2, 1, "same")
+    assert experiment.from_json(json.loads(json.dumps(read.to_json()))) == read
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ('"conv2d"', '"conv3d"', 6, ["model.layers[0].kind", 'did you mean "conv2d"?']),
+        ("filters = 3", "outputs = 3", 6, ["model.layers[0].outputs", "filters"]),
+        ("filters = 3", "filters = 0", 6, ["model.layers[0].filters = 0", "1..65535"]),
+        ("kernel = 3, padding", "kernel = 3, strides = 0, padding", 6, ["model.layers[0].strides = 0"]),
+        ('"same", activation', '"some", activation', 6, ["padding", 'did you mean "same"?']),
+        ("filters = 3, kernel = 3, ", "filters = 3, ", 6, ['"kernel" is missing']),
+        ("layer = 0", "layer = 3", 9, ["model.layers[3].layer = 3", "0..2"]),
+        ("size = 2 }", "size = 9 }", 10, ["model.layers[4]"]),
+        ("inputs = [4, 6, 1]", "inputs = [4, 6, true]", 3, ["model.inputs", "[28, 28, 1]"]),
+        ("inputs = [4, 6, 1]", "inputs = [4, 7, 1]", 3, ["model.inputs", "has 24 values"]),
+        ("inputs = [4, 6, 1]", "inputs = 24", 6, ["model.layers[0]"]),
+        ("outputs = 4", "outputs = 5", 13, ["model.layers[7].outputs = 5", "4 outputs"]),
+    ],
+)
+def test_mistake_in_a_layer_is_told_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, words: list[str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_convolutions(tmp_path, old, new)
+    message = str(caught.value)
+    assert message.startswith(f"x.toml:{line}: ") and "\n" not in message, message
+    for word in words:
+        assert word in message, message
+
+
+def test_model_from_an_image(tmp_path: Path) -> None:
+    """The file is looked for beside the experiment; what a run starts from are its weights."""
+    spec = mlp(1, (8,), 1)
+    weights = initialize(spec, 5)
+    (tmp_path / "start.tfm").write_bytes(encode(spec, weights))
+    text = GOOD[: GOOD.index("inputs")] + 'image = "start.tfm"\n' + GOOD[GOOD.index("[task]") :]
+    read = experiment.parse(text, str(tmp_path / "x.toml"), STRATEGIES, BOARDS)
+    parts = Parts.make(experiment.from_json(read.to_json()))
+    assert parts.spec == spec and read_weights(parts.image).tobytes() == weights.tobytes()
+    (tmp_path / "start.tfm").unlink()
+    assert Parts.make(read, parts.image).image == parts.image, "a run that goes on needs the file no more"
+    with pytest.raises(UsageError, match=r"x\.toml:5: model\.image: .*cannot be read"):
+        experiment.parse(text, str(tmp_path / "x.toml"), STRATEGIES, BOARDS)
+    (tmp_path / "start.tfm").write_bytes(b"TFM1")
+    with pytest.raises(UsageError, match=r"x\.toml:5: model\.image: model image: "):
+        experiment.parse(text, str(tmp_path / "x.toml"), STRATEGIES, BOARDS)
+    other = mlp(2, (8,), 1)
+    (tmp_path / "start.tfm").write_bytes(encode(other, initialize(other, 5)))
+    with pytest.raises(UsageError, match=r"x\.toml:5: model\.image: 2 inputs: a sample of the sine task has 1"):
+        experiment.parse(text, str(tmp_path / "x.toml"), STRATEGIES, BOARDS)
+    with pytest.raises(UsageError, match=r"x\.toml:\d+: model\.loss is no key of \[model\]; allowed: image"):
+        parse(GOOD.replace("[model]", '[model]\nimage = "start.tfm"').replace("inputs = 1\n", ""))
 
 
 def test_override() -> None:

@@ -101,6 +101,27 @@ def test_federated_averaging_takes_the_mean() -> None:
         assert strategy.name == name
 
 
+def test_fomaml_with_adam_on_the_server() -> None:
+    """Adam's first step is alpha * g / (|g| + epsilon): alpha in every direction that is not 0. The last two stay 0."""
+    strategy = meta.make("fomaml", ORDER, 4, alpha=0.5, server="adam", zero_last=2)
+    state = strategy.begin(f32(1, 2, 3, 4), seed=9)
+    assert state.weights.tolist() == [1, 2, 0, 0]
+    descent = f32(-4, 2, 1, 1)
+    after = strategy.aggregate(state, [Reply("a", RESULT, descent)])
+    np.testing.assert_allclose(after.weights, [0.5, 2.5, 0, 0], rtol=1e-5)
+    # beta 0.9 and 0.999: the moments are 0.1 g and 0.001 g**2
+    np.testing.assert_allclose(after.slots["first"], 0.1 * descent, rtol=1e-6)
+    np.testing.assert_allclose(after.slots["second"], 0.001 * descent**2, rtol=1e-4)
+    resumed = State.restore(after.document(), after.arrays())
+    one, other = (strategy.aggregate(state, [Reply("b", RESULT, -descent)]) for state in (after, resumed))
+    assert one.weights.tobytes() == other.weights.tobytes()
+    # alpha is 0.5 * 3 / 4; first = 0.09 g - 0.1 g = -0.01 g over 1 - 0.81, second is g**2: 0.375 * 0.01 / 0.19 back
+    np.testing.assert_allclose((one.weights - after.weights)[:2], 0.375 * 0.01 / 0.19 * f32(1, -1), rtol=1e-3)
+    assert strategy.aggregate(after, []).weights.tobytes() == after.weights.tobytes()
+    with pytest.raises(UsageError, match="zero_last is 5"):
+        meta.make("fomaml", ORDER, 4, zero_last=5).begin(f32(1, 2, 3, 4), seed=9)
+
+
 def test_fomaml_steps_along_what_devices_send() -> None:
     """Devices send minus the gradient. alpha_0 = 0.5, mean (4, 1) as above: (1 + 0.5 * 4, 2 + 0.5 * 1) = (3, 2.5)."""
     strategy = meta.make("fomaml", ORDER, 4, alpha=0.5, queries=3)
@@ -122,6 +143,8 @@ def test_fomaml_steps_along_what_devices_send() -> None:
         ("fedprox", {"mu": -1.0}, "proximal is -1.0"),
         ("fedavg", {"batch": -1}, "batch is -1"),
         ("fomaml", {"queries": 0}, "queries is 0"),
+        ("fomaml", {"server": "rms"}, "server is 'rms', allowed are sgd, adam"),
+        ("fomaml", {"zero_last": -1}, "zero_last is -1"),
     ],
 )
 def test_options_out_of_range_are_named(name: str, options: dict[str, Any], said: str) -> None:

@@ -4,8 +4,25 @@ Per-FedAvg (Fallah, Mokhtari, Ozdaglar: Personalized federated learning, NeurIPS
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, mean_weights
+import numpy as np
+
+from tinyfed.errors import UsageError
+from tinyfed.meta.strategy import (
+    Array,
+    Cohort,
+    Reply,
+    State,
+    check_count,
+    check_rate,
+    check_rounds,
+    falling,
+    first_state,
+    mean_weights,
+)
 from tinyfed.tasks.order import Order
+
+SERVERS = ("sgd", "adam")
+BETA1, REST1, BETA2, REST2 = (np.float32(value) for value in (0.9, 0.1, 0.999, 0.001))
 
 
 @dataclass(frozen=True)
@@ -18,6 +35,11 @@ class FOMAML(Cohort):
 
     The device leaves minus g_i where its weights were, so it needs no more memory than batches do. Per-FedAvg takes its
     steps on the device; here the server takes them, with alpha falling linearly to 0, as for the others.
+
+    `server` "adam" takes the server's step with Adam (Kingma, Ba 2015; beta 0.9 and 0.999, epsilon 1e-8, its moments
+    are the state's slots), as MAML's authors do. `zero_last` keeps so many parameters at the end of the model at 0 on
+    the server: a last layer that starts from zero treats all labels alike (Kao, Chiu, Chen: MAML is a noisy
+    contrastive learner, ICLR 2022).
     """
 
     order: Order  # its seed is replaced each round, its passes, update and queries by the options
@@ -27,6 +49,8 @@ class FOMAML(Cohort):
     passes: int = 1
     batch: int = 10
     queries: int = 5  # a class, for the meta-gradient
+    server: str = "sgd"  # or "adam"
+    zero_last: int = 0  # parameters
     name: str = "fomaml"
 
     def __post_init__(self) -> None:
@@ -34,14 +58,42 @@ class FOMAML(Cohort):
         check_rate("alpha", self.alpha)
         check_count("devices", self.devices)
         check_count("queries", self.queries)
+        if self.server not in SERVERS:
+            raise UsageError(f"strategy fomaml: server is {self.server!r}, allowed are {', '.join(SERVERS)}")
+        if not isinstance(self.zero_last, int) or isinstance(self.zero_last, bool) or self.zero_last < 0:
+            raise UsageError(f"strategy fomaml: zero_last is {self.zero_last!r}, allowed is a whole number from 0")
         self._order(0).encode()
+
+    def begin(self, weights: Array, seed: int) -> State:
+        if self.zero_last > weights.size:
+            raise UsageError(
+                f"strategy fomaml: zero_last is {self.zero_last:,}, the model has {weights.size:,} parameters"
+            )
+        state = first_state(self._with_zeros(weights), seed)
+        if self.server == "sgd":
+            return state
+        return replace(state, slots={"first": np.zeros_like(state.weights), "second": np.zeros_like(state.weights)})
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         descent = mean_weights(replies)
-        weights = state.weights
-        if descent is not None:
-            weights = weights + falling(self.alpha, state.round, self.rounds) * descent
-        return replace(state, round=state.round + 1, weights=weights)
+        after = replace(state, round=state.round + 1)
+        if descent is None:
+            return after
+        alpha = falling(self.alpha, state.round, self.rounds)
+        if self.server == "sgd":
+            return replace(after, weights=self._with_zeros(state.weights + alpha * descent))
+        first = BETA1 * state.slots["first"] + REST1 * descent
+        second = BETA2 * state.slots["second"] + REST2 * (descent * descent)
+        # Rounds without an answer count here too: the correction is that of the run's age, not of the steps taken.
+        unbiased = first / np.float32(1.0 - 0.9**after.round)
+        size = np.sqrt(second / np.float32(1.0 - 0.999**after.round)) + np.float32(1e-8)
+        weights = self._with_zeros((state.weights + alpha * (unbiased / size)).astype(np.float32))
+        return replace(after, weights=weights, slots={"first": first, "second": second})
+
+    def _with_zeros(self, weights: Array) -> Array:
+        kept = weights.astype(np.float32)
+        kept[kept.size - self.zero_last :] = 0.0
+        return kept
 
     def _order(self, seed: int) -> Order:
         return replace(

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
+from tinyfed_host.link import SerialDevice
 from tinyfed_host.transport.emulator import start
+from tinyfed_host.transport.socket import connect
+
+from tinyfed.model.image import encode, structure_hash
+from tinyfed.model.initialize import initialize
+from tinyfed.model.spec import mlp
 
 ID = "00112233445566778899aabb"
 TINYFED = [sys.executable, "-c", "from tinyfed_host.cli.main import main; main()"]
@@ -61,3 +67,21 @@ def test_dry_run_only_prints(flasher: Path) -> None:
     assert not flasher.exists()
     done = run("--board", "mps2_an386", "--dry-run")
     assert done.stdout == "tinyfed emulate --board mps2_an386\n"
+
+
+def test_flashing_an_emulated_board_starts_it_with_the_model_in_its_firmware(tmp_path: Path) -> None:
+    require_tools("gcc")
+    spec = mlp(1, (8,), 1)
+    model = tmp_path / "net.tfm"
+    model.write_bytes(encode(spec, initialize(spec, 3)))
+    command = [*TINYFED, "firmware", "flash", "--board", "native", "--model", str(model), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["port"]
+        device = SerialDevice(connect(port))
+        assert device.info.structure_hash == structure_hash(model.read_bytes())
+        device.close()
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)

@@ -39,6 +39,7 @@ def emulate(
     sensor: Annotated[
         Path | None, typer.Option("--sensor", help="A recording that each device's sensor plays (docs/recording.md).")
     ] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
     counting: Annotated[
         bool, typer.Option("--counting", help="Count instructions (exact and repeatable, but slower).")
     ] = False,
@@ -59,7 +60,7 @@ def emulate(
         raise UsageError(f"--store was given {len(stores)} times for {count} devices; raise --count")
     stores += [None] * (count - len(stores))
     kind = read_board(board)
-    image = firmware.build(kind)
+    image = firmware.build(kind, model=model)
     with Emulators() as emulators:
         for data, kept in zip(shards, stores, strict=True):
             device = emulators.start(

@@ -176,9 +176,10 @@ def flash(
         from tinyfed_host.cli.emulate import emulate
 
         if dry_run:
-            print_line(f"tinyfed emulate --board {kind.name}" + (f" --shard {shard}" if shard else ""))
+            options = [f" --{name} {file}" for name, file in (("shard", shard), ("model", model)) if file]
+            print_line(f"tinyfed emulate --board {kind.name}" + "".join(options))
             return
-        emulate(board=kind.name, count=1, shard=[shard] if shard else None, as_json=as_json)
+        emulate(board=kind.name, count=1, shard=[shard] if shard else None, model=model, as_json=as_json)
         return
     tool = flasher.choose(kind, method)
     image, build_id = flasher.build(kind, model, tool)

@@ -78,6 +78,11 @@ static void backward_window(const tinyfed_engine_t *engine, const step_t *step, 
     }
 }
 
+static __attribute__((noinline)) bool is_held(const tinyfed_engine_t *engine, uint32_t layer)
+{
+    return (engine->held >> layer & 1u) != 0;
+}
+
 static void backward_layer(const tinyfed_engine_t *engine, const float *input, uint32_t layer, const tinyfed_change_t *change)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
@@ -86,7 +91,7 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
     const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
     const uint32_t count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
-    const bool learns = (engine->held >> layer & 1u) == 0;
+    const bool learns = !is_held(engine, layer);
     const bool weights_learn = learns && (flags & TINYFED_TRAIN_WEIGHTS) != 0;
     const bool bias_learns = learns && (flags & TINYFED_TRAIN_BIAS) != 0;
     step_t step;
@@ -131,7 +136,7 @@ static void backward_layer(const tinyfed_engine_t *engine, const float *input, u
 void tinyfed_backward(const tinyfed_engine_t *engine, const float *input, const tinyfed_change_t *change)
 {
     uint32_t lowest = 0; /* layers held before the first that learns need no gradient this time */
-    while (lowest < engine->model->layer_count && (engine->held >> lowest & 1u) != 0) lowest++;
+    while (lowest < engine->model->layer_count && is_held(engine, lowest)) lowest++;
     /* A layer that neither learns nor leads to one that does has no gradient. */
     for (uint32_t layer = engine->model->layer_count; layer-- > lowest;)
         if (tinyfed_slot_of(engine, layer + 1u)->gradient != TINYFED_NOWHERE) backward_layer(engine, input, layer, change);

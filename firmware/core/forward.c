@@ -1,3 +1,7 @@
+#ifdef TINYFED_DENSE_ONLY
+#include "small.h"
+#endif
+
 #include "conv2d.h"
 #include "dense.h"
 #include "depthwise.h"

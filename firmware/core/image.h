@@ -72,14 +72,14 @@ enum {
 static inline uint8_t tinyfed_kind_of(const uint8_t *record)
 {
     const uint8_t kind = record[TINYFED_IN_KIND];
-#if !defined(TINYFED_INT8)
-    if (kind == TINYFED_KIND_STANDARDIZE) return TINYFED_KIND_ACTIVATION;
-#elif defined(TINYFED_DENSE_ONLY)
+#ifdef TINYFED_DENSE_ONLY
+#ifdef TINYFED_INT8
     if (kind == TINYFED_KIND_STANDARDIZE) return TINYFED_KIND_STANDARDIZE;
 #endif
-#ifdef TINYFED_DENSE_ONLY
     if (kind == TINYFED_KIND_DENSE) return TINYFED_KIND_DENSE;
     return kind == TINYFED_KIND_RESHAPE ? TINYFED_KIND_RESHAPE : TINYFED_KIND_ACTIVATION;
+#elif !defined(TINYFED_INT8)
+    return kind == TINYFED_KIND_STANDARDIZE ? TINYFED_KIND_ACTIVATION : kind;
 #else
     return kind;
 #endif

@@ -1,4 +1,5 @@
-/* First in files that run once in a while: on a board their size counts, not their speed. */
+/* First in files that run once in a while, and in a build for dense nets alone in what calls the kernels: on a board their
+ * size counts, not their speed. */
 #ifndef TINYFED_SMALL_H
 #define TINYFED_SMALL_H
 

@@ -1,6 +1,10 @@
 /* Fully connected layers on a Cortex-M4F. The bits are those of ../dense.c. */
 #include "../bodies.h"
 
+#ifdef TINYFED_DENSE_ONLY
+#include "../small.h"
+#endif
+
 #ifdef TINYFED_BODIES_CORTEXM4
 
 #include "../bits.h"

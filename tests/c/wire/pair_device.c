@@ -129,7 +129,8 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         d->saves_left = 0;
         break;
     case TINYFED_LINK_SAVE:
-        if (d->in_transfer || d->steps_left != 0) d->violations++;
+        /* Forgetting what was saved needs no whole model. */
+        if (d->steps_left != 0 || (d->in_transfer && e->save_action == TINYFED_WIRE_SAVE)) d->violations++;
         if (!d->valid || (e->weights_hash != 0 && e->weights_hash != d->weights_hash)) {
             tinyfed_link_save_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
             break;

@@ -239,7 +239,7 @@ def _board(fields: _Fields, name: str) -> Board:
         manifest=fields.value,
         path=fields.path,
     )
-    for optional in ("shared", "defines"):
+    for optional in ("shared", "defines", "int8"):
         tinyfed.has(optional)
     tinyfed.no_others()
     if "ram" in memory and board.arena_bytes + board.stack_bytes > memory["ram"].size_bytes:

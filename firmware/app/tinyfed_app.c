@@ -170,6 +170,9 @@ static void answer_hello(tinyfed_app_t *app)
 #ifdef TINYFED_SENSOR
     if (app_record_possible(app)) info.capabilities |= TINYFED_CAPABILITY_SENSOR;
 #endif
+#if defined(TINYFED_INT8)
+    info.capabilities |= TINYFED_CAPABILITY_FROZEN;
+#endif
     memcpy(info.unique_id, app->config.unique_id, sizeof info.unique_id);
     if (app->config.flash != NULL && app->config.flash->erase != NULL) info.capabilities |= TINYFED_CAPABILITY_SAVE;
     if (app->has_shard) {

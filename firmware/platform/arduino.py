@@ -16,6 +16,8 @@ board = env.BoardConfig()
 manifest = json.loads(Path(board.manifest_path).read_text(encoding="utf-8"))
 build_id = tinyfed_build.build_id(firmware, board.id, manifest)
 defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(board.id, manifest).items()]
+if tinyfed_build.with_int8(manifest, None, False):
+    env.Append(CPPDEFINES=["TINYFED_INT8"])
 env.Append(
     CPPPATH=[str(firmware / folder) for folder in ("core", "wire", "visit", "app", "port")],
     CPPDEFINES=[*defines, ("TINYFED_BUILD_ID", f"0x{build_id}u"), ("TINYFED_MAIN", "tinyfed_main")],

@@ -125,6 +125,13 @@ def frozen_bytes(image: bytes) -> int:
     return int.from_bytes(image[48:52], "little") if image[:4] == b"TFM1" else 0
 
 
+def with_int8(manifest: dict[str, Any], model: bytes | None, dense_only: bool) -> bool:
+    """Do the int8 kernels go in? Where the model in it needs them, or the board has room for them."""
+    if model is not None and frozen_bytes(model):
+        return True
+    return bool(manifest["tinyfed"].get("int8")) and not dense_only
+
+
 def model_source(image: bytes) -> str:
     """C source of an embedded model image: byte for byte the .tfm file."""
     lines = [", ".join(f"0x{byte:02x}" for byte in image[at : at + 16]) for at in range(0, len(image), 16)]

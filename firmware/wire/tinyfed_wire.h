@@ -69,6 +69,7 @@ typedef enum tinyfed_wire_save { TINYFED_WIRE_SAVE = 0, TINYFED_WIRE_FORGET = 1 
 #define TINYFED_CAPABILITY_RESET (1u << 6)   /* can restart itself */
 #define TINYFED_CAPABILITY_STREAM (1u << 7)  /* takes samples from a second serial port or a sensor */
 #define TINYFED_CAPABILITY_SAVE (1u << 8)    /* keeps its model through a power cut when asked to */
+#define TINYFED_CAPABILITY_FROZEN (1u << 10) /* runs frozen int8 networks before a head */
 #define TINYFED_CAPABILITY_SPARSE (1u << 11) /* sends back the largest updates alone */
 #define TINYFED_CAPABILITY_PARTIAL (1u << 12) /* takes a part of the weights, and keeps layers to itself */
 #define TINYFED_CAPABILITY_SENSOR (1u << 9)  /* records labelled samples itself */

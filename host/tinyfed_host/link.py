@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.engine.status import Status, explain
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
-from tinyfed.model.image import read_weights
+from tinyfed.model.image import needs_int8, read_weights
 from tinyfed.tasks.order import Order, Result
 from tinyfed.tasks.update import expand, layer_sizes, shared_part
 from tinyfed.wire.encodings import Shortened
@@ -109,6 +109,11 @@ class SerialDevice:
         """See `Device.load`. Also raises UsageError when the device finds that this is no model image."""
         self._cancelled.clear()
         self._held = None
+        if needs_int8(image) and "frozen" not in self.info.capabilities:
+            raise UsageError(
+                f"{self._who()}: its firmware has no int8 kernels, which this model needs: build one with them, "
+                f"`tinyfed firmware build --board {self.info.board}` without --dense-only, or with --model"
+            )
         operation = TransferOperation(Kind.IMAGE, image)
         self._run(operation)
         if operation.failure is not None:

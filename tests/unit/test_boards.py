@@ -95,6 +95,7 @@ NOT_NEEDED = (
 )
 OPTIONAL = (
     "tinyfed.shared",
+    "tinyfed.int8",
     "tinyfed.linker_script",
     "tinyfed.emulator",
     "tinyfed.budget",

@@ -13,6 +13,7 @@ from tinyfed.model import spec as s
 from tinyfed.model.records import (
     HAS_BIAS,
     KIND_NAMES,
+    KINDS,
     RECORD,
     RECORD_BYTES,
     TRAIN_BIAS,
@@ -95,6 +96,15 @@ def read_frozen(image: bytes) -> bytes:
     fields = HEADER.unpack_from(image)
     start = HEADER_BYTES + RECORD_BYTES * fields[8]
     return bytes(image[start : start + fields[17]])
+
+
+def needs_int8(image: bytes) -> bool:
+    """Does it run only on a device with the capability `frozen`? For a frozen network or running statistics."""
+    if len(image) < HEADER_BYTES or image[:4] != MAGIC:
+        return False
+    fields = HEADER.unpack_from(image)
+    kinds = image[HEADER_BYTES : HEADER_BYTES + RECORD_BYTES * fields[8] : RECORD_BYTES]
+    return bool(fields[17]) or KINDS["standardize"] in kinds
 
 
 def replace_weights(image: bytes, weights: NDArray[np.floating]) -> bytes:

@@ -74,6 +74,7 @@ CAPABILITIES = {
     "stream": 7,
     "save": 8,
     "sensor": 9,
+    "frozen": 10,
     "sparse": 11,
     "partial": 12,
 }

@@ -54,12 +54,12 @@ env.Replace(
     LINKFLAGS=[*compiler["flags"], *tinyfed_build.link_flags(firmware, manifest)],
     LIBS=compiler.get("libraries", []),
 )
+if tinyfed_build.with_int8(manifest, model, dense_only):
+    env.Append(CPPDEFINES=["TINYFED_INT8"])
 if dense_only:
     env.Append(CPPDEFINES=["TINYFED_DENSE_ONLY"])
 if model is not None:
     env.Append(CPPDEFINES=[("TINYFED_MODEL_BYTES", f"{len(model)}u")])
-    if tinyfed_build.frozen_bytes(model):
-        env.Append(CPPDEFINES=["TINYFED_INT8"])
     env.Append(CPPDEFINES=[("TINYFED_MODEL_HASH", f"0x{tinyfed_build.model_hash(model):016x}u")])
 
 objects = []

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from tinyfed.meta.strategy import Array, Assignment, Reply, State, check_rounds, order_seed, pick
+from tinyfed.meta.strategy import Alone, Reply, State, check_rounds
 from tinyfed.tasks.order import Order
 
 
 @dataclass(frozen=True)
-class Joint:
+class Joint(Alone):
     """SGD on the sum of all devices' losses: the model goes from device to device and takes one sample of each
     class at each, so that it never settles on one task:
 
@@ -27,19 +25,12 @@ class Joint:
     def __post_init__(self) -> None:
         check_rounds(self.rounds)
 
-    def begin(self, weights: Array, seed: int) -> State:
-        return State(seed, 0, weights.astype(np.float32))
-
-    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
-        return pick(state, devices, 1)
-
-    def configure(self, state: State, device: str) -> Assignment:
-        points = tuple(k for k in self.order.checkpoints if k <= 1)
-        order = replace(self.order, shots=1, passes=1, checkpoints=points, seed=order_seed(state))
-        return Assignment(state.weights, order)
-
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         weights = state.weights
         for reply in replies:
             weights = weights if reply.weights is None else reply.weights
         return replace(state, round=state.round + 1, weights=weights)
+
+    def _order(self, seed: int) -> Order:
+        points = tuple(k for k in self.order.checkpoints if k <= 1)
+        return replace(self.order, shots=1, passes=1, checkpoints=points, seed=seed)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, mean_weights
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
 from tinyfed.tasks.order import Order
 
 
@@ -35,11 +35,7 @@ class Reptile(Cohort):
         self._order(self.order.seed).encode()
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        mean = mean_weights(replies)
-        weights = state.weights
-        if mean is not None:
-            weights = weights + falling(self.alpha, state.round, self.rounds) * (mean - weights)
-        return replace(state, round=state.round + 1, weights=weights)
+        return moved(state, replies, falling(self.alpha, state.round, self.rounds))
 
     def _order(self, seed: int) -> Order:
         return replace(self.order, seed=seed, passes=self.passes, update=self.update, batch=self.batch)

@@ -6,7 +6,7 @@ there is no generator whose position could get lost.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -139,6 +139,22 @@ class Cohort:
         return Assignment(state.weights, self._order(order_seed(state, device=device)))
 
 
+class Alone:
+    """What strategies have in common that go to one device a round; `_order` as for a `Cohort`."""
+
+    def _order(self, seed: int) -> Order:
+        raise AssertionError("a strategy says what a device is to do")
+
+    def begin(self, weights: Array, seed: int) -> State:
+        return first_state(weights, seed)
+
+    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
+        return pick(state, devices, 1)
+
+    def configure(self, state: State, device: str) -> Assignment:
+        return Assignment(state.weights, self._order(order_seed(state)))
+
+
 def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | None:
     """The mean of what devices trained, weighted by their training samples; None when nothing came.
 
@@ -157,6 +173,13 @@ def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | No
     for weights, samples in there:
         mean = mean + np.float32(samples / total) * weights
     return mean
+
+
+def moved(state: State, replies: Sequence[Reply], alpha: np.float32) -> State:
+    """The state a round later: `alpha` of the way from its weights to the mean of what devices trained."""
+    mean = mean_weights(replies)
+    weights = state.weights if mean is None else state.weights + alpha * (mean - state.weights)
+    return replace(state, round=state.round + 1, weights=weights)
 
 
 def check_rounds(rounds: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, mean_weights
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
 from tinyfed.tasks.order import TOP_ALL, Order
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -54,11 +54,7 @@ class TinyMetaFed(Cohort):
         self._order(0).encode()
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        mean = mean_weights(replies)
-        weights = state.weights
-        if mean is not None:
-            weights = weights + self._alpha(state.round) * (mean - weights)
-        return replace(state, round=state.round + 1, weights=weights)
+        return moved(state, replies, self._alpha(state.round))
 
     def _alpha(self, round_index: int) -> np.float32:
         if self.schedule == "linear":

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from tinyfed.meta.strategy import Array, Assignment, Reply, State, check_rate, check_rounds, falling, order_seed, pick
+from tinyfed.meta.strategy import Alone, Reply, State, check_rate, check_rounds, falling
 from tinyfed.tasks.order import Order
 
 
 @dataclass(frozen=True)
-class TinyReptile:
+class TinyReptile(Alone):
     """One device a round learns online, sample after sample, and stores none of them:
 
         device:  phi' <- phi;  phi' <- phi' - beta * grad L(phi'; x, y)  for each (x, y) of its stream
@@ -29,18 +27,12 @@ class TinyReptile:
         check_rate("alpha", self.alpha)
         check_rounds(self.rounds)
 
-    def begin(self, weights: Array, seed: int) -> State:
-        return State(seed, 0, weights.astype(np.float32))
-
-    def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
-        return pick(state, devices, 1)
-
-    def configure(self, state: State, device: str) -> Assignment:
-        return Assignment(state.weights, replace(self.order, seed=order_seed(state)))
-
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         weights, alpha = state.weights, falling(self.alpha, state.round, self.rounds)
         for reply in replies:
             if reply.weights is not None:
                 weights = weights + alpha * (reply.weights - weights)
         return replace(state, round=state.round + 1, weights=weights)
+
+    def _order(self, seed: int) -> Order:
+        return replace(self.order, seed=seed)

@@ -9,6 +9,9 @@
 /* What was said has left a line of 115200 baud after so long. */
 #define LEAVE_MS 20u
 
+/* So far a clock may go back, as some do for a moment where a counter wraps: time stands still meanwhile. */
+#define BACK_US 1000000u
+
 /* Of a model image: where its CRC-32 stands, and what is behind it (docs/model-image.md). */
 #define IMAGE_CRC_AT 12u
 #define IMAGE_CRC_FROM 16u
@@ -22,7 +25,9 @@ static uint32_t aligned(uint32_t byte_count)
 
 static uint32_t to_ms(tinyfed_app_t *app, uint32_t now_us)
 {
-    app->clock_rest_us += now_us - app->clock_us;
+    const uint32_t passed_us = now_us - app->clock_us;
+    if (passed_us > UINT32_MAX - BACK_US) return app->clock_ms;
+    app->clock_rest_us += passed_us;
     app->clock_us = now_us;
     app->clock_ms += app->clock_rest_us / 1000u;
     app->clock_rest_us %= 1000u;

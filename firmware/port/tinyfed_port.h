@@ -25,7 +25,7 @@ size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count);
  * send again, at most timeout_ms (a port whose clock is coarser may take 10 ms). Returning early is allowed. */
 void tinyfed_port_idle(uint32_t timeout_ms);
 
-/* Free-running time in microseconds; wraps. Called at least every 60 seconds. */
+/* Free-running time in microseconds; wraps, and never goes back otherwise. Called at least every 60 seconds. */
 uint32_t tinyfed_port_now_us(void);
 
 /* Instructions executed so far where the board can count them (wraps), else 0. */

@@ -57,3 +57,10 @@ tinyfed_clock_t tinyfed_clock_start(const tinyfed_clock_registers_t *registers, 
     }
     return (tinyfed_clock_t){crystal ? TINYFED_CLOCK_CRYSTAL : TINYFED_CLOCK_INTERNAL, FULL_HZ, FULL_HZ / 2u};
 }
+
+uint64_t tinyfed_ticks(tinyfed_ticks_t *ticks, uint32_t wraps, uint32_t value)
+{
+    const uint64_t now = (uint64_t)wraps * ticks->period + (value == 0u ? 0u : ticks->period - value);
+    if (now > ticks->latest) ticks->latest = now;
+    return ticks->latest;
+}

@@ -27,4 +27,15 @@ typedef struct tinyfed_clock_registers {
 /* Every wait is bounded: a crystal can be missing or broken. hse_hz is a multiple of 1 MHz, 4 to 26 MHz. */
 tinyfed_clock_t tinyfed_clock_start(const tinyfed_clock_registers_t *registers, uint32_t hse_hz);
 
+/* Time kept by a counter that counts down from period - 1 and whose interrupt counts how often it was at 0. */
+typedef struct tinyfed_ticks {
+    uint32_t period; /* in ticks */
+    uint64_t latest; /* that was told */
+} tinyfed_ticks_t;
+
+/* Ticks since the start; never less than was told before. `value` may be that of a wrap whose interrupt has yet to come,
+ * as when the counter was read between the two, and under QEMU, whose counter stays at 0 until its interrupt is
+ * there: time stands still then. */
+uint64_t tinyfed_ticks(tinyfed_ticks_t *ticks, uint32_t wraps, uint32_t value);
+
 #endif

@@ -42,6 +42,7 @@ typedef struct identity {
 
 static tinyfed_ring_t received, sending;
 static tinyfed_clock_t clock;
+static tinyfed_ticks_t ticks_seen;
 static volatile uint32_t wraps;
 
 static const volatile identity_t *identity(void) { return (const volatile identity_t *)(uintptr_t)TINYFED_IDENTITY_ADDRESS; }
@@ -79,7 +80,8 @@ int tinyfed_port_start(int argc, char **argv)
     (void)argv;
     clock = tinyfed_clock_start(&registers, TINYFED_HSE_HZ);
 
-    TINYFED_SYST_RVR = clock.core_hz / 1000u * WRAP_MS - 1u;
+    ticks_seen.period = clock.core_hz / 1000u * WRAP_MS;
+    TINYFED_SYST_RVR = ticks_seen.period - 1u;
     TINYFED_SYST_CVR = 0u;
     TINYFED_SYST_CSR = 7u;
 
@@ -125,13 +127,12 @@ void tinyfed_port_idle(uint32_t timeout_ms)
 /* Core clock ticks since start. */
 static uint64_t ticks(void)
 {
-    const uint32_t period = clock.core_hz / 1000u * WRAP_MS;
     uint32_t before, value;
     do { /* again when SysTick wrapped in between */
         before = wraps;
         value = TINYFED_SYST_CVR;
     } while (before != wraps);
-    return (uint64_t)before * period + (value == 0u ? 0u : period - value);
+    return tinyfed_ticks(&ticks_seen, before, value);
 }
 
 uint32_t tinyfed_port_now_us(void) { return (uint32_t)(ticks() / (clock.core_hz / 1000000u)); }

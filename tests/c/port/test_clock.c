@@ -64,5 +64,13 @@ int main(void)
         check("crystal: on", rcc[0] & (HSEON | PLLON), HSEON | PLLON);
         check("crystal: five wait states first", flash[0] & 7u, 5u);
     }
+
+    /* A counter of 100 ticks: read in the middle; at 0 and reloaded before the interrupt of its wrap; after that. */
+    static const struct {
+        uint32_t wraps, value, ticks;
+    } reads[] = {{0, 0, 0}, {0, 99, 1}, {0, 1, 99}, {0, 0, 99}, {0, 98, 99}, {1, 98, 102}, {1, 0, 102}, {2, 0, 200}};
+    tinyfed_ticks_t ticks = {100, 0};
+    for (size_t i = 0; i < sizeof reads / sizeof reads[0]; i++)
+        check("ticks", tinyfed_ticks(&ticks, reads[i].wraps, reads[i].value), reads[i].ticks);
     return failures == 0 ? 0 : 1;
 }

@@ -5,7 +5,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import require_tools
 from tinyfed_host import devices
@@ -31,14 +30,7 @@ SPEC = mlp(120, (32, 32), 4, "relu", loss="softmax_cross_entropy")
 
 
 def played(period_us: int) -> bytes:
-    recordings = watch.read_recordings(watch.dataset_path().read_bytes())
-    own = {
-        int(label): np.asarray(series, np.float64)
-        for series, label, person, side in zip(
-            recordings["X"], recordings["y"], recordings["subject"], recordings["side"], strict=True
-        )
-        if (int(person), int(side)) == PERSON
-    }
+    own = watch.takes(PERSON)
     return write_recording([own[gesture] for gesture in GESTURES], watch.RATE_HZ, period_us)
 
 

@@ -1,6 +1,7 @@
 """The command line: quick to start, one line for every error, documented exit codes."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,6 +67,13 @@ def test_every_command_has_help_with_an_example(
         assert f"tinyfed {name}" in shown
         if cli.COMMANDS[name][0] in ("run", "runs", "report", "devices", "demo"):
             assert "Examples" in shown, name
+
+
+def test_no_help_text_is_taken_for_markup() -> None:
+    """rich reads a word in brackets as a style, and shows nothing of it."""
+    for source in sorted((ROOT / "host" / "tinyfed_host" / "cli").glob("*.py")):
+        for text in re.findall(r'help="([^"]*)"', source.read_text(encoding="utf-8")):
+            assert not re.search(r"\[[a-z/#@]", text), f"{source.name}: {text}"
 
 
 @pytest.mark.parametrize(

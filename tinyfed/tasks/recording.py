@@ -1,7 +1,10 @@
 """A sensor's readings for an emulated board to play: docs/recording.md."""
 
+import csv
 import struct
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,3 +36,83 @@ def write_recording(takes: Sequence[NDArray[np.float64]], rate_hz: int, period_u
     total = sum(len(take) for take in arrays)
     head = _HEADER.pack(MAGIC, VERSION, channels, rate_hz, period_us, len(arrays), total, 0) + ends
     return head.ljust(-(-len(head) // 8) * 8, b"\0") + b"".join(take.tobytes() for take in arrays)
+
+
+def take_count(recording: bytes) -> int:
+    """How many takes there are in what `write_recording` gave."""
+    return int(_HEADER.unpack_from(recording)[5])
+
+
+def read_takes(path: Path, columns: Sequence[str] = ()) -> list[NDArray[np.float64]]:
+    """The takes in a file, each (readings, channels) float64.
+
+    A .csv is one take: a reading a line, a channel a column, the columns' names in its first line if it has any; a
+    .npy is one take, a .npz one for each of its arrays, in their order. `columns` are the channels to use, by name (of
+    a .csv) or number, counted from 1; none: all. Raises UsageError with file and line.
+    """
+    if path.suffix.lower() not in (".csv", ".npy", ".npz"):
+        raise UsageError(f"{path}: must be .csv, .npy or .npz")
+    try:
+        if path.suffix.lower() == ".csv":
+            names, takes = _read_csv(path)
+        else:
+            names, takes = [], _read_arrays(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    if not columns:
+        return takes
+    return [take[:, _chosen(path, columns, names, take.shape[1])] for take in takes]
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
+    names: list[str] = []
+    rows: list[list[float]] = []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is no text; readings are numbers, one line each") from None
+    separator = next((mark for mark in ",;\t" if mark in text), ",")
+    for number, words in enumerate(csv.reader(text.splitlines(), delimiter=separator), start=1):
+        if not any(word.strip() for word in words):
+            continue
+        try:
+            row = [float(word) for word in words]
+        except ValueError:
+            if not rows and not names:
+                names = [word.strip() for word in words]
+                continue
+            raise UsageError(f"{path}:{number}: {separator.join(words)!r} are not all numbers") from None
+        width = len(rows[0]) if rows else len(names) or len(row)
+        if len(row) != width:
+            raise UsageError(f"{path}:{number}: {len(row)} values, the lines before have {width}")
+        rows.append(row)
+    if not rows:
+        raise UsageError(f"{path}: has no readings")
+    return names, [np.array(rows, np.float64)]
+
+
+def _read_arrays(path: Path) -> list[NDArray[np.float64]]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        arrays = {"": found} if isinstance(found, np.ndarray) else {f" ({name})": found[name] for name in found.files}
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        raise UsageError(f"{path}: is no file of numbers that NumPy wrote") from None
+    if not arrays:
+        raise UsageError(f"{path}: has no readings")
+    for name, array in arrays.items():
+        if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu":
+            raise UsageError(f"{path}{name}: is {array.dtype} {array.shape}, a take is numbers (readings, channels)")
+    return [array.astype(np.float64) for array in arrays.values()]
+
+
+def _chosen(path: Path, columns: Sequence[str], names: Sequence[str], width: int) -> list[int]:
+    chosen = []
+    for column in columns:
+        if column in names:
+            chosen.append(names.index(column))
+        elif column.isdigit() and 1 <= int(column) <= width:
+            chosen.append(int(column) - 1)
+        else:
+            there = f"its columns are {', '.join(names)}" if names else f"it has columns 1 to {width}"
+            raise UsageError(f"{path}: there is no column {column!r}: {there}")
+    return chosen

@@ -4,16 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinyfed.errors import UsageError
 from tinyfed.tasks.order import Order
 
 
 @dataclass(frozen=True)
 class Client:
-    """Somebody with data: what one device holds."""
+    """Somebody with data: what one device holds.
+
+    `make_takes` gives the sensor's own readings, for each class in turn (readings, channels) float64 at `rate_hz`: a
+    device that records them itself has the samples of the shard. None: only samples were published.
+    """
 
     name: str
     make_shard: Callable[[], bytes] | None = None  # None: the device makes its samples itself
+    make_takes: Callable[[], list[NDArray[np.float64]]] | None = None
+    rate_hz: int = 0
 
     @cached_property
     def shard(self) -> bytes | None:

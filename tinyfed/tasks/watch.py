@@ -43,7 +43,16 @@ def make(ways: int = 4, shots: int = 10, step_s: int = 1) -> Task:
     for name, value, low, high in (("ways", ways, 2, 7), ("shots", shots, 1, 15), ("step_s", step_s, 1, 2)):
         check_whole("watch", name, value, low, high)
     keys = [(person, wrist) for person in range(1, 11) for wrist in (0, 1)]
-    clients = {key: Client(f"person{key[0]}-wrist{key[1]}", partial(_shard, key, step_s)) for key in keys}
+    clients = {
+        key: Client(
+            f"person{key[0]}-wrist{key[1]}",
+            partial(_shard, key, step_s),
+            # devices begin a window each second
+            make_takes=partial(takes, key) if step_s == 1 else None,
+            rate_hz=RATE_HZ,
+        )
+        for key in keys
+    }
     dataset_path()
     order = Order("shard", ways, shots, queries=0, seed=0, learning_rate=0.02)
     points = tuple(k for k in (1, 3, 5, 10) if k <= shots)
@@ -149,6 +158,19 @@ def samples(key: tuple[int, int], step_s: int = 1) -> list[NDArray[np.float32]]:
         ((by_class - mean) / deviation).astype(np.float32).reshape(len(by_class), STEPS * CHANNELS)
         for by_class in windows(step_s)[key]
     ]
+
+
+def takes(key: tuple[int, int]) -> list[NDArray[np.float64]]:
+    """A client's readings as published, one array (readings, 6) float64 for each exercise."""
+    recordings = read_recordings(dataset_path().read_bytes())
+    own = {
+        int(label): np.asarray(series, np.float64)
+        for series, label, person, side in zip(
+            recordings["X"], recordings["y"], recordings["subject"], recordings["side"], strict=True
+        )
+        if (int(person), int(side)) == key
+    }
+    return [own[label] for label in range(len(EXERCISES))]
 
 
 def _shard(key: tuple[int, int], step_s: int) -> bytes:

@@ -1,4 +1,4 @@
-"""`tinyfed data list|info|fetch|shard`."""
+"""`tinyfed data list|info|fetch|shard|recording`."""
 
 import urllib.error
 import urllib.request
@@ -10,6 +10,7 @@ import typer
 from tinyfed import tasks
 from tinyfed.errors import TinyfedError, UsageError
 from tinyfed.tasks import datasets
+from tinyfed_host.cli.data_recording import recording
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -118,6 +119,12 @@ def shard(
         print_json({"client": client, "file": str(path), "bytes": len(content)})
     else:
         print_line(f"{path}: {len(content):,} bytes")
+
+
+app.command(
+    epilog="Examples: tinyfed data recording walk.csv run.csv -o me.tfrc · tinyfed data recording watch person2-wrist0 "
+    "--classes 3,0,6,4 -o me.tfrc"
+)(recording)
 
 
 def _options(task: str, given: list[str]) -> dict[str, int | str]:

@@ -15,7 +15,7 @@ def demo(
     budget_s: Annotated[
         float, typer.Option("--budget", min=1.0, help="Seconds for rounds on emulated devices.")
     ] = 70.0,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds in all [2,000].")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds in all (2,000).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
 ) -> None:
     """Personal gestures: a fleet learns an initialization from which a stranger's device learns its four gestures.

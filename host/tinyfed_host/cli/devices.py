@@ -55,7 +55,7 @@ def root() -> None:
 )
 def devices(
     ports: Annotated[
-        list[str] | None, typer.Argument(metavar="[PORT...]", help="Ports or addresses [every USB serial port].")
+        list[str] | None, typer.Argument(metavar="[PORT...]", help="Ports or addresses (every USB serial port).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, the last one the count.")] = False,
 ) -> None:

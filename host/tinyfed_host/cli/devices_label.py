@@ -18,8 +18,8 @@ def label(
     number: Annotated[
         int | None, typer.Argument(metavar="[CLASS]", help="What it is that is done from now on: 0, 1, ...")
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Stop after so long [no limit].")] = 0.0,
-    windows: Annotated[int, typer.Option("--windows", min=0, max=65535, help="Stop after so many [no limit].")] = 0,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Stop after so long (no limit).")] = 0.0,
+    windows: Annotated[int, typer.Option("--windows", min=0, max=65535, help="Stop after so many (no limit).")] = 0,
     stop: Annotated[bool, typer.Option("--stop", help="End a recording that still runs.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Drop everything the device has recorded.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line: each window, then the end.")] = False,

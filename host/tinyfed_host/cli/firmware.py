@@ -153,10 +153,10 @@ def info(
 )
 def flash(
     board: BoardOption,
-    port: Annotated[str | None, typer.Option("--port", "-p", help="Serial port of the board [the only one].")] = None,
+    port: Annotated[str | None, typer.Option("--port", "-p", help="Serial port of the board (the only one).")] = None,
     shard: Annotated[Path | None, typer.Option("--shard", help="Samples to write into its data flash.")] = None,
     model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
-    method: Annotated[str | None, typer.Option("--method", help="Flasher [the first installed].")] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Flasher (the first installed).")] = None,
     probe: Annotated[str | None, typer.Option("--probe", help="Serial number of the debug probe.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write even if the image is there already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the commands.")] = False,

@@ -20,7 +20,7 @@ def run(
     experiment: Annotated[
         str, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment; with --resume the run.")
     ],
-    name: Annotated[str, typer.Option("--name", "-n", help="The run's name: runs/NAME [the file's name].")] = "",
+    name: Annotated[str, typer.Option("--name", "-n", help="The run's name: runs/NAME (the file's name).")] = "",
     fleet: Annotated[str, typer.Option("--fleet", "-f", help="simulated or emulated, whatever the file says.")] = "",
     board: Annotated[
         str, typer.Option("--board", "-b", help="Make every simulated or emulated device this board.")

@@ -1,15 +1,20 @@
 """Ports: opening one, asking it who is there, finding a device again by its unique id."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError
 from tinyfed_host.device import Device
 from tinyfed_host.transport.base import Transport
 
+_Answer = TypeVar("_Answer")
+
 PROBES_AT_ONCE = 64
+# Two that look for their devices at the same moment would find the ports in use by each other.
+_looking = threading.Lock()
 
 
 def open_transport(port: str) -> Transport:
@@ -97,26 +102,37 @@ def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
             "weights_hash": f"{info.weights_hash:016x}" if info.weights_hash else "",
         }
 
-    with ThreadPoolExecutor(max_workers=min(PROBES_AT_ONCE, len(asked))) as pool:
-        return list(pool.map(ask, asked))
+    return at_once(ask, asked)
 
 
 def find(unique_id: str, port: str) -> Device:
-    """The device with this unique id, on the port it was last seen on or on any other USB serial port.
+    """The device with this unique id, on the port it was last seen on or, these asked at once, another USB serial port.
 
     Raises:
         DeviceError: it answers on none of them.
     """
     from tinyfed_host.transport.serial import list_serial_ports
 
-    others = [entry.port for entry in list_serial_ports() if entry.port != port]
-    reason = ""
-    for candidate in (port, *others):
+    def ask(candidate: str) -> tuple[str | None, str]:
         try:
-            if probe_port(candidate).unique_id != unique_id:
-                reason = reason or f"another device is on {candidate}"
-                continue
-            return connect(candidate)
+            there = probe_port(candidate).unique_id
         except DeviceError as error:
-            reason = reason or str(error)
+            return None, str(error)
+        return there, f"another device is on {candidate}"
+
+    answers = {port: ask(port)}
+    if answers[port][0] != unique_id:
+        with _looking:
+            others = [entry.port for entry in list_serial_ports() if entry.port != port]
+            answers.update(zip(others, at_once(ask, others), strict=True))
+    for candidate, (there, _) in answers.items():
+        if there == unique_id:
+            return connect(candidate)
+    reason = answers[port][1]
     raise DeviceError(f"device {unique_id}: not found on {port} nor on another port ({reason}); plug it in again")
+
+
+def at_once(ask: Callable[[str], _Answer], ports: Sequence[str]) -> list[_Answer]:
+    """What each port says, asked side by side."""
+    with ThreadPoolExecutor(max_workers=max(1, min(PROBES_AT_ONCE, len(ports)))) as pool:
+        return list(pool.map(ask, ports))

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from tinyfed.errors import DeviceError, TinyfedError
 from tinyfed_host import devices
@@ -47,8 +46,7 @@ class PortWatcher:
         self._asked.update(new)
         if not new:
             return []
-        with ThreadPoolExecutor(max_workers=min(devices.PROBES_AT_ONCE, len(new))) as pool:
-            answers = list(pool.map(self._greet, new))
+        answers = devices.at_once(self._greet, new)
         joined = []
         for port, device in zip(new, answers, strict=True):
             if device is not None and self._join(port, device):

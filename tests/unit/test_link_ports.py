@@ -10,13 +10,15 @@ import termios
 import threading
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import require
+from tinyfed_host import devices
 from tinyfed_host.link import probe
-from tinyfed_host.transport.serial import SerialTransport
-from wire_pair import CDevice
+from tinyfed_host.transport import serial as serial_transport
+from tinyfed_host.transport.serial import PortDescription, SerialTransport
+from wire_pair import CDevice, library
 
 from tinyfed.errors import DeviceError
 
@@ -32,6 +34,92 @@ class Port:
         for handle in (self.other, self._slave):
             with contextlib.suppress(OSError):
                 os.close(handle)
+
+
+Server = Callable[[int, threading.Event], None]
+
+
+@contextlib.contextmanager
+def behind(serve: Server, *ports: Port) -> Iterator[None]:
+    """Each port has a thread behind it that serves it meanwhile."""
+    library()  # compiled before any clock runs
+    stop = threading.Event()
+    workers = [threading.Thread(target=serve, args=(port.other, stop)) for port in ports]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+
+def heard_from(other: int, timeout_s: float = 0.01) -> bytes:
+    """What came, if anything does."""
+    with contextlib.suppress(OSError):
+        if select.select([other], [], [], timeout_s)[0]:
+            return os.read(other, 4096)
+    return b""
+
+
+def serve_device(other: int, stop: threading.Event) -> None:
+    device = CDevice()
+    while not stop.is_set():
+        data = heard_from(other)
+        now_ms = int(time.monotonic() * 1000)
+        if data:
+            device.receive(data, now_ms)
+        device.work(now_ms)
+        os.write(other, device.transmit(now_ms))
+
+
+def serve_echo(other: int, stop: threading.Event) -> None:
+    while not stop.is_set():
+        os.write(other, heard_from(other))
+
+
+class Modem:
+    """Echoes what is typed and carries out V.250's command lines: "AT", words, CR; "A/" again; "+++" hangs up."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.done: list[bytes] = []
+
+    def serve(self, other: int, stop: threading.Event) -> None:
+        line = b""
+        while not stop.is_set():
+            for byte in heard_from(other):
+                self.heard += bytes([byte])
+                os.write(other, bytes([byte]))
+                line = (line + bytes([byte & 0x7F]))[-200:]
+                begin = line.upper().rfind(b"AT")
+                if line.upper().endswith(b"A/") or line.endswith(b"+++") or (byte == 13 and begin >= 0):
+                    self.done.append(line)
+                    os.write(other, b"\r\nOK\r\n")
+                if byte == 13:
+                    line = b""
+
+
+class Satellites:
+    """A GPS receiver: streams sentences, and obeys one that ends with a line's end or a binary message (0xB5)."""
+
+    SENTENCES = (
+        b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n"
+        b"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n"
+    )
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.done: list[bytes] = []
+
+    def serve(self, other: int, stop: threading.Event) -> None:
+        while not stop.is_set():
+            os.write(other, self.SENTENCES)
+            data = heard_from(other, 0.02)
+            self.heard += data
+            if set(data) & set(b"\r\n\xb5"):
+                self.done.append(data)
 
 
 @pytest.fixture
@@ -60,29 +148,13 @@ def wait_for(line: SerialTransport, words: bytes, timeout_s: float = 20.0) -> by
 
 def test_a_device_behind_a_pty_is_found_and_the_terminal_is_as_before(port: Port) -> None:
     before = termios.tcgetattr(port._slave)
-    stop = threading.Event()
-    device = CDevice()
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while not stop.is_set():
-                if select.select([port.other], [], [], 0.01)[0]:
-                    device.receive(os.read(port.other, 4096), int(time.monotonic() * 1000))
-                device.work(int(time.monotonic() * 1000))
-                os.write(port.other, device.transmit(int(time.monotonic() * 1000)))
-
-    worker = threading.Thread(target=serve)
-    worker.start()
-    try:
+    with behind(serve_device, port):
         line = SerialTransport(port.path)
         with pytest.raises(DeviceError, match="another program uses this port"):
             SerialTransport(port.path)
         info = probe(line)
         line.close()
         line.close()
-    finally:
-        stop.set()
-        worker.join()
     assert info is not None
     assert info.board == "pair"
     assert termios.tcgetattr(port._slave) == before
@@ -123,6 +195,67 @@ def test_a_shell_behind_a_port_executes_nothing_and_is_as_before(shell: list[str
         os.close(terminal)
     assert b"answer is 42" in heard
     assert b"not found" not in heard
+
+
+# All a probe may send: letters and signs, the frame's ends, its version and type, its code for 11 bytes, and what
+# takes letters back in an editor. No end of line, nothing above 0x7E.
+BOUND_S, SLACK_S = 1.0, 0.2  # of a probe; and for this machine to open, close and settle
+HARMLESS = {*range(0x20, 0x7F), 0x00, 0x01, 0x0B, 0x15}
+
+
+@pytest.mark.parametrize("what", [Modem, Satellites])
+def test_a_modem_and_a_gps_do_nothing_and_are_as_before(what: type[Modem] | type[Satellites], port: Port) -> None:
+    before = termios.tcgetattr(port._slave)
+    other = what()
+    with behind(other.serve, port):
+        probes, lasted_s = 0, 10.0
+        while probes < 3 and lasted_s > BOUND_S + SLACK_S:  # again, if this machine did other things in between
+            probes += 1
+            begin = time.monotonic()
+            with pytest.raises(DeviceError, match="no tinyfed device answers"):
+                devices.probe_port(port.path)
+            lasted_s = time.monotonic() - begin
+            assert termios.tcgetattr(port._slave) == before
+        if isinstance(other, Modem):  # it still listens, and what it does is what a person asks for
+            with contextlib.closing(SerialTransport(port.path)) as line:
+                line.write(b"\rATI\r")
+                assert b"OK" in wait_for(line, b"OK")
+    tried = other.heard.removesuffix(b"\rATI\r")
+    assert set(tried) <= HARMLESS
+    assert set(tried) & set(b"Aa+") == set()
+    assert tried.count(b"\x00\x0b\x01\x01") == 3 * probes  # greetings
+    assert [line.endswith(b"ATI\r") for line in other.done] == [True] * (what is Modem)
+    assert lasted_s <= BOUND_S + SLACK_S
+
+
+def test_many_ports_are_asked_side_by_side_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve ports, a device on four. One after the other the eight silent ones alone would take 8 s. Three tries: one
+    may fall into a moment in which this machine does other things."""
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(contextlib.closing(Port())) for _ in range(12)]
+        gps, modem = Satellites(), Modem()
+        for serve, some in ((serve_device, ports[:4]), (serve_echo, ports[4:5])):
+            stack.enter_context(behind(serve, *some))
+        stack.enter_context(behind(gps.serve, ports[5]))
+        stack.enter_context(behind(modem.serve, ports[6]))
+        listed = [PortDescription(port.path, "", "0000:0000", "") for port in ports]
+        monkeypatch.setattr(serial_transport, "list_serial_ports", lambda: listed)
+        lasted_s, tries = 10.0, 0
+        while tries < 3 and lasted_s > 2.0:
+            tries += 1
+            begin = time.monotonic()
+            found = devices.probe_all(())
+            lasted_s = time.monotonic() - begin
+            assert [entry["port"] for entry in found] == [port.path for port in ports]
+            assert [entry["error"] == "" for entry in found] == [True] * 4 + [False] * 8
+        assert lasted_s <= 2.0
+        # a device that is back on another port: the one it had is silent, and the others are asked at once
+        unique_id = found[3]["unique_id"]
+        begin = time.monotonic()
+        devices.find(unique_id, ports[11].path).close()
+        assert time.monotonic() - begin < 6.0  # 2 s and a slow machine; one after the other it were 8 s
+        with pytest.raises(DeviceError, match=r"not found on .* nor on another port .*plug it in again"):
+            devices.find("f" * 24, ports[11].path)
 
 
 @pytest.mark.parametrize(

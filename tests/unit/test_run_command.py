@@ -1,14 +1,19 @@
 """`tinyfed run`, `runs` and `report` on simulated devices, from the command line on."""
 
+import contextlib
 import json
+import os
+import pty
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tinyfed_host import devices
 from tinyfed_host.cli.main import run_command
+from tinyfed_host.device import Device
 from tinyfed_host.port_choice import choose
 
+from tinyfed.errors import DeviceError
 from tinyfed.model import decode
 
 EXPERIMENT = """rounds = 12
@@ -153,6 +158,76 @@ def test_no_port_is_taken_for_being_the_first(tinyfed: Tinyfed, folder: Path, mo
     assert "is on no USB serial port: /dev/a" in tinyfed.error(4, "run", "x.toml", "--port", "f" * 24)
     monkeypatch.setattr(devices, "probe_all", lambda ports: [])
     assert "no USB serial port is there" in tinyfed.error(2, "run", "x.toml", "--fleet", "ports")
+
+
+class Terminal:
+    """A person's terminal: what is typed is there from the start, and what is shown is kept."""
+
+    def __init__(self, typed: str) -> None:
+        self._ours, theirs = pty.openpty()
+        os.write(self._ours, typed.encode())
+        self.stdin = os.fdopen(theirs, "r")
+        self.stderr = os.fdopen(os.dup(theirs), "w")
+
+    def shown(self) -> str:
+        """All of it; the terminal is closed."""
+        self.stderr.close()
+        self.stdin.close()
+        text = b""
+        with contextlib.suppress(OSError):  # the end of a terminal nobody has open
+            while data := os.read(self._ours, 4096):
+                text += data
+        os.close(self._ours)
+        return text.decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen"),
+    [
+        ("2\n", ["/dev/c"]),
+        ("2, 1 2\n", ["/dev/c", "/dev/a"]),
+        ("all\n", ["/dev/a", "/dev/c"]),
+        ("0\n3\nfirst\n1\n", ["/dev/a"]),
+        ("\n", None),
+        ("\x04", None),  # Ctrl-D
+    ],
+)
+def test_at_a_terminal_a_person_is_asked_which_devices_take_part(
+    typed: str, chosen: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        devices, "probe_all", lambda ports: [found("/dev/a", "a" * 24), found("/dev/b"), found("/dev/c", "c" * 24)]
+    )
+    asked: list[str] = []
+
+    def connect(port: str) -> Device:
+        asked.append(port)
+        raise DeviceError(f"{port}: no device in this test")
+
+    monkeypatch.setattr(devices, "connect", connect)
+    terminal = Terminal(typed)
+    with monkeypatch.context() as during:
+        during.setattr("sys.stdin", terminal.stdin)
+        during.setattr("sys.stderr", terminal.stderr)
+        assert run_command(["run", "x.toml", "--fleet", "ports"]) == (4 if chosen else 2)
+    shown = terminal.shown()
+    assert f"  1  /dev/a (USB 2341:0043) stm32f405 {'a' * 24}\r\n  2  /dev/c" in shown
+    assert "/dev/b" not in shown.split("Numbers")[0]
+    assert asked == (chosen or [])
+    assert ("Numbers from 1 to 2" in shown) == (typed[0] == "0")
+    assert ("--port UNIQUE_ID" in shown) == (chosen is None)
+    assert Path("runs").exists() == (chosen is not None)
+
+
+def test_a_program_is_not_asked(tinyfed: Tinyfed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is anybody with --json, whose reader is a program, be there a terminal or not."""
+    monkeypatch.setattr(devices, "probe_all", lambda ports: [found("/dev/a", "a" * 24)])
+    terminal = Terminal("1\n")
+    with monkeypatch.context() as during:
+        during.setattr("sys.stdin", terminal.stdin)
+        during.setattr("sys.stderr", terminal.stderr)
+        assert run_command(["run", "x.toml", "--fleet", "ports", "--json"]) == 2
+    assert "Which devices" not in terminal.shown()
 
 
 def test_a_resume_without_ports_is_refused_and_lets_the_run_go(

@@ -192,8 +192,8 @@ class HostSession:
 
     @classmethod
     def for_probe(cls, seed: int, *, bytes_per_s: float, patience_s: float) -> "HostSession":
-        """A session whose greetings hold no byte that a terminal acts on: only printable ASCII but for the fixed
-        ones of the frame (0x00, 0x01, and 0x0B for its length)."""
+        """A session whose greetings hold no byte that a terminal acts on, and none that begins a modem's command: only
+        printable ASCII but for the fixed bytes of the frame (0x00, 0x01, and 0x0B for its length)."""
         while True:
             session = cls(seed, bytes_per_s=bytes_per_s, patience_s=patience_s)
             if _is_quiet(session.session_id.to_bytes(2, "little")):
@@ -351,8 +351,8 @@ class HostSession:
 
 
 def _is_quiet(data: bytes) -> bool:
-    """No byte that a terminal acts on."""
-    return data.isascii() and data.decode("ascii").isprintable()
+    """No byte that a terminal acts on, no "A/" (a modem does its last command again), no "+++" (it leaves a call)."""
+    return data.isascii() and data.decode("ascii").isprintable() and not set(data) & set(b"Aa+")
 
 
 class HelloOperation(Operation):

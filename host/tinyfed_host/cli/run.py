@@ -46,9 +46,10 @@ def run(
     """
     from tinyfed_host.experiment import FleetSection, override
     from tinyfed_host.experiment_run import Run, read_experiment
-    from tinyfed_host.port_choice import choose
+    from tinyfed_host.port_choice import at_terminal, choose
     from tinyfed_host.store import run_folder
 
+    ask = None if as_json else at_terminal()
     if resume:
         given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--rounds": rounds}
         wrong = [option for option, value in given.items() if value]
@@ -60,7 +61,9 @@ def run(
         opened = Run.resume(folder)
         kept = opened.parts.experiment
         try:
-            changed = override(kept, kind=fleet or None, ports=choose(port or (), needed=_needs_ports(kept, fleet)))
+            changed = override(
+                kept, kind=fleet or None, ports=choose(port or (), needed=_needs_ports(kept, fleet), ask=ask)
+            )
         except BaseException:
             opened.store.close()
             raise
@@ -71,7 +74,7 @@ def run(
             from tinyfed.boards import read_board
 
             read_board(board)
-        ports = choose(port or (), needed=_needs_ports(read, fleet))
+        ports = choose(port or (), needed=_needs_ports(read, fleet), ask=ask)
         changed = override(read, kind=fleet or None, board=board or None, ports=ports, rounds=rounds, seed=seed)
         folder = run_folder(name or Path(experiment).stem)
         command = "tinyfed " + shlex.join(sys.argv[1:])

@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from conftest import require, require_tools
-from tinyfed_host import reproduce
-from tinyfed_host.reproduce import Price, Table, claim, figures, measure_price, page, to_json, to_markdown
+from tinyfed_host.reproduce import figures, page, shown, to_json, to_markdown
+from tinyfed_host.reproduce_claim import claim, factor, spent
+from tinyfed_host.reproduce_price import Price, Table, measure_price
 from typer.testing import CliRunner
 
 from tinyfed.errors import UsageError
@@ -77,17 +78,32 @@ def table(prices: bool) -> Table:
 
 
 def test_the_claim_is_a_ratio_of_what_was_measured() -> None:
+    """3,018 / 1,006 bytes; 30 visits of 3 s to 10 of 2 s; of it 30 * 2 to 10 * 1 s of computing; 1 s of a visit is the
+    line's. At 921,600 baud, eight times as fast: 30 * 2.125 to 10 * 1.125 s, 5.7 times."""
     assert claim(table(prices=False)) is None
-    said = claim(table(prices=True))
-    assert said is not None
-    assert "| 3.0 times less | 4.5" in said  # 3,018 / 1,006
-    assert "4.5 times less device time" in said  # 30 * 3 / (10 * 2)
-    assert "6.0 times less computing" in said  # 30 * 2 / (10 * 1)
-    assert said.endswith("| 50 % |")  # of 2 s the line takes 1 s
-    assert reproduce._factor(0.5) == "2.0 times more"
+    assert claim(table(prices=True)) == (
+        "| sine, at most 0.3 after 10 samples | 1,006 B against 3,018 B: 3.0 times less "
+        "| 20 s against 90 s: 4.5 times less | 6.0 times less | 50.0 %, 33.3 % | 10, 30 | 5.7 times less |"
+    )
+    assert factor(0.5) == "2.0 times more"
     missed = table(prices=True)
     rows = (missed.rows[0], (missed.rows[1][0], replace(missed.rows[1][1], curve=((10, 0.9),)), missed.rows[1][2]))
-    assert "serial Reptile did not reach the target" in str(claim(replace(missed, rows=rows)))
+    assert "serial Reptile did not reach it" in str(claim(replace(missed, rows=rows)))
+
+
+def test_the_claim_says_by_how_much_it_misses() -> None:
+    """Serial Reptile in 10 visits of 3 s: 30 s, 1.5 times TinyReptile's 20 s."""
+    whole = table(prices=True)
+    quick = replace(whole.rows[1][1], label="Reptile, serial, for time", curve=((10, 0.3),))
+    faster = replace(whole, rows=(*whole.rows, (whole.rows[1][0], quick, whole.rows[1][2])))
+    best = spent(faster, "Reptile, serial")
+    assert best is not None and best.visits == 10
+    assert "20 s against 30 s: 1.5 times less (asked 2, reached 1.50)" in str(claim(faster))
+
+
+def test_the_table_shows_few_points_and_the_last() -> None:
+    assert shown(range(1, 41)) == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
+    assert shown([5, 10]) == [5, 10] and shown(range(1, 12)) == [1, 3, 5, 7, 9, 11]
 
 
 def test_the_page_says_what_the_rows_hold() -> None:
@@ -98,8 +114,8 @@ def test_the_page_says_what_the_rows_hold() -> None:
     rows = to_json(table(prices=True))
     assert rows[0]["visits_to_target"] == 10 and rows[0]["ram_beside_weights_bytes"] == 1006
     json.dumps(rows, allow_nan=False)
-    page = reproduce.page([table(prices=True)], "tinyfed reproduce sine")
-    assert page.startswith("# ") and "`tinyfed reproduce sine`" in page and "4.5 times" in page
+    whole = page([table(prices=True)], "tinyfed reproduce sine")
+    assert whole.startswith("# ") and "`tinyfed reproduce sine`" in whole and "4.5 times" in whole
 
 
 def test_rows_run_from_the_same_first_weights() -> None:
@@ -155,7 +171,7 @@ def test_sections_of_other_tasks_are_kept_as_they_stand() -> None:
     both = page([robod], "tinyfed reproduce robod", first)
     section = first[first.index("## sine") :]
     assert section.strip() in both
-    assert both.count("| sine | 3.0 times less") == 1 and "\n## robod" in both
+    assert both.count("| sine, at most 0.3 after 10 samples | 1,006 B") == 1 and "\n## robod" in both
     assert both.index("## sine") < both.index("## robod")
     again = page([table(prices=True)], "tinyfed reproduce sine", both)
     assert again == both and again.count("## sine") == 1

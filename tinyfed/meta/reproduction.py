@@ -24,7 +24,7 @@ from tinyfed.tasks.order import Order
 from tinyfed.tasks.task import Task
 from tinyfed.tasks.update import layer_sizes, shared_part
 
-CURVE_POINTS = 10
+CURVE_POINTS = 40
 CURVE_DRAWS = 5
 STUDENT_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # by degrees of freedom
 

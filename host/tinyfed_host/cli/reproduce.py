@@ -30,7 +30,8 @@ def reproduce(
     from tinyfed.errors import UsageError
     from tinyfed.meta.reproduction import STUDIES, shortened, study
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.reproduce import figures, measure_table, page, to_json, to_markdown
+    from tinyfed_host.reproduce import figures, page, to_json, to_markdown
+    from tinyfed_host.reproduce_price import measure_table
 
     chosen = [study(name) for name in (task or STUDIES)]
     tables, skipped = [], []

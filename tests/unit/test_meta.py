@@ -1,6 +1,7 @@
 """Strategies: their arithmetic, their state, what they ask for. The learning itself is in test_meta_learning.py."""
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -92,8 +93,9 @@ def test_federated_averaging_takes_the_mean() -> None:
         ("fedprox", {"passes": 2, "batch": 5, "proximal": 0.25}),
         ("fedsgd", {"passes": 1, "batch": 0, "proximal": 0.0}),
     ):
-        options = {"mu": 0.25} if name == "fedprox" else {}
-        strategy = meta.make(name, replace(ORDER, passes=9), 4, passes=2, batch=5, **options)
+        options: dict[str, Any] = {} if name == "fedsgd" else {"passes": 2, "batch": 5}
+        options |= {"mu": 0.25} if name == "fedprox" else {}
+        strategy = meta.make(name, replace(ORDER, passes=9), 4, **options)
         state = strategy.begin(f32(1, 2), seed=9)
         order = strategy.configure(state, "a").order
         assert {key: getattr(order, key) for key in expected} == expected and order.update == "sgd"
@@ -140,7 +142,8 @@ def test_fomaml_steps_along_what_devices_send() -> None:
         ("reptile", {"passes": 0}, "passes is 0"),
         ("reptile", {"update": "online"}, "batch is for another update"),
         ("reptile", {"update": "lamb"}, "update is 'lamb'"),
-        ("fedprox", {"mu": -1.0}, "proximal is -1.0"),
+        ("fedprox", {"mu": -1.0}, "mu is -1.0"),
+        ("fedsgd", {"passes": 2}, "option 'passes' is unknown"),
         ("fedavg", {"batch": -1}, "batch is -1"),
         ("fomaml", {"queries": 0}, "queries is 0"),
         ("fomaml", {"server": "rms"}, "server is 'rms', allowed are sgd, adam"),
@@ -150,6 +153,25 @@ def test_fomaml_steps_along_what_devices_send() -> None:
 def test_options_out_of_range_are_named(name: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         meta.make(name, ORDER, 4, **options)
+
+
+WRONG = {bool: (1, "yes"), int: (-1, 0.5, True, "x", None), float: (math.nan, math.inf, -1.0, 1e9, "x"), str: ("x", 3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        (name, option, value)
+        for name in meta.names()
+        for option, default in {"rounds": 1, **meta.options(name)}.items()
+        for value in WRONG[type(default)]
+    ],
+)
+def test_no_option_takes_what_is_out_of_its_range_or_kind(name: str, option: str, value: object) -> None:
+    chosen = {"rounds": 3, option: value}
+    with pytest.raises(UsageError, match=f"(?s)^strategy.*{option} is |^order: {option} is ") as caught:
+        meta.make(name, ORDER, **chosen)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", meta.names())

@@ -4,6 +4,7 @@ import io
 import struct
 import wave
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,29 @@ def test_missing_data_is_told(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_wrong_options_are_named(name: str, options: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         tasks.get(name, **options)
+
+
+WRONG = {int: (-1, 0.5, True, "x", None, 10**12), str: (3, None)}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        (name, option, value)
+        for name in tasks.names()
+        for option, default in tasks.options(name).items()
+        for value in WRONG[type(default)]
+    ],
+)
+def test_no_option_takes_what_is_out_of_its_range_or_kind(
+    name: str, option: str, value: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Told before any data is looked for."""
+    monkeypatch.delenv("TINYFED_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=f"^task {name}: {option} is ") as caught:
+        tasks.get(name, **{option: value})
+    assert "\n" not in str(caught.value)
 
 
 def test_changes_stand_beside_the_rows() -> None:

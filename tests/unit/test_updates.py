@@ -255,7 +255,7 @@ def test_tinymetafed_with_all_parts_off_is_tinyreptile() -> None:
         ({"top_percent": 0.0}, "top_percent is 0.0"),
         ({"top_percent": 101.0}, "top_percent is 101.0"),
         ({"schedule": "step"}, "schedule is 'step'"),
-        ({"local_layers": -1}, "local_last is -1"),
+        ({"local_layers": -1}, "local_layers is -1"),
         ({"reconstruct": 5}, "reconstruct is 5"),
         ({"devices": 0}, "devices is 0"),
     ],

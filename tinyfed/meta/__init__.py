@@ -11,6 +11,7 @@ from typing import Any
 
 from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Strategy
+from tinyfed.options import check_options
 from tinyfed.tasks.order import Order
 
 _STRATEGIES = {
@@ -33,15 +34,14 @@ def names() -> tuple[str, ...]:
 def options(name: str) -> Mapping[str, Any]:
     """The options of a strategy with their defaults. Raises UsageError for an unknown one."""
     fields = dataclasses.fields(_class(name))
-    return {field.name: field.default for field in fields if field.name not in ("order", "rounds", "name")}
+    return {
+        field.name: field.default for field in fields if field.init and field.name not in ("order", "rounds", "name")
+    }
 
 
 def make(name: str, order: Order, rounds: int, **chosen: Any) -> Strategy:
     """The strategy of that name. Raises UsageError for an unknown one, or an option unknown or out of range."""
-    unknown = sorted(set(chosen) - set(options(name)))
-    if unknown:
-        allowed = ", ".join(options(name)) or "none"
-        raise UsageError(f"strategy {name}: option {unknown[0]!r} is unknown, allowed: {allowed}")
+    check_options(f"strategy {name}", options(name), chosen)
     strategy: Strategy = _class(name)(order=order, rounds=rounds, **chosen)
     return strategy
 

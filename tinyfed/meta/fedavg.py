@@ -2,7 +2,7 @@
 AISTATS 2017), and FedProx (Li et al.: Federated optimization in heterogeneous networks, MLSys 2020)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rounds, mean_weights
@@ -63,6 +63,11 @@ class FedProx(FedAvg):
     mu: float = 0.1
     name: str = "fedprox"
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.mu <= 1000.0:
+            raise UsageError(f"strategy: mu is {self.mu!r}, allowed is 0 to 1000")
+        super().__post_init__()
+
     def _order(self, seed: int) -> Order:
         return replace(super()._order(seed), proximal=self.mu)
 
@@ -72,7 +77,6 @@ class FedSGD(FedAvg):
     """One gradient a device and round: FedAvg with a single pass and a single batch of all its samples, so that the
     mean of the weights is `w - beta * sum_k (n_k / n) * grad L_k(w)` (McMahan et al., section 2)."""
 
+    passes: int = field(default=1, init=False)
+    batch: int = field(default=0, init=False)  # all samples
     name: str = "fedsgd"
-
-    def _order(self, seed: int) -> Order:
-        return replace(self.order, seed=seed, passes=1, update="sgd", batch=0)

@@ -60,8 +60,7 @@ class FOMAML(Cohort):
         check_count("queries", self.queries)
         if self.server not in SERVERS:
             raise UsageError(f"strategy fomaml: server is {self.server!r}, allowed are {', '.join(SERVERS)}")
-        if not isinstance(self.zero_last, int) or isinstance(self.zero_last, bool) or self.zero_last < 0:
-            raise UsageError(f"strategy fomaml: zero_last is {self.zero_last!r}, allowed is a whole number from 0")
+        check_count("zero_last", self.zero_last, 0)
         self._order(0).encode()
 
     def begin(self, weights: Array, seed: int) -> State:

@@ -184,8 +184,7 @@ def moved(state: State, replies: Sequence[Reply], alpha: np.float32) -> State:
 
 def check_rounds(rounds: int) -> None:
     """Raises UsageError unless a run has at least one round."""
-    if not isinstance(rounds, int) or rounds < 1:
-        raise UsageError(f"strategy: rounds is {rounds!r}, allowed is a whole number from 1")
+    check_count("rounds", rounds)
 
 
 def check_rate(name: str, value: float) -> None:
@@ -199,7 +198,7 @@ def falling(start: float, round_index: int, rounds: int) -> np.float32:
     return np.float32(start * max(0.0, 1.0 - round_index / rounds))
 
 
-def check_count(name: str, value: int) -> None:
-    """Raises UsageError unless the value is a whole number from 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"strategy: {name} is {value!r}, allowed is a whole number from 1")
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raises UsageError unless the value is a whole number from `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UsageError(f"strategy: {name} is {value!r}, allowed is a whole number from {least}")

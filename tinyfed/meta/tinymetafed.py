@@ -47,6 +47,7 @@ class TinyMetaFed(Cohort):
         check_rounds(self.rounds)
         check_rate("alpha", self.alpha)
         check_count("devices", self.devices)
+        check_count("local_layers", self.local_layers, 0)
         if not 0.01 <= self.top_percent <= 100.0:
             raise UsageError(f"strategy: top_percent is {self.top_percent!r}, allowed is 0.01 to 100")
         if self.schedule not in SCHEDULES:

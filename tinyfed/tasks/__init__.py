@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinyfed.errors import UsageError
+from tinyfed.options import check_options
 from tinyfed.tasks.task import Client, Task
 
 __all__ = ["Client", "Task", "get", "names", "options"]
@@ -28,10 +29,7 @@ def names() -> tuple[str, ...]:
 
 def get(name: str, **chosen: Any) -> Task:
     """The task of that name. Raises UsageError for an unknown one, a wrong option, or data that is not there."""
-    unknown = sorted(set(chosen) - set(options(name)))
-    if unknown:
-        allowed = ", ".join(options(name)) or "none"
-        raise UsageError(f"task {name}: option {unknown[0]!r} is unknown, allowed: {allowed}")
+    check_options(f"task {name}", options(name), chosen)
     return _make(name)(**chosen)
 
 

@@ -1,6 +1,7 @@
 """Post-training quantization: from Keras by TensorFlow, from .tflite by ai-edge-quantizer."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.convert import Int8Model, read_model
+from tinyfed.model.isolated import isolated
 from tinyfed.model.quantize import FloatSource, accuracy, layer_errors, quantize
 from tinyfed.model.samples import check_inputs, read_samples
-from tinyfed.model.tflite import parse
+from tinyfed.model.tflite import TfliteError, load, parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 
@@ -111,6 +113,39 @@ def test_a_published_model_without_a_signature() -> None:
     upto = [error.relative for error in result.errors if error.kind == "CONV_2D"]
     assert own[0] == upto[0] and None not in own
     assert all(0 < mine < all_of_them for mine, all_of_them in zip(own[1:], upto[1:], strict=True))
+
+
+@pytest.mark.parametrize("name", ["ad01_fp32", "hello_world_float", "magic_wand", "vww_96_float"])
+def test_the_other_published_float_models(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 2019 and later: two say their operators in the older field only, one's int8 file has its weights behind the
+    flatbuffer."""
+    path = path_of(name)
+    shape = parse(path.read_bytes()).input_tensors()[0].shape[1:]
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(3).uniform(-1, 1, (6, *shape)).astype(np.float32))
+    output = tmp_path / "o.tflite"
+    arguments = ["model", "quantize", str(path), "--representative", str(tmp_path / "x.npz"), "-o", str(output)]
+    code = run_command([*arguments, "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    facts = json.loads(captured.out)
+    assert facts["engine"] == "int8" and facts["bytes"] < facts["float_bytes"] + 1000
+    assert facts["layers"] and all(layer["own"] is not None for layer in facts["layers"])
+    assert isinstance(read_model(output), Int8Model)
+
+
+def test_a_crash_of_the_libraries_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"m\.tflite: the libraries that work on it ended with SIGABRT: the model is"):
+        isolated(os.abort, source="m.tflite")
+    with pytest.raises(UsageError, match="ended with exit code 7"):
+        isolated(os._exit, 7, source="m.tflite")
+
+
+def test_what_a_process_of_its_own_raises_is_raised_here() -> None:
+    assert isolated(int, "41", source="n") == 41
+    with pytest.raises(TfliteError, match=r"^nowhere\.tflite: cannot read"):
+        isolated(load, Path("nowhere.tflite"), source="n")
+    with pytest.raises(RuntimeError, match="ValueError: invalid literal"):
+        isolated(int, "seven", source="n")
 
 
 def test_the_layer_that_is_wrong_is_named() -> None:

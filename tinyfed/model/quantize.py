@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.errors import MissingToolError, TinyfedError, UsageError
 from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
+from tinyfed.model.isolated import isolated
 from tinyfed.model.keras import TfliteSource, first_line, import_tensorflow, is_keras, quiet
-from tinyfed.model.samples import Samples
+from tinyfed.model.samples import Samples, read_arrays, samples_of
 from tinyfed.model.tflite import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
 from tinyfed.model.tflite_view import ConvertError
 
 # What the error of each layer is measured on.
 MOST_ERROR_SAMPLES = 32
 SIGNATURE = "serving_default"
+# Of one tensor: 64 MB as float32.
+MOST_ELEMENTS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ class FloatSource:
             raise ConvertError(f"{where}: the model is not all float32; quantize the float model it came from")
         if inputs[0].dynamic_dimensions not in ((), (0,)) or inputs[0].shape[:1] != (1,):
             raise ConvertError(f"{where}: shape {list(inputs[0].shape)}; convert it with a batch size of 1")
+        largest = max(self.model.tensors, key=lambda tensor: tensor.element_count)
+        if largest.element_count > MOST_ELEMENTS:
+            raise ConvertError(
+                f"{path}: {largest}: shape {list(largest.shape)} has more than {MOST_ELEMENTS:,} values, which no "
+                "board holds; make the model smaller"
+            )
         self.input_shape = inputs[0].shape[1:]
 
     def quantized(self, x: NDArray[np.float32]) -> bytes:
@@ -102,19 +111,41 @@ def _quantize_tflite(content: bytes, x: NDArray[np.float32], where: str) -> byte
         ) from error
     try:
         with _silent():
-            engine = quantizer.Quantizer(_with_signature(content), recipe.static_wi8_ai8())
+            engine = quantizer.Quantizer(_as_written_today(content), recipe.static_wi8_ai8())
             calibration = engine.calibrate({SIGNATURE: [{"input": sample[None]} for sample in x]})
             return bytes(engine.quantize(calibration).quantized_model)
     except Exception as error:  # whatever the quantizer raises, which is of many kinds, is about the model
         raise ConvertError(f"{where}: ai-edge-quantizer cannot quantize the model: {first_line(error)}") from error
 
 
-def _with_signature(content: bytes) -> bytes:
-    """Older files have no signature, by which calibration finds the input."""
-    import flatbuffers
+def _unpacked(content: bytes) -> Any:
+    """The file as LiteRT's objects, with the weights in it that a large file keeps behind its flatbuffer."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
+
+
+def _packed(model: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _as_written_today(content: bytes) -> bytes:
+    """Older files have no signature, by which calibration finds the input, and say in another field which operators
+    they have: the quantizer would take each for ADD."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _unpacked(content)
+    for code in model.operatorCodes:
+        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
     graph = model.subgraphs[0]
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
@@ -124,9 +155,34 @@ def _with_signature(content: bytes) -> bytes:
         entry.name, entry.tensorIndex = name, int(ends[0])
         maps.append(entry)
     model.signatureDefs = [signature]
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return _packed(model)
+
+
+def quantize_file(path: Path, representative: Path, test: Path | None = None) -> Quantized:
+    """`quantize` of files, in a process of its own: TensorFlow and LiteRT can crash on a damaged model.
+
+    Raises UsageError of one line.
+    """
+    return isolated(quantize_here, path, representative, test, source=str(path))
+
+
+def quantize_here(path: Path, representative: Path, test: Path | None) -> Quantized:
+    """`quantize_file` in this process."""
+    arrays = read_arrays(representative)
+    test_arrays = {} if test is None else read_arrays(test)
+    source = FloatSource(path)
+    samples = samples_of(arrays, representative, source.input_shape)
+    tested = None
+    if test is not None:
+        tested = samples_of(test_arrays, test, source.input_shape)
+        if tested.y is None:
+            raise UsageError(f'{test}: no labels: add an array "y" of integers')
+    try:
+        return quantize(source, samples, tested)
+    except TinyfedError:
+        raise
+    except Exception as error:  # whatever the interpreters raise, which is of many kinds, is about the model
+        raise ConvertError(f"{path}: it cannot be quantized: {first_line(error)}") from error
 
 
 def quantize(source: FloatSource, representative: Samples, test: Samples | None = None) -> Quantized:
@@ -272,17 +328,12 @@ class _Alone:
         inputs = [index for index in operator.inputs if index != ABSENT and not model.tensors[index].constant_bytes]
         if any(index not in exact for index in inputs):
             return None
-        import flatbuffers
-        from ai_edge_litert import schema_py_generated as schema
-
-        whole = schema.ModelT.InitFromPackedBuf(model.content, 0)
+        whole = _unpacked(model.content)
         graph = whole.subgraphs[0]
         graph.operators = [graph.operators[operator.index]]
         graph.inputs, graph.outputs, whole.signatureDefs = inputs, list(operator.outputs), []
-        builder = flatbuffers.Builder(len(model.content))
-        builder.Finish(whole.Pack(builder), b"TFL3")
         sources = tuple((model.tensors[index], exact[index]) for index in inputs)
-        return cls(_keeping(bytes(builder.Output())), sources, model.tensors[operator.outputs[0]])
+        return cls(_keeping(_packed(whole)), sources, model.tensors[operator.outputs[0]])
 
     def run(self, floats: Any) -> NDArray[np.float32]:
         """Its real output for what the float network's interpreter holds."""

@@ -43,7 +43,11 @@ def read_samples(path: Path, shape: tuple[int, ...]) -> Samples:
 
     Raises UsageError: the file, the array, what is wrong with it.
     """
-    arrays = read_arrays(path)
+    return samples_of(read_arrays(path), path, shape)
+
+
+def samples_of(arrays: dict[str, NDArray[Any]], path: Path, shape: tuple[int, ...]) -> Samples:
+    """`read_samples` of the arrays of a file that was read."""
     if "x" not in arrays:
         raise UsageError(f'{path}: no array "x" (count, {", ".join(map(str, shape))}); it has {", ".join(arrays)}')
     x = check_inputs(arrays["x"], shape, f'{path}: array "x"')

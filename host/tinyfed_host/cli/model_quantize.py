@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tinyfed.errors import UsageError
 from tinyfed.model.files import write_whole
-from tinyfed.model.samples import Samples, read_samples
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 EXAMPLES = "Example: tinyfed model quantize kws.keras --representative train.npz --test test.npz -o kws.tflite"
@@ -21,12 +19,9 @@ def quantize_model(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Quantize a model to int8, activations and weights, and say what it costs (docs/quantize.md)."""
-    from tinyfed.model.quantize import FloatSource, quantize
+    from tinyfed.model.quantize import quantize_file
 
-    source = FloatSource(model)
-    samples = read_samples(representative, source.input_shape)
-    tested = _labelled(test, source.input_shape) if test is not None else None
-    result = quantize(source, samples, tested)
+    result = quantize_file(model, representative, test)
     write_whole(output, result.content)
     if as_json:
         print_json(
@@ -54,10 +49,3 @@ def quantize_model(
         print_line(f"accuracy {result.before:.2%} as float, {result.after:.2%} as int8")
     if result.why_not:
         print_line(f"tinyfed's engine does not run it: {result.why_not}")
-
-
-def _labelled(path: Path, shape: tuple[int, ...]) -> Samples:
-    samples = read_samples(path, shape)
-    if samples.y is None:
-        raise UsageError(f'{path}: no labels: add an array "y" of integers')
-    return samples

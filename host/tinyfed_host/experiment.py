@@ -17,6 +17,7 @@ from tinyfed_host import experiment_source as source
 from tinyfed_host.experiment_model import ModelSection
 
 FLEETS = ("simulated", "emulated", "ports")
+SAMPLES = ("stored", "recorded")
 ORDER_KEYS = ("shots", "queries", "passes", "learning_rate")
 DEFAULT_BOARD = "mps2_an386"
 
@@ -54,7 +55,8 @@ class FleetSection:
     kind: str
     boards: tuple[str, ...]  # the board of each device
     ports: tuple[str, ...]
-    rotate_every: int  # rounds until the devices are given other clients' shards; 0: never
+    rotate_every: int  # rounds until the devices are given other clients' data; 0: never
+    samples: str = "stored"  # or "recorded": by the devices, from their own sensors
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def _strategy(table: source.Table, strategies: Mapping[str, Mapping[str, Any]]) 
 
 
 def _fleet(table: source.Table, boards: Sequence[str]) -> FleetSection:
-    table.only("kind", "devices", "boards", "ports", "rotate_every")
+    table.only("kind", "devices", "boards", "ports", "rotate_every", "samples")
     kind = table.word("kind", FLEETS, "simulated")
     ports = table.values.get("ports", [])
     if not isinstance(ports, list) or not all(isinstance(port, str) for port in ports):
@@ -191,6 +193,7 @@ def _fleet(table: source.Table, boards: Sequence[str]) -> FleetSection:
         boards=each or (DEFAULT_BOARD,) * 4,
         ports=tuple(ports),
         rotate_every=table.integer("rotate_every", 0, 1_000_000, 0),
+        samples=table.word("samples", SAMPLES, "stored"),
     )
 
 
@@ -209,6 +212,8 @@ def _round(table: source.Table) -> RoundSection:
 def _fits_together(root: source.Table, experiment: Experiment) -> None:
     """The model must take the task's samples and give its answers."""
     model, task = experiment.model, experiment.task.make()
+    if experiment.fleet.samples == "recorded" and task.order.source != "shard":
+        raise root.table("fleet").error("samples", f' = "recorded": the {task.name} task makes its samples itself')
     table = root.table("model")
     spec = experiment_model.open_image(table, model) if model.image else model.make_spec()
     where = "image" if model.image else None

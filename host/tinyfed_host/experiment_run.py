@@ -3,7 +3,7 @@
 import datetime
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,19 @@ from tinyfed.boards import Board, board_names, read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.meta.strategy import State, Strategy
 from tinyfed.model import ModelSpec, decode, encode, initialize, plan, read_weights, replace_weights, structure_hash
-from tinyfed.tasks.task import Task
+from tinyfed.tasks.recording import write_recording
+from tinyfed.tasks.task import Client, Task
 from tinyfed_host import devices
 from tinyfed_host.coordinator import Coordinator, RunEnd
 from tinyfed_host.device import Device, DeviceInfo
 from tinyfed_host.events import Observer, nobody
 from tinyfed_host.experiment import Experiment, from_json, load
 from tinyfed_host.fleet import Fleet, Rotation, Seat, device_id
+from tinyfed_host.link import SerialDevice
 from tinyfed_host.store import RunHeader, RunStore, StoreError
+
+# Time of an emulated board between two readings that its sensor plays: a person's minutes in two seconds.
+PLAYED_US = 100
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -59,7 +64,8 @@ class Parts:
         return cls(experiment, task, spec, make_strategy(experiment, task), image)
 
     def check(self, device: Device) -> None:
-        """Raises `DoesNotFitError` or `UsageError` when this device cannot take part."""
+        """Raises `DoesNotFitError`, `UsageError` or, when it has recorded too little, `DeviceError`: this device cannot
+        take part."""
         info = device.info
         who = f"device {info.unique_id} ({info.board})"
         needed = plan(self.spec).arena_bytes
@@ -71,6 +77,8 @@ class Parts:
         order = self.task.order
         if order.source != "shard":
             return
+        if self.experiment.fleet.samples == "recorded":
+            self._check_recorded(device, who)
         if not info.feature_count:
             raise UsageError(f"{who}: has no samples stored, which the {self.task.name} task needs; give it a shard")
         if info.feature_count != self.task.feature_count:
@@ -82,6 +90,20 @@ class Parts:
             raise UsageError(
                 f"{who}: its shard has {info.class_count} classes, the task draws {order.ways}; lower task.ways"
             )
+
+    def _check_recorded(self, device: Device, who: str) -> None:
+        if not isinstance(device, SerialDevice):  # simulated: its shard is what it would have recorded
+            return
+        order = self.task.order
+        needed = order.shots + max(order.queries, 1 if order.checkpoints else 0)
+        counts = device.recorded()
+        counts += (0,) * (order.ways - len(counts))
+        for label, count in enumerate(counts):
+            if count < needed:
+                raise DeviceError(
+                    f"{who}: has recorded {count} windows of class {label}, the {self.task.name} task needs {needed}: "
+                    f"`tinyfed devices label PORT {label} --windows {needed - count}`"
+                )
 
 
 def make_fleet(parts: Parts) -> Fleet:
@@ -103,21 +125,35 @@ def make_fleet(parts: Parts) -> Fleet:
             return fleet
         return Fleet(seats_on_ports(section.ports, devices.connect, devices.find), check=parts.check)
     boards = {name: read_board(name) for name in set(section.boards)}
+    plays = section.samples == "recorded" and section.kind == "emulated"
     seats: list[Seat] = [
-        make_seat(section.kind, device_id(number), boards[name]) for number, name in enumerate(section.boards)
+        make_seat(section.kind, device_id(number), boards[name], plays=plays)
+        for number, name in enumerate(section.boards)
     ]
-    return Fleet(seats, Rotation(clients, len(seats), section.rotate_every), parts.check)
+    if section.samples == "recorded" and any(client.make_takes is None for client in clients):
+        raise UsageError(
+            f"the {parts.task.name} task has no readings to play: its {section.kind} devices cannot record; "
+            'leave fleet.samples = "recorded" away, or give --port PORT for each device that has recorded'
+        )
+    rotation = Rotation(clients, len(seats), section.rotate_every)
+    return Fleet(seats, replace(rotation, data=_recording) if plays else rotation, parts.check)
 
 
-def make_seat(kind: str, unique_id: str, board: Board) -> Seat:
-    """A seat for a simulated or emulated device. Raises `UsageError` for a board without an emulator."""
-    from tinyfed_host.fleet_seats import EmulatedSeat, SimulatedSeat
+def _recording(client: Client) -> bytes:
+    assert client.make_takes is not None
+    return write_recording(client.make_takes(), client.rate_hz, PLAYED_US)
+
+
+def make_seat(kind: str, unique_id: str, board: Board, *, plays: bool = False) -> Seat:
+    """A seat for a simulated or emulated device; `plays`: whose sensor plays recordings. Raises `UsageError` for a
+    board without an emulator."""
+    from tinyfed_host.fleet_seats import EmulatedSeat, RecordedSeat, SimulatedSeat
 
     if kind == "simulated":
         return SimulatedSeat(unique_id, board)
     if board.emulator is None:
         raise UsageError(f"{board.name} cannot be emulated; `tinyfed boards` shows which can")
-    return EmulatedSeat(unique_id, board, devices.greet)
+    return (RecordedSeat if plays else EmulatedSeat)(unique_id, board, devices.greet)
 
 
 @dataclass

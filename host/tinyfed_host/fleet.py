@@ -7,6 +7,7 @@ shard an emulated or simulated device holds is the seat's business; the coordina
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 from tinyfed.errors import DeviceError, UsageError
@@ -19,8 +20,9 @@ class Seat(Protocol):
 
     unique_id: str  # hexadecimal, of the device that sits there
 
-    def connect(self, shard: bytes | None) -> Device:
-        """Make a device with this shard answer here; the previous one is let go. Raises `DeviceError`."""
+    def connect(self, data: bytes | None) -> Device:
+        """Make a device with this data (a shard, or what a `RecordedSeat` plays) answer here; the previous one is let
+        go. Raises `DeviceError`."""
 
     def close(self) -> None:
         """Let go of the device, and end what was started for it."""
@@ -28,11 +30,12 @@ class Seat(Protocol):
 
 @dataclass(frozen=True)
 class Rotation:
-    """Which client's shard each seat holds: with fewer devices than clients, all get their turn."""
+    """Which client's data each seat holds: with fewer devices than clients, all get their turn."""
 
     clients: Sequence[Client]
     seats: int
     every: int  # rounds; 0: never
+    data: Callable[[Client], bytes | None] = attrgetter("shard")  # what a seat is given of a client
 
     def client(self, seat: int, round_index: int) -> Client | None:
         """The client of a seat in a round (0 is the first); None where devices have data of their own."""
@@ -131,7 +134,7 @@ class Fleet:
             if place.device is not None and place.client is client:
                 return place.device
             place.device = None
-            device = place.seat.connect(None if client is None else client.shard)
+            device = place.seat.connect(None if client is None else self._rotation.data(client))
             if device.info.unique_id != unique_id:
                 device.close()
                 raise DeviceError(f"device {unique_id}: {device.info.unique_id} answers in its place: swap them back")

@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tinyfed.boards import Board
 from tinyfed.engine.device import SimulatedDevice
-from tinyfed.errors import DeviceError
+from tinyfed.engine.status import Status
+from tinyfed.errors import DeviceError, DoesNotFitError
+from tinyfed.tasks.recording import take_count
 from tinyfed_host.device import Device, DeviceInfo
+from tinyfed_host.link import SerialDevice
 from tinyfed_host.transport.emulator import EmulatedDevice, start
 
 IDENTIFY_AT_ONCE = 64
@@ -42,9 +45,9 @@ class SimulatedSeat:
         self.unique_id = unique_id
         self._board = board
 
-    def connect(self, shard: bytes | None) -> Device:
+    def connect(self, data: bytes | None) -> Device:
         """See `Seat.connect`."""
-        return _NamedDevice(self.unique_id, self._board.name, self._board.arena_bytes, shard)
+        return _NamedDevice(self.unique_id, self._board.name, self._board.arena_bytes, data)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -59,7 +62,7 @@ class EmulatedSeat:
         self._board = board
         self._connect = connect
         self._emulated: EmulatedDevice | None = None
-        self._shard: bytes | None = None
+        self._data: bytes | None = None
         self._device: Device | None = None
 
     @property
@@ -74,14 +77,14 @@ class EmulatedSeat:
             raise DeviceError(f"device {self.unique_id}: its emulator does not run; connect to it first")
         emulated.reset()
 
-    def connect(self, shard: bytes | None) -> Device:
+    def connect(self, data: bytes | None) -> Device:
         """See `Seat.connect`. An emulator that has ended, or has another shard, is started anew."""
         self._let_go()
         if self._emulated is None:
-            self._emulated = start(self._board, self.unique_id, shard)
-        elif self._emulated.pid is None or shard is not self._shard:
-            self._emulated.reload(shard)
-        self._shard = shard
+            self._emulated = start(self._board, self.unique_id, data)
+        elif self._emulated.pid is None or data is not self._data:
+            self._emulated.reload(data)
+        self._data = data
         self._device = self._connect(self._emulated.port)
         return self._device
 
@@ -101,6 +104,49 @@ class EmulatedSeat:
                 return
 
 
+class RecordedSeat(EmulatedSeat):
+    """An emulated board without a shard: its sensor plays a client's readings (docs/recording.md), a take a class, and
+    it records them itself before the run uses it."""
+
+    _counts: tuple[int, ...] = ()  # windows it has recorded of each class
+
+    def connect(self, data: bytes | None) -> Device:
+        """See `Seat.connect`; `data` is the recording. A board that lost what it had recorded records again.
+
+        Raises `UsageError` for a board whose emulator has no sensor, `DoesNotFitError` when a class finds no room.
+        """
+        assert data is not None
+        fresh = data != self._data
+        if fresh:
+            self.close()
+            self._emulated = start(self._board, self.unique_id, sensor=data)
+            self._data, self._counts = data, ()
+        device = self._greet()
+        if self._counts and device.recorded() == self._counts:
+            return device
+        if not fresh:  # takes are played in turn, the first one after a start
+            device = self._greet(anew=True)
+        for label in range(take_count(data)):
+            status = device.record(label)
+            if status.status != Status.SOURCE:
+                raise DoesNotFitError(
+                    f"device {self.unique_id} ({self._board.name}): its store was full with {status.capacity} windows "
+                    f"before class {label} was over; choose a board with more record_bytes"
+                )
+            self._counts = status.counts
+        return device
+
+    def _greet(self, *, anew: bool = False) -> SerialDevice:
+        self._let_go()
+        assert self._emulated is not None
+        if anew or self._emulated.pid is None:
+            self._emulated.reload(None)
+        device = self._connect(self._emulated.port)
+        assert isinstance(device, SerialDevice)
+        self._device = device
+        return device
+
+
 class PortSeat:
     """A device on a port of this computer; its samples are its own. It is looked for on the other ports too."""
 
@@ -112,9 +158,9 @@ class PortSeat:
         self._device = first
         self._fresh = first is not None
 
-    def connect(self, shard: bytes | None) -> Device:
-        """See `Seat.connect`; `shard` must be None."""
-        assert shard is None
+    def connect(self, data: bytes | None) -> Device:
+        """See `Seat.connect`; `data` must be None."""
+        assert data is None
         if self._fresh and self._device is not None:
             self._fresh = False
             return self._device

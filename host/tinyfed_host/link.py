@@ -194,6 +194,11 @@ class SerialDevice:
         self._greet()  # what it has stored, and the arena that is left, have changed
         return operation.status
 
+    def recorded(self) -> tuple[int, ...]:
+        """Samples of each class it has recorded itself; none without a sensor. A recording that runs is ended. Raises
+        DeviceError."""
+        return self.record(STOP).counts if "sensor" in self.info.capabilities else ()
+
     def _not_recorded(self, operation: LabelOperation) -> DeviceError | DoesNotFitError | UsageError:
         failure, status = operation.failure, operation.status
         assert failure is not None

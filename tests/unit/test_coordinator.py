@@ -75,9 +75,9 @@ class ScriptedSeat:
     connections: int = 0
     shard: bytes | None = None
 
-    def connect(self, shard: bytes | None) -> Device:
+    def connect(self, data: bytes | None) -> Device:
         self.connections += 1
-        self.shard = shard
+        self.shard = data
         return ScriptedDevice(self.unique_id, self.script)
 
     def close(self) -> None:
@@ -430,8 +430,8 @@ class CapableSeat(ScriptedSeat):
     capabilities: frozenset[str] = CAPABLE
     heard: list[str] = dataclasses.field(default_factory=list)
 
-    def connect(self, shard: bytes | None) -> Device:
-        device = super().connect(shard)
+    def connect(self, data: bytes | None) -> Device:
+        device = super().connect(data)
         assert isinstance(device, ScriptedDevice)
         device.info = dataclasses.replace(device.info, capabilities=self.capabilities)
         plain_visit = device.visit

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 # Name: module of this package with a typer application `app`.
-SUBCOMMANDS = {"label": "devices_label", "save": "devices_save"}
+SUBCOMMANDS = {"adapt": "devices_adapt", "label": "devices_label", "save": "devices_save"}
 
 
 class PortsOrCommand(TyperGroup):

@@ -23,6 +23,7 @@ from tinyfed.wire.frames import (
     encode,
 )
 from tinyfed.wire.messages import Kind, MessageType, hash64
+from tinyfed.wire.record import LabelOperation
 from tinyfed.wire.session import HelloOperation, HostSession
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
@@ -50,7 +51,7 @@ def test_the_c_end_holds_to_the_golden_file(optimize: str, tmp_path: Path) -> No
     flags = ["-std=c99", "-g", optimize, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     subprocess.run(
-        ["gcc", *flags, *sanitize, f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120
+        ["gcc", *flags, *sanitize, "-DTINYFED_SENSOR", f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120
     )
     done = subprocess.run([program, GOLDEN], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -62,7 +63,7 @@ def test_a_spoiled_golden_line_is_noticed_by_the_c_end(tmp_path: Path) -> None:
     require_tools("gcc")
     program = tmp_path / "test_wire"
     sources = [*WIRE.glob("*.c"), ROOT / "tests/c/wire/pair_device.c", ROOT / "tests/c/wire/test_wire.c"]
-    subprocess.run(["gcc", "-std=c99", f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120)
+    subprocess.run(["gcc", "-std=c99", "-DTINYFED_SENSOR", f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120)
     text = GOLDEN.read_text().splitlines()
     for word in ("crc", "hash", "frame", "up"):
         index = max(number for number, line in enumerate(text) if line.startswith(f"{word} "))
@@ -124,6 +125,11 @@ def test_the_host_says_what_the_golden_dialogue_has() -> None:
     assert isinstance(visit, VisitOperation)
     assert isinstance(upload, UploadOperation)
     assert visit.result == b"\x03" * 40
+    labels = [operation.status for operation in operations if isinstance(operation, LabelOperation)]
+    first, second, stopped, forgotten = (status for status in labels if status is not None)
+    assert (first.label, first.running, first.windows, first.capacity, first.counts) == (2, False, 2, 300, (0, 0, 2))
+    assert (second.label, second.windows, second.counts) == (0, 3, (3, 0, 2))
+    assert stopped == second and forgotten.counts == ()
     assert hash64(bytes((byte - 9) & 255 for byte in upload.content)) == transfer.content_hash
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from conftest import ROOT, require_tools
 
 from tinyfed.wire.messages import Kind, hash64
+from tinyfed.wire.record import FORGET, STOP, LabelOperation
 from tinyfed.wire.save import SaveOperation
 from tinyfed.wire.session import CancelOperation, HelloOperation, HostSession, Operation
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
 
-FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared"]
+FLAGS = ["-std=c99", "-O1", "-DTINYFED_SENSOR", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared"]
 SANITIZE = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
 
 
@@ -273,6 +274,10 @@ def dialogue_operations() -> list[Operation]:
         VisitOperation(b"\x03 an order", hash64(weights)),
         UploadOperation(len(weights)),
         SaveOperation(),
+        LabelOperation(2, windows=2, milliseconds=70_000),
+        LabelOperation(0, windows=3),
+        LabelOperation(STOP),
+        LabelOperation(FORGET),
         CancelOperation(),
         HelloOperation(),
     ]

@@ -1,12 +1,16 @@
 """Board manifests: the ones that are there are right, and a wrong one is told by its field."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
+from tinyfed_host.flash_tools import TOOLS
 
-from tinyfed.boards import LEVELS, board_names, read_board, read_boards
+from tinyfed import boards
+from tinyfed.boards import LEVELS, PLACEHOLDERS, board_names, read_board, read_boards
 from tinyfed.errors import UsageError
 
 
@@ -140,3 +144,58 @@ def test_a_file_that_is_no_manifest(tmp_path: Path) -> None:
 def test_an_unknown_board_gets_a_hint() -> None:
     with pytest.raises(UsageError, match='there is no board "mps2_an368"; did you mean "mps2_an386"'):
         read_board("mps2_an368")
+
+
+def schema(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every field that the reader asks the manifests for; a region of memory is called NAME."""
+    asked: set[str] = set()
+
+    def noting(name: str) -> None:
+        method = getattr(boards._Fields, name)
+
+        def noted(self: boards._Fields, field: str) -> object:
+            path = f"{self._where}.{field}" if self._where else field
+            asked.add(re.sub(r"^tinyfed\.memory\.\w+", "tinyfed.memory.NAME", path))
+            return method(self, field)
+
+        monkeypatch.setattr(boards._Fields, name, noted)
+
+    noting("_get")
+    noting("has")
+    read_boards()
+    return {path for path in asked if not any(other.startswith(f"{path}.") for other in asked)}
+
+
+def documented() -> dict[str, str]:
+    """Field: what docs/howto-board.md's table says of it; `.x` behind a field is its neighbour."""
+    text = (ROOT / "docs" / "howto-board.md").read_text()
+    table = text[text.index("| field |") :].split("\n\n")[0]
+    found = {}
+    for row in table.splitlines()[2:]:
+        names, says = row.strip("| ").split(" | ", 1)
+        parent = ""
+        for name in re.findall(r"`([^`]+)`", names):
+            full = parent + name if name.startswith(".") else name
+            parent = full.rpartition(".")[0]
+            found[full] = says
+    return found
+
+
+def test_the_howto_has_every_field_of_a_manifest_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, fields = documented(), schema(monkeypatch)
+    assert len(fields) > 25
+    for field in fields:
+        parent, _, name = field.rpartition(".")
+        told = field in table or f"`{name}`" in table.get(parent, "") or field == "tinyfed.flash"
+        told = told or (parent == "tinyfed.memory.NAME" and f"`{name}`" in table["tinyfed.memory.flash"])
+        assert told, f"docs/howto-board.md does not have {field}"
+    known = {part for field in fields for part in (field, field.rpartition(".")[0])} | {"url", "tinyfed.flash.TOOL"}
+    for field in table:
+        of_memory = field.startswith("tinyfed.memory.")
+        assert field in known or of_memory, f"docs/howto-board.md has {field}, which no manifest has"
+    for tool in TOOLS.values():
+        assert f"`{tool.name}`" in table["tinyfed.flash.TOOL"]
+        for field in tool.fields:
+            assert f"`{field}`" in table["tinyfed.flash.TOOL"]
+    words = set(re.findall(r"`\{(\w+)\}`", table["tinyfed.emulator"]))
+    assert words == set(PLACEHOLDERS)

@@ -30,6 +30,7 @@ from tinyfed.wire.visit import VisitOperation
 
 GOLDEN = ROOT / "tests/golden/wire.txt"
 WIRE = ROOT / "firmware/wire"
+BUILD = ("-DTINYFED_SENSOR", f"-I{WIRE}")
 LINES = [line.split() for line in GOLDEN.read_text().splitlines() if line and not line.startswith("#")]
 
 
@@ -50,9 +51,7 @@ def test_the_c_end_holds_to_the_golden_file(optimize: str, tmp_path: Path) -> No
     sources = [*WIRE.glob("*.c"), ROOT / "tests/c/wire/pair_device.c", ROOT / "tests/c/wire/test_wire.c"]
     flags = ["-std=c99", "-g", optimize, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    subprocess.run(
-        ["gcc", *flags, *sanitize, "-DTINYFED_SENSOR", f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120
-    )
+    subprocess.run(["gcc", *flags, *sanitize, *BUILD, *map(str, sources), "-o", str(program)], check=True, timeout=120)
     done = subprocess.run([program, GOLDEN], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{len(LINES)} lines\n"
@@ -63,7 +62,7 @@ def test_a_spoiled_golden_line_is_noticed_by_the_c_end(tmp_path: Path) -> None:
     require_tools("gcc")
     program = tmp_path / "test_wire"
     sources = [*WIRE.glob("*.c"), ROOT / "tests/c/wire/pair_device.c", ROOT / "tests/c/wire/test_wire.c"]
-    subprocess.run(["gcc", "-std=c99", "-DTINYFED_SENSOR", f"-I{WIRE}", *map(str, sources), "-o", str(program)], check=True, timeout=120)
+    subprocess.run(["gcc", "-std=c99", *BUILD, *map(str, sources), "-o", str(program)], check=True, timeout=120)
     text = GOLDEN.read_text().splitlines()
     for word in ("crc", "hash", "frame", "up"):
         index = max(number for number, line in enumerate(text) if line.startswith(f"{word} "))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tinyfed.meta.reproduction import STUDIES, Reached, Study
 from tinyfed_host.reproduce_claim import claim, kept_claims, section
 from tinyfed_host.reproduce_figures import curves_svg
+from tinyfed_host.reproduce_pairs import to_markdown as pairs_to_markdown
 from tinyfed_host.reproduce_price import BITS_PER_S, BOARD, CLOCK_HZ, CONFIRMED_ROUNDS, Table, samples
 
 FIGURES = ("learning", "adaptation")
@@ -38,6 +39,10 @@ def to_json(table: Table) -> list[dict[str, object]]:
         found.append(row)
     for reached in table.references:
         found.append({"task": table.study.task, "row": reached.label, "values": _numbers(reached)})
+    for pair in table.pairs:
+        for kind in pair.rows:
+            values = _numbers(kind)
+            found.append({"task": table.study.task, "held_out": pair.held_out, "row": kind.label, "values": values})
     return found
 
 
@@ -82,6 +87,8 @@ def to_markdown(table: Table) -> str:
     lines += ["", *(f"![{task_figure}](images/{figure_name(study.task, task_figure)})" for task_figure in FIGURES)]
     if all(price is not None for _, _, price in table.rows):
         lines += ["", *_price_lines(table, target, smaller)]
+    if table.pairs:
+        lines += ["", pairs_to_markdown(table.pairs).rstrip()]
     return "\n".join(lines) + "\n"
 
 

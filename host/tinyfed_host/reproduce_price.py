@@ -20,6 +20,8 @@ from tinyfed.meta.reproduction import (
 from tinyfed.meta.strategy import Reply
 from tinyfed.model import encode
 from tinyfed_host.link import SerialDevice
+from tinyfed_host.reproduce_pairs import TASK as PAIRED_TASK
+from tinyfed_host.reproduce_pairs import Pair, measure_pairs
 from tinyfed_host.transport.emulator import start
 from tinyfed_host.transport.socket import connect
 
@@ -77,6 +79,7 @@ class Table:
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     references: tuple[Reached, ...]
+    pairs: tuple[Pair, ...] = ()  # of the spoken words alone
 
     @property
     def smaller_is_better(self) -> bool:
@@ -106,7 +109,8 @@ def measure_table(study: Study, seeds: Sequence[int], *, boards: bool, tell: Tel
     for kind in study.references:
         tell(f"{study.task}: {kind}")
         references.append(reach_reference(study, kind, seeds))
-    return Table(study, tuple(seeds), tuple(rows), tuple(references))
+    pairs = measure_pairs(study, seeds, tell) if study.task == PAIRED_TASK else ()
+    return Table(study, tuple(seeds), tuple(rows), tuple(references), pairs)
 
 
 def measure_price(study: Study, method: Method) -> Price:

@@ -9,6 +9,7 @@ import pytest
 from conftest import require, require_tools
 from tinyfed_host.reproduce import figures, page, shown, to_json, to_markdown
 from tinyfed_host.reproduce_claim import claim, factor, spent
+from tinyfed_host.reproduce_pairs import Pair
 from tinyfed_host.reproduce_price import Price, Table, measure_price
 from typer.testing import CliRunner
 
@@ -116,6 +117,33 @@ def test_the_page_says_what_the_rows_hold() -> None:
     json.dumps(rows, allow_nan=False)
     whole = page([table(prices=True)], "tinyfed reproduce sine")
     assert whole.startswith("# ") and "`tinyfed reproduce sine`" in whole and "4.5 times" in whole
+
+
+def test_pairs_say_where_meta_learning_is_ahead() -> None:
+    """Two seeds. First pair: ahead by 0.1 +- 0 after one sample, behind by 0.02 +- 0 after five. Second: by 0.1 and
+    0.3, mean 0.2, deviation 0.1414, half width 12.706 * 0.1414 / sqrt(2) = 1.271: the interval holds 0. Of the means:
+    0.1 and 0.2, so 0.15 +- 0.635."""
+
+    def row(label: str, ones: tuple[float, float], five: float) -> Reached:
+        return Reached(label, (1, 5), np.array([[one, five] for one in ones]), ())
+
+    first = Pair(("a", "b"), (row("TinyReptile", (0.8, 0.8), 0.90), row("transfer", (0.7, 0.7), 0.92)))
+    second = Pair(("a", "c"), (row("TinyReptile", (0.8, 0.9), 0.90), row("transfer", (0.7, 0.6), 0.90)))
+    pairs = tuple(replace(pair, rows=(*pair.rows, row("random", (0.2, 0.2), 0.3))) for pair in (first, second))
+    text = to_markdown(replace(table(prices=True), pairs=pairs))
+    assert "| a, b | 0.800 | 0.700 | 0.200 | 0.900 | 0.920 | 0.300 | +0.100 +-0.000 | -0.020 +-0.000 |" in text
+    assert "| a, c | 0.850 | 0.650 |" in text and "| +0.200 +-1.271 |" in text
+    assert "| **mean** | 0.825 | 0.675 | 0.200 | 0.900 | 0.910 | 0.300 | +0.150 +-0.635 | -0.010 +-0.000 |" in text
+    assert (
+        "After 1 sample a class TinyReptile is ahead of transfer learning on 1 of 2 pairs, behind on 0, and on 1"
+        in text
+    )
+    assert (
+        "After 5 samples a class TinyReptile is ahead of transfer learning on 0 of 2 pairs, behind on 1, and on 1"
+        in text
+    )
+    rows = to_json(replace(table(prices=True), pairs=pairs))
+    assert [row["held_out"] for row in rows[2:]] == [("a", "b")] * 3 + [("a", "c")] * 3
 
 
 def test_rows_run_from_the_same_first_weights() -> None:

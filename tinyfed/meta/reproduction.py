@@ -98,12 +98,7 @@ class Reached:
 
     def half_width(self, shots: int) -> float:
         """Half of the 95 % interval over seeds (Student's t); NaN for a single seed."""
-        column = self.values[:, self.shots.index(shots)]
-        freedom = len(column) - 1
-        if freedom < 1:
-            return math.nan
-        factor = STUDENT_95[freedom] if freedom < len(STUDENT_95) else 1.96
-        return float(factor * column.std(ddof=1) / math.sqrt(len(column)))
+        return half_width(self.values[:, self.shots.index(shots)])
 
     def visits_to(self, target: float, *, smaller_is_better: bool) -> int | None:
         """The first point of the curve that reaches the target; None when none does."""
@@ -192,14 +187,23 @@ def _values(task: Task, spec: ModelSpec, weights: Array, draws: int, seed: int) 
     return list(by_shots.values())
 
 
-def reach(whole: Study, method: Method, seeds: Sequence[int]) -> Reached:
-    """Run a row from each seed's own first weights, draws and order of devices."""
+def half_width(values: NDArray[np.float64]) -> float:
+    """Half of the 95 % interval (Student's t) of a mean; NaN for a single value."""
+    freedom = len(values) - 1
+    if freedom < 1:
+        return math.nan
+    factor = STUDENT_95[freedom] if freedom < len(STUDENT_95) else 1.96
+    return float(factor * values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def reach(whole: Study, method: Method, seeds: Sequence[int], *, points: int = CURVE_POINTS) -> Reached:
+    """Run a row from each seed's own first weights, draws and order of devices, with so many points of its curve."""
     task = whole.make_task()
     spec = whole.make_spec(task)
     strategy = whole.make_strategy(method, task)
     task = replace(task, adapt=replace(task.adapt, **method.adapt))
     at = task.adapt.checkpoints.index(whole.target[0])
-    stride = max(1, strategy.rounds // CURVE_POINTS)
+    stride = max(1, strategy.rounds // points)
     visits_a_round = max(1, whole.visits // strategy.rounds)
     rows: list[list[float]] = []
     curves: list[list[tuple[int, float]]] = []

@@ -15,7 +15,8 @@ from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.meta.strategy import State, Strategy
 from tinyfed.model import ModelSpec, decode, encode, initialize, plan, read_weights, replace_weights, structure_hash
 from tinyfed.tasks.recording import write_recording
-from tinyfed.tasks.task import Client, Task
+from tinyfed.tasks.task import Client, Task, check_samples
+from tinyfed.tasks.update import layer_sizes, shared_part
 from tinyfed_host import devices
 from tinyfed_host.coordinator import Coordinator, RunEnd
 from tinyfed_host.device import Device, DeviceInfo
@@ -61,7 +62,20 @@ class Parts:
         else:
             spec = model.make_spec()
             image = encode(spec, initialize(spec, experiment.seed))
-        return cls(experiment, task, spec, make_strategy(experiment, task), image)
+        parts = cls(experiment, task, spec, make_strategy(experiment, task), image)
+        parts._check_visit()
+        return parts
+
+    def _check_visit(self) -> None:
+        """Raises `UsageError` when no device could carry out what the strategy asks of it."""
+        weights = read_weights(self.image)
+        state = self.strategy.begin(weights, self.experiment.seed)
+        order = self.strategy.configure(state, device_id(0)).order
+        shared_part(order, layer_sizes(self.image))
+        section = self.experiment.fleet
+        if section.kind != "ports" and section.samples != "recorded":  # those have samples of their own
+            for client in self.task.train[: len(section.boards)]:
+                check_samples(self.task, client, order)
 
     def check(self, device: Device) -> None:
         """Raises `DoesNotFitError`, `UsageError` or, when it has recorded too little, `DeviceError`: this device cannot

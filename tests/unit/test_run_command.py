@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_folder import csv as write_csv
 from tinyfed_host import devices
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.device import Device
@@ -64,6 +65,37 @@ class Tinyfed:
 @pytest.fixture
 def tinyfed(capsys: pytest.CaptureFixture[str]) -> Tinyfed:
     return Tinyfed(capsys)
+
+
+@pytest.mark.parametrize(
+    ("task", "strategy", "said"),
+    [
+        ("", 'name = "tinymetafed"\nlocal_layers = 2', "2 local layers, the model has 2 with parameters"),
+        ("", 'name = "fomaml"\nzero_last = 99', "zero_last is 99, the model has 42 parameters"),
+        (
+            "queries = 12",
+            'name = "tinyreptile"',
+            "anna has 8 samples of class 0, a visit takes 5 to learn from and 12",
+        ),
+        (
+            "",
+            'name = "fomaml"\nqueries = 4',
+            "anna has 8 samples of class 0, a visit takes 5 to learn from and 4 to",
+        ),
+    ],
+)
+def test_what_no_device_could_do_is_told_before_the_run(
+    tinyfed: Tinyfed, folder: Path, task: str, strategy: str, said: str
+) -> None:
+    """In one line and no folder left, not by every device in turn."""
+    for name in ("train/anna", "train/bert", "held_out/cleo"):
+        write_csv(folder / f"mydata/{name}.csv")
+    text = EXPERIMENT.replace("inputs = 1", "inputs = 2").replace('"mse"', '"softmax_cross_entropy"')
+    text = text.replace("{ outputs = 1 }", "{ outputs = 2 }")
+    text = text.replace('name = "sine"\nshots = 8', f'name = "folder"\npath = "mydata"\nshots = 5\n{task}')
+    (folder / "x.toml").write_text(text.replace('name = "tinyreptile"', strategy))
+    assert said in tinyfed.error(2, "run", "x.toml")
+    assert not (folder / "runs/x").exists()
 
 
 def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.tasks.order import Order
+from tinyfed.tasks.shard import read_shard
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,19 @@ class Task:
     def client(self, name: str) -> Client:
         """The client of that name. Raises KeyError."""
         return {client.name: client for client in (*self.train, *self.held_out)}[name]
+
+
+def check_samples(task: Task, client: Client, order: Order) -> None:
+    """Raises UsageError unless a client has as many samples of each class as an order takes (docs/order.md)."""
+    if order.source != "shard" or client.shard is None:
+        return
+    judged = order.queries or int(bool(order.checkpoints or order.meta_gradient))
+    for label, samples in enumerate(read_shard(client.shard).classes):
+        if len(samples) < order.shots + judged:
+            raise UsageError(
+                f"task {task.name}: client {client.name} has {len(samples)} samples of class {label}, a visit takes "
+                f"{order.shots} to learn from and {judged} to judge on: lower shots or queries"
+            )
 
 
 def check_whole(task: str, name: str, value: object, low: int, high: int) -> None:

@@ -69,7 +69,8 @@ def download(address: str) -> bytes:
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise TinyfedError(
-            f"data: {address} cannot be read ({reason}): try again, or put the files in the folder TINYFED_DATA names"
+            f"data: {address} cannot be read ({reason}): try again, or put its files into a folder below TINYFED_DATA "
+            "named like the data set"
         ) from None
     return content
 

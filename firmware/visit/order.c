@@ -21,7 +21,7 @@ tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
     if ((order->flags & TINYFED_ORDER_META_GRADIENT) && order->update != TINYFED_UPDATE_SGD) return TINYFED_E_ARGUMENT;
     bool local = (order->local_first | order->local_last) != 0, local_flags = order->flags >= TINYFED_ORDER_KEEP_LOCAL;
     if (!local && (local_flags || order->reconstruct != 0)) return TINYFED_E_ARGUMENT;
-    if (local && (order->update != TINYFED_UPDATE_ONLINE || proximal != 0)) return TINYFED_E_ARGUMENT;
+    if (local && (order->update > TINYFED_UPDATE_SGD || proximal != 0)) return TINYFED_E_ARGUMENT;
     if (order->reconstruct > (uint32_t)order->shots * order->passes || order->top > TINYFED_TOP_ALL) return TINYFED_E_ARGUMENT;
     if (order->top != 0 && (order->flags & TINYFED_ORDER_META_GRADIENT)) return TINYFED_E_ARGUMENT;
     if ((order->flags & (TINYFED_ORDER_TRUE_LABELS | TINYFED_ORDER_IN_TIME)) && order->source != TINYFED_SOURCE_SHARD) {

@@ -167,6 +167,7 @@ static tinyfed_status_t meta_gradient_one(tinyfed_visit_t *visit, bool *complete
     tinyfed_sample_t sample;
     tinyfed_score_t score;
     *complete = !next_query(visit, &sample);
+    tinyfed_local_hold(visit);
     if (!*complete) {
         tinyfed_status_t status = tinyfed_batch_add(visit->engine, &score, sample.input, &sample.target);
         return status != TINYFED_OK || visit_is_finite(score.loss) ? status : TINYFED_E_NUMERIC;

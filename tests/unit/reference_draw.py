@@ -3,6 +3,9 @@
 import struct
 import zlib
 
+import numpy as np
+from numpy.typing import NDArray
+
 MASK = 2**64 - 1
 GAMMA = 0x9E3779B97F4A7C15
 
@@ -60,6 +63,11 @@ def draw(
             rest = [rest[rank] for rank in other.sequence(queries, len(rest))]
         evaluate += [(c, i, label) for i in rest]
     return train, evaluate
+
+
+def arrays(drawn: list[tuple[int, int, int]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Samples of `encode_shard` and labels of a draw."""
+    return np.array([(c, i) for c, i, _ in drawn], np.float32), np.array([label for _, _, label in drawn])
 
 
 def encode_order(source: int, ways: int, passes: int, shots: int, queries: int, seed: int, rate: float,

@@ -132,6 +132,9 @@ def test_fomaml_steps_along_what_devices_send() -> None:
     assert strategy.aggregate(state, replies).weights.tolist() == [3.0, 2.5]
     order = strategy.configure(state, "a").order
     assert order.meta_gradient and (order.queries, order.update) == (3, "sgd")
+    alone = meta.make("fomaml", ORDER, 4, passes=3, zero_last=1, local_last=1)
+    order = alone.configure(alone.begin(f32(1, 2), seed=9), "a").order
+    assert order.zero_local and order.keep_local and (order.local_last, order.reconstruct) == (1, 3 * ORDER.shots)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +151,7 @@ def test_fomaml_steps_along_what_devices_send() -> None:
         ("fomaml", {"queries": 0}, "queries is 0"),
         ("fomaml", {"server": "rms"}, "server is 'rms', allowed are sgd, adam"),
         ("fomaml", {"zero_last": -1}, "zero_last is -1"),
+        ("fomaml", {"local_last": 1}, "local_last needs zero_last"),
     ],
 )
 def test_options_out_of_range_are_named(name: str, options: dict[str, Any], said: str) -> None:

@@ -92,7 +92,7 @@ def test_results_of_the_golden_file(words: list[str]) -> None:
         ({"top": 10_001}, "top is 10001"),
         ({"reconstruct": 1}, "set local_last"),
         ({"local_last": 1, "reconstruct": 11}, "reconstruct is 11.*0 to 10"),
-        ({"local_last": 1, "update": "sgd"}, "for update 'online'"),
+        ({"local_last": 1, "update": "adam"}, "for update 'online' or 'sgd'"),
         ({"update": "sgd", "meta_gradient": True, "top": 5}, "top is not for meta_gradient"),
     ],
 )

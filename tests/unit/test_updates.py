@@ -2,16 +2,17 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from faulty_line import FaultyLine
-from reference_draw import draw, encode_shard
+from reference_draw import arrays, draw, encode_shard
 from test_visit_line import InProcess
 from tinyfed_host.link import SerialDevice
 
 from tinyfed import meta
-from tinyfed.engine import Engine
+from tinyfed.engine import Engine, Optimizer
 from tinyfed.engine._device import LineDevice
 from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
@@ -29,6 +30,7 @@ COUNTS = [9, 12, 8, 10]
 SHARD = encode_shard(COUNTS)
 ORDER = Order("shard", ways=3, shots=4, queries=2, seed=77, learning_rate=0.05, checkpoints=(0, 1, 4))
 PARTIAL = replace(ORDER, local_last=1, reconstruct=2, top=2000)
+HEAD: dict[str, Any] = {"local_last": 1, "zero_local": True, "keep_local": True, "reconstruct": 8}
 ORDERS = {
     "top": replace(ORDER, top=500),
     "all that changed": replace(ORDER, top=10_000),
@@ -37,6 +39,7 @@ ORDERS = {
     "both": PARTIAL,
     "zeros": replace(PARTIAL, zero_local=True, keep_local=True, local_first=1),
     "batches": replace(ORDER, top=1000, update="sgd", batch=4, passes=2),
+    "last layer by itself": replace(ORDER, update="sgd", passes=2, **HEAD, meta_gradient=True),
     "far": replace(ORDER, top=1000, update="sgd", batch=4, proximal=0.5),
 }
 
@@ -143,6 +146,25 @@ def test_rebuilding_is_the_engine_with_frozen_layers() -> None:
     for loss in losses:
         total += np.float32(loss)
     assert np.float32(point.loss) == total / np.float32(len(losses))
+
+
+def test_the_meta_gradient_behind_a_rebuilt_layer() -> None:
+    """Two steps of the last layer alone, from zeros, by the engine with the others frozen; then the shared layers' part
+    of the queries' gradient: what a step of rate 0.5 changes, over 0.5."""
+    held = [replace(layer, trainable=False) for layer in SPEC.layers[:-1] if isinstance(layer, Dense)]
+    start = WEIGHTS.copy()
+    start[448:] = 0
+    head = Engine(encode(replace(SPEC, layers=(*held, SPEC.layers[-1])), start), "batch_sgd")
+    train, queries = draw(COUNTS, ORDER.seed, 3, 4, 2, passes=2)
+    for drawn in (train[:12], train[12:]):
+        head.train_batch(*arrays(drawn), Optimizer(0.05))
+    engine = Engine(encode(SPEC, head.parameters), "batch_sgd")
+    engine.train_batch(*arrays(queries), Optimizer(0.5))
+    expected = (engine.parameters[:448] - WEIGHTS[:448]) / np.float32(0.5)
+    got = visit(ORDERS["last layer by itself"])
+    np.testing.assert_allclose(got[:448], expected, atol=1e-6)
+    assert np.abs(expected).max() > 1e-3
+    assert got[448:].tolist() == WEIGHTS[448:].tolist()
 
 
 @pytest.mark.parametrize("errors", [0.0, 1e-4])

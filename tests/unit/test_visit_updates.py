@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reference_draw import draw, encode_shard
+from reference_draw import arrays, draw, encode_shard
 
 from tinyfed.engine import Engine
 from tinyfed.engine.core import Optimizer
@@ -19,7 +19,6 @@ WEIGHTS = initialize(SPEC, 5)
 IMAGE = encode(SPEC, WEIGHTS)
 COUNTS = [9, 12, 8, 10]
 ORDER = Order("shard", ways=3, shots=4, queries=2, seed=77, learning_rate=0.05)
-Samples = list[tuple[int, int, int]]
 
 
 def visit(order: Order, counts: list[int] = COUNTS) -> np.ndarray:
@@ -28,10 +27,6 @@ def visit(order: Order, counts: list[int] = COUNTS) -> np.ndarray:
     weights = device.visit(None, order, want_weights=True).weights
     assert weights is not None
     return np.frombuffer(weights, "<f4")
-
-
-def arrays(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([s[:2] for s in samples], np.float32), np.array([s[2] for s in samples])
 
 
 @pytest.mark.parametrize("update", [name for name in UPDATES if name != "online"])

@@ -3,6 +3,7 @@ Per-FedAvg (Fallah, Mokhtari, Ozdaglar: Personalized federated learning, NeurIPS
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,9 @@ class FOMAML(Cohort):
     `server` "adam" takes the server's step with Adam (Kingma, Ba 2015; beta 0.9 and 0.999, epsilon 1e-8, its moments
     are the state's slots), as MAML's authors do. `zero_last` keeps so many parameters at the end of the model at 0 on
     the server: a last layer that starts from zero treats all labels alike (Kao, Chiu, Chen: MAML is a noisy
-    contrastive learner, ICLR 2022).
+    contrastive learner, ICLR 2022). `local_last` makes so many last layers, those of `zero_last`, the device's own:
+    they begin with zeros, the steps on the support set teach them alone and only the others' gradient comes back
+    (Raghu, Raghu, Bengio, Vinyals: Rapid learning or feature reuse?, ICLR 2020, call it ANIL).
     """
 
     order: Order  # its seed is replaced each round, its passes, update and queries by the options
@@ -51,6 +54,7 @@ class FOMAML(Cohort):
     queries: int = 5  # a class, for the meta-gradient
     server: str = "sgd"  # or "adam"
     zero_last: int = 0  # parameters
+    local_last: int = 0  # layers
     name: str = "fomaml"
 
     def __post_init__(self) -> None:
@@ -61,6 +65,9 @@ class FOMAML(Cohort):
         if self.server not in SERVERS:
             raise UsageError(f"strategy fomaml: server is {self.server!r}, allowed are {', '.join(SERVERS)}")
         check_count("zero_last", self.zero_last, 0)
+        check_count("local_last", self.local_last, 0)
+        if self.local_last and not self.zero_last:
+            raise UsageError("strategy fomaml: local_last needs zero_last, the number of parameters of those layers")
         self._order(0).encode()
 
     def begin(self, weights: Array, seed: int) -> State:
@@ -97,5 +104,11 @@ class FOMAML(Cohort):
     def _order(self, seed: int) -> Order:
         return replace(
             self.order, seed=seed, passes=self.passes, update="sgd", batch=self.batch, queries=self.queries,
-            meta_gradient=True,
+            meta_gradient=True, **self._local(),
         )  # fmt: skip
+
+    def _local(self) -> dict[str, Any]:
+        if not self.local_last:
+            return {}
+        steps = self.order.shots * self.passes
+        return {"local_last": self.local_last, "zero_local": True, "keep_local": True, "reconstruct": steps}

@@ -121,8 +121,8 @@ class Order:
         _check("top", self.top, 0, TOP_ALL)
         if not self.is_partial and (self.reconstruct or self.keep_local or self.zero_local):
             raise UsageError("order: reconstruct, keep_local and zero_local are for local layers: set local_last")
-        if self.is_partial and (self.update != "online" or self.proximal):
-            raise UsageError("order: local layers are for update 'online' without proximal")
+        if self.is_partial and (self.update not in ("online", "sgd") or self.proximal):
+            raise UsageError("order: local layers are for update 'online' or 'sgd' without proximal")
         if self.top and self.meta_gradient:
             raise UsageError("order: top is not for meta_gradient")
 

@@ -5,6 +5,8 @@ speaker of FSDD in turn the head learns the ten digits of the five others, then 
 in-process engine, and on an emulated Cortex-M4 board that must come to the same bits.
 
     TINYFED_DATA=FOLDER python benchmarks/head_fsdd.py kws_ref_model.tflite [--seeds N] [--speakers NAME...]
+
+With `--write FOLDER` it writes the sounds as the network's inputs instead, for examples/head.toml.
 """
 
 import argparse
@@ -79,6 +81,14 @@ def read_sounds() -> Sounds:
         own = found.setdefault(person, [[] for _ in range(WORDS)])
         own[int(word)].append(mfcc(read_wav(content, name)).reshape(-1))
     return {person: [np.stack(words) for words in own] for person, own in found.items()}
+
+
+def write_task(folder: Path, sounds: Sounds, held_out: tuple[str, ...] = ("nicolas", "theo")) -> None:
+    """A file for each speaker, as the task `folder` reads them (docs/howto-own-data.md)."""
+    for person, words in sounds.items():
+        path = folder / ("held_out" if person in held_out else "train") / f"{person}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, x=np.concatenate(words), y=np.repeat(np.arange(WORDS), [len(own) for own in words]))
 
 
 @dataclass(frozen=True)
@@ -175,11 +185,17 @@ def step_instructions(board: OnBoard, heads: Heads, sounds: Sounds, person: str)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", type=Path)
+    parser.add_argument("base", type=Path, nargs="?", help="kws_ref_model.tflite")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write the sounds of each speaker, and end")
     parser.add_argument("--seeds", type=int, default=5, help="draws of the sounds to adapt to")
     parser.add_argument("--speakers", nargs="*", help="all, if left out")
     arguments = parser.parse_args()
     sounds = read_sounds()
+    if arguments.write is not None:
+        write_task(arguments.write, sounds)
+        return
+    if arguments.base is None:
+        parser.error("give the network, kws_ref_model.tflite")
     heads = Heads.of(arguments.base, sounds)
     people = arguments.speakers or list(sounds)
     print("| speaker | before | after | before, seed 1, on the board | after |\n|---|---|---|---|---|")

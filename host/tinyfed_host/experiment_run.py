@@ -83,7 +83,7 @@ class Parts:
         info = device.info
         who = f"device {info.unique_id} ({info.board})"
         needed = plan(self.spec).arena_bytes
-        if needed > info.arena_bytes:
+        if needed > info.arena_bytes and info.structure_hash != structure_hash(self.image):
             raise DoesNotFitError(
                 f"{who}: training the model takes {needed:,} bytes, its arena has {info.arena_bytes:,}: "
                 f"{needed - info.arena_bytes:,} bytes short; make the model smaller or choose a larger board"
@@ -140,8 +140,9 @@ def make_fleet(parts: Parts) -> Fleet:
         return Fleet(seats_on_ports(section.ports, devices.connect, devices.find), check=parts.check)
     boards = {name: read_board(name) for name in set(section.boards)}
     plays = section.samples == "recorded" and section.kind == "emulated"
+    model = parts.image if parts.spec.frozen else None
     seats: list[Seat] = [
-        make_seat(section.kind, device_id(number), boards[name], plays=plays)
+        make_seat(section.kind, device_id(number), boards[name], model, plays=plays)
         for number, name in enumerate(section.boards)
     ]
     if section.samples == "recorded" and any(client.make_takes is None for client in clients):
@@ -158,16 +159,16 @@ def _recording(client: Client) -> bytes:
     return write_recording(client.make_takes(), client.rate_hz, PLAYED_US)
 
 
-def make_seat(kind: str, unique_id: str, board: Board, *, plays: bool = False) -> Seat:
-    """A seat for a simulated or emulated device; `plays`: whose sensor plays recordings. Raises `UsageError` for a
-    board without an emulator."""
+def make_seat(kind: str, unique_id: str, board: Board, model: bytes | None = None, *, plays: bool = False) -> Seat:
+    """A seat for a simulated or emulated device; emulated firmware carries `model`; `plays`: its sensor plays
+    recordings. Raises `UsageError` for a board without an emulator."""
     from tinyfed_host.fleet_seats import EmulatedSeat, RecordedSeat, SimulatedSeat
 
     if kind == "simulated":
         return SimulatedSeat(unique_id, board)
     if board.emulator is None:
         raise UsageError(f"{board.name} cannot be emulated; `tinyfed boards` shows which can")
-    return (RecordedSeat if plays else EmulatedSeat)(unique_id, board, devices.greet)
+    return (RecordedSeat if plays else EmulatedSeat)(unique_id, board, devices.greet, model)
 
 
 @dataclass

@@ -123,9 +123,11 @@ def build_id(board: Board, model: bytes | None = None, dense_only: bool = False)
         ) from error
 
 
-def build(board: Board | str, *, model: Path | None = None, dense_only: bool = False, force: bool = False) -> Path:
-    """The board's image (an ELF file), built if it is not in the cache. `dense_only` leaves the layers beside dense
-    ones away: a smaller image, which refuses a model that has others.
+def build(
+    board: Board | str, *, model: Path | bytes | None = None, dense_only: bool = False, force: bool = False
+) -> Path:
+    """The board's image (an ELF file), built if it is not in the cache. `model` (a file, or its bytes) goes into its
+    flash. `dense_only` leaves the layers beside dense ones away: a smaller image, which refuses a model with others.
 
     Raises:
         UsageError: there is no such board, or the model cannot be read.
@@ -134,15 +136,15 @@ def build(board: Board | str, *, model: Path | None = None, dense_only: bool = F
     """
     board = read_board(board) if isinstance(board, str) else board
     try:
-        image = model.read_bytes() if model else None
+        image = model.read_bytes() if isinstance(model, Path) else model
     except OSError as error:
-        raise UsageError(f"{model}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
     identity = build_id(board, image, dense_only)
     folder = cache() / "firmware" / f"{board.name}-{identity}"
     elf = folder / "firmware.elf"
     with _lock(folder):
         if force or not elf.is_file():
-            _compile(board, folder, model, dense_only)
+            _compile(board, folder, image, dense_only)
     return elf
 
 
@@ -155,7 +157,7 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _compile(board: Board, folder: Path, model: Path | None, dense_only: bool) -> None:
+def _compile(board: Board, folder: Path, model: bytes | None, dense_only: bool) -> None:
     work = folder.with_name(folder.name + ".work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -174,7 +176,8 @@ def _compile(board: Board, folder: Path, model: Path | None, dense_only: bool) -
     environment.pop("TINYFED_MODEL", None)
     environment["TINYFED_DENSE_ONLY"] = "1" if dense_only else "0"
     if model is not None:
-        environment["TINYFED_MODEL"] = str(model.resolve())
+        (work / "model.tfm").write_bytes(model)
+        environment["TINYFED_MODEL"] = str(work / "model.tfm")
     project = share() / "firmware"
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(project), "-e", board.name]
     config = _config_with(board, project, work)

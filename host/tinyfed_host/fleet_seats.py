@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tinyfed.boards import Board
 from tinyfed.engine.device import SimulatedDevice
 from tinyfed.engine.status import Status
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.tasks.recording import take_count
+from tinyfed_host import firmware
 from tinyfed_host.device import Device, DeviceInfo
 from tinyfed_host.link import SerialDevice
 from tinyfed_host.transport.emulator import EmulatedDevice, start
@@ -56,11 +58,14 @@ class SimulatedSeat:
 class EmulatedSeat:
     """An emulated board, started at the first connection; it keeps its port while shards change."""
 
-    def __init__(self, unique_id: str, board: Board, connect: Callable[[str], Device]) -> None:
-        """`connect` gives the device that answers on a port."""
+    def __init__(
+        self, unique_id: str, board: Board, connect: Callable[[str], Device], model: bytes | None = None
+    ) -> None:
+        """`connect` gives the device that answers on a port. `model`: an image that its firmware carries."""
         self.unique_id = unique_id
         self._board = board
         self._connect = connect
+        self._model = model
         self._emulated: EmulatedDevice | None = None
         self._data: bytes | None = None
         self._device: Device | None = None
@@ -81,7 +86,7 @@ class EmulatedSeat:
         """See `Seat.connect`. An emulator that has ended, or has another shard, is started anew."""
         self._let_go()
         if self._emulated is None:
-            self._emulated = start(self._board, self.unique_id, data)
+            self._emulated = start(self._board, self.unique_id, data, image=self._image())
         elif self._emulated.pid is None or data is not self._data:
             self._emulated.reload(data)
         self._data = data
@@ -94,6 +99,9 @@ class EmulatedSeat:
         if self._emulated is not None:
             self._emulated.stop()
             self._emulated = None
+
+    def _image(self) -> Path:
+        return firmware.build(self._board, model=self._model)
 
     def _let_go(self) -> None:
         device, self._device = self._device, None
@@ -119,7 +127,7 @@ class RecordedSeat(EmulatedSeat):
         fresh = data != self._data
         if fresh:
             self.close()
-            self._emulated = start(self._board, self.unique_id, sensor=data)
+            self._emulated = start(self._board, self.unique_id, image=self._image(), sensor=data)
             self._data, self._counts = data, ()
         device = self._greet()
         if self._counts and device.recorded() == self._counts:

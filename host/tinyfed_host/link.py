@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.engine.status import Status, explain
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
-from tinyfed.model.image import needs_int8, read_weights
+from tinyfed.model.image import needs_int8, read_weights, structure_hash
 from tinyfed.tasks.order import Order, Result
 from tinyfed.tasks.update import expand, layer_sizes, shared_part
 from tinyfed.wire.encodings import Shortened
@@ -114,8 +114,16 @@ class SerialDevice:
                 f"{self._who()}: its firmware has no int8 kernels, which this model needs: build one with them, "
                 f"`tinyfed firmware build --board {self.info.board}` without --dense-only, or with --model"
             )
-        operation = TransferOperation(Kind.IMAGE, image)
+        whole = operation = TransferOperation(Kind.IMAGE, image)
+        if needs_int8(image) and self.info.structure_hash == structure_hash(image):
+            # its flash may carry the frozen network: the head's weights do
+            weights = read_weights(image).tobytes()
+            operation = TransferOperation(Kind.WEIGHTS, weights, structure_hash=self.info.structure_hash)
         self._run(operation)
+        stale = operation.failure is not None and operation.failure.reason in (Reason.REFUSED, Reason.RESET)
+        if operation is not whole and stale:
+            operation = whole  # it no longer holds what it said
+            self._run(operation)
         if operation.failure is not None:
             raise self._refused_image(operation.failure, len(image))
         self._greet()

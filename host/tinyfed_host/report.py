@@ -184,12 +184,10 @@ def _troubles(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _repeat(command: str, name: str, experiment: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> str:
-    layers = experiment["model"]["layers"]
-    net = "-".join(str(n) for n in (experiment["model"]["inputs"], *(layer["outputs"] for layer in layers)))
     task, strategy = experiment["task"], experiment["strategy"]
     options = {**task["options"], **task["order"], **strategy["options"]}
     facts = [
-        ["model", escape(f"{net}, {layers[0]['activation']}, {experiment['model']['loss']}")],
+        ["model", escape(_net(experiment["model"]))],
         ["options", escape(", ".join(f"{key} = {value}" for key, value in options.items()))],
         ["seed", str(experiment["seed"])],
         ["weights, SHA-256", f'<code class="id">{rounds[-1]["weights_sha256"]}</code>'],
@@ -198,6 +196,16 @@ def _repeat(command: str, name: str, experiment: Mapping[str, Any], rounds: Sequ
     words = "The same command gives the same weights to the last bit, on simulated, emulated and real devices."
     more = f"<p class='note'>Go on with this run: <code>tinyfed run --resume {escape(name)}</code></p>"
     return section("How to repeat it", words, shown, table([Column(""), Column("")], facts, cards=False), more)
+
+
+def _net(model: Mapping[str, Any]) -> str:
+    """An image by its name; layers by their outputs, or by their kind where that says nothing of them."""
+    if model.get("image"):
+        return Path(model["image"]).name
+    shape, layers = model["inputs"], model["layers"]
+    inputs = "x".join(map(str, shape)) if isinstance(shape, list | tuple) else str(shape)
+    net = "-".join([inputs, *(str(layer["outputs"] or layer["kind"]) for layer in layers)])
+    return f"{net}, {layers[0]['activation']}, {model['loss']}"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ from tinyfed.meta.strategy import Reply, Strategy
 from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import encode, head, mlp
 from tinyfed.model.convert import FloatModel
-from tinyfed.model.image import structure_hash
+from tinyfed.model.image import structure_hash, weights_hash
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.shard import write_shard
 
@@ -55,6 +55,15 @@ def test_a_head_learns_on_a_network_in_flash(tmp_path: Path) -> None:
                 found = device.visit(None, replace(order, seed=seed), want_weights=True)
                 assert found.weights == expected.weights != weights.tobytes()
                 assert found.result.checkpoints == expected.result.checkpoints
+            # an image of the same structure: its weights go over the line, not the network
+            before = device.traffic.down
+            device.load(image)
+            assert device.traffic.down - before < weights.nbytes + 400 < len(image)
+            assert device.info.weights_hash == weights_hash(weights)
+            # a reset that the host has not heard of is no obstacle
+            emulated.reset()
+            device.load(image)
+            assert device.info.weights_hash == weights_hash(weights)
         finally:
             device.close()
 

@@ -3,8 +3,10 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tinyfed_host.report import ADAPTATION, NOTES, SIMULATED_FROM, write_report
@@ -55,8 +57,8 @@ class Checker(HTMLParser):
         self.text += data
 
 
-def make_run(folder: Path, rounds: int = 30, *, adapted: bool = True) -> Path:
-    with RunStore.create(folder, HEADER) as store:
+def make_run(folder: Path, rounds: int = 30, *, adapted: bool = True, header: RunHeader = HEADER) -> Path:
+    with RunStore.create(folder, header) as store:
         for unique_id in IDS:
             store.put_device(unique_id, {"board": "mps2_an386", "arena_bytes": 196608, "ram_bytes": 20720})
         for number in range(1, rounds + 1):
@@ -134,3 +136,26 @@ def test_smooth_and_thin() -> None:
     x, y = thin(list(range(1000)), [float(v) for v in range(1000)], 100)
     assert len(x) <= 101
     assert (x[0], x[-1], y[-1]) == (0, 999, 999.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        ({"inputs": [], "loss": "", "layers": [], "image": "/a/words.tfm"}, "words.tfm"),
+        (
+            {
+                "inputs": [8, 8, 1],
+                "loss": "mse",
+                "layers": [
+                    {"kind": "conv2d", "outputs": 0, "activation": "relu"},
+                    {"kind": "dense", "outputs": 5, "activation": "linear"},
+                ],
+            },
+            "8x8x1-conv2d-5, relu, mse",
+        ),
+    ],
+)
+def test_every_form_of_a_model_is_told(tmp_path: Path, model: dict[str, Any], shown: str) -> None:
+    header = replace(HEADER, experiment={**EXPERIMENT, "model": model})
+    folder = make_run(tmp_path / "r", 1, adapted=False, header=header)
+    assert f"{shown}</span></td>" in write_report(folder).read_text(encoding="utf-8")

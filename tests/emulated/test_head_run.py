@@ -89,9 +89,10 @@ def test_a_fleet_trains_the_head_alone(tinyfed: Command, strategy: str) -> None:
     assert not np.array_equal(read_weights(after), read_weights(before))
     visits = [visit for entry in tinyfed.metrics("words.toml-emulated") for visit in entry["visits"]]
     assert visits
-    for visit in visits:  # the head's values, the order, the result and what frames take
-        assert 4 * PARAMETERS < visit["bytes_down"] < 4 * PARAMETERS + 400
-        assert 4 * PARAMETERS < visit["bytes_up"] < 4 * PARAMETERS + 400
+    for visit in visits:  # the head's values, the order, the result, and what a slow machine makes them repeat
+        for way in ("bytes_down", "bytes_up"):
+            assert 4 * PARAMETERS < visit[way] < 12 * PARAMETERS < len(read_frozen(before)) / 6
+    assert min(visit["bytes_down"] for visit in visits) < 4 * PARAMETERS + 400
 
 
 @pytest.mark.slow

@@ -7,16 +7,17 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinyfed.boards import Board
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, UsageError
 from tinyfed.paths import cache, share
 from tinyfed_host import firmware
-from tinyfed_host.flash_tools import TOOLS, Tool, command, explain
+from tinyfed_host.flash_tools import MISMATCH, TOOLS, VERIFY, Tool, command, explain
 
 # A flasher that says nothing for so long hangs; the slowest step, a mass erase, takes 30 s.
 SILENCE_S = 60.0
@@ -34,6 +35,8 @@ class Step:
     tool: Tool
     command: list[str]
     image: Path
+    readback: Path | None = None  # what the flash holds, to be compared with `expected`
+    expected: Path | None = None
 
     def __str__(self) -> str:
         return shlex.join(self.command)
@@ -106,13 +109,7 @@ def plan(
     """
     tool = choose(board, method)
     settings = board.flash[tool.name]
-    values = {
-        "image": str(image),
-        "binary": str(image.with_suffix(".bin")),
-        "address": f"{board.memory['flash'].address:#010x}",
-        "project": str(share() / "firmware"),
-        "board": board.name,
-    }
+    values = _values(board, image) | {"project": str(share() / "firmware"), "board": board.name}
     steps = []
     if shard is not None:
         region = board.memory.get("data_flash")
@@ -131,8 +128,30 @@ def plan(
             )
         data = values | {"binary": str(shard), "address": f"{region.address:#010x}"}
         steps.append(Step("samples", tool, command(tool, tool.write_data, settings, probe, data), shard))
+        steps += _check(tool, settings, probe, data, image, "")
     steps.append(Step("firmware", tool, command(tool, tool.write, settings, probe, values), image))
-    return steps
+    return steps + _check(tool, settings, probe, values, image, ":leave")
+
+
+def _values(board: Board, image: Path) -> dict[str, str]:
+    """The words of a template that say what is written where."""
+    address = f"{board.memory['flash'].address:#010x}"
+    return {"image": str(image), "binary": str(image.with_suffix(".bin")), "address": address}
+
+
+def _check(
+    tool: Tool, settings: Mapping[str, Any], probe: str | None, values: Mapping[str, str], image: Path, leave: str
+) -> list[Step]:
+    """How to find out whether what was written is there, for a tool whose writing does not."""
+    if not tool.check:
+        return []
+    expected = Path(values["binary"])
+    more = {"size": str(expected.stat().st_size), "leave": leave}
+    if "{readback}" not in tool.check:
+        return [Step("comparison", tool, command(tool, tool.check, settings, probe, {**values, **more}), image)]
+    readback = image.with_name(f"readback-{os.getpid()}.bin")
+    words = command(tool, tool.check, settings, probe, {**values, **more, "readback": str(readback)})
+    return [Step("comparison", tool, words, image, readback, expected)]
 
 
 def verify_step(board: Board, image: Path, *, method: str | None = None, probe: str | None = None) -> Step | None:
@@ -140,8 +159,9 @@ def verify_step(board: Board, image: Path, *, method: str | None = None, probe: 
     tool = choose(board, method)
     if not tool.verify:
         return None
-    values = {"image": str(image), "binary": str(image.with_suffix(".bin")), "address": ""}
-    return Step("comparison", tool, command(tool, tool.verify, board.flash[tool.name], probe, values), image)
+    return Step(
+        "comparison", tool, command(tool, tool.verify, board.flash[tool.name], probe, _values(board, image)), image
+    )
 
 
 def run(step: Step, say: Say) -> str:
@@ -150,6 +170,8 @@ def run(step: Step, say: Say) -> str:
     Raises:
         BuildError: it failed; the message says what to do.
     """
+    if step.readback is not None:
+        step.readback.unlink(missing_ok=True)  # the tool writes over no file
     try:
         process = subprocess.Popen(
             step.command,
@@ -187,8 +209,13 @@ def run(step: Step, say: Say) -> str:
             process.wait()
         process.stdout.close()  # type: ignore[union-attr]
     text = output.decode(errors="replace")
-    if code != 0:
+    if code != 0 or re.search(MISMATCH, text, re.IGNORECASE):
         raise BuildError(f"{step.tool.name}: {explain(step.tool, text, step.image)}")
+    if step.readback is not None and step.expected is not None:
+        same = step.readback.is_file() and step.readback.read_bytes() == step.expected.read_bytes()
+        step.readback.unlink(missing_ok=True)
+        if not same:
+            raise BuildError(f"{step.tool.name}: the flash reads back differently; {VERIFY}")
     return text
 
 

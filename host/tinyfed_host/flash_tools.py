@@ -24,7 +24,8 @@ class Failure:
 @dataclass(frozen=True)
 class Tool:
     """A flasher. The templates' words take `image` (ELF), `binary`, `address`, `probe` and the fields of the board's
-    manifest; `select` is added when a probe is named."""
+    manifest; `select` is added when a probe is named. `check` follows a write that does not verify itself; its words
+    take `size` too, `leave` (":leave" after the last write) and `readback`, a file for what the flash holds."""
 
     name: str
     package: str
@@ -35,6 +36,7 @@ class Tool:
     verify: tuple[str, ...]  # empty: the tool cannot compare without writing
     select: tuple[str, ...]
     failures: tuple[Failure, ...]
+    check: tuple[str, ...] = ()
     builds: bool = False  # it compiles what it writes, and wants the board's serial port instead of a probe
 
 
@@ -46,6 +48,9 @@ LOCKED = "the chip is locked against reading and writing; unlock it, which erase
 VERIFY = "try again; if it stays, power the board from another port: the supply may sag while flash is written"
 UNPLUGGED = "check cable and power and flash again; until then the board has half an image and does not answer"
 PERMISSION = "install the tool's udev rules (apt brings them) and replug the board, or ask for the group plugdev"
+
+# Of pyOCD's `compare`.
+MISMATCH = "mismatched byte at"
 
 _COMMON = (
     Failure(
@@ -109,7 +114,10 @@ TOOLS: Mapping[str, Tool] = {
                 Failure(r"multiple|more than one", "there are several ST-Link probes", SEVERAL),
                 Failure(r"couldn't find any st-link|no st-link|failed to open", "no ST-Link was found", NO_PROBE),
                 Failure(
-                    r"protected|locked|rdp", "the chip is locked", f"{LOCKED}: st-flash --connect-under-reset erase"
+                    r"protected|locked|rdp",
+                    "the chip is locked",
+                    f"{LOCKED}: openocd -f interface/stlink.cfg -f target/stm32f4x.cfg "
+                    '-c "init; reset halt; stm32f2x unlock 0; exit"',
                 ),
                 Failure(r"verif.*(fail|mismatch)", "the flash reads back differently", VERIFY),
                 Failure(r"LIBUSB_ERROR|usb error|send_recv|failed to connect", "the connection broke off", UNPLUGGED),
@@ -120,9 +128,10 @@ TOOLS: Mapping[str, Tool] = {
             package="dfu-util",
             usb="0483:df11",
             fields=("usb",),
-            write=("-a", "0", "-d", "{usb}", "-s", "{address}:leave", "-D", "{binary}"),
+            write=("-a", "0", "-d", "{usb}", "-s", "{address}", "-D", "{binary}"),
             write_data=("-a", "0", "-d", "{usb}", "-s", "{address}", "-D", "{binary}"),
             verify=(),
+            check=("-a", "0", "-d", "{usb}", "-s", "{address}:{size}{leave}", "-U", "{readback}"),
             select=("-S", "{probe}"),
             failures=(
                 *_COMMON,
@@ -132,12 +141,13 @@ TOOLS: Mapping[str, Tool] = {
                     "no board is in DFU mode",
                     "hold the board's BOOT button (or join B0 and 3.3 V), press RESET, and flash again",
                 ),
+                Failure(r"failed verification", "the flash reads back differently", VERIFY),
                 Failure(
-                    r"errVENDOR|errWRITE|ERASE_PAGE|protected",
+                    r"vendor specific error|unable to write memory|memory erase function failed|ERASE_PAGE|protected|"
+                    r"not (writeable|readable)",
                     "the chip refuses to be written, it is locked",
-                    f"{LOCKED}: dfu-util -a 0 -s :unprotect:force",
+                    f"{LOCKED}: dfu-util -a 0 -s 0x08000000:unprotect:force -D FILE (any file)",
                 ),
-                Failure(r"errVERIFY|verif.*fail", "the flash reads back differently", VERIFY),
                 Failure(
                     r"LIBUSB_ERROR|error during download|lost device|get_status", "the connection broke off", UNPLUGGED
                 ),
@@ -153,7 +163,9 @@ TOOLS: Mapping[str, Tool] = {
                 *("flash", "--no-wait", "--target", "{target}"),
                 *("--format", "bin", "--base-address", "{address}", "{binary}"),
             ),
-            verify=(),
+            # ends with 0 whatever it finds
+            verify=("commander", "--no-wait", "--target", "{target}", "-c", 'compare {address} "{binary}"'),
+            check=("commander", "--no-wait", "--target", "{target}", "-c", 'compare {address} "{binary}"'),
             select=("--uid", "{probe}"),
             failures=(
                 *_COMMON,
@@ -162,7 +174,7 @@ TOOLS: Mapping[str, Tool] = {
                 Failure(
                     r"approtect|is locked|locked", "the chip is locked", f"{LOCKED}: pyocd erase --chip --target TARGET"
                 ),
-                Failure(r"verif.*(fail|mismatch)|compare failed", "the flash reads back differently", VERIFY),
+                Failure(MISMATCH, "the flash reads back differently", VERIFY),
                 Failure(
                     r"no ack|transfer (fault|error|timeout)|probe error|disconnected|usb(error|.*no such device)",
                     "the connection to the board broke off",
@@ -194,7 +206,7 @@ TOOLS: Mapping[str, Tool] = {
                 ),
                 Failure(
                     r"please specify `?upload_port|no device found on|could not open port|couldn't find a board|"
-                    r"no such file or directory: '/dev",
+                    r"no such file or directory: '/dev|no serial ports available|failed to open port",
                     "the board's boot loader does not answer",
                     "press RESET twice, wait until the light breathes, and flash again",
                 ),
@@ -224,6 +236,8 @@ def command(
             raise UsageError(f"the board's manifest lacks tinyfed.flash.{tool.name}.{name}; docs/howto-board.md has it")
     known = {name: str(settings[name]) for name in tool.fields} | dict(values)
     line = fill(words, known)
+    if tool.name == "openocd" and "transport" in settings:  # a J-Link would begin with JTAG
+        line[2:2] = ["-c", f"transport select {settings['transport']}"]
     if probe is None:
         return [tool.name, *line]
     selecting = fill(tool.select, {"probe": probe})

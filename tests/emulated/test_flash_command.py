@@ -1,6 +1,7 @@
 """`tinyfed firmware flash` from end to end: a stand-in for the flasher, and the emulated board as what was flashed."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +20,20 @@ ID = "00112233445566778899aabb"
 TINYFED = [sys.executable, "-c", "from tinyfed_host.cli.main import main; main()"]
 
 
+# The last two words are -D FILE or -U FILE.
+FLASHER = """#!/bin/sh
+echo "$*" >> {folder}/calls
+while [ $# -gt 2 ]; do shift; done
+case $1 in -D) cp "$2" {folder}/flash ;; *) cp {folder}/flash "$2" ;; esac
+echo "Download [====] 100%"
+"""
+
+
 @pytest.fixture
 def flasher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dfu-util that notes how it was called."""
+    """A dfu-util that notes how it was called, and reads back what it was given."""
     program = tmp_path / "dfu-util"
-    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\necho "Download [====] 100%"\n')
+    program.write_text(FLASHER.format(folder=tmp_path))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path / "calls"
@@ -47,7 +57,18 @@ def test_flash_writes_waits_and_says_who_is_there(flasher: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1])["written"] is True
         assert "firmware: 100 %" in done.stdout
-        assert flasher.read_text().count("\n") == 1
+        assert "comparison: 100 %" in done.stdout
+        assert [line.split()[-2] for line in flasher.read_text().splitlines()] == ["-D", "-U"]
+
+
+def test_a_failing_tool_is_one_line_and_its_exit_code(flasher: Path) -> None:
+    require_tools("arm-none-eabi-gcc")
+    tool = flasher.with_name("dfu-util")
+    tool.write_text('#!/bin/sh\necho "Error during download (LIBUSB_ERROR_NO_DEVICE)"; exit 74\n')
+    done = run("--board", "stm32f405", "--method", "dfu-util", "--force")
+    assert done.returncode == 6
+    assert done.stderr.startswith("tinyfed: dfu-util: the connection broke off; check cable and power and flash again")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_another_build_on_the_port_is_told(flasher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +84,9 @@ def test_dry_run_only_prints(flasher: Path) -> None:
     require_tools("arm-none-eabi-gcc")
     done = run("--board", "stm32f405", "--method", "dfu-util", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("dfu-util -a 0 -d 0483:df11 -s 0x08000000:leave -D ")
+    write, check = done.stdout.splitlines()
+    assert write.startswith("dfu-util -a 0 -d 0483:df11 -s 0x08000000 -D ")
+    assert re.search(r"-s 0x08000000:\d+:leave -U \S+readback-\d+\.bin$", check)
     assert not flasher.exists()
     done = run("--board", "mps2_an386", "--dry-run")
     assert done.stdout == "tinyfed emulate --board mps2_an386\n"

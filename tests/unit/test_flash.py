@@ -1,8 +1,10 @@
 """Flashing, against stand-ins for OpenOCD, st-flash, dfu-util and pyOCD that record their arguments and fail as the
-real ones do. What they say without a probe was seen from the real programs; the other words are written from
-knowledge of them and were not yet met on hardware."""
+real ones do. What the four say without a probe was seen from the real programs; their other words stand in the
+programs (OpenOCD 0.12, st-flash 1.7, dfu-util 0.11, pyOCD 0.46), but were not yet met on hardware."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,8 @@ with (folder / "calls").open("a") as calls:
 script = json.loads((folder / "script").read_text())
 sys.stdout.write(script["says"])
 sys.stdout.flush()
+if script["holds"] is not None and "-U" in sys.argv:
+    pathlib.Path(sys.argv[sys.argv.index("-U") + 1]).write_bytes(bytes.fromhex(script["holds"]))
 if script["code"] < 0:
     os.kill(os.getpid(), -script["code"])
 sys.exit(script["code"])
@@ -43,8 +47,10 @@ class Fakes:
             program.chmod(0o755)
         self.script()
 
-    def script(self, says: str = "", code: int = 0) -> None:
-        (self.folder / "script").write_text(json.dumps({"says": says, "code": code}))
+    def script(self, says: str = "", code: int = 0, holds: bytes | None = None) -> None:
+        """`holds` is what dfu-util reads back."""
+        held = None if holds is None else holds.hex()
+        (self.folder / "script").write_text(json.dumps({"says": says, "code": code, "holds": held}))
 
     def calls(self) -> list[list[str]]:
         path = self.folder / "calls"
@@ -70,9 +76,15 @@ def board(**tools: dict[str, str]) -> Board:
     return replace(read_board("stm32f405"), flash=settings | tools)
 
 
+def an_image(folder: Path) -> Path:
+    """An ELF file's name, with the raw image beside it."""
+    (folder / "firmware.bin").write_bytes(bytes(100))
+    return folder / "firmware.elf"
+
+
 def flash_with(name: str, tmp_path: Path, **options: Any) -> list[str]:
     said: list[str] = []
-    image = tmp_path / "firmware.elf"
+    image = an_image(tmp_path)
     for step in flash.plan(board(), image, method=name, **options):
         flash.run(step, said.append)
     return said
@@ -81,22 +93,47 @@ def flash_with(name: str, tmp_path: Path, **options: Any) -> list[str]:
 def test_what_each_tool_is_called_with(fakes: Fakes, tmp_path: Path) -> None:
     shard = tmp_path / "person.shard"
     shard.write_bytes(bytes(100))
+    fakes.script(holds=bytes(100))
     for name in (name for name in TOOLS if TOOLS[name].write_data):
         flash_with(name, tmp_path, probe="SER1", shard=shard)
     elf, binary = str(tmp_path / "firmware.elf"), str(tmp_path / "firmware.bin")
     ocd = ["-f", "interface/stlink.cfg", "-c", "adapter serial SER1", "-f", "target/stm32f4x.cfg", "-c"]
-    pyocd = ["pyocd", "flash", "--uid", "SER1", "--no-wait", "--target", "nrf52840"]
+    pyocd = ["--uid", "SER1", "--no-wait", "--target", "nrf52840"]
+    dfu = ["dfu-util", "-S", "SER1", "-a", "0", "-d", "0483:df11", "-s"]
+    readback = str(tmp_path / f"readback-{os.getpid()}.bin")
     wanted = [
         ["openocd", *ocd, f"program {{{shard}}} verify reset exit 0x08080000"],
         ["openocd", *ocd, f"program {{{elf}}} verify reset exit"],
         ["st-flash", "--serial", "SER1", "--reset", "write", str(shard), "0x08080000"],
         ["st-flash", "--serial", "SER1", "--reset", "write", binary, "0x08000000"],
-        ["dfu-util", "-S", "SER1", "-a", "0", "-d", "0483:df11", "-s", "0x08080000", "-D", str(shard)],
-        ["dfu-util", "-S", "SER1", "-a", "0", "-d", "0483:df11", "-s", "0x08000000:leave", "-D", binary],
-        [*pyocd, "--format", "bin", "--base-address", "0x08080000", str(shard)],
-        [*pyocd, elf],
+        [*dfu, "0x08080000", "-D", str(shard)],
+        [*dfu, "0x08080000:100", "-U", readback],
+        [*dfu, "0x08000000", "-D", binary],
+        [*dfu, "0x08000000:100:leave", "-U", readback],
+        ["pyocd", "flash", *pyocd, "--format", "bin", "--base-address", "0x08080000", str(shard)],
+        ["pyocd", "commander", *pyocd, "-c", f'compare 0x08080000 "{shard}"'],
+        ["pyocd", "flash", *pyocd, elf],
+        ["pyocd", "commander", *pyocd, "-c", f'compare 0x08000000 "{binary}"'],
     ]
     assert [[Path(call[0]).name, *call[1:]] for call in fakes.calls()] == wanted
+    assert not Path(readback).exists()
+
+
+def test_a_jlink_is_told_its_transport(tmp_path: Path, fakes: Fakes) -> None:
+    step = flash.plan(read_board("nrf52840dk"), an_image(tmp_path), method="openocd", probe="SER1")[0]
+    assert step.command[1:7] == ["-f", "interface/jlink.cfg", "-c", "adapter serial SER1", "-c", "transport select swd"]
+
+
+def test_what_a_tool_does_not_verify_is_read_back(fakes: Fakes, tmp_path: Path) -> None:
+    for held in (bytes(99), bytes(99) + b"\1", None):
+        fakes.script(holds=held)
+        with pytest.raises(BuildError, match="dfu-util: the flash reads back differently; try again"):
+            flash_with("dfu-util", tmp_path)
+    fakes.script(
+        "Comparing 100 bytes @ 0x00000000\nMismatched byte at 0x00000007 (offset 0x7): 0x00 (memory) != 0x01\n"
+    )
+    with pytest.raises(BuildError, match="pyocd: the flash reads back differently"):
+        flash_with("pyocd", tmp_path)
 
 
 FAILURES = [
@@ -117,7 +154,7 @@ FAILURES = [
     ("openocd", "Error: jtag status contains invalid mode value - communication failure\n", "broke off; check cable"),
     ("openocd", "Error: LIBUSB_ERROR_ACCESS\nError: open failed\n", "may not be opened; install the tool's udev rules"),
     ("st-flash", "Couldn't find any ST-Link devices\n", "no ST-Link was found; connect"),
-    ("st-flash", "ERROR common.c: flash is protected\n", "the chip is locked; "),
+    ("st-flash", "ERROR common_flash.c: Flash memory is write protected\n", "the chip is locked; "),
     ("st-flash", "ERROR flash_loader.c: Verification of flash failed at offset: 0\n", "reads back differently"),
     ("st-flash", "ERROR usb.c: GET_STATUS send_recv: LIBUSB_ERROR_NO_DEVICE\n", "broke off; check cable"),
     (
@@ -126,11 +163,19 @@ FAILURES = [
         "no board is in DFU mode; hold the",
     ),
     ("dfu-util", "dfu-util: More than one DFU capable USB device found!\n", "several boards in DFU mode; disconnect"),
+    (
+        "dfu-util",
+        "state(10) = dfuERROR, status(7) = Programmed memory failed verification\n",
+        "reads back differently",
+    ),
+    ("dfu-util", "state(10) = dfuERROR, status(11) = iString indicates a vendor specific error\n", "it is locked; "),
     ("dfu-util", 'dfu-util: Error during special command "ERASE_PAGE" get_status\n', "it is locked; "),
     ("dfu-util", "dfu-util: Error during download (LIBUSB_ERROR_NO_DEVICE)\n", "broke off; check cable"),
     ("pio", "No device found on ttyACM0\n*** [upload] Error 1\n", "boot loader does not answer; press RESET twice"),
     ("pio", "Error: Please specify `upload_port` for environment or use\n", "boot loader does not answer; press"),
     ("pio", "Verify failed\nPage errors: 1\n", "reads back differently"),
+    ("pio", "No serial ports available\n", "boot loader does not answer; press RESET twice"),
+    ("pio", "Failed to open port at 1200bps\n", "boot loader does not answer; press RESET twice"),
     ("pio", "SAM-BA operation failed\n", "broke off; check cable"),
     ("pio", "could not open port /dev/ttyACM0: [Errno 13] Permission denied\n", "may not be opened; ask for the group"),
     ("pio", "could not open port /dev/ttyACM0: [Errno 16] Device or resource busy\n", "another program has"),
@@ -138,9 +183,24 @@ FAILURES = [
     ("pyocd", "0001 C No connected debug probes [commands]\n", "no debug probe was found; connect"),
     ("pyocd", "Enter the number of the debug probe or 'q' to quit> EOFError\n", "several debug probes; disconnect"),
     ("pyocd", "0512 W NRF52840 APPROTECT enabled: not automatically unlocking\n", "the chip is locked; "),
-    ("pyocd", "0713 C verify failed at 0x00001000\n", "reads back differently"),
-    ("pyocd", "0819 C Transfer fault: No ACK received\n", "broke off; check cable"),
+    (
+        "pyocd",
+        "Mismatched byte at 0x00001000 (offset 0x1000): 0xff (memory) != 0x20 (file)\n",
+        "reads back differently",
+    ),
+    ("pyocd", "0819 C SWD/JTAG communication failure (No ACK) [__main__]\n", "broke off; check cable"),
 ]
+
+
+WAYS = ("was found|in DFU mode; hold", "several", "locked", "reads back differently", "broke off")
+
+
+def test_each_tool_fails_in_each_of_the_five_ways() -> None:
+    """But ST-Link's tool takes the first of two probes: it is not called then (`test_several_probes_are_refused`)."""
+    for name in ("openocd", "st-flash", "dfu-util", "pyocd"):
+        told = [text for tool, _, text in FAILURES if tool == name]
+        for way in WAYS:
+            assert (name, way) == ("st-flash", "several") or any(re.search(way, text) for text in told), (name, way)
 
 
 @pytest.mark.parametrize(("name", "says", "told"), FAILURES, ids=[f"{n}-{t[:20]}" for n, _, t in FAILURES])
@@ -178,9 +238,11 @@ def test_an_unknown_failure_shows_the_tools_own_words(fakes: Fakes, tmp_path: Pa
 
 
 def test_progress_is_told_once_a_percent(fakes: Fakes, tmp_path: Path) -> None:
-    fakes.script("Download [=====    ]  50%\rDownload [=====    ]  50%\rDownload [=========] 100% done\n")
+    fakes.script(
+        "Download [=====    ]  50%\rDownload [=====    ]  50%\rDownload [=========] 100% done\n", holds=bytes(100)
+    )
     said = flash_with("dfu-util", tmp_path)
-    assert said[-1] == "firmware: 100 %"
+    assert said == ["firmware: 100 %", "comparison: 100 %"]
     assert len(said) == len(set(said))
 
 
@@ -228,22 +290,25 @@ def attach(folder: Path, **devices: tuple[str, str, str]) -> Path:
     return folder
 
 
-def test_several_probes_are_refused(tmp_path: Path) -> None:
-    usb = attach(
-        tmp_path / "usb",
-        A1=("0483", "374b", "STM32 STLink"),
-        B2=("0483", "374e", "STLINK-V3"),
-        C3=("0d28", "0204", "BBC micro:bit CMSIS-DAP"),
-        D4=("046d", "c077", "USB Optical Mouse"),
-    )
-    assert flash.attached(TOOLS["st-flash"], usb) == ["A1", "B2"]
-    assert flash.attached(TOOLS["openocd"], usb) == ["A1", "B2", "C3"]
-    assert flash.attached(TOOLS["dfu-util"], usb) == []
-    with pytest.raises(UsageError, match=r"st-flash: 2 are attached \(A1, B2\); name one with --probe SERIAL"):
-        flash.refuse_several(TOOLS["st-flash"], None, usb)
-    flash.refuse_several(TOOLS["st-flash"], "B2", usb)
+STLINKS = {"A1": ("0483", "374b", "STM32 STLink"), "B2": ("0483", "374e", "STLINK-V3")}
+PAIRS = {
+    "openocd": STLINKS,
+    "st-flash": STLINKS,
+    "dfu-util": {"A1": ("0483", "df11", "STM32  BOOTLOADER"), "B2": ("0483", "df11", "STM32  BOOTLOADER")},
+    "pyocd": {"A1": ("1366", "1015", "J-Link"), "B2": ("0d28", "0204", "BBC micro:bit CMSIS-DAP")},
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_several_probes_are_refused(name: str, tmp_path: Path) -> None:
+    usb = attach(tmp_path / "usb", **PAIRS[name], D4=("046d", "c077", "USB Optical Mouse"))
+    tool = TOOLS[name]
+    assert flash.attached(tool, usb) == ["A1", "B2"]
+    with pytest.raises(UsageError, match=rf"{name}: 2 are attached \(A1, B2\); name one with --probe SERIAL"):
+        flash.refuse_several(tool, None, usb)
+    flash.refuse_several(tool, "B2", usb)
     with pytest.raises(UsageError, match="there is no D4; attached: A1, B2"):
-        flash.refuse_several(TOOLS["st-flash"], "D4", usb)
+        flash.refuse_several(tool, "D4", usb)
 
 
 def test_the_comparison_decides_whether_the_image_is_there(fakes: Fakes, tmp_path: Path) -> None:
@@ -257,6 +322,12 @@ def test_the_comparison_decides_whether_the_image_is_there(fakes: Fakes, tmp_pat
     with pytest.raises(BuildError, match="no debug probe"):
         flash.is_there(step)
     assert flash.verify_step(board(), tmp_path / "firmware.elf", method="st-flash") is None
+    step = flash.verify_step(board(), tmp_path / "firmware.elf", method="pyocd")
+    assert step is not None
+    fakes.script("All 100 bytes match.\n")
+    assert flash.is_there(step)
+    fakes.script("Mismatched byte at 0x08000000 (offset 0x0): 0xff (memory) != 0x20 (file)\n")
+    assert not flash.is_there(step)
 
 
 def test_a_board_that_does_not_answer_is_told() -> None:
@@ -268,15 +339,30 @@ def test_every_manifest_names_tools_with_their_fields(tmp_path: Path, fakes: Fak
     named = 0
     for kind in read_boards():
         for name in flash.methods(kind):
-            assert flash.plan(kind, tmp_path / "firmware.elf", method=name)
+            assert flash.plan(kind, an_image(tmp_path), method=name)
             named += 1
     assert named >= 3
 
 
-def test_the_real_openocd_without_a_probe_is_understood(tmp_path: Path) -> None:
+OPENOCD = [kind.name for kind in read_boards() if "openocd" in flash.methods(kind)]
+
+
+@pytest.mark.parametrize("name", OPENOCD)
+def test_the_real_openocd_without_a_probe_is_understood(name: str, tmp_path: Path) -> None:
+    """With each board's own settings: what OpenOCD says when they are wrong is something else."""
     require(shutil.which("openocd"), "openocd is not installed: run `make setup`")
-    step = flash.plan(board(), tmp_path / "firmware.elf", method="openocd")[0]
+    step = flash.plan(read_board(name), an_image(tmp_path), method="openocd")[0]
     done = subprocess.run(step.command, capture_output=True, text=True, timeout=60)
-    require("open failed" in done.stderr, "a debug probe is attached")
+    require("open failed" in done.stderr or "No J-Link device found" in done.stderr, "a debug probe is attached")
     with pytest.raises(BuildError, match="openocd: no debug probe was found; connect"):
         flash.run(step, lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("st-flash", "no ST-Link was found"), ("dfu-util", "no board is in DFU mode")]
+)
+def test_the_real_tool_without_a_board_is_understood(name: str, told: str, tmp_path: Path) -> None:
+    require(shutil.which(name), f"{name} is not installed: run `make setup`")
+    require(not flash.attached(TOOLS[name]), "a board or probe is attached")
+    with pytest.raises(BuildError, match=f"{name}: {told}; "):
+        flash.run(flash.plan(board(), an_image(tmp_path), method=name)[0], lambda text: None)

@@ -59,7 +59,7 @@ fuzz: setup ## fuzz the model image loader and the wire for a minute each (FUZZ_
 	@$(RUN) scripts/fuzz-wire $(or $(FUZZ_SECONDS),60)
 
 fuzz-models: setup ## 10,000 mutations of each .tflite, .keras and .h5 model through all that reads them (an hour)
-	@$(RUN) TINYFED_FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),10000) pytest -q -m slow tests/unit/test_tflite_fuzz.py tests/unit/test_keras_fuzz.py
+	@$(RUN) nice -n 10 python scripts/fuzz-models $(or $(FUZZ_ROUNDS),10000)
 
 bench: setup ## measure the benchmark nets and write docs/benchmarks.md
 	@$(RUN) scripts/bench

@@ -68,6 +68,7 @@ def test_a_program_says_what_it_takes() -> None:
     [
         (lambda: encode_int8(dense(weights=np.ones((2, 4), np.int8))), "Int8Dense 'last': weights"),
         (lambda: encode_int8(dense(bias=np.zeros(3, np.int32))), "Int8Dense 'last': bias"),
+        (lambda: encode_int8(dense(weight_scales=np.float32([1e36]))), "Int8Dense 'last': its scales ask for"),
         (lambda: spec.Int8Tensor("t", (3,), 0.0, 0), "scale 0.0"),
         (lambda: spec.Int8Tensor("t", (3,), 1.0, 200), "zero point 200"),
         (lambda: spec.Int8Tensor("t", (0,), 1.0, 0), "positive dimensions"),

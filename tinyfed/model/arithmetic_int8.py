@@ -11,13 +11,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.errors import UsageError
 from tinyfed.model.spec_int8 import Activation, Int8Tensor
 
 INT8_MIN, INT8_MAX = -128, 127
+MOST_SHIFT = 31
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """(multiplier, shift): real = multiplier * 2^-31 * 2^shift, multiplier in [2^30, 2^31) or 0."""
+    """(multiplier, shift): real = multiplier * 2^-31 * 2^shift, multiplier in [2^30, 2^31) or 0.
+
+    Raises UsageError for what TFLM cannot shift by either.
+    """
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
@@ -27,6 +32,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
         shift += 1
     if shift < -31:
         return 0, 0
+    if shift > MOST_SHIFT:
+        raise UsageError(f"its scales ask for a rescaling by {real:.3g}; at most 2^{MOST_SHIFT} can be done")
     return multiplier, shift
 
 

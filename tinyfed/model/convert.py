@@ -10,6 +10,7 @@ from tinyfed.model import image, image_int8, spec
 from tinyfed.model.convert_float import convert_float
 from tinyfed.model.convert_int8 import convert_int8, is_int8
 from tinyfed.model.graph import Converted
+from tinyfed.model.spec_int8 import Int8Network
 from tinyfed.model.tflite import TfliteModel, parse
 
 TFLITE_IDENTIFIER = b"TFL3"
@@ -88,6 +89,15 @@ def read_model(path: Path, loss: str | None = None) -> Model:
     )
 
 
+def program_of(network: Int8Network, source: str) -> bytes:
+    """The program of a network, which the engine's own loader has taken. Raises UsageError."""
+    try:
+        content, _ = image_int8.encode_int8(network)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+    return read_program(content, source).content
+
+
 def read_program(content: bytes, source: str) -> Int8Model:
     """The int8 program in `content`, checked by the engine's own loader. Raises UsageError."""
     from tinyfed.engine.int8 import Int8Engine
@@ -104,12 +114,7 @@ def read_tflite(model: TfliteModel, loss: str | None = None) -> Model:
     if is_int8(model):
         if loss is not None:
             raise UsageError(f"{model.source}: an int8 model has no loss: it does not learn; see attach-head")
-        network = convert_int8(model)
-        try:
-            content, _ = image_int8.encode_int8(network)
-        except UsageError as error:
-            raise UsageError(f"{model.source}: {error}") from error
-        return Int8Model(model.source, content)
+        return Int8Model(model.source, program_of(convert_int8(model), model.source))
     return float_model(model.source, convert_float(model, loss))
 
 

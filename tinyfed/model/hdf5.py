@@ -51,6 +51,7 @@ class Hdf5File:
 
     content: bytes
     what: str
+    known_links: dict[int, dict[str, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.content[:8] != SIGNATURE:
@@ -66,7 +67,9 @@ class Hdf5File:
         return memoryview(self.content)[at : at + size]
 
     def number(self, at: int, size: int) -> int:
-        return int.from_bytes(self.take(at, size), "little")
+        if at < 0 or at + size > len(self.content):
+            self.take(at, size)
+        return int.from_bytes(self.content[at : at + size], "little")
 
     @property
     def root(self) -> "Group":
@@ -199,10 +202,13 @@ class Group(_Object):
 
     def links(self) -> dict[str, int]:
         """Address of each member. Raises Hdf5Error."""
-        try:
-            return self._links()
-        except Hdf5Error as error:
-            raise self.refused(error) from error
+        known = self.file.known_links
+        if self.address not in known:
+            try:
+                known[self.address] = self._links()
+            except Hdf5Error as error:
+                raise self.refused(error) from error
+        return known[self.address]
 
     def _links(self) -> dict[str, int]:
         file = self.file

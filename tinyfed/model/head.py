@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import spec_int8 as i8
-from tinyfed.model.convert import FloatModel
+from tinyfed.model.convert import FloatModel, program_of
 from tinyfed.model.image import Weights, encode
-from tinyfed.model.image_int8 import encode_int8, read_ports
+from tinyfed.model.image_int8 import read_ports
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import Dense, Layer, ModelSpec, Standardize
 
@@ -44,9 +44,10 @@ def attach(
         raise UsageError(f"--hidden {hidden}: use 0 (none) to {MOST_HIDDEN}")
     at = _last_input(network, source) if features is None else _called(network, source, features)
     try:
-        program, _ = encode_int8(cut(network, at))
+        features_network = cut(network, at)
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
+    program = program_of(features_network, source)
     middle: tuple[Layer, ...] = (Dense(hidden, "relu"),) if hidden else ()
     layers = (Standardize(window), *middle, Dense(classes))
     spec = ModelSpec((network.tensors[at].count,), layers, "softmax_cross_entropy", program)

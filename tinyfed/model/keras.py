@@ -3,7 +3,6 @@
 
 import contextlib
 import io
-import json
 import os
 import sys
 import tempfile
@@ -79,26 +78,31 @@ def load_keras(path: Path) -> Any:
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
-    content = read_whole(path)
-    archive = content[:8] != SIGNATURE
-    members = read_archive(content, str(path)) if archive else {}
+    copy = rewritten(path)
     tensorflow = import_tensorflow()
     try:
         with quiet(), tempfile.TemporaryDirectory(prefix="tinyfed-") as folder:
-            copy = Path(folder) / f"model.{'keras' if archive else 'h5'}"
-            if archive:
-                with zipfile.ZipFile(copy, "w") as written:
-                    for name, member in members.items():
-                        inside = Hdf5File(member, f"{path}: {name}") if name.endswith(".h5") else None
-                        written.writestr(name, _copied(inside) if inside else member)
-                    written.writestr("metadata.json", json.dumps({"keras_version": tensorflow.keras.__version__}))
-            else:
-                copy.write_bytes(_copied(Hdf5File(content, str(path))))
-            return tensorflow.keras.models.load_model(copy, compile=False, safe_mode=True)
-    except UsageError:
-        raise
+            file = Path(folder) / f"model.{'h5' if copy[:8] == SIGNATURE else 'keras'}"
+            file.write_bytes(copy)
+            return tensorflow.keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # whatever Keras raises, which is of many kinds, is about the file
         raise ConvertError(f"{path}: Keras cannot load the model: {first_line(error)}") from error
+
+
+def rewritten(path: Path) -> bytes:
+    """A .keras or .h5 file of what tinyfed's own reader finds in the file at `path`. Raises UsageError."""
+    content = read_whole(path)
+    try:
+        if content[:8] == SIGNATURE:
+            return _copied(Hdf5File(content, str(path)))
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as written:
+            for name, member in read_archive(content, str(path)).items():
+                inside = Hdf5File(member, f"{path}: {name}") if name.endswith(".h5") else None
+                written.writestr(name, _copied(inside) if inside else member)
+        return buffer.getvalue()
+    except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:  # of h5py, about names and sizes
+        raise ConvertError(f"{path}: cannot be written again for Keras: {shown(first_line(error))}") from error
 
 
 def _copied(file: Hdf5File) -> bytes:

@@ -27,9 +27,10 @@ import numpy as np
 from tinyfed import meta, tasks
 from tinyfed.meta.adaptation import adaptation
 from tinyfed.meta.simulate import make_devices, run
-from tinyfed.meta.strategy import Array, State
+from tinyfed.meta.strategy import Array, State, Strategy
 from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize, plan
 from tinyfed.model.spec import with_trainable
+from tinyfed.tasks.order import Order
 from tinyfed.tasks.task import Client
 
 TEST_TASKS = 1000
@@ -66,14 +67,30 @@ def newcomer(options: dict[str, Any], weights: Array) -> bytes:
     return encode(with_trainable(spec, "last-1"), own)
 
 
+def adapting(shots: int, rate: float, steps: tuple[int, ...], queries: int = 15) -> Order:
+    """A newcomer's visit; it is judged on that many drawings of each character after each of these steps."""
+    return replace(
+        tasks.get("omniglot").adapt, learning_rate=rate, shots=shots, passes=max(steps), update="sgd", queries=queries,
+        checkpoints=tuple(shots * step for step in steps),
+    )  # fmt: skip
+
+
+def strategy(options: dict[str, Any]) -> Strategy:
+    """First-order MAML, as the options say."""
+    spec = net(options, options["ways"])
+    order = Order("shard", options["ways"], options["shots"], queries=0, seed=0, learning_rate=options["rate"])
+    return meta.make(
+        "fomaml", order, options["rounds"], alpha=options["alpha"], devices=options["devices"], passes=options["steps"],
+        batch=0, queries=options["queries"], server="adam", zero_last=spec.parameter_count - shared_count(spec),
+        local_last=1,
+    )  # fmt: skip
+
+
 def judged(
     image: bytes, clients: tuple[Client, ...], shots: int, rate: float, steps: tuple[int, ...], test_tasks: int
 ) -> dict[int, tuple[float, float]]:
     """Accuracy and half its 95 % interval over tasks, by the number of steps."""
-    order = replace(
-        tasks.get("omniglot").adapt, learning_rate=rate, shots=shots, passes=max(steps), update="sgd", queries=15,
-        checkpoints=tuple(shots * step for step in steps),
-    )  # fmt: skip
+    order = adapting(shots, rate, steps)
     found = adaptation(image, clients, order, draws=-(-test_tasks // len(clients)), seed=1)
     values = found.accuracy.reshape(-1, len(steps))
     half = 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
@@ -90,15 +107,10 @@ def train(folder: Path, chosen: argparse.Namespace) -> None:
     about.write_text(json.dumps(options))
     spec = net(options, chosen.ways)
     task = tasks.get("omniglot", rotations=1, split=chosen.split)
-    order = replace(task.order, ways=chosen.ways, shots=chosen.shots, learning_rate=chosen.rate)
-    strategy = meta.make(
-        "fomaml", order, chosen.rounds, alpha=chosen.alpha, devices=chosen.devices, passes=chosen.steps, batch=0,
-        queries=chosen.queries, server="adam", zero_last=spec.parameter_count - shared_count(spec),
-        local_last=1,
-    )  # fmt: skip
+    method = strategy(options)
     print(f"{spec.parameter_count:,} parameters, an arena of {plan(spec, 'batch_sgd').arena_bytes:,} bytes", flush=True)
     weights = initialize(spec, chosen.seed, "he_uniform")
-    state = strategy.begin(weights, chosen.seed)
+    state = method.begin(weights, chosen.seed)
     if stored.exists():
         with np.load(stored) as held:
             state = State.restore(
@@ -108,7 +120,7 @@ def train(folder: Path, chosen: argparse.Namespace) -> None:
     devices = make_devices(task.train[:-LEFT_OUT], encode(spec, weights))
     begun, first = time.monotonic(), state.round
     while state.round < chosen.rounds and time.monotonic() - begun < chosen.minutes * 60:
-        state = run(strategy, devices, state, rounds=min(chosen.every, chosen.rounds - state.round))
+        state = run(method, devices, state, rounds=min(chosen.every, chosen.rounds - state.round))
         part = stored.with_suffix(".part.npz")
         first_moment, second_moment = state.slots["first"], state.slots["second"]
         document = np.array(json.dumps(state.document()))
@@ -154,10 +166,10 @@ def tinyreptile(chosen: argparse.Namespace) -> None:
     spec = net({"filters": "16,32,32", "first": 3, "activation": "relu"}, WAYS)
     print(f"{spec.parameter_count:,} parameters, an arena of {plan(spec).arena_bytes:,} bytes", flush=True)
     order = replace(task.order, learning_rate=0.03)
-    strategy = meta.make("tinyreptile", order, chosen.visits, alpha=0.3)
+    online = meta.make("tinyreptile", order, chosen.visits, alpha=0.3)
     weights = initialize(spec, 1, "he_uniform")
     image = encode(spec, weights)
-    image = encode(spec, run(strategy, make_devices(task.train, image), strategy.begin(weights, 1)).weights)
+    image = encode(spec, run(online, make_devices(task.train, image), online.begin(weights, 1)).weights)
     for shots in (1, 5):
         for passes in (1, 10):
             judging = replace(order, shots=shots, passes=passes, checkpoints=(shots * passes,), queries=5)

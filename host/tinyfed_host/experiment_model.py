@@ -21,7 +21,7 @@ from tinyfed.model import (
 from tinyfed.model.spec import Layer
 from tinyfed_host import experiment_source as source
 
-ACTIVATIONS = ("linear", "relu", "tanh", "relu6", "sigmoid")
+ACTIVATIONS = ("linear", "relu", "leaky_relu", "tanh", "relu6", "sigmoid")
 LOSSES = ("mse", "softmax_cross_entropy", "binary_cross_entropy")
 PADDINGS = ("valid", "same")
 KEYS = {  # of each kind of layer, beside `kind`

@@ -171,14 +171,14 @@ def test_devices_lists_what_answers_and_what_does_not(tinyfed: Command) -> None:
 
 
 def test_model_too_large_for_the_board(tinyfed: Command) -> None:
-    """1-230-230-1 with tanh: 54,281 parameters are 217,124 bytes, the board's arena has 196,608."""
+    """1-250-250-1 with tanh: 63,501 parameters are 254,004 bytes, the board's arena has 245,760."""
     require_tools("qemu-system-arm", "arm-none-eabi-gcc")
-    text = SINE.read_text().replace("outputs = 32", "outputs = 230")
+    text = SINE.read_text().replace("outputs = 32", "outputs = 250")
     (tinyfed.folder / "large.toml").write_text(text)
     for fleet in ("simulated", "emulated"):
         message = tinyfed("run", "large.toml", "--fleet", fleet, "--name", fleet, "--rounds", "2").error(5)
         assert "bytes short" in message
-        assert "196,608" in message
+        assert "245,760" in message
 
 
 def test_shard_of_the_wrong_shape(tinyfed: Command) -> None:

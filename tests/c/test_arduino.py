@@ -23,32 +23,47 @@ WARNINGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 INCLUDES = [f"-I{FIRMWARE / name}" for name in ("core", "wire", "visit", "app", "port")]
 DEFINES = ["-DTINYFED_ARENA_BYTES=65536u", "-DTINYFED_BAUD=115200u", "-DTINYFED_UNIQUE_ID_BYTES=8u"]
 DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u", "-DTINYFED_SENSOR"]
-MAIN = ['-DTINYFED_BOARD="nano33ble"', "-DTINYFED_BUILD_ID=0x1234u", "-DTINYFED_MAIN=tinyfed_main"]
+IMUS = {"nano33ble": "lsm9ds1", "nano33ble_rev2": "bmi270"}
+MAIN = ["-DTINYFED_BUILD_ID=0x1234u", "-DTINYFED_MAIN=tinyfed_main"]
 MAIN += ["-DTINYFED_RECORD_STORE_BYTES=16384u"]
 M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-fno-exceptions", "-fno-rtti"]
 
 
+@pytest.fixture(params=IMUS)
+def board(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def compile_c(source: Path, target: Path, *more: str) -> Path:
+    """Compile one file of the firmware for this computer."""
+    flags = ["-std=gnu99", *WARNINGS, *INCLUDES, "-DTINYFED_SENSOR", *more]
+    subprocess.run(["gcc", *flags, "-c", source, "-o", target], check=True, timeout=60)
+    return target
+
+
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    require_tools("gcc", "g++")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """All that does not depend on the board."""
+    require_tools("gcc")
     folder = tmp_path_factory.mktemp("arduino")
-    objects = []
     sources = [path for name in ("core", "wire", "visit", "app") for path in (FIRMWARE / name).rglob("*.c")]
-    for source in sources:
-        target = folder / ("_".join(source.relative_to(FIRMWARE).parts) + ".o")
-        main = MAIN if source.name == "main.c" else []
-        subprocess.run(
-            ["gcc", "-std=gnu99", *WARNINGS, *INCLUDES, "-DTINYFED_SENSOR", *main, "-c", source, "-o", target],
-            check=True,
-            timeout=60,
-        )
-        objects.append(target)
+    return [
+        compile_c(source, folder / ("_".join(source.relative_to(FIRMWARE).parts) + ".o"))
+        for source in sources
+        if source.name != "main.c"
+    ]
+
+
+@pytest.fixture
+def program(board: str, objects: list[Path], tmp_path: Path) -> Path:
+    require_tools("g++")
+    main = compile_c(FIRMWARE / "app" / "main.c", tmp_path / "main.o", *MAIN, f'-DTINYFED_BOARD="{board}"')
     places = ["-DTINYFED_DATA_FLASH_ADDRESS=stand_in_flash", "-DTINYFED_UNIQUE_ID_ADDRESS=stand_in_id"]
-    device = folder / "device"
+    device = tmp_path / "device"
     subprocess.run(
         [
-            *("g++", "-std=c++14", *WARNINGS, *INCLUDES, f"-I{STAND_IN}", *DEFINES, *places),
-            *(FIRMWARE / "port/arduino/port.cpp", STAND_IN / "Arduino.cpp", *objects, "-o", device),
+            *("g++", "-std=c++14", *WARNINGS, *INCLUDES, *stand_in(board), *DEFINES, *places),
+            *(FIRMWARE / "port/arduino/port.cpp", STAND_IN / "Arduino.cpp", main, *objects, "-o", device),
         ],
         check=True,
         timeout=60,
@@ -56,12 +71,17 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return device
 
 
-def test_it_compiles_for_the_boards_processor(tmp_path: Path) -> None:
+def stand_in(board: str) -> list[str]:
+    """Where Arduino.h and the library of the board's IMU are."""
+    return [f"-I{STAND_IN}", f"-I{STAND_IN / IMUS[board]}"]
+
+
+def test_it_compiles_for_the_boards_processor(board: str, tmp_path: Path) -> None:
     require_tools("arm-none-eabi-g++")
     places = ["-DTINYFED_DATA_FLASH_ADDRESS=0x80000u", "-DTINYFED_UNIQUE_ID_ADDRESS=0x10000060u"]
     subprocess.run(
         [
-            *("arm-none-eabi-g++", "-std=c++14", *M4, *WARNINGS, *INCLUDES, f"-I{STAND_IN}", *DEFINES, *places),
+            *("arm-none-eabi-g++", "-std=c++14", *M4, *WARNINGS, *INCLUDES, *stand_in(board), *DEFINES, *places),
             *("-c", FIRMWARE / "port/arduino/port.cpp", "-o", tmp_path / "port.o"),
         ],
         check=True,
@@ -69,7 +89,7 @@ def test_it_compiles_for_the_boards_processor(tmp_path: Path) -> None:
     )
 
 
-def test_a_device_behind_the_framework_learns_the_same_bits(program: Path) -> None:
+def test_a_device_behind_the_framework_learns_the_same_bits(board: str, program: Path) -> None:
     spec = mlp(1, (16,), 1, "tanh")
     image = encode(spec, initialize(spec, 4))
     order = Order("sine", ways=1, shots=16, queries=5, seed=3, learning_rate=0.05, checkpoints=(16,))
@@ -78,7 +98,7 @@ def test_a_device_behind_the_framework_learns_the_same_bits(program: Path) -> No
     theirs.close()
     device = SerialDevice(SocketTransport(ours, "arduino stand-in"))
     try:
-        assert device.info.board == "nano33ble"
+        assert device.info.board == board
         assert device.info.unique_id == "a1a2a3a4a5a6a7a800000000"
         assert device.info.class_count == 0, "erased flash is no shard"
         device.load(image)

@@ -146,6 +146,18 @@ def test_an_unknown_board_gets_a_hint() -> None:
         read_board("mps2_an368")
 
 
+@pytest.mark.parametrize("name", board_names())
+def test_each_board_has_a_page_that_says_what_was_seen(name: str) -> None:
+    page = (ROOT / "docs" / "boards" / f"{name}.md").read_text()
+    assert page.startswith(f"# {name}: ")
+    for part in ("Wiring", "First flash", "What to expect", "When it does not answer"):
+        assert re.search(rf"^(\*\*|## ){part}", page, re.MULTILINE), f"{name}: {part}"
+    # a board that nobody had in their hands says so
+    read = read_board(name)
+    there_is_none = name in ("native", "mps2_an386")
+    assert there_is_none or read.verified == "hardware" or re.search("not yet been|not yet seen|not seen on", page)
+
+
 def schema(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Every field that the reader asks the manifests for; a region of memory is called NAME."""
     asked: set[str] = set()

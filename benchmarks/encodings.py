@@ -1,6 +1,6 @@
-"""What shorter weights on the way down cost and save: bytes of a visit, and what is learned. Prints a Markdown table.
+"""What shorter weights cost and save: bytes of a visit, and what is learned. Prints a Markdown table.
 
-    python benchmarks/encodings.py [--rounds 3000] [--seeds 5] [--measured 24]
+    python benchmarks/encodings.py [--way down|up] [--rounds 3000] [--seeds 5] [--measured 24]
 
 Learns `examples/sine.toml` on simulated devices under each encoding and with each seed, lets unseen devices adapt, and
 counts the bytes on the line of emulated boards.
@@ -24,13 +24,14 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "sine.toml"
 NEWCOMERS = 200
 
 
-def with_encoding(experiment: Experiment, name: str, kind: str, rounds: int, seed: int = 1) -> Experiment:
+def with_encoding(experiment: Experiment, way: str, name: str, kind: str, rounds: int, seed: int = 1) -> Experiment:
+    written = {"encoding" if way == "down" else "answer": name}
     return dataclasses.replace(
         experiment,
         seed=seed,
         rounds=rounds,
         fleet=dataclasses.replace(experiment.fleet, kind=kind),
-        round=dataclasses.replace(experiment.round, encoding=name),
+        round=dataclasses.replace(experiment.round, **written),  # type: ignore[arg-type]
     )
 
 
@@ -47,12 +48,14 @@ def adapted_loss(task: Task, image: bytes) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--way", choices=("down", "up"), default="down", help="to the devices or back")
     parser.add_argument("--rounds", type=int, default=3000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--measured", type=int, default=24, help="rounds on emulated boards")
     chosen = parser.parse_args()
     experiment = read_experiment(EXAMPLE)
-    print("| encoding | bytes down a visit | of float32 | loss of newcomers after one pass | lowest and highest |")
+    columns = ("encoding", f"bytes {chosen.way} a visit", "of float32", "loss of newcomers after one pass")
+    print("| " + " | ".join((*columns, "lowest and highest")) + " |")
     print("|---|---|---|---|---|")
     plain = 0.0
     with tempfile.TemporaryDirectory(prefix="tinyfed-encodings-") as name:
@@ -60,18 +63,18 @@ def main() -> None:
             folder = Path(name) / encoding
             losses = []
             for seed in range(1, chosen.seeds + 1):
-                wanted = with_encoding(experiment, encoding, "simulated", chosen.rounds, seed)
+                wanted = with_encoding(experiment, chosen.way, encoding, "simulated", chosen.rounds, seed)
                 with Run.begin(folder / f"{seed}", wanted, "") as run, make_fleet(run.parts) as fleet:
                     run.go(fleet)
                     losses.append(adapted_loss(run.parts.task, run.learned_image()))
-            wanted = with_encoding(experiment, encoding, "emulated", chosen.measured)
+            wanted = with_encoding(experiment, chosen.way, encoding, "emulated", chosen.measured)
             with Run.begin(folder / "emulated", wanted, "") as run, make_fleet(run.parts) as fleet:
                 run.go(fleet)
                 visits = [visit for entry in run.store.rounds() for visit in entry["visits"]]
-            down = statistics.median(visit["bytes_down"] for visit in visits)
-            plain = plain or down
+            counted = statistics.median(visit[f"bytes_{chosen.way}"] for visit in visits)
+            plain = plain or counted
             print(
-                f"| `{encoding}` | {down:,.0f} | {down / plain:.0%} | {statistics.mean(losses):.3f} "
+                f"| `{encoding}` | {counted:,.0f} | {counted / plain:.0%} | {statistics.mean(losses):.3f} "
                 f"| {min(losses):.3f}, {max(losses):.3f} |",
                 flush=True,
             )

@@ -24,6 +24,10 @@ tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
     if (local && (order->update > TINYFED_UPDATE_SGD || proximal != 0)) return TINYFED_E_ARGUMENT;
     if (order->reconstruct > (uint32_t)order->shots * order->passes || order->top > TINYFED_TOP_ALL) return TINYFED_E_ARGUMENT;
     if (order->top != 0 && (order->flags & TINYFED_ORDER_META_GRADIENT)) return TINYFED_E_ARGUMENT;
+    uint32_t format = order->answer & ~TINYFED_ANSWER_DELTA;
+    if (format > TINYFED_ANSWER_INT8 || order->answer == TINYFED_ANSWER_DELTA) return TINYFED_E_ARGUMENT;
+    if (order->answer != 0 && order->top != 0) return TINYFED_E_ARGUMENT;
+    if (order->answer > TINYFED_ANSWER_DELTA && (order->flags & TINYFED_ORDER_META_GRADIENT)) return TINYFED_E_ARGUMENT;
     if ((order->flags & (TINYFED_ORDER_TRUE_LABELS | TINYFED_ORDER_IN_TIME)) && order->source != TINYFED_SOURCE_SHARD) {
         return TINYFED_E_ARGUMENT;
     }
@@ -60,6 +64,7 @@ tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *byt
     order->proximal = 0.0f;
     order->local_first = order->local_last = 0;
     order->reconstruct = order->top = 0;
+    order->answer = 0;
     if (bytes[0] > 1u) {
         order->update = bytes[40];
         order->flags = bytes[41];
@@ -70,7 +75,8 @@ tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *byt
         order->local_last = bytes[49];
         order->reconstruct = visit_get16(bytes + 50);
         order->top = visit_get16(bytes + 52);
-        if (visit_get16(bytes + 54) != 0) return TINYFED_E_ARGUMENT;
+        order->answer = bytes[54];
+        if (bytes[55] != 0) return TINYFED_E_ARGUMENT;
     }
     order->source = bytes[1];
     order->ways = bytes[2];

@@ -38,6 +38,11 @@ typedef enum tinyfed_update {
 #define TINYFED_ORDER_FLAGS 31u
 #define TINYFED_TOP_ALL 10000u
 
+/* How the values go back; 0: as float32. */
+#define TINYFED_ANSWER_FLOAT16 1u
+#define TINYFED_ANSWER_INT8 2u
+#define TINYFED_ANSWER_DELTA 0x80u /* with one of them: the difference to what the visit began with */
+
 typedef struct tinyfed_order {
     uint8_t source;           /* tinyfed_source_kind_t */
     uint8_t ways;             /* classes drawn; 1 for regression */
@@ -57,6 +62,7 @@ typedef struct tinyfed_order {
     uint8_t local_last;       /* and so many of the last */
     uint16_t reconstruct;     /* the first samples a class teach the local layers alone */
     uint16_t top;             /* hundredths of a percent of the shared values that go back; 0: all of them */
+    uint8_t answer;           /* TINYFED_ANSWER_...; not with top */
 } tinyfed_order_t;
 
 typedef struct tinyfed_checkpoint {
@@ -109,8 +115,8 @@ tinyfed_status_t tinyfed_shared_part(uint32_t *first, uint32_t *count, const tin
                                      const tinyfed_model_t *model) TINYFED_MUST_USE;
 
 /* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each, a
- * copy of the weights for a proximal term, and what the choice of the largest updates needs: a copy of the shared
- * weights and a bit each. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources without one. */
+ * copy of the weights for a proximal term, what the choice of the largest updates needs (a copy of the shared weights and
+ * a bit each), and what is written shorter than float32. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources without one. */
 tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tinyfed_order_t *order,
                                              const tinyfed_shard_t *shard, const tinyfed_model_t *model) TINYFED_MUST_USE;
 
@@ -124,8 +130,8 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
  * E_NUMERIC when the loss is no longer finite, and E_STATE from then on, or after *done. */
 tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done) TINYFED_MUST_USE;
 void tinyfed_visit_result(const tinyfed_visit_t *visit, tinyfed_result_t *result);
-/* What goes back of a visit that is over: the shared values, or with `top` the update of docs/order.md. It lies in the
- * engine's parameters or the scratch. */
+/* What goes back of a visit that is over: the shared values, written as `answer` says, or with `top` the update of
+ * docs/order.md. It lies in the engine's parameters or the scratch. */
 void tinyfed_visit_update(const tinyfed_visit_t *visit, const uint8_t **bytes, uint32_t *byte_count);
 
 /* PRNG of the draw (SplitMix64, Steele, Lea, Flood 2014): the same stream in Python. The n-th number depends on
@@ -150,7 +156,8 @@ struct tinyfed_visit {
     uint16_t *stream;   /* [ways][shots] indices within the class */
     uint16_t *queries;  /* [ways][queries] */
     float *first_weights; /* [parameter_count] for the proximal term, or NULL */
-    uint8_t *update;      /* head, [shared_count] shared weights the visit began with, then histogram or bitmap; or NULL */
+    uint8_t *update;      /* of top: head, [shared_count] shared weights the visit began with, then histogram or bitmap;
+                           * of answer: heads and, for a difference, those weights; or NULL */
     uint32_t shared_first, shared_count;
     uint64_t shared_layers; /* bit k: the model's layer k is shared */
     struct {
@@ -183,11 +190,16 @@ typedef struct tinyfed_sample {
 tinyfed_status_t tinyfed_local_begin(tinyfed_visit_t *visit) TINYFED_MUST_USE;
 void tinyfed_local_hold(tinyfed_visit_t *visit);
 
-/* The choice of the largest updates: bytes it needs; remember the weights; then one pass over them a step. */
-uint32_t tinyfed_update_bytes(uint32_t shared_count, uint32_t top);
+/* What goes back other than the weights as they are: bytes it needs; remember the weights; then one pass over them a
+ * step: to choose the largest updates, or to write all values shorter (E_NUMERIC: one cannot be). */
+uint32_t tinyfed_update_bytes(const tinyfed_order_t *order, const tinyfed_model_t *model, uint32_t shared_count);
 void tinyfed_update_begin(tinyfed_visit_t *visit);
 void tinyfed_update_start(tinyfed_visit_t *visit);
-void tinyfed_update_step(tinyfed_visit_t *visit, bool *complete);
+tinyfed_status_t tinyfed_update_step(tinyfed_visit_t *visit, bool *complete) TINYFED_MUST_USE;
+
+uint32_t tinyfed_answer_bytes(const tinyfed_order_t *order, const tinyfed_model_t *model, uint32_t shared_count);
+void tinyfed_answer_begin(tinyfed_visit_t *visit);
+tinyfed_status_t tinyfed_answer_pack(tinyfed_visit_t *visit) TINYFED_MUST_USE;
 
 tinyfed_status_t tinyfed_source_shard_begin(tinyfed_visit_t *visit) TINYFED_MUST_USE;
 void tinyfed_source_shard_train(tinyfed_visit_t *visit, tinyfed_sample_t *sample);

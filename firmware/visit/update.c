@@ -14,10 +14,11 @@
 
 static uint32_t bitmap_bytes(uint32_t shared_count) { return (shared_count + 7u) / 8u; }
 
-uint32_t tinyfed_update_bytes(uint32_t shared_count, uint32_t top)
+uint32_t tinyfed_update_bytes(const tinyfed_order_t *order, const tinyfed_model_t *model, uint32_t shared_count)
 {
     uint32_t behind = bitmap_bytes(shared_count), histogram = 4u * DIGITS;
-    return top == 0 ? 0 : HEAD_BYTES + 4u * shared_count + (behind > histogram ? behind : histogram);
+    if (order->top == 0) return tinyfed_answer_bytes(order, model, shared_count);
+    return HEAD_BYTES + 4u * shared_count + (behind > histogram ? behind : histogram);
 }
 
 static float *before(const tinyfed_visit_t *visit) { return (float *)(void *)(visit->update + HEAD_BYTES); }
@@ -31,7 +32,8 @@ static uint32_t magnitude(const tinyfed_visit_t *visit, uint32_t i)
 
 void tinyfed_update_begin(tinyfed_visit_t *visit)
 {
-    memcpy(before(visit), now(visit), 4u * (size_t)visit->shared_count);
+    if (visit->order.top == 0) tinyfed_answer_begin(visit);
+    else memcpy(before(visit), now(visit), 4u * (size_t)visit->shared_count);
 }
 
 void tinyfed_update_start(tinyfed_visit_t *visit)
@@ -115,11 +117,13 @@ static void pack(tinyfed_visit_t *visit)
     visit->choice.bytes = HEAD_BYTES + 4u * chosen + (by_gaps ? gaps : bitmap_bytes(count));
 }
 
-void tinyfed_update_step(tinyfed_visit_t *visit, bool *complete)
+tinyfed_status_t tinyfed_update_step(tinyfed_visit_t *visit, bool *complete)
 {
-    *complete = visit->choice.shift == 0;
+    *complete = visit->choice.shift == 0 || visit->order.top == 0;
+    if (visit->order.top == 0) return tinyfed_answer_pack(visit);
     if (*complete) pack(visit);
     else find_digit(visit);
+    return TINYFED_OK;
 }
 
 void tinyfed_visit_update(const tinyfed_visit_t *visit, const uint8_t **bytes, uint32_t *byte_count)

@@ -19,7 +19,7 @@ tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tiny
     uint32_t first, shared;
     status = tinyfed_shared_part(&first, &shared, order, model);
     if (status != TINYFED_OK) return status;
-    *scratch_bytes = weight_copy_bytes(order, model) + aligned(tinyfed_update_bytes(shared, order->top));
+    *scratch_bytes = weight_copy_bytes(order, model) + aligned(tinyfed_update_bytes(order, model, shared));
     if (order->source != TINYFED_SOURCE_SHARD) return TINYFED_OK;
     if (shard == NULL) return TINYFED_E_SOURCE;
     if (shard->feature_count != model->input_count) return TINYFED_E_SHAPE;
@@ -47,7 +47,7 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
     status = tinyfed_local_begin(visit);
     if (status != TINYFED_OK) return status;
     uint32_t copy_bytes = weight_copy_bytes(order, engine->model);
-    uint32_t update_bytes = aligned(tinyfed_update_bytes(visit->shared_count, order->top));
+    uint32_t update_bytes = aligned(tinyfed_update_bytes(order, engine->model, visit->shared_count));
     if (order->source == TINYFED_SOURCE_SHARD) {
         visit->classes = (uint16_t *)(void *)((uint8_t *)scratch + copy_bytes + update_bytes);
         visit->round = visit->classes + order->ways;
@@ -195,7 +195,7 @@ tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done)
     switch (visit->phase) {
     case PHASE_EVALUATE: status = evaluate_one(visit); break;
     case PHASE_META_GRADIENT: status = meta_gradient_one(visit, &complete); break;
-    case PHASE_CHOOSE: tinyfed_update_step(visit, &complete); break;
+    case PHASE_CHOOSE: status = tinyfed_update_step(visit, &complete); break;
     default: status = train_one(visit); break;
     }
     if (status != TINYFED_OK) {
@@ -203,14 +203,13 @@ tinyfed_status_t tinyfed_visit_step(tinyfed_visit_t *visit, bool *done)
         return status;
     }
     if (visit->phase == PHASE_TRAIN && visit->position == visit->total && !checkpoint_due(visit)) {
-        if (visit->order.flags & TINYFED_ORDER_META_GRADIENT) {
-            start_queries(visit, PHASE_META_GRADIENT);
-        } else if (visit->update != NULL) {
-            visit->phase = PHASE_CHOOSE;
-            tinyfed_update_start(visit);
-        } else {
-            complete = true;
-        }
+        complete = (visit->order.flags & TINYFED_ORDER_META_GRADIENT) == 0;
+        if (!complete) start_queries(visit, PHASE_META_GRADIENT);
+    }
+    if (complete && visit->phase != PHASE_CHOOSE && visit->update != NULL) {
+        visit->phase = PHASE_CHOOSE;
+        tinyfed_update_start(visit);
+        complete = false;
     }
     if (complete) {
         visit->phase = PHASE_DONE;

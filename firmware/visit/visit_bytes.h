@@ -14,6 +14,12 @@ static inline uint32_t visit_get32(const uint8_t *p)
 
 static inline uint64_t visit_get64(const uint8_t *p) { return visit_get32(p) | ((uint64_t)visit_get32(p + 4) << 32); }
 
+static inline void visit_put16(uint8_t *p, uint16_t value)
+{
+    p[0] = (uint8_t)value;
+    p[1] = (uint8_t)(value >> 8);
+}
+
 static inline void visit_put32(uint8_t *p, uint32_t value)
 {
     for (int i = 0; i < 4; i++) p[i] = (uint8_t)(value >> (8 * i));

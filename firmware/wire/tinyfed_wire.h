@@ -72,6 +72,7 @@ typedef enum tinyfed_wire_save { TINYFED_WIRE_SAVE = 0, TINYFED_WIRE_FORGET = 1 
 #define TINYFED_CAPABILITY_FROZEN (1u << 10) /* runs frozen int8 networks before a head */
 #define TINYFED_CAPABILITY_SPARSE (1u << 11) /* sends back the largest updates alone */
 #define TINYFED_CAPABILITY_PARTIAL (1u << 12) /* takes a part of the weights, and keeps layers to itself */
+#define TINYFED_CAPABILITY_ANSWERS (1u << 13) /* gives weights back shorter than float32 */
 #define TINYFED_CAPABILITY_SENSOR (1u << 9)  /* records labelled samples itself */
 
 /* What the device says of itself in HELLO. */

@@ -106,7 +106,7 @@ class Coordinator:
         self._rules = rules
         self._observe = observe
         self._absences: dict[str, _Absence] = {}
-        self._downlink = Downlink(rules.encoding, image, observe)
+        self._downlink = Downlink(rules.encoding, image, observe, rules.answer)
         self._busy: dict[str, Future[_Visited]] = {}
         self._late: set[str] = set()  # cancelled, not yet back
         self._takes_late = takes_late(strategy)
@@ -349,7 +349,10 @@ class Coordinator:
             try:
                 device = self._ready(unique_id, round_index)
                 down, up, begun = device.traffic.down, device.traffic.up, time.monotonic()
-                sent = self._downlink.shorten(device.info, weights, assignment.order, number)
+                order = assignment.order
+                if assignment.want_weights:
+                    order = self._downlink.answered(device.info, order, number)
+                sent = self._downlink.shorten(device.info, weights, order, number)
                 in_image = self._loaded.get(unique_id) is not device
                 if in_image:  # the structure and this round's weights in one transfer
                     device.load(replace_weights(self._image, np.frombuffer(sent.weights, "<f4")))
@@ -357,7 +360,7 @@ class Coordinator:
                 loaded = time.monotonic()
                 outcome = device.visit(
                     None if in_image else sent.weights,
-                    assignment.order,
+                    order,
                     want_weights=assignment.want_weights,
                     shortened=None if in_image else sent,
                 )

@@ -1,9 +1,10 @@
-"""How weights go down to the devices of a run: in which encoding, and what each device holds to build on.
+"""How weights go down to the devices of a run and back: in which encoding, and what each device holds to build on.
 
 What a device trains from depends on the run's stored state only, never on what a line happened to carry: a device
 that restarted is given the same floats in full. So retries and resumes give the same bits under every encoding.
 """
 
+import dataclasses
 import math
 import threading
 from collections.abc import Mapping
@@ -23,14 +24,16 @@ _HELD = "held/"  # the store's arrays of what devices hold
 class Downlink:
     """Thread-safe for different devices."""
 
-    def __init__(self, encoding: str, image: bytes, observe: Observer) -> None:
+    def __init__(self, encoding: str, image: bytes, observe: Observer, answer: str = "float32") -> None:
+        """`encoding` of what goes down, `answer` of what comes back: names of `tinyfed.wire.encodings.NAMES`."""
         self._wanted = WeightsEncoding.named(encoding)
+        self._answer = WeightsEncoding.named(answer)
         _, _, records = read_records(image)
         self._sizes = tuple(math.prod(shape) for record in records for shape in record.parameter_shapes)
         self._observe = observe
         self._held: dict[str, bytes] = {}
         self._changed: set[str] = set()
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def shorten(self, info: DeviceInfo, weights: bytes, order: Order, number: int) -> Shortened:
@@ -44,14 +47,28 @@ class Downlink:
         unique_id = info.unique_id
         base = self._held.get(unique_id) if self._wanted.delta else None
         best = self._wanted.negotiated(info.capabilities, holds_weights=True)
-        with self._lock:
-            tell = best != self._wanted and unique_id not in self._told
-            self._told.add(unique_id)
-        if tell:
-            text = f"its firmware takes no {self._wanted.name} weights: sent as {best.name}; flash a newer one"
-            self._observe(Event("fallback", number, unique_id, text))
+        if best != self._wanted:
+            self._tell(number, unique_id, f"its firmware takes no {self._wanted.name} weights: sent as {best.name}")
         how = self._wanted.negotiated(info.capabilities, holds_weights=base is not None)
         return shorten(how, weights, self._sizes, base)
+
+    def answered(self, info: DeviceInfo, order: Order, number: int) -> Order:
+        """The order, with how the weights come back as far as this device can and the order goes with it."""
+        wanted = self._answer
+        if order.top or (order.meta_gradient and wanted.delta):
+            wanted = WeightsEncoding()
+        if wanted != WeightsEncoding() and "answers" not in info.capabilities:
+            self._tell(number, info.unique_id, f"its firmware answers in float32 only, not in {wanted.name}")
+            wanted = WeightsEncoding()
+        return dataclasses.replace(order, answer=wanted.name)
+
+    def _tell(self, number: int, unique_id: str, text: str) -> None:
+        """Once a device and text."""
+        with self._lock:
+            if (unique_id, text) in self._told:
+                return
+            self._told.add((unique_id, text))
+        self._observe(Event("fallback", number, unique_id, f"{text}; flash a newer one"))
 
     def holds(self, unique_id: str, order: Order, weights: bytes | None) -> None:
         """What came back from a device (None: nothing); it holds that when the order asked for all of it."""

@@ -69,6 +69,7 @@ class RoundSection:
     retry_after: int  # rounds a failed device is left out, doubled with each failure in a row
     max_norm: float  # of the weights a device sends back
     encoding: str = "float32"  # of the weights that go down to devices
+    answer: str = "float32"  # of those that come back
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _fleet(table: source.Table, boards: Sequence[str]) -> FleetSection:
 
 
 def _round(table: source.Table) -> RoundSection:
-    table.only("timeout_s", "quorum", "retries", "retry_after", "max_norm", "encoding")
+    table.only("timeout_s", "quorum", "retries", "retry_after", "max_norm", "encoding", "answer")
     return RoundSection(
         timeout_s=table.number("timeout_s", 0, 86_400, 30.0, above=True),
         quorum=table.number("quorum", 0, 1, 0.5, above=True),
@@ -206,6 +207,7 @@ def _round(table: source.Table) -> RoundSection:
         retry_after=table.integer("retry_after", 0, 10_000, 1),
         max_norm=table.number("max_norm", 0, 1e9, 1e4, above=True),
         encoding=table.word("encoding", ENCODINGS, "float32"),
+        answer=table.word("answer", ENCODINGS, "float32"),
     )
 
 

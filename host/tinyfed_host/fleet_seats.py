@@ -17,7 +17,7 @@ from tinyfed_host.transport.emulator import EmulatedDevice, start
 
 IDENTIFY_AT_ONCE = 64
 # What every firmware of this version can read, so that a simulated run learns the same bits.
-SHORTER_WEIGHTS = frozenset({"float16", "int8", "delta"})
+SHORTER_WEIGHTS = frozenset({"float16", "int8", "delta", "answers"})
 
 
 class _NamedDevice(SimulatedDevice):

@@ -157,6 +157,8 @@ class SerialDevice:
             result = Result.decode(operation.result)
             if want_weights and part is not None:
                 content = expand(order, upload.content, start, part)
+                if not order.is_partial and not order.top:
+                    self._held = content  # the device goes on with what it made of its answer
         except UsageError as error:
             raise DeviceError(f"{self._who()}: {error}") from error
         return VisitOutcome(
@@ -271,13 +273,17 @@ class SerialDevice:
 
         Raises DeviceError for an order that its firmware does not know.
         """
-        for needed, name in ((order.is_partial, "partial"), (order.top > 0, "sparse")):
+        for needed, name in (
+            (order.is_partial, "partial"),
+            (order.top > 0, "sparse"),
+            (order.answer != "float32", "answers"),
+        ):
             if needed and name not in self.info.capabilities:
                 raise DeviceError(
                     f"{self._who()}: its firmware cannot do '{name}', which the order asks for; "
                     "flash firmware built by this tinyfed"
                 )
-        if not order.is_partial and not order.top:
+        if not order.answers_update:
             return None
         if not self._image:
             raise DeviceError(f"{self._who()}: no model is known to be loaded: load one before it shares a part of it")

@@ -226,7 +226,6 @@ def soak_power(folder: Path, board: str, strikes: int, seed: int, how: str = "ki
     places = seats(board, 3)
 
     def strike() -> None:
-        pause = 0.25
         while len(struck) < strikes and not over.wait(rng.random() * pause):
             seat = rng.choice(places)
             pid = seat.pid
@@ -239,7 +238,10 @@ def soak_power(folder: Path, board: str, strikes: int, seed: int, how: str = "ki
             struck.append(seat.unique_id)
 
     with Run.begin(folder / "power", wanted, "") as run, Fleet(places, check=run.parts.check) as fleet:
+        begun = time.monotonic()
         run.meet(fleet, simulated=False)
+        # A visit begins anew twelve times: where boards take longer to be back, they are left in peace for longer.
+        pause = max(0.25, 3 * (time.monotonic() - begun))
         striker = threading.Thread(target=strike)
         striker.start()
         try:

@@ -1,4 +1,7 @@
-"""Shortened weights to the real image: it trains from exactly what Python says it makes of them."""
+"""Shortened weights to the real image and back: it trains from exactly what Python says it makes of them, and
+answers in the bits of a simulated device."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from tinyfed_host.transport.emulator import Emulators
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.engine.device import SimulatedDevice
-from tinyfed.model.image import encode
+from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
 from tinyfed.tasks.order import Order
@@ -16,21 +19,21 @@ from tinyfed.wire.encodings import FORMATS, WeightsEncoding, shorten
 
 ID = "0e0e0d0c0b0a090807060504"
 SIZES = (32, 32, 1024, 32, 32, 1)  # the tensors of the model below
+ORDER = Order("sine", 1, 8, 4, 11, 0.02, (8,))
+TOOLS = {
+    "mps2_an386": ("arm-none-eabi-gcc", "qemu-system-arm"),
+    "raspberrypi": ("aarch64-linux-gnu-gcc", "qemu-aarch64"),
+}
 
 
 @pytest.mark.parametrize("board", ["mps2_an386", "raspberrypi"])
 def test_a_board_trains_from_the_weights_that_python_decodes(board: str) -> None:
-    tools = {
-        "mps2_an386": ("arm-none-eabi-gcc", "qemu-system-arm"),
-        "raspberrypi": ("aarch64-linux-gnu-gcc", "qemu-aarch64"),
-    }
-    require_tools(*tools[board])
+    require_tools(*TOOLS[board])
     spec = mlp(1, (32, 32), 1, "tanh")
     image = encode(spec, initialize(spec, 4))
     simulated = SimulatedDevice()
     simulated.load(image)
     wanted = np.float32(0.9) * initialize(spec, 5).astype(np.float32)
-    order = Order("sine", 1, 8, 4, 11, 0.02, (8,))
     with Emulators() as emulators:
         emulated = emulators.start(board, ID)
         for name in FORMATS:
@@ -38,13 +41,35 @@ def test_a_board_trains_from_the_weights_that_python_decodes(board: str) -> None
                 how = WeightsEncoding(name, delta)
                 device = SerialDevice(connect(emulated.port))
                 device.load(image)
-                held = device.visit(None, order, want_weights=True).weights
+                held = device.visit(None, ORDER, want_weights=True).weights
                 assert held is not None
                 shortened = shorten(how, wanted.tobytes(), SIZES, held)
-                outcome = device.visit(shortened.weights, order, want_weights=True, shortened=shortened)
+                outcome = device.visit(shortened.weights, ORDER, want_weights=True, shortened=shortened)
                 device.close()
-                good = simulated.visit(shortened.weights, order, want_weights=True)
+                good = simulated.visit(shortened.weights, ORDER, want_weights=True)
                 assert outcome.weights == good.weights, how
                 assert outcome.result.checkpoints == good.result.checkpoints
                 short = {"float32": 4, "float16": 2, "int8": 1}[name]
                 assert outcome.bytes_down < 1153 * short * 1.04 + 400, how
+
+
+@pytest.mark.parametrize("board", ["mps2_an386", "raspberrypi"])
+def test_a_board_answers_in_the_bits_of_a_simulated_device(board: str) -> None:
+    require_tools(*TOOLS[board])
+    spec = mlp(1, (32, 32), 1, "tanh")
+    image = encode(spec, initialize(spec, 4))
+    weights = read_weights(image).tobytes()
+    simulated = SimulatedDevice()
+    simulated.load(image)
+    with Emulators() as emulators:
+        device = SerialDevice(connect(emulators.start(board, ID).port))
+        device.load(image)
+        plain = device.visit(weights, ORDER, want_weights=True)
+        for name in ("float16", "int8", "float16-delta", "int8-delta"):
+            order = replace(ORDER, answer=name)
+            outcome = device.visit(weights, order, want_weights=True)
+            assert outcome.weights == simulated.visit(weights, order, want_weights=True).weights, name
+            assert outcome.weights != plain.weights
+            short = 2 if "16" in name else 1
+            assert outcome.bytes_up < plain.bytes_up - 1153 * (4 - short) + 60, name
+        device.close()

@@ -8,6 +8,7 @@ import pytest
 from tinyfed.errors import UsageError
 from tinyfed.tasks.order import UPDATES, Checkpoint, Order, Result
 from tinyfed.tasks.splitmix import SplitMix64, derive_seed
+from tinyfed.wire.encodings import WeightsEncoding
 
 GOLDEN = [
     line.split()
@@ -49,10 +50,11 @@ def test_orders_of_the_golden_file(words: list[str]) -> None:
     more = points[int(count) :] or ["0", "0", "0", "00000000"]
     flags = order.true_labels + 2 * order.in_time + 4 * order.meta_gradient
     flags += 8 * order.keep_local + 16 * order.zero_local
-    parts = list(map(int, more[4:])) or [0, 0, 0, 0]
+    parts = list(map(int, more[4:8])) or [0, 0, 0, 0]
     assert [order.local_first, order.local_last, order.reconstruct, order.top] == parts
     assert [UPDATES[order.update], flags, order.batch] == list(map(int, more[:3]))
     assert bits(order.proximal) == more[3]
+    assert WeightsEncoding.named(order.answer).number == int((more[8:] or ["0"])[0])
 
 
 @pytest.mark.parametrize("words", lines("result"))

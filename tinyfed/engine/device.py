@@ -78,7 +78,7 @@ class SimulatedDevice:
             result, trained = self._device.visit(order.encode(), weights, want_weights)
         except _device.StatusError as error:
             raise self._translate(error, order) from None
-        if trained is not None and (order.is_partial or order.top):
+        if trained is not None and order.answers_update:
             base = read_weights(self._image).tobytes() if fresh else weights
             if base is None:
                 raise UsageError(f"device {self.name}: what it shares is an update: send the weights with the order")

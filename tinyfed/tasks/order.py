@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 
 from tinyfed.errors import UsageError
+from tinyfed.wire.encodings import NAMES, WeightsEncoding
 
 ORDER_VERSION = 3  # newest; an order goes as the oldest that can say it
 RESULT_VERSION = 1
@@ -18,7 +19,7 @@ _FLAGS_V2 = 7
 TOP_ALL = 10_000
 
 _ORDER = struct.Struct("<BBBBHHQfBBH8H")
-_MORE = struct.Struct("<BBHfBBHHH")
+_MORE = struct.Struct("<BBHfBBHHBB")
 _RESULT = struct.Struct("<BBHIffIIII")
 _CHECKPOINT = struct.Struct("<IIIf")
 
@@ -50,6 +51,7 @@ class Order:
     local_last: int = 0  # and so many of the last
     reconstruct: int = 0  # the first samples a class teach the local layers alone
     top: int = 0  # hundredths of a percent of the shared values that come back, the largest updates; 0: all
+    answer: str = "float32"  # how the values come back: a name of `wire.encodings.NAMES`. Not with `top`
     keep_local: bool = False  # once rebuilt, local layers stay; without, they go on learning
     zero_local: bool = False  # local layers begin with zeros, not with random values
 
@@ -57,6 +59,11 @@ class Order:
     def is_partial(self) -> bool:
         """Some layers stay on the device."""
         return bool(self.local_first or self.local_last)
+
+    @property
+    def answers_update(self) -> bool:
+        """What comes back is not simply all weights: `tinyfed.tasks.update.expand` makes them of it."""
+        return self.is_partial or self.top > 0 or self.answer != "float32"
 
     def encode(self) -> bytes:
         """The 40 or 56 bytes of docs/order.md. Raises UsageError naming the field that is out of range."""
@@ -110,7 +117,8 @@ class Order:
             raise UsageError("order: true_labels and in_time are for source 'shard'")
         self._check_local()
         flags = sum(bit for name, bit in _FLAGS.items() if getattr(self, name))
-        local = (self.local_first, self.local_last, self.reconstruct, self.top, 0)
+        answer = WeightsEncoding.named(self.answer).number
+        local = (self.local_first, self.local_last, self.reconstruct, self.top, answer, 0)
         return _MORE.pack(UPDATES[self.update], flags, self.batch, self.proximal, *local)
 
     def _check_local(self) -> None:
@@ -125,6 +133,12 @@ class Order:
             raise UsageError("order: local layers are for update 'online' or 'sgd' without proximal")
         if self.top and self.meta_gradient:
             raise UsageError("order: top is not for meta_gradient")
+        if self.answer not in NAMES:
+            raise UsageError(f"order: answer is {self.answer!r}, allowed are {', '.join(NAMES)}")
+        if self.answer != "float32" and self.top:
+            raise UsageError("order: answer is for all values; top gives back some")
+        if self.answer.endswith("-delta") and self.meta_gradient:
+            raise UsageError("order: a meta_gradient is no difference: choose an answer without -delta")
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":
@@ -134,21 +148,22 @@ class Order:
         if len(data) != size:
             raise UsageError(f"order: {len(data)} bytes are not an order of version 1 to {ORDER_VERSION}")
         _, source, ways, passes, shots, queries, seed, rate, count, *rest = _ORDER.unpack_from(data)
-        more = _MORE.unpack_from(data, _ORDER.size) if version > 1 else (0,) * 9
-        update, flags, batch, proximal, local_first, local_last, reconstruct, top, reserved = more
+        more = _MORE.unpack_from(data, _ORDER.size) if version > 1 else (0,) * 10
+        update, flags, batch, proximal, local_first, local_last, reconstruct, top, answer, reserved = more
         names = {number: name for name, number in SOURCES.items()}
         updates = {number: name for name, number in UPDATES.items()}
+        answers = {WeightsEncoding.named(name).number: name for name in NAMES}
         points = rest[2:]
         if source not in names or count > CHECKPOINTS_MAX or any(rest[:2]) or any(points[count:]):
             raise UsageError("order: a field is out of its range; docs/order.md lists them")
         of_later = version == 2 and (flags > _FLAGS_V2 or any(more[4:]))
-        if update not in updates or flags >= 32 or reserved or of_later:
+        if update not in updates or flags >= 32 or answer not in answers or reserved or of_later:
             raise UsageError(f"order: a field of version {version} is out of its range; docs/order.md lists them")
         chosen = {name: bool(flags & bit) for name, bit in _FLAGS.items()}
         order = cls(
             names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes,
             updates[update], batch, proximal, local_first=local_first, local_last=local_last, reconstruct=reconstruct,
-            top=top, **chosen,
+            top=top, answer=answers[answer], **chosen,
         )  # fmt: skip
         order.encode()
         return order

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import UsageError
 from tinyfed.model.image import read_records
 from tinyfed.tasks.order import Order
+from tinyfed.wire.encodings import WeightsEncoding, decode
 
 _HEAD = struct.Struct("<BBHIII")
 VERSION = 1
@@ -40,6 +41,8 @@ def expand(order: Order, content: bytes, base: bytes, part: tuple[int, int]) -> 
     """
     first, count = part
     weights = np.frombuffer(base, "<f4").copy()
+    if order.answer != "float32":
+        content = decode(WeightsEncoding.named(order.answer), content, weights[first : first + count].tobytes())
     if not order.top:
         if len(content) != 4 * count:
             raise UsageError(f"update: {len(content)} bytes where {count} weights are expected")

@@ -128,6 +128,8 @@ def decode(encoding: WeightsEncoding, data: bytes, base: bytes | None = None) ->
     if encoding.format == "float32":
         values = np.frombuffer(data, "<f4").astype(np.float32)
     elif encoding.format == "float16":
+        if len(data) % 2:
+            raise UsageError(f"the float16 weights end in the middle of one, after {len(data)} bytes")
         values = np.frombuffer(data, "<f2").astype(np.float32)
     else:
         values = _decode_int8(data)

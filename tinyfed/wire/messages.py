@@ -77,6 +77,7 @@ CAPABILITIES = {
     "frozen": 10,
     "sparse": 11,
     "partial": 12,
+    "answers": 13,
 }
 
 

@@ -124,8 +124,9 @@ static void check_order(void)
     if (bytes[0] == 3) {
         expect(order.local_first == decimal() && order.local_last == decimal(), "order: local layers");
         expect(order.reconstruct == decimal() && order.top == decimal(), "order: reconstruct, top");
+        expect(order.answer == decimal(), "order: answer");
     } else {
-        expect(!order.local_first && !order.local_last && !order.reconstruct && !order.top, "order: of version 3");
+        expect(!order.local_first && !order.local_last && !order.reconstruct && !order.top && !order.answer, "order: of version 3");
     }
     free(bytes);
 }

@@ -118,6 +118,10 @@ def _price_lines(table: Table, target: float, smaller: bool) -> list[str]:
 
 def _sizes(study: Study) -> str:
     task = study.make_task()
+    if study.convolutions:
+        spec = study.make_spec(task)
+        shapes = "-".join("x".join(str(n) for n in shape) for shape in spec.shapes)
+        return f"{shapes}, {spec.parameter_count:,} parameters"
     return "-".join(str(n) for n in (task.feature_count, *study.hidden, task.output_count)) + f" {study.activation}"
 
 
@@ -186,7 +190,8 @@ def page(tables: Sequence[Table], command: str, old: str = "") -> str:
         "TinyMetaFed's share out of four and the samples it rebuilds with out of three; FedAvg's was tried once) and "
         "used on FSDD and presence as "
         "they are; those of the sines on other sines. That a presence task trains on rows in any order was decided "
-        "after a held-out room had been looked at. `tinyfed/meta/reproduction.py` lists the settings. "
+        "after a held-out room had been looked at. Omniglot's are those docs/omniglot.md tells of, TinyReptile's and "
+        "Reptile's there tried once. `tinyfed/meta/reproduction.py` lists the settings. "
         "Newcomers adapt online, except on the sines, where they take Reptile's 32 steps "
         "on the mean gradient of 10 points (10, 80 and 320 samples looked at are 1, 8 and 32 steps). *random*, "
         "*global* (joint training) and *transfer* (pre-trained on the pooled data with the true labels, new last "

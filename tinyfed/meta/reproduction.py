@@ -18,8 +18,9 @@ from tinyfed.meta.adaptation import adaptation
 from tinyfed.meta.references import reference
 from tinyfed.meta.simulate import make_devices, run
 from tinyfed.meta.strategy import Array, Strategy
-from tinyfed.model import ModelSpec, encode, initialize, mlp, plan
+from tinyfed.model import Conv2D, ModelSpec, encode, initialize, mlp, plan
 from tinyfed.model.initialize import splitmix64
+from tinyfed.model.spec import Layer
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.task import Task
 from tinyfed.tasks.update import layer_sizes, shared_part
@@ -54,6 +55,8 @@ class Study:
     adapt: Mapping[str, Any] = field(default_factory=dict)  # what it changes in the newcomers' order
     draws: int = 20
     references: tuple[str, ...] = ("random", "global", "transfer")
+    convolutions: tuple[Layer, ...] = ()  # before the hidden layers
+    points: int = CURVE_POINTS  # of a learning curve
     uniform_biases: bool = False  # first weights and biases uniform within 1 / sqrt(inputs), as PyTorch has them
 
     def first_weights(self, spec: ModelSpec, seed: int) -> Array:
@@ -74,7 +77,10 @@ class Study:
 
     def make_spec(self, task: Task) -> ModelSpec:
         """The model."""
-        return mlp(task.feature_count, self.hidden, task.output_count, self.activation, task.loss)
+        dense = mlp(task.feature_count, self.hidden, task.output_count, self.activation, task.loss)
+        if not self.convolutions:
+            return dense
+        return ModelSpec(task.input_shape, (*self.convolutions, *dense.layers), task.loss)
 
     def make_strategy(self, method: Method, task: Task) -> Strategy:
         """The strategy of a row."""
@@ -127,6 +133,17 @@ _META_FED = (
     Method("TinyMetaFed, all values back", "tinymetafed", {"top_percent": 100.0, "schedule": "cosine"}, adapt=_REBUILT),
     Method("TinyMetaFed, constant rate", "tinymetafed", {"top_percent": 10.0, "schedule": "constant"}, adapt=_REBUILT),
 )
+_CHARACTERS = (
+    Method("TinyReptile", "tinyreptile", {"alpha": 0.3}, {"learning_rate": 0.03}),
+    Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 4, "batch": 10}, {"learning_rate": 0.1}),
+    Method(
+        "FOMAML, last layer by itself",
+        "fomaml",
+        {"alpha": 0.004, "passes": 4, "batch": 0, "server": "adam", "zero_last": 645, "local_last": 1},
+        {"shots": 1, "learning_rate": 1.25},
+        {**_REBUILT, "reconstruct": 5},
+    ),
+)
 _PRESENCE = (
     _ONE_BY_ONE,
     Method("Reptile, serial", "reptile", {"alpha": 0.5, "passes": 4, "batch": 10}, {"learning_rate": 0.2}),
@@ -162,6 +179,22 @@ STUDIES = {
         ),
         Study("watch", (32, 32), 2000, _WATCH + _META_FED, target=(1, 0.75)),
         Study("fsdd", (64, 32), 2000, _WATCH[:4] + _META_FED, target=(1, 0.7)),
+        Study(
+            "omniglot",
+            (),
+            2000,
+            _CHARACTERS,
+            target=(5, 0.9),
+            options={"set_size": 16},  # what the data flash of an emulated board holds
+            adapt={"queries": 5, "learning_rate": 0.03},
+            draws=5,
+            references=("random",),
+            convolutions=tuple(
+                Conv2D(filters, kernel, strides=2, padding="same", activation="leaky_relu")
+                for filters, kernel in ((16, 5), (32, 3), (32, 3), (32, 3))
+            ),
+            points=10,
+        ),
         Study("occupancy", (32, 32), 1000, _PRESENCE, target=(10, 0.7), draws=5, references=("random", "global")),
         Study("robod", (32, 32), 1000, _PRESENCE, target=(1, 0.6), draws=3, references=("random", "global")),
     )
@@ -196,14 +229,15 @@ def half_width(values: NDArray[np.float64]) -> float:
     return float(factor * values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def reach(whole: Study, method: Method, seeds: Sequence[int], *, points: int = CURVE_POINTS) -> Reached:
-    """Run a row from each seed's own first weights, draws and order of devices, with so many points of its curve."""
+def reach(whole: Study, method: Method, seeds: Sequence[int], *, points: int | None = None) -> Reached:
+    """Run a row from each seed's own first weights, draws and order of devices, with so many points of its curve (None:
+    the study's)."""
     task = whole.make_task()
     spec = whole.make_spec(task)
     strategy = whole.make_strategy(method, task)
     task = replace(task, adapt=replace(task.adapt, **method.adapt))
     at = task.adapt.checkpoints.index(whole.target[0])
-    stride = max(1, strategy.rounds // points)
+    stride = max(1, strategy.rounds // (points or whole.points))
     visits_a_round = max(1, whole.visits // strategy.rounds)
     rows: list[list[float]] = []
     curves: list[list[tuple[int, float]]] = []

@@ -83,61 +83,92 @@ static __attribute__((noinline)) bool is_held(const tinyfed_engine_t *engine, ui
     return (engine->held >> layer & 1u) != 0;
 }
 
-static void backward_layer(const tinyfed_engine_t *engine, const float *input, uint32_t layer, const tinyfed_change_t *change)
+/* The step of a layer, without the network's input (NULL) as far as it is known. */
+static TINYFED_ALWAYS_INLINE void find_step(step_t *step, const tinyfed_engine_t *engine, const float *input, uint32_t layer,
+                             const tinyfed_change_t *change)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
     const uint8_t flags = record[TINYFED_IN_FLAGS];
     const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
-    const uint32_t count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
     const bool learns = !is_held(engine, layer);
     const bool weights_learn = learns && (flags & TINYFED_TRAIN_WEIGHTS) != 0;
     const bool bias_learns = learns && (flags & TINYFED_TRAIN_BIAS) != 0;
-    step_t step;
-    gradient_of_input(&step.input, engine, layer, from);
-    step.x = tinyfed_values_of(engine, input, from);
-    step.d_y = tinyfed_work_at(engine, tinyfed_slot_of(engine, layer + 1u)->gradient);
-    step.weights = weights;
-    step.to_weights = weights_learn ? weights : NULL;
-    step.to_bias = bias_learns ? engine->parameters + tinyfed_parameters_end(image, layer) - channels : NULL;
-    step.factor = change->factor;
+    gradient_of_input(&step->input, engine, layer, from);
+    step->x = tinyfed_values_of(engine, input, from);
+    step->d_y = tinyfed_work_at(engine, tinyfed_slot_of(engine, layer + 1u)->gradient);
+    step->weights = weights;
+    step->to_weights = weights_learn ? weights : NULL;
+    step->to_bias = bias_learns ? engine->parameters + tinyfed_parameters_end(image, layer) - channels : NULL;
+    step->inputs = tinyfed_tensor_count(image, from);
+    step->outputs = channels;
+    step->factor = change->factor;
     if (change->gradients != NULL) {
         float *gradients = change->gradients + tinyfed_learning_before(image, layer);
-        if (weights_learn) step.to_weights = gradients;
-        if (bias_learns) step.to_bias = gradients + (weights_learn ? tinyfed_layer_weight_count(image, layer) : 0u);
+        if (weights_learn) step->to_weights = gradients;
+        if (bias_learns) step->to_bias = gradients + (weights_learn ? tinyfed_layer_weight_count(image, layer) : 0u);
     }
+}
+
+static TINYFED_ALWAYS_INLINE void backward_layer(const tinyfed_engine_t *engine, const step_t *step, const float *input, uint32_t layer)
+{
+    const uint8_t *record = tinyfed_record(engine->model->image, layer);
+    const uint32_t channels = step->outputs, count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
     switch (tinyfed_kind_of(record)) {
     case TINYFED_KIND_DENSE:
-        step.inputs = tinyfed_tensor_count(image, from);
-        step.outputs = channels;
-        tinyfed_dense_backward_f32(&step);
+        tinyfed_dense_backward_f32(step);
         break;
     case TINYFED_KIND_RESHAPE:
         /* In one place, the gradient was finished before it reached the reshape. */
-        if (step.input.d_x != step.d_y) pass_through(&step.input, step.x, step.d_y, count);
+        if (step->input.d_x != step->d_y) pass_through(&step->input, step->x, step->d_y, count);
         break;
     case TINYFED_KIND_ACTIVATION:
-        pass_through(&step.input, step.x, step.d_y, count);
+        pass_through(&step->input, step->x, step->d_y, count);
         break;
     case TINYFED_KIND_ADD:
-        backward_add(engine, input, &step, layer, count);
+        backward_add(engine, input, step, layer, count);
         break;
     case TINYFED_KIND_SCALE:
-        tinyfed_scale_backward_f32(&step.input, step.weights, step.to_weights, step.to_bias, step.x, step.d_y, step.factor,
+        tinyfed_scale_backward_f32(&step->input, step->weights, step->to_weights, step->to_bias, step->x, step->d_y, step->factor,
                                    count / channels, channels);
         break;
     default:
-        backward_window(engine, &step, layer);
+        backward_window(engine, step, layer);
         break;
     }
 }
 
-void tinyfed_backward(const tinyfed_engine_t *engine, const float *input, const tinyfed_change_t *change)
+#if TINYFED_KEPT_LAYERS > 0
+void tinyfed_keep_backward(tinyfed_engine_t *engine)
+{
+    const tinyfed_change_t change = {NULL, 0.0f};
+    for (uint32_t layer = 0; layer < engine->model->layer_count && layer < TINYFED_KEPT_LAYERS; layer++)
+        if (tinyfed_slot_of(engine, layer + 1u)->gradient != TINYFED_NOWHERE)
+            find_step(&engine->backward[layer], engine, NULL, layer, &change);
+}
+#endif
+
+void tinyfed_backward(tinyfed_engine_t *engine, const float *input, const tinyfed_change_t *change)
 {
     uint32_t lowest = 0; /* layers held before the first that learns need no gradient this time */
     while (lowest < engine->model->layer_count && is_held(engine, lowest)) lowest++;
-    /* A layer that neither learns nor leads to one that does has no gradient. */
-    for (uint32_t layer = engine->model->layer_count; layer-- > lowest;)
-        if (tinyfed_slot_of(engine, layer + 1u)->gradient != TINYFED_NOWHERE) backward_layer(engine, input, layer, change);
+    for (uint32_t layer = engine->model->layer_count; layer-- > lowest;) {
+        /* A layer that neither learns nor leads to one that does has no gradient. */
+        if (tinyfed_slot_of(engine, layer + 1u)->gradient == TINYFED_NOWHERE) continue;
+#if TINYFED_KEPT_LAYERS > 0
+        if (layer < TINYFED_KEPT_LAYERS && change->gradients == NULL && engine->held == 0) {
+            step_t *kept = &engine->backward[layer];
+            const float *x = kept->x;
+            kept->factor = change->factor;
+            if (x == NULL) kept->x = input;
+            backward_layer(engine, kept, input, layer);
+            kept->x = x;
+            continue;
+        }
+#endif
+        step_t step;
+        find_step(&step, engine, input, layer, change);
+        backward_layer(engine, &step, input, layer);
+    }
 }

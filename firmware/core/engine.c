@@ -25,6 +25,10 @@ tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_mod
     engine->mode = mode;
     engine->frozen_at = frozen_at;
     engine->held = 0;
+#if TINYFED_KEPT_LAYERS > 0
+    tinyfed_keep_forward(engine);
+    tinyfed_keep_backward(engine);
+#endif
     return TINYFED_OK;
 }
 

@@ -6,6 +6,12 @@
 #include "layout.h"
 #include "window.h"
 
+#if defined(__GNUC__)
+#define TINYFED_ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define TINYFED_ALWAYS_INLINE inline
+#endif
+
 static inline const tinyfed_slot_t *tinyfed_slot_of(const tinyfed_engine_t *engine, uint32_t tensor)
 {
     return (const tinyfed_slot_t *)(const void *)engine->work + (tensor - 1u);
@@ -48,6 +54,12 @@ static inline void tinyfed_observe(const tinyfed_engine_t *engine, const float *
 }
 #endif
 
+#if TINYFED_KEPT_LAYERS > 0
+/* Find the places of the layers that the engine keeps. */
+void tinyfed_keep_forward(tinyfed_engine_t *engine);
+void tinyfed_keep_backward(tinyfed_engine_t *engine);
+#endif
+
 /* Run all layers; returns the output's values. */
 float *tinyfed_forward(const tinyfed_engine_t *engine, const float *input);
 
@@ -59,7 +71,7 @@ typedef struct tinyfed_change {
 } tinyfed_change_t;
 
 /* From the gradient of the output, which the loss has left in its place, back to the first layer that learns. */
-void tinyfed_backward(const tinyfed_engine_t *engine, const float *input, const tinyfed_change_t *change);
+void tinyfed_backward(tinyfed_engine_t *engine, const float *input, const tinyfed_change_t *change);
 
 /* Forward and loss; the gradient of the output is left in its place when the engine trains and `trains`. */
 tinyfed_status_t tinyfed_forward_and_loss(const tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,

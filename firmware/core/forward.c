@@ -33,23 +33,33 @@ static void add(float *y, const float *a, const float *b, uint32_t count)
     for (uint32_t k = 0; k < count; k++) y[k] = a[k] + b[k];
 }
 
-static void forward_layer(const tinyfed_engine_t *engine, const float *input, uint32_t layer)
+/* Where a layer's values lie. Without the network's input (NULL), what lies in it is NULL. */
+static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_places_t *to, const tinyfed_engine_t *engine, const float *input, uint32_t layer)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
-    const float *x = tinyfed_values_of(engine, input, from);
-    float *y = tinyfed_values_of(engine, input, layer + 1u);
-    const uint32_t outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
-    const float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
-    const float *bias = NULL;
+    to->x = tinyfed_values_of(engine, input, from);
+    to->y = tinyfed_values_of(engine, input, layer + 1u);
+    to->weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
+    to->bias = NULL;
     if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0)
-        bias = engine->parameters + tinyfed_parameters_end(image, layer) - tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+        to->bias = engine->parameters + tinyfed_parameters_end(image, layer) - tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+    to->inputs = tinyfed_tensor_count(image, from);
+    to->outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
+}
+
+static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, const tinyfed_forward_places_t *at, const float *input, uint32_t layer)
+{
+    const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
+    const float *x = at->x, *weights = at->weights, *bias = at->bias;
+    float *y = at->y;
+    const uint32_t outputs = at->outputs;
     const uint8_t kind = tinyfed_kind_of(record);
     tinyfed_window_t window;
     if (kind >= TINYFED_KIND_CONV2D && kind <= TINYFED_KIND_GLOBAL_AVERAGE) tinyfed_window_of(&window, image, layer);
     switch (kind) {
     case TINYFED_KIND_DENSE:
-        tinyfed_dense_forward_f32(y, x, weights, bias, tinyfed_tensor_count(image, from), outputs);
+        tinyfed_dense_forward_f32(y, x, weights, bias, at->inputs, outputs);
         break;
     case TINYFED_KIND_CONV2D:
         tinyfed_conv2d_forward_f32(y, x, weights, bias, &window);
@@ -95,9 +105,30 @@ void tinyfed_observe(const tinyfed_engine_t *engine, const float *input)
 }
 #endif
 
+#if TINYFED_KEPT_LAYERS > 0
+void tinyfed_keep_forward(tinyfed_engine_t *engine)
+{
+    for (uint32_t layer = 0; layer < engine->model->layer_count && layer < TINYFED_KEPT_LAYERS; layer++)
+        find_layer(&engine->forward[layer], engine, NULL, layer);
+}
+#endif
+
 float *tinyfed_forward(const tinyfed_engine_t *engine, const float *input)
 {
     const uint32_t layers = engine->model->layer_count;
-    for (uint32_t layer = 0; layer < layers; layer++) forward_layer(engine, input, layer);
+    uint32_t layer = 0;
+#if TINYFED_KEPT_LAYERS > 0
+    for (; layer < layers && layer < TINYFED_KEPT_LAYERS; layer++) {
+        tinyfed_forward_places_t at = engine->forward[layer];
+        if (at.x == NULL) at.x = input;
+        if (at.y == NULL) at.y = (float *)(uintptr_t)input;
+        forward_layer(engine, &at, input, layer);
+    }
+#endif
+    for (; layer < layers; layer++) {
+        tinyfed_forward_places_t at;
+        find_layer(&at, engine, input, layer);
+        forward_layer(engine, &at, input, layer);
+    }
     return tinyfed_values_of(engine, input, layers);
 }

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "places.h"
+
 #if defined(__GNUC__)
 #define TINYFED_MUST_USE __attribute__((warn_unused_result))
 #else
@@ -123,6 +125,12 @@ typedef struct tinyfed_engine {
     tinyfed_mode_t mode;
     uint32_t frozen_at; /* in work: features, then the int8 network's own area */
     uint64_t held;      /* bit k: layer k does not learn for now, whatever the image says. Online only; opened as 0 */
+#if TINYFED_KEPT_LAYERS > 0
+    /* Of the first layers, found when the engine is opened. NULL for what lies in the network's input; backward is for
+     * online steps that hold no layer, with a factor of 0. */
+    tinyfed_forward_places_t forward[TINYFED_KEPT_LAYERS];
+    tinyfed_dense_step_t backward[TINYFED_KEPT_LAYERS];
+#endif
 } tinyfed_engine_t;
 
 /* What a sample should give: values for MSE and binary cross-entropy, label for softmax. */

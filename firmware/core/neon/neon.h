@@ -13,6 +13,7 @@ typedef float32x4_t four_t;
 #define TINYFED_FOUR_SET vdupq_n_f32
 #define TINYFED_FOUR_LOAD vld1q_f32
 #define TINYFED_FOUR_STORE vst1q_f32
+#define VEC_SETTLE(v) __asm volatile("" : "+w"((v).low), "+w"((v).high))
 
 #include "../vector/pair.h"
 

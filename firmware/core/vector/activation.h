@@ -26,9 +26,14 @@ TINYFED_INLINE vec_t vec_tanh(vec_t x)
 TINYFED_TARGET void TINYFED_BODY(tinyfed_activate_f32)(float *y, uint32_t count, uint8_t activation, float alpha)
 {
     if (activation == TINYFED_RELU) {
-        for (uint32_t k = 0; k < count; k += TINYFED_LANES) {
-            const vec_t value = load_up_to(y + k, count - k);
-            store_up_to(y + k, vec_clear(value, vec_not_above_zero(value)), count - k);
+        uint32_t k = 0;
+        for (; k + TINYFED_LANES <= count; k += TINYFED_LANES) {
+            const vec_t value = vec_load(y + k);
+            vec_store(y + k, vec_clear(value, vec_not_above_zero(value)));
+        }
+        if (k < count) {
+            const vec_t value = vec_load_part(y + k, count - k);
+            vec_store_part(y + k, vec_clear(value, vec_not_above_zero(value)), count - k);
         }
     } else if (activation == TINYFED_TANH) {
         for (uint32_t k = 0; k < count; k += TINYFED_LANES)

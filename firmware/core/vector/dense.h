@@ -19,6 +19,7 @@ TINYFED_INLINE void step_four(float *gradients, float *row0, float *row1, float 
 {
     vec_t a = vec_zero(), b = vec_zero(), c = vec_zero(), d = vec_zero();
     uint32_t k = 0;
+    TINYFED_UNROLL_4
     for (; k + TINYFED_LANES <= outputs; k += TINYFED_LANES) {
         const vec_t g = vec_load(d_y + k);
         const vec_t w0 = vec_load(row0 + k), w1 = vec_load(row1 + k), w2 = vec_load(row2 + k), w3 = vec_load(row3 + k);
@@ -30,6 +31,10 @@ TINYFED_INLINE void step_four(float *gradients, float *row0, float *row1, float 
         vec_store(row1 + k, vec_add(w1, vec_mul(s1, g)));
         vec_store(row2 + k, vec_add(w2, vec_mul(s2, g)));
         vec_store(row3 + k, vec_add(w3, vec_mul(s3, g)));
+        VEC_SETTLE(a);
+        VEC_SETTLE(b);
+        VEC_SETTLE(c);
+        VEC_SETTLE(d);
     }
     if (k < outputs) {
         const uint32_t n = outputs - k;
@@ -49,8 +54,11 @@ TINYFED_INLINE void step_four(float *gradients, float *row0, float *row1, float 
 }
 
 #define TINYFED_SPARE_OUTPUTS 64u
+#define TINYFED_GUARDS 3u /* places a group of four can have left over */
+/* With the guards, and a vector that GCC takes unrolled loops to reach. */
+#define TINYFED_CHUNK_ROOM (TINYFED_CHUNK + TINYFED_LANES)
 
-TINYFED_INLINE bool has_four(uint64_t bits)
+TINYFED_INLINE bool has_four(uint32_t bits)
 {
     bits &= bits - (bits != 0);
     bits &= bits - (bits != 0);
@@ -63,22 +71,28 @@ TINYFED_INLINE void step_chunk(const tinyfed_dense_step_t *step, uint32_t first,
                                uint32_t outputs)
 {
     const bool has_spare = outputs <= TINYFED_SPARE_OUTPUTS, is_relu = step->input.derivative == TINYFED_RELU;
-    float spare[TINYFED_SPARE_OUTPUTS], gradients[TINYFED_CHUNK + 1u];
-    uint64_t live = nonzero_bits(x, count);
-    uint32_t zeros = ~(uint32_t)live & (0xFFFFFFFFu >> (32u - count));
+    float spare[TINYFED_SPARE_OUTPUTS], gradients[TINYFED_CHUNK_ROOM], scales[TINYFED_CHUNK_ROOM];
+    uint32_t live = nonzero_bits(x, count);
+    uint32_t zeros = ~live & (0xFFFFFFFFu >> (32u - count));
     float *const base = step->to_weights + (size_t)first * outputs;
+    const vec_t factor = vec_set(step->factor);
+    TINYFED_UNROLL_4
+    for (uint32_t k = 0; k < count; k += TINYFED_LANES)
+        vec_store(scales + k, vec_mul(factor, load_up_to(x + k, count - k)));
+    for (uint32_t k = 0; k < TINYFED_GUARDS; k++) scales[TINYFED_CHUNK + k] = 0.0f;
     for (uint32_t k = 0; has_spare && k < outputs; k += TINYFED_LANES) {
         vec_store(spare + k, vec_zero());
         __asm volatile("" ::: "memory"); /* four stores are quicker than a call to memset */
     }
     for (uint32_t k = 0; k < TINYFED_CHUNK; k += TINYFED_LANES) vec_store(gradients + k, vec_zero());
-    while (has_spare ? live != 0 : has_four(live)) {
+    uint64_t rows = live | (uint64_t)((1u << TINYFED_GUARDS) - 1u) << TINYFED_CHUNK;
+    while (has_spare ? (uint32_t)rows != 0 : has_four((uint32_t)rows)) {
         float sums[4];
 #define TAKE(r)                                                                                                    \
-    const uint32_t i##r = (uint32_t)__builtin_ctzll(live | 1ull << TINYFED_CHUNK);                                  \
-    float *const row##r = i##r == TINYFED_CHUNK ? spare : base + (size_t)i##r * outputs;                            \
-    const vec_t s##r = vec_set(step->factor * x[i##r]);                                                            \
-    live &= live - (live != 0)
+    const uint32_t i##r = (uint32_t)__builtin_ctzll(rows);                                                         \
+    float *const row##r = i##r >= TINYFED_CHUNK ? spare : base + (size_t)i##r * outputs;                            \
+    const vec_t s##r = vec_set(scales[i##r]);                                                                      \
+    rows &= rows - 1u
         TAKE(0);
         TAKE(1);
         TAKE(2);
@@ -90,11 +104,11 @@ TINYFED_INLINE void step_chunk(const tinyfed_dense_step_t *step, uint32_t first,
         gradients[i2] = sums[2];
         gradients[i3] = sums[3];
     }
-    for (; live != 0; live &= live - 1u) {
-        const uint32_t i = (uint32_t)__builtin_ctzll(live);
+    for (live = (uint32_t)rows; live != 0; live &= live - 1u) {
+        const uint32_t i = (uint32_t)__builtin_ctz(live);
         float *const row = base + (size_t)i * outputs;
         gradients[i] = vec_sum(add_products(vec_zero(), row, step->d_y, outputs));
-        add_scaled(row, step->d_y, step->factor * x[i], outputs);
+        add_scaled(row, step->d_y, scales[i], outputs);
     }
     /* A dead ReLU passes nothing; any other 0 has a gradient although its weights stay. */
     for (; !is_relu && zeros != 0; zeros &= zeros - 1u) {
@@ -119,6 +133,22 @@ TINYFED_INLINE void step_single_chunk(const tinyfed_dense_step_t *step, uint32_t
     give_gradients(&step->input, first, x, gradients, count);
 }
 
+/* Rows first.. of any layer that trains in place and gives its input's gradient; count <= 32. A constant count or number
+ * of outputs unrolls its loops and keeps d_y in registers. */
+TINYFED_INLINE void step_rows(const tinyfed_dense_step_t *step, uint32_t first, uint32_t count)
+{
+    float x[TINYFED_CHUNK_ROOM]; /* d_x may take their place */
+    TINYFED_UNROLL_4
+    for (uint32_t k = 0; k < TINYFED_CHUNK; k += TINYFED_LANES)
+        vec_store(x + k, k < count ? load_up_to(step->x + first + k, count - k) : vec_zero());
+    if (step->outputs == 1)
+        step_single_chunk(step, first, x, count);
+    else if (step->outputs == 32)
+        step_chunk(step, first, x, count, 32);
+    else
+        step_chunk(step, first, x, count, step->outputs);
+}
+
 /* One row, in steps: a frozen one, or one of a batch. */
 TINYFED_INLINE void step_row_slowly(const tinyfed_dense_step_t *step, uint32_t i)
 {
@@ -138,18 +168,9 @@ TINYFED_INLINE void step_row_slowly(const tinyfed_dense_step_t *step, uint32_t i
 TINYFED_TARGET void TINYFED_BODY(tinyfed_dense_backward_f32)(const tinyfed_dense_step_t *step)
 {
     if (step->input.d_x != NULL && step->to_weights == step->weights) {
-        for (uint32_t first = 0; first < step->inputs; first += TINYFED_CHUNK) {
-            const uint32_t count = step->inputs - first < TINYFED_CHUNK ? step->inputs - first : TINYFED_CHUNK;
-            float x[TINYFED_CHUNK + 1u]; /* d_x may take their place */
-            for (uint32_t k = 0; k < count; k += TINYFED_LANES) vec_store(x + k, load_up_to(step->x + first + k, count - k));
-            x[TINYFED_CHUNK] = 0.0f;
-            if (step->outputs == 1)
-                step_single_chunk(step, first, x, count);
-            else if (step->outputs == 32) /* as a constant: unrolled, d_y stays in registers */
-                step_chunk(step, first, x, count, 32);
-            else
-                step_chunk(step, first, x, count, step->outputs);
-        }
+        uint32_t first = 0;
+        for (; first + TINYFED_CHUNK <= step->inputs; first += TINYFED_CHUNK) step_rows(step, first, TINYFED_CHUNK);
+        if (first < step->inputs) step_rows(step, first, step->inputs - first);
     } else if (step->input.d_x != NULL || step->to_weights != NULL) {
         for (uint32_t i = 0; i < step->inputs; i++) step_row_slowly(step, i);
     }

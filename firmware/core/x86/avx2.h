@@ -5,8 +5,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#define TINYFED_TARGET __attribute__((target("avx2")))
-#define TINYFED_INLINE static inline __attribute__((always_inline, target("avx2")))
+#define TINYFED_TARGET __attribute__((target("avx2,bmi")))
+#define TINYFED_INLINE static inline __attribute__((always_inline, target("avx2,bmi")))
 #define TINYFED_BODY(name) name##_avx2
 
 typedef __m256 vec_t;
@@ -23,6 +23,8 @@ TINYFED_INLINE vec_t vec_and(vec_t a, vec_t b) { return _mm256_and_ps(a, b); }
 TINYFED_INLINE vec_t vec_or(vec_t a, vec_t b) { return _mm256_or_ps(a, b); }
 /* Without the bits of `mask`. */
 TINYFED_INLINE vec_t vec_clear(vec_t v, vec_t mask) { return _mm256_andnot_ps(mask, v); }
+/* The value is needed now: without it GCC keeps what is multiplied and adds it up at the end, from the stack. */
+#define VEC_SETTLE(v) __asm volatile("" : "+x"(v))
 /* a < b ? a : b, so NaN in b stays. */
 TINYFED_INLINE vec_t vec_min(vec_t a, vec_t b) { return _mm256_min_ps(a, b); }
 /* All bits where it holds; NaN is neither. */

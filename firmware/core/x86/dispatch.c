@@ -1,4 +1,5 @@
-/* Which body an x86-64 processor gets: AVX2 where processor and system have it, else SSE2. */
+/* Which body an x86-64 processor gets: AVX2 (with BMI1, which came with it) where processor and system have
+ * it, else SSE2. */
 #include "../bodies.h"
 
 #ifdef TINYFED_BODIES_X86
@@ -13,23 +14,23 @@ static bool find_avx2(void)
     return false;
 }
 #else
-static bool find_avx2(void)
+static __attribute__((noinline)) bool find_avx2(void)
 {
     unsigned int a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & bit_OSXSAVE) == 0 || (c & bit_AVX) == 0) return false;
     unsigned int low, high;
     __asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     if ((low & 6u) != 6u) return false; /* the system does not save the wide registers */
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2) != 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2) != 0 && (b & bit_BMI) != 0;
 }
 #endif
 
 /* Asked once; every thread finds the same. */
-static bool has_avx2(void)
+static inline __attribute__((always_inline)) bool has_avx2(void)
 {
     static int known; /* 0: not yet, 1: no, 2: yes */
     int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
-    if (answer == 0) {
+    if (__builtin_expect(answer == 0, 0)) {
         answer = find_avx2() ? 2 : 1;
         __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
     }

@@ -13,6 +13,7 @@ typedef __m128 four_t;
 #define TINYFED_FOUR_SET _mm_set1_ps
 #define TINYFED_FOUR_LOAD _mm_loadu_ps
 #define TINYFED_FOUR_STORE _mm_storeu_ps
+#define VEC_SETTLE(v) __asm volatile("" : "+x"((v).low), "+x"((v).high))
 
 #include "../vector/pair.h"
 

@@ -88,12 +88,7 @@ int parity_run(const uint8_t *blob)
     for (uint32_t k = 0; k < cases; k++) {
         int failed;
         const uint64_t hash = run_case(&at, &failed);
-        char line[19];
-        for (int digit = 0; digit < 16; digit++) line[digit] = "0123456789abcdef"[(hash >> (60 - 4 * digit)) & 15u];
-        line[16] = failed ? '!' : '.';
-        line[17] = '\n';
-        line[18] = 0;
-        parity_print(line);
+        parity_print_hash(hash, failed);
         if (failed) return 1;
     }
     return 0;

@@ -1,4 +1,4 @@
-"""The same bits from the Python extension, gcc and clang on x86-64, aarch64 and a Cortex-M4, for random nets."""
+"""The same bits from the Python extension, gcc and clang on x86-64, aarch64 and a Cortex-M4: random nets, sound."""
 
 import struct
 import subprocess
@@ -13,12 +13,13 @@ sys.path.insert(0, str(ROOT / "tests" / "unit"))
 import model_zoo
 from tinyfed_host.bench.nets import NETS, bench_net
 
-from tinyfed.engine import Engine, Optimizer, hash64
+from tinyfed.engine import Engine, Optimizer, _device, hash64
 from tinyfed.model import MODES, encode
 
 HERE = Path(__file__).parent
 CORE = ROOT / "firmware" / "core"
-FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DTINYFED_INT8", f"-I{CORE}"]
+VISIT = ROOT / "firmware" / "visit"
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DTINYFED_INT8", f"-I{CORE}", f"-I{VISIT}"]
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
 SAMPLES = 4
 RATE = 0.0625
@@ -77,23 +78,27 @@ def canonical(values: np.ndarray) -> bytes:
     return bits.tobytes()
 
 
-def build(compiler: str, flags: list[str], out: Path) -> None:
+NETS_SOURCES = (HERE / "parity.c",)
+LOGMEL_SOURCES = (HERE / "logmel.c", VISIT / "logmel.c")
+
+
+def build(compiler: str, flags: list[str], out: Path, run: tuple[Path, ...]) -> None:
     require_tools(compiler)
-    sources = [HERE / "parity.c", *sorted(CORE.rglob("*.c"))]
+    sources = [*run, *sorted(CORE.rglob("*.c"))]
     command = [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
-def on_host(compiler, flags, runner, tmp_path, blob):
-    build(compiler, [*flags, str(HERE / "host.c")], tmp_path / "parity")
+def on_host(compiler, flags, runner, tmp_path, blob, run):
+    build(compiler, [*flags, str(HERE / "host.c")], tmp_path / "parity", run)
     return [*runner, str(tmp_path / "parity"), str(blob)]
 
 
-def on_cortex_m4(flags, tmp_path, blob):
+def on_cortex_m4(flags, tmp_path, blob, run):
     require_tools("qemu-system-arm")
     link = ["-nostartfiles", "-T", str(HERE / "cortex_m4.ld"), str(HERE / "cortex_m4.c")]
-    build("arm-none-eabi-gcc", [*CORTEX_M4, *flags, *link], tmp_path / "parity.elf")
+    build("arm-none-eabi-gcc", [*CORTEX_M4, *flags, *link], tmp_path / "parity.elf", run)
     return [
         "qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none",
         "-semihosting-config", "enable=on,target=native", "-kernel", str(tmp_path / "parity.elf"),
@@ -102,16 +107,16 @@ def on_cortex_m4(flags, tmp_path, blob):
 
 
 TARGETS = {
-    "x86-64 gcc -O2": lambda t, b: on_host("gcc", ["-O2"], [], t, b),
-    "x86-64 clang -O3 -mavx2": lambda t, b: on_host("clang", ["-O3", "-mavx2"], [], t, b),
-    "x86-64 without AVX2": lambda t, b: on_host("gcc", ["-O2", "-DTINYFED_NO_AVX2"], [], t, b),
-    "x86-64 plain": lambda t, b: on_host("gcc", ["-O2", "-DTINYFED_PLAIN_ONLY"], [], t, b),
-    "aarch64 plain": lambda t, b: on_host(
-        "aarch64-linux-gnu-gcc", ["-O2", "-static", "-DTINYFED_PLAIN_ONLY"], ["qemu-aarch64"], t, b
+    "x86-64 gcc -O2": lambda *a: on_host("gcc", ["-O2"], [], *a),
+    "x86-64 clang -O3 -mavx2": lambda *a: on_host("clang", ["-O3", "-mavx2"], [], *a),
+    "x86-64 without AVX2": lambda *a: on_host("gcc", ["-O2", "-DTINYFED_NO_AVX2"], [], *a),
+    "x86-64 plain": lambda *a: on_host("gcc", ["-O2", "-DTINYFED_PLAIN_ONLY"], [], *a),
+    "aarch64 plain": lambda *a: on_host(
+        "aarch64-linux-gnu-gcc", ["-O2", "-static", "-DTINYFED_PLAIN_ONLY"], ["qemu-aarch64"], *a
     ),
-    "aarch64 -O3": lambda t, b: on_host("aarch64-linux-gnu-gcc", ["-O3", "-static"], ["qemu-aarch64"], t, b),
-    "cortex-m4 -O2": lambda t, b: on_cortex_m4(["-O2"], t, b),
-    "cortex-m4 -Os": lambda t, b: on_cortex_m4(["-Os"], t, b),
+    "aarch64 -O3": lambda *a: on_host("aarch64-linux-gnu-gcc", ["-O3", "-static"], ["qemu-aarch64"], *a),
+    "cortex-m4 -O2": lambda *a: on_cortex_m4(["-O2"], *a),
+    "cortex-m4 -Os": lambda *a: on_cortex_m4(["-Os"], *a),
 }
 
 
@@ -128,7 +133,24 @@ def nets(tmp_path_factory):
 @pytest.mark.parametrize("target", TARGETS)
 def test_random_nets_train_to_the_same_bits(target, nets, tmp_path):
     blob, expected = nets
-    command = TARGETS[target](tmp_path, blob)
+    compare(TARGETS[target](tmp_path, blob, NETS_SOURCES), expected)
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name.startswith(("aarch64 -O3", "cortex-m4"))])
+def test_sound_gives_the_features_to_the_same_bits(target, tmp_path):
+    """Noise, silence, the loudest there is, and words from one sample to two seconds."""
+    rng = np.random.default_rng(8)
+    recordings = [rng.integers(-(2**15), 2**15, count) for count in (1, 2, 255, 256, 257, 3001, 16000)]
+    recordings += [np.zeros(700), np.full(700, -(2**15)), *(2000 * rng.standard_normal(900) for _ in range(5))]
+    clips = [clip.astype("<i2").tobytes() for clip in recordings]
+    packed = [padded(struct.pack("<I", len(clip) // 2)) + padded(clip) for clip in clips]
+    blob = tmp_path / "blob"
+    blob.write_bytes(padded(struct.pack("<I", len(clips))) + b"".join(packed))
+    expected = [f"{hash64(_device.log_mel(clip)):016x}." for clip in clips]
+    compare(TARGETS[target](tmp_path, blob, LOGMEL_SOURCES), expected)
+
+
+def compare(command, expected):
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     lines = (done.stdout + done.stderr).split()
     wrong = [k for k, (a, b) in enumerate(zip(lines, expected, strict=False)) if a != b]

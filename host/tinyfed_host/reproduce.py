@@ -79,11 +79,11 @@ def to_markdown(table: Table) -> str:
     for reached in table.references:
         lines.append(f"| *{reached.label}* | " + " | ".join(_cell(reached, k) for k in shots) + " |")
     lines += ["", f"While it learned, {what} after {samples(target_shots)}, by visits:", ""]
-    visits = shown(sorted({point for _, reached, _ in table.rows for point, _ in reached.curve}))
+    visits = shown([point for point, _ in table.rows[0][1].curve])
     lines += ["| | " + " | ".join(f"{v:,}" for v in visits) + " |", "|---|" + "---|" * len(visits)]
     for _, reached, _ in table.rows:
-        at = dict(reached.curve)
-        lines.append(f"| {reached.label} | " + " | ".join(f"{at[v]:.3f}" if v in at else "" for v in visits) + " |")
+        cells = [f"{value:.3f}" if value is not None else "" for value in map(reached.value_at, visits)]
+        lines.append(f"| {reached.label} | " + " | ".join(cells) + " |")
     lines += ["", *(f"![{task_figure}](images/{figure_name(study.task, task_figure)})" for task_figure in FIGURES)]
     if all(price is not None for _, _, price in table.rows):
         lines += ["", *_price_lines(table, target, smaller)]
@@ -169,7 +169,9 @@ def page(tables: Sequence[Table], command: str, old: str = "") -> str:
     """docs/reproduction.md. Sections of other tasks are kept as `old`, the page that is there, has them."""
     claims_by_task, sections = kept(old, tables)
     for table in tables:
-        sections[table.study.task] = f"{to_markdown(table)}\nWritten by `{command}`.\n"
+        sections[table.study.task] = (
+            f"{to_markdown(table)}\nWritten by `{command}`, in {table.cpu_s:,.0f} s of CPU time.\n"
+        )
         if (line := claim(table)) is not None:
             claims_by_task[table.study.task] = line
     claims = [claims_by_task[task] for task in STUDIES if task in claims_by_task]
@@ -188,8 +190,10 @@ def page(tables: Sequence[Table], command: str, old: str = "") -> str:
         "Rates for the watch data were chosen on training people only (TinyReptile's alpha out of seven, serial "
         "Reptile's rate out of five, FOMAML's out of two, "
         "TinyMetaFed's share out of four and the samples it rebuilds with out of three; FedAvg's was tried once) and "
-        "used on FSDD and presence as "
-        "they are; those of the sines on other sines. That a presence task trains on rows in any order was decided "
+        "used on FSDD and presence as they are; those of the rows *for time* to reach the performance below in the "
+        "fewest visits, out of some twenty for each algorithm, on other training people than those it learned from; "
+        "those of the sines on other sines, which [sine.md](sine.md) compares with "
+        "Reptile's own. That a presence task trains on rows in any order was decided "
         "after a held-out room had been looked at. Omniglot's are those docs/omniglot.md tells of, TinyReptile's and "
         "Reptile's there tried once. `tinyfed/meta/reproduction.py` lists the settings. "
         "Newcomers adapt online, except on the sines, where they take Reptile's 32 steps "

@@ -1,5 +1,6 @@
 """`tinyfed reproduce`: its tables, measured on simulated devices and on an emulated board."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,7 @@ class Table:
     rows: tuple[Row, ...]
     references: tuple[Reached, ...]
     pairs: tuple[Pair, ...] = ()  # of the spoken words alone
+    cpu_s: float = 0.0  # what it took to measure, emulator included
 
     @property
     def smaller_is_better(self) -> bool:
@@ -100,7 +102,7 @@ def samples(count: int) -> str:
 
 def measure_table(study: Study, seeds: Sequence[int], *, boards: bool, tell: Tell) -> Table:
     """All rows of a study. `boards` False leaves the emulated board away, and with it instructions and bytes."""
-    rows = []
+    rows, before = [], _cpu_s()
     for method in study.methods:
         tell(f"{study.task}: {method.label}, {study.visits} visits, {len(seeds)} seeds")
         reached = reach(study, method, seeds)
@@ -110,7 +112,12 @@ def measure_table(study: Study, seeds: Sequence[int], *, boards: bool, tell: Tel
         tell(f"{study.task}: {kind}")
         references.append(reach_reference(study, kind, seeds))
     pairs = measure_pairs(study, seeds, tell) if study.task == PAIRED_TASK else ()
-    return Table(study, tuple(seeds), tuple(rows), tuple(references), pairs)
+    return Table(study, tuple(seeds), tuple(rows), tuple(references), pairs, _cpu_s() - before)
+
+
+def _cpu_s() -> float:
+    """Of this process and those it has waited for."""
+    return sum(os.times()[:4])
 
 
 def measure_price(study: Study, method: Method) -> Price:

@@ -13,6 +13,7 @@ from tinyfed_host.reproduce_pairs import Pair
 from tinyfed_host.reproduce_price import Price, Table, measure_price
 from typer.testing import CliRunner
 
+from tinyfed import meta
 from tinyfed.errors import UsageError
 from tinyfed.meta.reproduction import STUDIES, Memory, Method, Reached, memory, reach, reach_reference, shortened, study
 from tinyfed.model import mlp, plan
@@ -44,6 +45,7 @@ def test_the_first_point_that_reaches_the_target_counts() -> None:
     assert reached.visits_to(0.7, smaller_is_better=False) == 20
     assert reached.visits_to(0.5, smaller_is_better=True) == 10
     assert reached.visits_to(0.9, smaller_is_better=False) is None
+    assert [reached.value_at(v) for v in (9, 10, 29, 30, 31)] == [None, 0.5, 0.8, 0.7, None]
 
 
 def test_memory_counts_what_must_be_stored() -> None:
@@ -111,7 +113,7 @@ def test_the_page_says_what_the_rows_hold() -> None:
     text = to_markdown(table(prices=True))
     assert "| TinyReptile | 0.200 +-1.271 |" in text  # t(1) = 12.706, deviation 0.1414: 12.706 * 0.1414 / sqrt(2)
     assert "| TinyReptile | 1,006 B | 3 B | 1,000 B | 64,000,000 | 11,000 | 520 | 2.00 s | 10 | 20 s |" in text
-    assert "| Reptile, serial | 0.900 |  | 0.300 |" in text
+    assert "| | 10 | 20 |" in text and "| Reptile, serial | 0.900 | 0.900 |" in text
     rows = to_json(table(prices=True))
     assert rows[0]["visits_to_target"] == 10 and rows[0]["ram_beside_weights_bytes"] == 1006
     json.dumps(rows, allow_nan=False)
@@ -166,14 +168,18 @@ def test_every_study_can_be_made() -> None:
 
 
 @pytest.mark.slow
-def test_a_row_is_confirmed_on_an_emulated_board() -> None:
+def test_rows_are_confirmed_on_an_emulated_board() -> None:
+    """Of every strategy there is; `measure_price` raises when a bit differs."""
     require_tools("qemu-system-arm", "arm-none-eabi-gcc")
-    prices = [measure_price(SMALL, method) for method in SMALL.methods[:2]]
-    for price in prices:
-        assert (
-            price.instructions > 0 and price.stack_bytes > 0 and price.bytes_down > 4 * 33 and price.bytes_up > 4 * 33
-        )
-    assert prices[0].memory.total < prices[1].memory.total
+    others = sorted({"fedavg", "fedprox", "fedsgd", "fomaml", "joint", "tinymetafed"})
+    assert {*others, "tinyreptile", "reptile"} == set(meta.names())
+    methods = (*SMALL.methods[:2], *(Method(name, name, {}, {"shots": 8}) for name in others))
+    prices = {method.label: measure_price(SMALL, method) for method in methods}
+    for price in prices.values():
+        assert price.instructions > 0 and price.stack_bytes > 0
+        assert price.bytes_down > 4 * 17 and price.bytes_up > 8
+    assert prices["TinyReptile"].memory.total < prices["Reptile, serial"].memory.total
+    assert prices["tinymetafed"].bytes_up < prices["fedavg"].bytes_up
 
 
 @pytest.mark.slow
@@ -184,11 +190,13 @@ def test_the_short_form_runs_from_the_command_line() -> None:
         require(False, str(error))
     from tinyfed_host.cli.reproduce import app
 
-    done = CliRunner().invoke(app, ["watch", "--short", "--seeds", "2", "--no-boards", "--json"])
+    done = CliRunner().invoke(app, ["--short", "--seeds", "2", "--no-boards", "--json"])
     assert done.exit_code == 0, done.output
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert rows[-1] == {"tasks": ["watch"], "left_out": [], "page": None}
-    values = {row["row"]: row["values"]["1"]["mean"] for row in rows[:-1]}
+    *rows, result = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert sorted(result["tasks"] + result["left_out"]) == sorted(STUDIES)  # without TINYFED_DATA some are left out
+    assert {"sine", "watch"} <= set(result["tasks"]) and result["page"] is None
+    assert {row["task"] for row in rows} == set(result["tasks"])
+    values = {row["row"]: row["values"]["1"]["mean"] for row in rows if row["task"] == "watch"}
     assert values["TinyReptile"] > values["random"] > values["global"]
 
 

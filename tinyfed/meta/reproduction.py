@@ -39,6 +39,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     order: Mapping[str, Any] = field(default_factory=dict)
     adapt: Mapping[str, Any] = field(default_factory=dict)  # what it changes in the newcomers' order
+    visits: int = 0  # 0: the study's
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,14 @@ class Study:
 
     def make_strategy(self, method: Method, task: Task) -> Strategy:
         """The strategy of a row."""
-        devices = int(method.options.get("devices", meta.options(method.strategy).get("devices", 1)))
         order = replace(task.order, **method.order)
-        return meta.make(method.strategy, order, max(1, self.visits // devices), **method.options)
+        rounds = max(1, (method.visits or self.visits) // devices_a_round(method))
+        return meta.make(method.strategy, order, rounds, **method.options)
+
+
+def devices_a_round(method: Method) -> int:
+    """How many devices a row visits in a round."""
+    return int(method.options.get("devices", meta.options(method.strategy).get("devices", 1)))
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,11 @@ class Reached:
         """Half of the 95 % interval over seeds (Student's t); NaN for a single seed."""
         return half_width(self.values[:, self.shots.index(shots)])
 
+    def value_at(self, visits: int) -> float | None:
+        """Of the last point of the curve up to so many visits; None before the first and after the run's end."""
+        known = [value for point, value in self.curve if point <= visits]
+        return known[-1] if known and visits <= self.curve[-1][0] else None
+
     def visits_to(self, target: float, *, smaller_is_better: bool) -> int | None:
         """The first point of the curve that reaches the target; None when none does."""
         for visits, value in self.curve:
@@ -124,6 +135,22 @@ _WATCH = (
     Method("FedProx", "fedprox", {"mu": 0.1}, {"learning_rate": 0.1}),
     Method("FedSGD", "fedsgd", {}, {"learning_rate": 0.1}),
 )
+_WATCH_FOR_TIME = (
+    Method(
+        "TinyReptile, for time", "tinyreptile", {"alpha": 0.5}, {"learning_rate": 0.03, "shots": 15}, visits=500
+    ),
+    Method(
+        "Reptile, serial, for time", "reptile", {"alpha": 0.5, "passes": 4, "batch": 10},
+        {"learning_rate": 0.2, "shots": 15}, visits=600,
+    ),
+)  # fmt: skip
+_WORDS_FOR_TIME = (
+    Method("TinyReptile, for time", "tinyreptile", {"alpha": 0.35}, {"learning_rate": 0.02, "shots": 40}, visits=600),
+    Method(
+        "Reptile, serial, for time", "reptile", {"alpha": 0.35, "passes": 4, "batch": 10}, {"learning_rate": 0.2},
+        visits=600,
+    ),
+)  # fmt: skip
 _REBUILT = {"local_last": 1, "zero_local": True}  # a newcomer has no last layer from the server either
 _META_FED = (
     Method("TinyMetaFed", "tinymetafed", {"top_percent": 10.0, "schedule": "cosine"}, adapt=_REBUILT),
@@ -177,8 +204,8 @@ STUDIES = {
             references=("random",),
             uniform_biases=True,
         ),
-        Study("watch", (32, 32), 2000, _WATCH + _META_FED, target=(1, 0.75)),
-        Study("fsdd", (64, 32), 2000, _WATCH[:4] + _META_FED, target=(1, 0.7)),
+        Study("watch", (32, 32), 2000, _WATCH + _META_FED + _WATCH_FOR_TIME, target=(1, 0.75)),
+        Study("fsdd", (64, 32), 2000, _WATCH[:4] + _META_FED + _WORDS_FOR_TIME, target=(1, 0.7)),
         Study(
             "omniglot",
             (),
@@ -210,8 +237,13 @@ def study(name: str) -> Study:
 
 def shortened(whole: Study, share: float) -> Study:
     """The same with a share of the visits and draws, to see that all of it works."""
+
+    def fewer(visits: int) -> int:
+        return visits and max(40, round(visits * share))
+
+    methods = tuple(replace(method, visits=fewer(method.visits)) for method in whole.methods)
     draws = max(2, round(whole.draws * share))
-    return replace(whole, visits=max(40, round(whole.visits * share)), draws=draws)
+    return replace(whole, visits=fewer(whole.visits), methods=methods, draws=draws)
 
 
 def _values(task: Task, spec: ModelSpec, weights: Array, draws: int, seed: int) -> list[float]:
@@ -238,7 +270,7 @@ def reach(whole: Study, method: Method, seeds: Sequence[int], *, points: int | N
     task = replace(task, adapt=replace(task.adapt, **method.adapt))
     at = task.adapt.checkpoints.index(whole.target[0])
     stride = max(1, strategy.rounds // (points or whole.points))
-    visits_a_round = max(1, whole.visits // strategy.rounds)
+    visits_a_round = devices_a_round(method)
     rows: list[list[float]] = []
     curves: list[list[tuple[int, float]]] = []
     arena_bytes = plan(spec, "batch_adam").arena_bytes + 8 * spec.parameter_count + 65_536

@@ -51,6 +51,7 @@ static void drop_weights(tinyfed_app_t *app)
 {
     app->has_weights = false;
     app->has_update = false;
+    app->has_output = false;
     app->keeps_local = false;
     app->weights_hash = 0;
 }
@@ -168,7 +169,8 @@ static void answer_hello(tinyfed_app_t *app)
         .arena_bytes = app->config.arena_bytes,
         .capabilities = TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_SINE | TINYFED_CAPABILITY_RESET
             | TINYFED_CAPABILITY_FLOAT16 | TINYFED_CAPABILITY_INT8 | TINYFED_CAPABILITY_DELTA
-            | TINYFED_CAPABILITY_SPARSE | TINYFED_CAPABILITY_PARTIAL | TINYFED_CAPABILITY_ANSWERS,
+            | TINYFED_CAPABILITY_SPARSE | TINYFED_CAPABILITY_PARTIAL | TINYFED_CAPABILITY_ANSWERS
+            | TINYFED_CAPABILITY_INFER,
         .structure_hash = app->structure_hash,
         .weights_hash = app->weights_hash,
     };
@@ -227,6 +229,71 @@ static void begin_weights(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     }
 }
 
+/* ---- inference ------------------------------------------------------------------------------------- */
+
+/* Where an input comes and what the model makes of it is fetched: behind the model and the work area of inference, so
+ * that weights stay whole. *detail: the bytes that are short. */
+static tinyfed_status_t place_of_input(const tinyfed_app_t *app, tinyfed_plan_t *plan, uint8_t **place, uint32_t *detail)
+{
+    const tinyfed_status_t status = tinyfed_plan(plan, &app->model, TINYFED_MODE_INFER);
+    if (status != TINYFED_OK) return status;
+    const uint32_t inputs = app->model.input_count, outputs = app->model.output_count;
+    const uint64_t at = (uint64_t)work_at(app) + plan->work_bytes;
+    const uint64_t end = at + (uint64_t)(inputs > outputs ? inputs : outputs) * sizeof(float);
+    *place = app->config.arena + (end <= app->config.arena_bytes ? at : 0u);
+    if (end <= app->config.arena_bytes) return TINYFED_OK;
+    *detail = (uint32_t)(end - app->config.arena_bytes);
+    return TINYFED_E_MEMORY;
+}
+
+static void begin_input(tinyfed_app_t *app, const tinyfed_link_event_t *event)
+{
+    tinyfed_plan_t plan;
+    uint8_t *place = NULL;
+    uint32_t detail = 0;
+    /* Local layers stay: outputs would give them away. */
+    tinyfed_status_t status = app->has_weights && !app->keeps_local ? TINYFED_OK : TINYFED_E_STATE;
+    if (status == TINYFED_OK && event->encoding != TINYFED_WIRE_PLAIN) status = TINYFED_E_ARGUMENT;
+    if (status == TINYFED_OK) {
+        detail = app->model.input_count * (uint32_t)sizeof(float);
+        if (event->structure_hash != app->structure_hash || event->total_bytes != detail) status = TINYFED_E_SHAPE;
+        else status = place_of_input(app, &plan, &place, &detail);
+    }
+    app->has_update = false; /* it lies there too */
+    app->has_output = false;
+    if (status != TINYFED_OK) tinyfed_link_transfer_refuse(&app->link, (tinyfed_wire_status_t)status, detail);
+    else (void)tinyfed_link_transfer_accept(&app->link, place, event->total_bytes, NULL, 0);
+}
+
+/* One sample takes less than a step of learning: it is run at once. */
+static tinyfed_status_t run_input(tinyfed_app_t *app, uint32_t *detail)
+{
+    tinyfed_plan_t plan;
+    uint8_t *place;
+    const float *output;
+    tinyfed_status_t status = place_of_input(app, &plan, &place, detail);
+    if (status != TINYFED_OK) return status;
+    status = tinyfed_engine_open(&app->engine, &app->model, parameters(app), TINYFED_MODE_INFER,
+                                 app->config.arena + work_at(app), plan.work_bytes);
+    if (status == TINYFED_OK) status = tinyfed_infer(&app->engine, &output, (const float *)(const void *)place);
+    if (status != TINYFED_OK) return status;
+    memcpy(place, output, app->model.output_count * sizeof *output);
+    app->has_output = true;
+    return TINYFED_OK;
+}
+
+static void answer_output(tinyfed_app_t *app)
+{
+    tinyfed_plan_t plan;
+    uint8_t *place;
+    uint32_t detail = 0;
+    if (!app->has_output || place_of_input(app, &plan, &place, &detail) != TINYFED_OK)
+        tinyfed_link_upload_refuse(&app->link, TINYFED_E_STATE, 0);
+    else tinyfed_link_upload_accept(&app->link, place, app->model.output_count * (uint32_t)sizeof(float));
+}
+
+/* ---- transfers and uploads ------------------------------------------------------------------------- */
+
 static void complete_transfer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 {
     uint32_t detail = 0;
@@ -234,6 +301,8 @@ static void complete_transfer(tinyfed_app_t *app, const tinyfed_link_event_t *ev
     if (event->transfer_kind == TINYFED_WIRE_IMAGE) {
         status = open_image(app, event->total_bytes, &detail);
         if (status != TINYFED_OK) drop_model(app);
+    } else if (event->transfer_kind == TINYFED_WIRE_INPUT) {
+        status = run_input(app, &detail);
     } else {
         status = accept_weights(app, &detail);
     }
@@ -246,6 +315,8 @@ static void answer_upload(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     uint32_t byte_count;
     if (app->visiting) {
         tinyfed_link_upload_refuse(&app->link, TINYFED_E_BUSY, 0);
+    } else if (event->outputs) {
+        answer_output(app);
     } else if (event->visit != 0 ? !app->has_update : !app->has_weights || app->keeps_local) {
         tinyfed_link_upload_refuse(&app->link, TINYFED_E_STATE, 0);
     } else if (event->visit != 0) {
@@ -420,6 +491,7 @@ static void answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     case TINYFED_LINK_TRANSFER_BEGIN:
         if (app->visiting) tinyfed_link_transfer_refuse(&app->link, TINYFED_E_BUSY, 0);
         else if (event->transfer_kind == TINYFED_WIRE_IMAGE) begin_image(app, event);
+        else if (event->transfer_kind == TINYFED_WIRE_INPUT) begin_input(app, event);
         else begin_weights(app, event);
         break;
     case TINYFED_LINK_TRANSFER_COMPLETE: complete_transfer(app, event); break;
@@ -436,7 +508,10 @@ static void answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     case TINYFED_LINK_RESET: app->reset_wanted = true; break;
     case TINYFED_LINK_SAVE: begin_save(app, event); break;
 #ifdef TINYFED_SENSOR
-    case TINYFED_LINK_LABEL: app_record_answer(app, event, app->has_model ? arena_needed(app) : 0u); break;
+    case TINYFED_LINK_LABEL:
+        app->has_output = false; /* samples may lie there from now on */
+        app_record_answer(app, event, app->has_model ? arena_needed(app) : 0u);
+        break;
 #endif
     }
 }

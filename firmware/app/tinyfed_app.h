@@ -54,6 +54,7 @@ typedef struct tinyfed_app {
     bool keeps_local;  /* it had local layers: the whole weights are not given away */
     bool visiting;
     bool saving;
+    bool has_output; /* of the last input, behind the work area of inference */
     uint32_t save_ms; /* when it began */
     bool reset_wanted;
     uint64_t structure_hash; /* 0 without a model */

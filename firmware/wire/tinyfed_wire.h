@@ -47,7 +47,8 @@ typedef int8_t tinyfed_wire_status_t;
 uint32_t tinyfed_wire_crc32(uint32_t crc, const void *bytes, size_t byte_count);
 uint64_t tinyfed_wire_hash64(uint64_t hash, const void *bytes, size_t byte_count);
 
-typedef enum tinyfed_wire_kind { TINYFED_WIRE_IMAGE = 1, TINYFED_WIRE_WEIGHTS = 2 } tinyfed_wire_kind_t;
+/* INPUT: a sample for the model that is held, which stays valid meanwhile. */
+typedef enum tinyfed_wire_kind { TINYFED_WIRE_IMAGE = 1, TINYFED_WIRE_WEIGHTS = 2, TINYFED_WIRE_INPUT = 3 } tinyfed_wire_kind_t;
 
 /* How weights are written on the wire. DELTA is a flag: the values are to be added to the weights held. */
 typedef enum tinyfed_wire_encoding {
@@ -73,6 +74,7 @@ typedef enum tinyfed_wire_save { TINYFED_WIRE_SAVE = 0, TINYFED_WIRE_FORGET = 1 
 #define TINYFED_CAPABILITY_SPARSE (1u << 11) /* sends back the largest updates alone */
 #define TINYFED_CAPABILITY_PARTIAL (1u << 12) /* takes a part of the weights, and keeps layers to itself */
 #define TINYFED_CAPABILITY_ANSWERS (1u << 13) /* gives weights back shorter than float32 */
+#define TINYFED_CAPABILITY_INFER (1u << 14) /* runs its model on inputs that it is sent */
 #define TINYFED_CAPABILITY_SENSOR (1u << 9)  /* records labelled samples itself */
 
 /* What the device says of itself in HELLO. */
@@ -91,14 +93,14 @@ typedef struct tinyfed_link_info {
 typedef enum tinyfed_link_event_kind {
     /* Answer with tinyfed_link_hello. */
     TINYFED_LINK_HELLO = 1,
-    /* Answer with tinyfed_link_transfer_accept (mark the model invalid before) or ..._transfer_refuse. Not raised
+    /* Answer with tinyfed_link_transfer_accept (before it mark the model invalid, except for INPUT) or ..._refuse. Not raised
      * for a transfer that goes on where it stopped. */
     TINYFED_LINK_TRANSFER_BEGIN = 2,
     /* Everything arrived and its hash is right. Check the content, answer with tinyfed_link_transfer_end. */
     TINYFED_LINK_TRANSFER_COMPLETE = 3,
     /* Answer with tinyfed_link_visit_begin or ..._visit_refuse. Raised once a visit, however often it is sent. */
     TINYFED_LINK_ORDER = 4,
-    /* The host wants the weights: tinyfed_link_upload_accept or ..._upload_refuse. */
+    /* The host wants the weights, an update or outputs: tinyfed_link_upload_accept or ..._upload_refuse. */
     TINYFED_LINK_UPLOAD = 5,
     /* Give up the visit or the saving that runs: tinyfed_link_visit_end or ..._save_end with E_CANCELLED. Raised only
      * while one runs. */
@@ -132,6 +134,7 @@ typedef struct tinyfed_link_event {
     uint8_t save_action; /* tinyfed_wire_save_t */
     /* ORDER; UPLOAD: the visit, the last one, whose update is wanted; 0: the weights */
     uint32_t visit;
+    bool outputs; /* UPLOAD: what the model made of the last INPUT is wanted, and nothing else */
     const uint8_t *order;  /* valid until the next tinyfed_link_receive */
     uint32_t order_bytes;
 #ifdef TINYFED_SENSOR
@@ -199,7 +202,8 @@ tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t
 void tinyfed_link_transfer_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
 /* The content is good (status 0) or not (negative; detail: the offset of what is wrong, or 0). */
 void tinyfed_link_transfer_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
-/* The content of the last transfer is no longer what was sent: do not answer a repeated one with "complete".
+/* The content of the last transfer is no longer what was sent: do not answer a repeated one with "complete". An INPUT
+ * that is still coming is given up: its place is used otherwise.
  * Called by tinyfed_link_visit_begin too. */
 void tinyfed_link_transfer_forget(tinyfed_link_t *link);
 
@@ -344,6 +348,7 @@ struct tinyfed_link {
         uint32_t total_bytes, offset, acked, sent, hashed, detail, sent_ms, visit;
         uint64_t hash;
         const uint8_t *source;
+        bool outputs;
     } upload;
 
     struct {

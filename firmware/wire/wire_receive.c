@@ -224,6 +224,7 @@ static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uin
     link->upload.window_chunks = p[6] > 0 ? p[6] : 1u;
     link->upload.round = p[7];
     link->upload.visit = appended32(p, 8, payload_bytes);
+    link->upload.outputs = appended32(p, 12, payload_bytes) != 0;
     const bool over = link->visit.state == VISIT_ENDED && link->visit.status == TINYFED_WIRE_OK;
     const bool unknown = link->upload.visit != 0 && !(over && link->upload.visit == link->visit.number);
     if (link->broken || unknown) tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_STATE, 0);
@@ -416,7 +417,10 @@ bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint3
     event->base_hash = link->transfer.base_hash;
     event->first_value = link->transfer.first_value;
     event->value_count = link->transfer.value_count;
-    if (event->kind == TINYFED_LINK_UPLOAD) event->visit = link->upload.visit;
+    if (event->kind == TINYFED_LINK_UPLOAD) {
+        event->visit = link->upload.visit;
+        event->outputs = link->upload.outputs;
+    }
     if (event->kind == TINYFED_LINK_SAVE) {
         event->weights_hash = link->save.hash;
         event->save_action = link->save.action;

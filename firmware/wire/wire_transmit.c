@@ -62,7 +62,7 @@ tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t
     link->transfer.gap_reported = false;
     link->transfer.poke_ms = link->byte_ms;
     link->transfer.poke_interval_ms = POKE_MS;
-    link->broken = true;
+    if (link->transfer.kind != TINYFED_WIRE_INPUT) link->broken = true;
     link->pending |= SEND_TRANSFER_STATUS;
     return TINYFED_WIRE_OK;
 }
@@ -72,13 +72,14 @@ void tinyfed_link_transfer_end(tinyfed_link_t *link, tinyfed_wire_status_t statu
     link->transfer.state = TRANSFER_ENDED;
     link->transfer.status = status < 0 ? status : TINYFED_WIRE_COMPLETE;
     link->transfer.detail = detail;
-    if (status >= 0) link->broken = false;
+    if (status >= 0 && link->transfer.kind != TINYFED_WIRE_INPUT) link->broken = false;
     link->pending |= SEND_TRANSFER_STATUS;
 }
 
 void tinyfed_link_transfer_forget(tinyfed_link_t *link)
 {
-    if (link->transfer.state == TRANSFER_ENDED) link->transfer.state = TRANSFER_NONE;
+    if (link->transfer.state == TRANSFER_ENDED || link->transfer.kind == TINYFED_WIRE_INPUT)
+        link->transfer.state = TRANSFER_NONE;
 }
 
 void tinyfed_link_visit_begin(tinyfed_link_t *link)

@@ -139,6 +139,10 @@ def build(
         image = model.read_bytes() if isinstance(model, Path) else model
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if image is not None and image[:4] == b"TFI8":  # an int8 network by itself: a device opens model images
+        from tinyfed.model.run import frozen_alone
+
+        image = frozen_alone(image)
     identity = build_id(board, image, dense_only)
     folder = cache() / "firmware" / f"{board.name}-{identity}"
     elf = folder / "firmware.elf"

@@ -170,6 +170,32 @@ class SerialDevice:
             train_s=trained - sent,
         )
 
+    def infer(self, sample: bytes) -> bytes:
+        """What the model it holds makes of a sample, both float32: the bits of the in-process engine.
+
+        Raises:
+            DoesNotFitError: the arena has no room for the sample behind the model.
+            DeviceError: it holds no model, or its firmware is older than this.
+        """
+        self._cancelled.clear()
+        if "infer" not in self.info.capabilities:
+            raise DeviceError(
+                f"{self._who()}: its firmware takes no inputs over the line; flash firmware built by this tinyfed"
+            )
+        transfer = TransferOperation(Kind.INPUT, sample, structure_hash=self.info.structure_hash)
+        self._run(transfer)
+        failure = transfer.failure
+        if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
+            raise DoesNotFitError(
+                f"{self._who()}: a sample of {len(sample)} bytes beside the model is {failure.detail} bytes too large "
+                f"for the arena of {self.info.arena_bytes} bytes; take a smaller model or a larger board"
+            )
+        if failure is not None:
+            raise self._failed(failure, "sending an input")
+        upload = UploadOperation(outputs=True)
+        self._finish(upload, "taking the outputs back")
+        return upload.content
+
     def record(
         self,
         label: int,

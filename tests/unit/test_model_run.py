@@ -1,16 +1,14 @@
-"""`tinyfed model run`: batches through the engine, real and stored values, in-process and on a board."""
+"""`tinyfed model run`: batches through the in-process engine, real and stored values (on boards:
+tests/emulated/test_model_run_board.py)."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import require_tools
 from test_convert_float import litert_outputs
 from tflite_models import bytes_of, path_of
 from tinyfed_host.cli.main import run_command
 
-from tinyfed.engine import Engine
 from tinyfed.model import encode, initialize, mlp
 from tinyfed.model.run import probabilities
 
@@ -62,21 +60,6 @@ def test_two_inputs(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), y)
 
 
-@pytest.mark.slow
-def test_an_emulated_board_gives_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
-    x = np.random.default_rng(3).normal(0, 40, size=(2, 49, 10, 1)).astype(np.float32)
-    np.save(tmp_path / "x.npy", x)
-    arguments = ["model", "run", str(path_of("kws_ref_model")), "--input", str(tmp_path / "x.npy"), "--raw"]
-    assert run_command([*arguments, "-o", str(tmp_path / "here.npy")]) == 0
-    capsys.readouterr()
-    command = [*arguments, "-o", str(tmp_path / "there.npy"), "--board", "mps2_an386", "--json"]
-    assert run_command(command) == 0
-    assert json.loads(capsys.readouterr().out)["board"] == "mps2_an386"
-    for suffix in (".npy", ".raw.npy"):
-        assert (tmp_path / f"here{suffix}").read_bytes() == (tmp_path / f"there{suffix}").read_bytes()
-
-
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
@@ -96,22 +79,13 @@ def test_bad_inputs(array: np.ndarray, reason: str, tmp_path: Path, capsys: pyte
     assert not (tmp_path / "y.npy").exists()
 
 
-def test_a_float_model_on_a_board_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = mlp(5, (4,), 2)
-    image = encode(spec, initialize(spec, 1))
-    (tmp_path / "m.tfm").write_bytes(image)
-    x = np.ones((2, 5), np.float32)
-    np.save(tmp_path / "x.npy", x)
-    command = [
-        "model",
-        "run",
-        str(tmp_path / "m.tfm"),
-        "--input",
-        str(tmp_path / "x.npy"),
-        "-o",
-        str(tmp_path / "y.npy"),
-    ]
-    assert run_command([*command, "--board", "mps2_an386"]) == 2
-    assert "the in-process engine has the same bits" in capsys.readouterr().err
-    assert run_command(command) == 0
-    assert np.array_equal(np.load(tmp_path / "y.npy"), Engine(image, "infer").infer(x))
+def test_what_a_board_cannot_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shape = (2, 128, 128, 1)
+    np.savez(tmp_path / "x.npz", x0=np.full(shape, 1.0), x1=np.full(shape, 2.0))
+    command = ["model", "run", str(path_of("simple_add_model")), "--input", str(tmp_path / "x.npz")]
+    command += ["-o", str(tmp_path / "y.npy"), "--board", "mps2_an386"]
+    assert run_command(command) == 2
+    assert "has 2 inputs and 1 outputs: a board takes one of each" in capsys.readouterr().err
+    assert run_command([*command, "--port", "socket://127.0.0.1:1"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert not (tmp_path / "y.npy").exists()

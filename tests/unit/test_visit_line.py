@@ -1,13 +1,17 @@
 """The whole device in-process, byte for byte (firmware/app): over its line it gives the simulated device's bits."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from reference_draw import encode_shard
 from tinyfed_host.link import SerialDevice
 
+from tinyfed.engine import Engine
 from tinyfed.engine._device import LineDevice
 from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError
-from tinyfed.model import encode, initialize, mlp
+from tinyfed.model import encode, initialize, mlp, plan
 from tinyfed.tasks.order import Order
 
 SPEC = mlp(2, (8,), 3, loss="softmax_cross_entropy")
@@ -115,3 +119,47 @@ def test_its_name_is_checked() -> None:
         LineDevice(1024, b"short")
     with pytest.raises(ValueError, match="32 characters"):
         LineDevice(1024, bytes(12), "b" * 32)
+
+
+SAMPLES = np.random.default_rng(8).normal(size=(3, 2)).astype(np.float32)
+
+
+def test_inputs_give_the_engines_bits_and_leave_the_model() -> None:
+    device, _ = connect()
+    device.load(IMAGE)
+    expected = Engine(IMAGE, "infer").infer(SAMPLES)
+    for sample, output in zip(SAMPLES, expected, strict=True):
+        assert device.infer(sample.tobytes()) == output.tobytes()
+    # the model, and what a visit makes of it, are as without
+    other, _ = connect()
+    other.load(IMAGE)
+    outcomes = [one.visit(None, ORDER, want_weights=True).weights for one in (device, other)]
+    assert outcomes[0] == outcomes[1] != WEIGHTS.tobytes()
+    # what was learned is what runs now
+    learned = encode(SPEC, np.frombuffer(outcomes[0] or b"", "<f4"))
+    assert device.infer(SAMPLES[0].tobytes()) == Engine(learned, "infer").infer(SAMPLES[:1])[0].tobytes()
+
+
+def test_inputs_that_cannot_be_taken() -> None:
+    device, _ = connect()
+    with pytest.raises(DeviceError, match="sending an input was refused"):
+        device.infer(bytes(8))
+    device.load(IMAGE)
+    with pytest.raises(DeviceError, match="sending an input was refused"):
+        device.infer(bytes(12))
+    wide = mlp(200, (), 1)
+    device, _ = connect(arena_bytes=plan(wide).arena_bytes + 4)
+    device.load(encode(wide, initialize(wide, 1)))
+    with pytest.raises(DoesNotFitError, match=r"800 bytes beside the model is .* bytes too large"):
+        device.infer(bytes(800))
+
+
+def test_local_layers_are_not_asked_by_inputs() -> None:
+    """What stays on the device does not leave it as outputs either."""
+    device, _ = connect()
+    device.load(IMAGE)
+    device.visit(None, replace(ORDER, local_last=1), want_weights=True)
+    with pytest.raises(DeviceError, match="sending an input was refused"):
+        device.infer(SAMPLES[0].tobytes())
+    device.load(IMAGE)
+    device.infer(SAMPLES[0].tobytes())

@@ -41,7 +41,7 @@ class Line:
         return self.hear(work=work)
 
     def begin(self, sequence: int, content: bytes = CONTENT, *, kind: int = Kind.IMAGE, round_: int = 1) -> None:
-        structure = 77 if kind == Kind.WEIGHTS else 0
+        structure = 0 if kind == Kind.IMAGE else 77
         head = TransferBegin(kind, 0, len(content), hash64(content), structure)
         self.say(MessageType.TRANSFER_BEGIN, sequence, head.pack(round_))
 
@@ -329,6 +329,60 @@ def test_what_it_says_to_itself_is_no_request() -> None:
     line = Line()
     for kind in range(0x80, 0x100):
         line.say(kind, 50, bytes(32))
-    for kind in (0, *range(0x0B, 0x80)):
+    for kind in (0, *range(max(kind for kind in MessageType if kind < 0x80) + 1, 0x80)):
         line.say(kind, 50, bytes(32))
     assert line.hear() == []
+
+
+def asks_for_outputs(line: Line, sequence: int) -> list[Frame]:
+    line.say(MessageType.UPLOAD_REQUEST, sequence, messages.pack_upload_request(0, 100, 3, 0, outputs=True))
+    return line.hear()
+
+
+def test_an_input_that_comes_leaves_the_model_as_it_is() -> None:
+    line = Line()
+    line.load()
+    before = hello(line, 3).weights_hash
+    line.begin(4, b"an input", kind=Kind.INPUT)
+    line.chunk(4, 0, b"an ")
+    line.hear()
+    greeting = hello(line, 5)
+    assert (greeting.weights_hash, greeting.state) == (before, 0)
+    line.say(MessageType.UPLOAD_REQUEST, 6, messages.pack_upload_request(0, 200, 3, 0))
+    assert line.hear()[-1].payload[4:] == CONTENT
+    assert line.device.violations == 0
+
+
+def test_a_visit_gives_up_an_input_and_its_late_bytes_are_not_written() -> None:
+    line = Line()
+    line.load()
+    line.begin(3, b"an input", kind=Kind.INPUT)
+    line.chunk(3, 0, b"an ")
+    line.hear()
+    line.order(4)
+    line.chunk(3, 3, b"input")
+    while line.device.trained == 0:
+        line.hear(work=True)
+    assert line.device.inferred == 0
+    assert messages.UploadStatus.unpack(asks_for_outputs(line, 5)[-1].payload).status == Status.STATE
+    assert line.device.violations == 0
+
+
+def test_outputs_are_of_the_last_input_or_refused() -> None:
+    line = Line()
+    line.load()
+    assert messages.UploadStatus.unpack(asks_for_outputs(line, 3)[-1].payload).status == Status.STATE
+    for sequence, content in ((4, b"one"), (8, b"other"), (12, b"other")):
+        line.begin(sequence, content, kind=Kind.INPUT)
+        line.chunk(sequence, 0, content)
+        assert status(line.hear()[-1]).status == COMPLETE
+        frames = asks_for_outputs(line, sequence + 1)
+        expected = bytes((a + b) & 0xFF for a, b in zip(content, CONTENT, strict=False))
+        assert [frame.payload[4:] for frame in frames if frame.type == MessageType.CHUNK_UP] == [expected]
+    assert line.device.inferred == 2  # the same input again is known
+    line.begin(20, CONTENT[::-1], kind=Kind.WEIGHTS)
+    line.hear()
+    assert messages.UploadStatus.unpack(asks_for_outputs(line, 21)[-1].payload).status == Status.STATE
+    line.begin(22, b"one", kind=Kind.INPUT)  # there is no whole model
+    assert status(line.hear()[-1]).status == Status.STATE
+    assert line.device.violations == 0

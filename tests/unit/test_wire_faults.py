@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
-from wire_pair import CDevice, Channel, Fault, Pair, bit_errors
+from wire_pair import CDevice, Channel, Fault, Pair, bit_errors, no_fault
 
 from tinyfed.wire.messages import Kind
 from tinyfed.wire.session import HelloOperation, HostSession
@@ -69,6 +69,33 @@ def lengths() -> tuple[int, int]:
     return pair.down.sent, pair.up.sent
 
 
+def one_inference(pair: Pair, sample: bytes = b"\0\xff a sample") -> None:
+    """Send an input to a model that is held, take the outputs; the model is as before."""
+    pair.greet()
+    transfer = TransferOperation(Kind.INPUT, sample, structure_hash=STRUCTURE)
+    pair.run(transfer)
+    assert transfer.failure is None
+    upload = UploadOperation(outputs=True)
+    pair.run(upload)
+    assert upload.failure is None
+    assert upload.content == bytes((sample[i] + IMAGE[i % len(IMAGE)]) & 0xFF for i in range(len(sample)))
+    assert pair.device.violations == 0
+    weights = UploadOperation(len(IMAGE))
+    pair.run(weights)
+    assert weights.content == IMAGE
+
+
+def holding(down: Fault, up: Fault, **line: float) -> Pair:
+    """A pair whose device holds a model before the line becomes bad."""
+    pair = Pair(CDevice(steps=STEPS), down=Channel(**line), up=Channel(**line))
+    pair.greet()
+    pair.run(TransferOperation(Kind.IMAGE, IMAGE))
+    starts = pair.down.sent, pair.up.sent
+    pair.down.fault = lambda data, offset: down(data, offset - starts[0])
+    pair.up.fault = lambda data, offset: up(data, offset - starts[1])
+    return pair
+
+
 CHANGES: dict[str, Callable[[int], bytes]] = {
     "lost": lambda byte: b"",
     "doubled": lambda byte: bytes([byte, byte]),
@@ -96,6 +123,33 @@ def test_one_byte_spoiled_at_every_offset_of_a_whole_visit(direction: str, chang
             assert pair.quiet_s <= QUIET_S
         except AssertionError as error:
             raise AssertionError(f"byte {target} of {total} {direction} {change}: {error}") from error
+
+
+@pytest.mark.parametrize("direction", ["down", "up"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_one_byte_spoiled_at_every_offset_of_an_inference(direction: str, change: str) -> None:
+    pair = holding(no_fault, no_fault)
+    before = pair.down.sent, pair.up.sent
+    one_inference(pair)
+    total = (pair.down.sent - before[0], pair.up.sent - before[1])[direction == "up"]
+    assert total > 100
+    for target in range(total):
+        fault = spoil_at(target, CHANGES[change])
+        pair = holding(fault if direction == "down" else no_fault, fault if direction == "up" else no_fault)
+        try:
+            one_inference(pair)
+            assert pair.quiet_s <= QUIET_S
+        except AssertionError as error:
+            raise AssertionError(f"byte {target} of {total} {direction} {change}: {error}") from error
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("rate", [1e-4, 1e-3])
+def test_random_bit_errors_while_inputs_and_outputs_pass(rate: float, seed: int) -> None:
+    rng = random.Random(f"infer {rate} {seed}")
+    pair = holding(bit_errors(rng, rate), bit_errors(rng, rate), bytes_per_s=11_520, latency_s=0.002)
+    for _ in range(3):
+        one_inference(pair, rng.randbytes(1000))
 
 
 @pytest.mark.parametrize("seed", range(12))

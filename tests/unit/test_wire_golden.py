@@ -130,6 +130,10 @@ def test_the_host_says_what_the_golden_dialogue_has() -> None:
     assert (second.label, second.windows, second.counts) == (0, 3, (3, 0, 2))
     assert stopped == second and forgotten.counts == ()
     assert hash64(bytes((byte - 9) & 255 for byte in upload.content)) == transfer.content_hash
+    outputs = operations[6]
+    assert isinstance(outputs, UploadOperation)
+    # the pair device adds the weights' first bytes
+    assert outputs.content == bytes((a + b) & 255 for a, b in zip(b"an input", upload.content, strict=False))
 
 
 def test_the_numbers_are_those_of_the_headers() -> None:

@@ -106,6 +106,10 @@ class CDevice:
         return int(self._c.device_counter(self._handle, 6))
 
     @property
+    def inferred(self) -> int:
+        return int(self._c.device_counter(self._handle, 7))
+
+    @property
     def valid(self) -> bool:
         return bool(self._c.device_counter(self._handle, 5))
 
@@ -273,6 +277,8 @@ def dialogue_operations() -> list[Operation]:
         TransferOperation(Kind.WEIGHTS, weights, structure_hash=77),
         VisitOperation(b"\x03 an order", hash64(weights)),
         UploadOperation(len(weights)),
+        TransferOperation(Kind.INPUT, b"an input", structure_hash=77),
+        UploadOperation(outputs=True),
         SaveOperation(),
         LabelOperation(2, windows=2, milliseconds=70_000),
         LabelOperation(0, windows=3),

@@ -1,6 +1,6 @@
 """Run a batch of inputs through a model, in-process, with the engine that boards run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from tinyfed.engine import Engine
 from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
+from tinyfed.model import Activation, ModelSpec, encode
 from tinyfed.model.convert import FloatModel, Int8Model, Model
+from tinyfed.model.image_int8 import read_ports
 from tinyfed.model.samples import check_inputs
 
 
@@ -68,9 +70,49 @@ def run(model: Model, arrays: Sequence[NDArray[Any]]) -> Outputs:
     if isinstance(model, Int8Model):
         int8 = Int8Engine(model.content)
         return real_outputs(int8, [int8.run(*sample) for sample in stored_inputs(int8, arrays)])
-    raw = Engine(model.content, "infer").infer(arrays[0])
+    return float_outputs(model, Engine(model.content, "infer").infer(arrays[0]))
+
+
+def float_outputs(model: FloatModel, raw: NDArray[np.float32]) -> Outputs:
+    """Of what the engine gave, (count, values)."""
     shaped = raw.reshape(len(raw), *model.spec.output_shape)
     return Outputs((probabilities(raw, model.spec.loss).reshape(shaped.shape),), (shaped,))
+
+
+def board_image(model: Model) -> bytes:
+    """The model image that a board is given: an int8 network is frozen in one that has nothing behind it. Raises
+    UsageError for several inputs or outputs."""
+    if isinstance(model, FloatModel):
+        return model.content
+    inputs, outputs = model.ports
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UsageError(
+            f"{model.source}: has {len(inputs)} inputs and {len(outputs)} outputs: a board takes one of each; leave "
+            "--board and --port out: the in-process engine has the same bits"
+        )
+    return frozen_alone(model.content)
+
+
+def frozen_alone(program: bytes) -> bytes:
+    """A model image of an int8 program with a layer behind it that does nothing. Raises UsageError."""
+    features = read_ports(program)[1][0].count
+    return encode(ModelSpec((features,), (Activation("linear"),), frozen=program), np.zeros(0, np.float32))
+
+
+def run_remotely(
+    model: Model, arrays: Sequence[NDArray[Any]], infer: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> Outputs:
+    """As `run`, on a device that holds `board_image`: `infer` has it take a sample and give the outputs."""
+    if isinstance(model, FloatModel):
+        return float_outputs(model, np.stack([infer(sample) for sample in arrays[0]]))
+    engine = Int8Engine(model.content)
+    port, output = engine.inputs[0], engine.outputs[0]
+    raw = []
+    for (stored,) in stored_inputs(engine, arrays):
+        real = (stored.astype(np.float32) - np.float32(port.zero_point)) * np.float32(port.scale)
+        values = infer(real) / np.float32(output.scale) + np.float32(output.zero_point)
+        raw.append([np.rint(values).astype(np.int8).reshape(output.shape)])
+    return real_outputs(engine, raw)
 
 
 def probabilities(logits: NDArray[np.float32], loss: str) -> NDArray[np.float32]:

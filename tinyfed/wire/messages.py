@@ -48,6 +48,7 @@ class Kind(IntEnum):
 
     IMAGE = 1
     WEIGHTS = 2
+    INPUT = 3
 
 
 class Encoding(IntEnum):
@@ -78,6 +79,7 @@ CAPABILITIES = {
     "sparse": 11,
     "partial": 12,
     "answers": 13,
+    "infer": 14,
 }
 
 
@@ -151,10 +153,13 @@ def pack_ack(next_offset: int, chunk_bytes: int, round_: int, *, gap: bool) -> b
     return _ACK.pack(next_offset, chunk_bytes, FLAG_GAP if gap else 0, round_)
 
 
-def pack_upload_request(offset: int, chunk_bytes: int, window_chunks: int, round_: int, visit: int = 0) -> bytes:
-    """UPLOAD_REQUEST's payload; `round_` of the chunks that follow; `visit`: its update instead of the weights."""
+def pack_upload_request(
+    offset: int, chunk_bytes: int, window_chunks: int, round_: int, visit: int = 0, *, outputs: bool = False
+) -> bytes:
+    """UPLOAD_REQUEST's payload; `round_` of the chunks that follow; instead of the weights `visit`: its update,
+    `outputs`: what the model made of the last input."""
     head = _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, round_)
-    return head + (_OFFSET.pack(visit) if visit else b"")
+    return head + (_OFFSET.pack(visit) if visit or outputs else b"") + (_OFFSET.pack(1) if outputs else b"")
 
 
 def pack_order(visit: int, weights_hash: int, order: bytes) -> bytes:

@@ -12,7 +12,7 @@ ATTEMPTS = 3
 
 
 class TransferOperation(Operation):
-    """Send a model image or weights down."""
+    """Send a model image, weights or an input down."""
 
     def __init__(
         self,
@@ -125,11 +125,12 @@ class TransferOperation(Operation):
 class UploadOperation(Operation):
     """Take the weights back. They are in `content` when it is done."""
 
-    def __init__(self, expected_bytes: int | None = None, *, visit: int = 0) -> None:
-        """`expected_bytes`: any other size is a failure; None: as many as the device has. `visit`: what that visit,
-        the device's last, gives back instead of the weights."""
+    def __init__(self, expected_bytes: int | None = None, *, visit: int = 0, outputs: bool = False) -> None:
+        """`expected_bytes`: any other size is a failure; None: as many as the device has. Instead of the weights
+        `visit`: what that visit, the device's last, gives back; `outputs`: what the model made of the last input."""
         super().__init__()
         self._visit = visit
+        self._outputs = outputs
         self._expected = expected_bytes
         self._attempts = 0
         self._parts = bytearray()
@@ -158,7 +159,12 @@ class UploadOperation(Operation):
         self.send(
             MessageType.UPLOAD_REQUEST,
             messages.pack_upload_request(
-                len(self._parts), self._size(), self._session.window_chunks, self._round, self._visit
+                len(self._parts),
+                self._size(),
+                self._session.window_chunks,
+                self._round,
+                self._visit,
+                outputs=self._outputs,
             ),
         )
 

@@ -1,7 +1,6 @@
 """`tinyfed model run`."""
 
 import io
-import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +9,11 @@ import typer
 from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
-from tinyfed.model.convert import Int8Model, Model, read_model
+from tinyfed.model.convert import Model, read_model
 from tinyfed.model.files import write_all
 from tinyfed_host.cli.output import print_json, print_line
 
-EXAMPLES = "Example: tinyfed model run kws.tflite --input x.npy -o y.npy --board mps2_an386"
+EXAMPLES = "Examples: tinyfed model run kws.tflite --input x.npy -o y.npy --board mps2_an386 · ... --port /dev/ttyACM0"
 
 
 def run_model(
@@ -25,6 +24,9 @@ def run_model(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The outputs to write, .npy.")],
     board: Annotated[str | None, typer.Option(help="Run on this emulated board instead of in-process.")] = None,
+    port: Annotated[
+        str | None, typer.Option(help="Run on the device on this port, which then holds the model.")
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write NAME.raw.npy too: int8 values, or logits.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -35,7 +37,9 @@ def run_model(
     found = read_model(model)
     arrays = [array for path in inputs for array in _inputs(read_arrays(path), path)]
     batch = check_batch(found, arrays, ", ".join(map(str, inputs)))
-    result = run(found, batch) if board is None else _on_board(found, batch, board)
+    if board is not None and port is not None:
+        raise UsageError("--board is emulated, --port is a connected device: give one of them")
+    result = run(found, batch) if board is None and port is None else _on_device(found, batch, board, port)
     files: dict[Path, bytes] = {}
     for index, (real, stored) in enumerate(zip(result.real, result.raw, strict=True)):
         path = output if len(result.real) == 1 else output.with_suffix(f".{index}.npy")
@@ -48,11 +52,12 @@ def run_model(
         "files": [str(path) for path in files],
         "shape": list(result.real[0].shape),
         "board": board,
+        "port": port,
     }
     if as_json:
         print_json(facts)
     else:
-        where = "in-process" if board is None else f"on {board}"
+        where = "in-process" if board is None and port is None else f"on {board or port}"
         print_line(f"ran {facts['samples']} samples {where}: {', '.join(str(path) for path in files)}")
 
 
@@ -71,25 +76,9 @@ def _npy(values: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _on_board(model: Model, batch: tuple[NDArray[Any], ...], name: str) -> Any:
+def _on_device(model: Model, batch: tuple[NDArray[Any], ...], board: str | None, port: str | None) -> Any:
     from tinyfed.boards import read_board
-    from tinyfed.engine.int8 import Int8Engine
-    from tinyfed.model.run import real_outputs, stored_inputs
-    from tinyfed_host.infer_bench import measure
+    from tinyfed_host.inference import connected, emulated, run_on
 
-    if not isinstance(model, Int8Model):
-        raise UsageError(
-            f"{model.source}: a float32 model on --board {name}: boards infer int8 models here; leave --board out: "
-            "the in-process engine has the same bits"
-        )
-    engine = Int8Engine(model.content)
-    samples = stored_inputs(engine, batch)
-    cost = measure(
-        read_board(name), model.content, [np.concatenate([v.reshape(-1) for v in sample]) for sample in samples]
-    )
-    return real_outputs(engine, _split(cost.outputs, [port.count for port in engine.outputs]))
-
-
-def _split(outputs: tuple[NDArray[np.int8], ...], counts: list[int]) -> list[list[NDArray[np.int8]]]:
-    starts = np.cumsum([0, *counts])
-    return [[sample[start:end] for start, end in itertools.pairwise(starts)] for sample in outputs]
+    with emulated(model, read_board(board)) if board is not None else connected(port or "") as device:
+        return run_on(model, batch, device)

@@ -11,7 +11,7 @@ typedef struct device {
     uint8_t staging[TINYFED_WIRE_CHUNK_BYTES_MAX];
     uint32_t arena_bytes, capabilities;
     uint32_t image_bytes;   /* 0: no model */
-    uint32_t transfer_bytes;
+    uint32_t output_bytes;  /* behind the image: what was made of an input; 0: none */
     bool valid;
     bool image_known;
     bool in_transfer; /* accepted and not ended well: the link promises that nothing asks for the model */
@@ -28,7 +28,7 @@ typedef struct device {
     /* what happened */
     uint32_t trained;    /* visits carried out */
     uint32_t violations; /* trained or sent something that is not whole */
-    uint32_t resets, hosts_gone, transfers, saves;
+    uint32_t resets, hosts_gone, transfers, saves, inferred;
 } device_t;
 
 device_t *device_new(uint32_t arena_bytes, uint16_t chunk_bytes)
@@ -58,6 +58,7 @@ void device_power_cycle(device_t *d)
     d->image_known = false;
     d->in_transfer = false;
     d->image_bytes = 0;
+    d->output_bytes = 0;
     d->weights_hash = 0;
     d->steps_left = 0;
     d->saves_left = 0;
@@ -112,6 +113,18 @@ static void record_window(device_t *d)
 }
 #endif
 
+/* The "model": each byte of the input and one of the image, added. */
+static void run_input(device_t *d, const tinyfed_link_event_t *e)
+{
+    uint8_t *place = d->arena + d->image_bytes;
+    if (tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, place, e->total_bytes) != e->content_hash) d->violations++;
+    if (d->in_transfer || d->steps_left != 0 || !d->valid) d->violations++;
+    for (uint32_t i = 0; i < e->total_bytes; i++) place[i] = (uint8_t)(place[i] + d->arena[i % d->image_bytes]);
+    d->output_bytes = e->total_bytes;
+    d->inferred++;
+    tinyfed_link_transfer_end(&d->link, 0, 0);
+}
+
 static void answer(device_t *d, const tinyfed_link_event_t *e)
 {
     static const char board[] = "pair";
@@ -125,6 +138,15 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
     }
     case TINYFED_LINK_TRANSFER_BEGIN: {
         const bool weights = e->transfer_kind == TINYFED_WIRE_WEIGHTS;
+        d->output_bytes = 0;
+        if (e->transfer_kind == TINYFED_WIRE_INPUT) {
+            if (!d->valid || e->structure_hash != 77u || e->encoding != TINYFED_WIRE_PLAIN)
+                tinyfed_link_transfer_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            else
+                (void)tinyfed_link_transfer_accept(&d->link, d->arena + d->image_bytes, d->arena_bytes - d->image_bytes,
+                                                   NULL, 0);
+            break;
+        }
         if (weights && (!d->image_known || e->structure_hash != 77u)) {
             tinyfed_link_transfer_refuse(&d->link, -8, 0);
             break;
@@ -143,6 +165,10 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         break;
     }
     case TINYFED_LINK_TRANSFER_COMPLETE:
+        if (e->transfer_kind == TINYFED_WIRE_INPUT) {
+            run_input(d, e);
+            break;
+        }
         if (tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, e->total_bytes) != e->content_hash
             && e->encoding == TINYFED_WIRE_PLAIN)
             d->violations++;
@@ -161,17 +187,19 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
             break;
         }
         if (d->steps_left != 0) d->violations++;
+        d->output_bytes = 0;
         d->seed = e->order_bytes > 0 ? e->order[0] : 1;
         d->steps_left = d->steps;
         tinyfed_link_visit_begin(&d->link);
         break;
     case TINYFED_LINK_UPLOAD:
         if (d->in_transfer || d->steps_left != 0) d->violations++;
-        if (!d->valid) {
+        if (e->outputs ? d->output_bytes == 0 : !d->valid) {
             tinyfed_link_upload_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
             break;
         }
-        tinyfed_link_upload_accept(&d->link, d->arena, d->image_bytes);
+        if (e->outputs) tinyfed_link_upload_accept(&d->link, d->arena + d->image_bytes, d->output_bytes);
+        else tinyfed_link_upload_accept(&d->link, d->arena, d->image_bytes);
         break;
     case TINYFED_LINK_HOST_GONE:
         d->hosts_gone++;
@@ -271,6 +299,7 @@ uint32_t device_counter(const device_t *d, uint32_t which)
     case 4: return d->transfers;
     case 5: return d->valid;
     case 6: return d->saves;
+    case 7: return d->inferred;
     default: return d->image_bytes;
     }
 }
@@ -298,6 +327,7 @@ void device_set_image(device_t *d, const uint8_t *bytes, uint32_t byte_count)
 {
     memcpy(d->arena, bytes, byte_count);
     d->image_bytes = byte_count;
+    d->output_bytes = 0;
     d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, bytes, byte_count);
 }
 

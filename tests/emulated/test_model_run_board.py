@@ -1,0 +1,116 @@
+"""`tinyfed model run --board` and `--port`: batches on emulated boards and connected ones, to the in-process bytes."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, require_tools
+from tinyfed_host import devices, firmware
+from tinyfed_host.cli.main import run_command
+from tinyfed_host.transport.emulator import start
+
+from tinyfed.boards import read_board
+from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize, mlp
+from tinyfed.model.convert import read_model
+from tinyfed.model.image import structure_hash
+from tinyfed.model.run import board_image
+
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+from tflite_models import path_of
+
+ID = "0f0e0d0c0b0a090807060506"
+BOARDS = ("mps2_an386", "netduinoplus2", "raspberrypi", "native")
+
+
+def tools(name: str) -> None:
+    board = read_board(name)
+    assert board.emulator is not None
+    require_tools(board.compiler.prefix + "gcc", *([board.emulator.program] if board.emulator.program else []))
+
+
+def same_bytes(folder: Path, model: Path, x: np.ndarray, *where: str) -> None:
+    """In-process and there: outputs and raw outputs."""
+    np.save(folder / "x.npy", x)
+    command = ["model", "run", str(model), "--input", str(folder / "x.npy"), "--raw"]
+    assert run_command([*command, "-o", str(folder / "here.npy")]) == 0
+    assert run_command([*command, "-o", str(folder / "there.npy"), *where]) == 0
+    for suffix in (".npy", ".raw.npy"):
+        assert (folder / f"here{suffix}").read_bytes() == (folder / f"there{suffix}").read_bytes()
+    assert len(np.load(folder / "there.npy")) == len(x)
+
+
+def conv(folder: Path) -> Path:
+    spec = ModelSpec((9, 8, 2), (Conv2D(4, 3, 2, "same", "relu"), Dense(6, "tanh"), Dense(3)), "softmax_cross_entropy")
+    (folder / "conv.tfm").write_bytes(encode(spec, initialize(spec, 4)))
+    return folder / "conv.tfm"
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_float_and_int8_models_on_every_emulated_board(board: str, tmp_path: Path) -> None:
+    tools(board)
+    rng = np.random.default_rng(31)
+    same_bytes(tmp_path, conv(tmp_path), rng.normal(size=(4, 9, 8, 2)), "--board", board)
+    x = rng.normal(0, 40, (2, 49, 10, 1)).astype(np.float32)
+    same_bytes(tmp_path, path_of("kws_ref_model"), x, "--board", board)
+
+
+def test_stored_values_and_a_published_float_model(tmp_path: Path) -> None:
+    tools("native")
+    rng = np.random.default_rng(32)
+    x = rng.integers(-128, 128, (3, 49, 10, 1), np.int8)
+    same_bytes(tmp_path, path_of("kws_ref_model"), x, "--board", "native")
+    same_bytes(tmp_path, path_of("magic_wand"), rng.normal(size=(3, 128, 3, 1)), "--board", "native")
+
+
+@pytest.mark.slow
+def test_a_network_larger_than_the_ram_goes_into_flash(tmp_path: Path) -> None:
+    """Visual wake words: 254,544 bytes, and an arena of 196,608."""
+    tools("mps2_an386")
+    x = np.random.default_rng(33).integers(-128, 128, (1, 96, 96, 3), np.int8)
+    same_bytes(tmp_path, path_of("vww_96_int8"), x, "--board", "mps2_an386")
+
+
+def test_a_connected_device_is_sent_the_model_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools("mps2_an386")
+    model, x = conv(tmp_path), np.random.default_rng(34).normal(size=(2, 9, 8, 2))
+    with start("mps2_an386", ID) as emulated:
+        same_bytes(tmp_path, model, x, "--port", emulated.port)
+        held = devices.probe_port(emulated.port)
+        assert held.structure_hash and held.weights_hash
+        capsys.readouterr()
+        command = ["model", "run", str(model), "--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "again.npy")]
+        assert run_command([*command, "--port", emulated.port, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["port"] == emulated.port
+        assert devices.probe_port(emulated.port) == held
+    assert (tmp_path / "again.npy").read_bytes() == (tmp_path / "here.npy").read_bytes()
+
+
+def test_a_connected_device_that_carries_the_network_is_not_sent_it(tmp_path: Path) -> None:
+    """`firmware build --model` of what `model convert` wrote of an int8 file."""
+    tools("native")
+    model = path_of("kws_ref_model")
+    assert run_command(["model", "convert", str(model), "-o", str(tmp_path / "kws.tfm")]) == 0
+    x = np.random.default_rng(35).normal(0, 40, (1, 49, 10, 1))
+    with start("native", ID, image=firmware.build("native", model=tmp_path / "kws.tfm")) as emulated:
+        held = devices.probe_port(emulated.port)
+        assert held.structure_hash == structure_hash(board_image(read_model(model)))
+        same_bytes(tmp_path, model, x, "--port", emulated.port)
+        same_bytes(tmp_path, tmp_path / "kws.tfm", x, "--port", emulated.port)
+        assert devices.probe_port(emulated.port) == held
+
+
+def test_what_does_not_fit_and_who_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools("mps2_an386")
+    spec = mlp(60_000, (), 1)
+    (tmp_path / "wide.tfm").write_bytes(encode(spec, initialize(spec, 1)))
+    np.save(tmp_path / "x.npy", np.ones((1, 60_000)))
+    command = ["model", "run", str(tmp_path / "wide.tfm"), "--input", str(tmp_path / "x.npy")]
+    command += ["-o", str(tmp_path / "y.npy")]
+    assert run_command([*command, "--board", "mps2_an386"]) == 5
+    assert "too large for the arena of 196608 bytes" in capsys.readouterr().err
+    assert run_command([*command, "--port", "unix:///nowhere"]) == 4
+    assert run_command([*command, "--board", "stm32f405"]) == 2
+    assert "cannot be emulated" in capsys.readouterr().err
+    assert not (tmp_path / "y.npy").exists()

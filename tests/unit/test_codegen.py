@@ -188,7 +188,7 @@ def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path
 def test_the_int8_example_computes_what_the_engine_does(compiler: str, tmp_path: Path) -> None:
     require_tools(compiler)
     model = path_of("micro_speech_quantized")
-    arguments = ["model", "codegen", str(model), "-o", str(tmp_path), "--name", "speech", "--array", "both"]
+    arguments = ["model", "codegen", str(model), "-o", str(tmp_path), "--name", "speech"]
     assert run_command([*arguments, "--example"]) == 0
     program = tmp_path / "program"
     sources = [tmp_path / "speech.c", tmp_path / "speech_example.c", *sorted((ROOT / "firmware/core").rglob("*.c"))]
@@ -206,8 +206,14 @@ def test_the_int8_example_computes_what_the_engine_does(compiler: str, tmp_path:
 
 
 def test_an_image_and_the_tflite_in_one_file(tmp_path: Path) -> None:
-    bundle = bundle_of(path_of("hello_world_float"), "hello", choice="both")
-    assert [array.suffix for array in bundle.arrays] == ["tflite", "image"]
+    for choice in (None, "both"):
+        bundle = bundle_of(path_of("hello_world_float"), "hello", choice=choice)
+        assert [array.suffix for array in bundle.arrays] == ["tflite", "image"]
+    # what the engine does not run is there for TFLM, without an example
+    recurrent = path_of("trained_lstm_int8")
+    assert [array.suffix for array in bundle_of(recurrent, "lstm").arrays] == ["tflite"]
+    with pytest.raises(UsageError, match="UNIDIRECTIONAL_SEQUENCE_LSTM"):
+        bundle_of(recurrent, "lstm", example=True)
     assert "#define HELLO_ARENA_ONLINE_BYTES" in header_text(bundle)
     require_tools("gcc")
     _, source = write(bundle, tmp_path)
@@ -222,7 +228,7 @@ def test_choices_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="array 'all': use one of tflite, image, both"):
         bundle_of(tmp_path / "model.tfm", "m", choice="all")
     with pytest.raises(UsageError, match="add --array image"):
-        example_text(bundle_of(path_of("hello_world_float"), "hello"))
+        example_text(bundle_of(path_of("hello_world_float"), "hello", choice="tflite"))
 
 
 @pytest.mark.parametrize(

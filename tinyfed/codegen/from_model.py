@@ -14,8 +14,11 @@ from tinyfed.model.tflite import Tensor, TfliteModel, parse
 CHOICES = ("tflite", "image", "both")
 
 
-def bundle_of(path: Path, name: str, labels: tuple[str, ...] = (), choice: str | None = None) -> Bundle:
-    """The bundle of a model file. `choice`: None takes the .tflite as it is and an image of anything else.
+def bundle_of(
+    path: Path, name: str, labels: tuple[str, ...] = (), choice: str | None = None, example: bool = False
+) -> Bundle:
+    """The bundle of a model file. `choice`: None takes all there is: the .tflite as it is, and the image where
+    tinyfed's engine runs the model, which an `example` needs.
 
     Raises UsageError where the file, the choice or the labels are wrong.
     """
@@ -27,9 +30,14 @@ def bundle_of(path: Path, name: str, labels: tuple[str, ...] = (), choice: str |
             raise UsageError(f"{path}: not a .tflite file, so there is no such array; leave --array out")
         return image_bundle(read_model(path), name, labels)
     model = parse(content, str(path))
-    if choice in (None, "tflite"):
+    if choice == "tflite":
         return tflite_bundle(model, name, labels)
-    converted = image_bundle(read_tflite(model), name, labels)
+    try:
+        converted = image_bundle(read_tflite(model), name, labels)
+    except UsageError:
+        if choice is None and not example:
+            return tflite_bundle(model, name, labels)
+        raise
     if choice == "image":
         return converted
     return replace(converted, arrays=(*tflite_bundle(model, name, labels).arrays, *converted.arrays))

@@ -23,7 +23,9 @@ def codegen(
     labels: Annotated[Path | None, typer.Option(help="A text file of class labels, one a line.")] = None,
     array: Annotated[
         str | None,
-        typer.Option(help="tflite, image or both; left out: the .tflite as it is, an image of anything else."),
+        typer.Option(
+            help="tflite, image or both; left out: all there is (an image where tinyfed's engine runs the model)."
+        ),
     ] = None,
     example: Annotated[bool, typer.Option("--example", help="Add NAME_example.c, which runs one inference.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -36,7 +38,7 @@ def codegen(
             classes = read_labels(labels.read_text(encoding="utf-8"), str(labels))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{labels}: cannot read the labels: {error}") from error
-    bundle = bundle_of(model, name, classes, array)
+    bundle = bundle_of(model, name, classes, array, example)
     texts = {f"{name}.h": header_text(bundle), f"{name}.c": source_text(bundle)}
     if example:
         texts[f"{name}_example.c"] = example_text(bundle)

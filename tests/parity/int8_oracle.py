@@ -162,8 +162,13 @@ class _Writer:
                     **self.window(layer),
                 )  # fmt: skip
             case spec.Int8Mean():
-                keep = len(tensors[output].shape) == 3
-                self.operator("MEAN", [*inputs, self.constant([1, 2])], output, "ReducerOptions", keepDims=keep)
+                source, result = tensors[inputs[0]], tensors[output]
+                axes, left = [], source.count
+                while left > result.count:
+                    left //= source.shape[len(axes)]
+                    axes.append(len(axes) + 1)
+                keep = len(result.shape) == len(source.shape)
+                self.operator("MEAN", [*inputs, self.constant(axes or [1])], output, "ReducerOptions", keepDims=keep)
             case spec.Int8Add():
                 activation = ACTIVATIONS[layer.activation]
                 self.operator("ADD", inputs, output, "AddOptions", fusedActivationFunction=activation)

@@ -249,6 +249,21 @@ def test_mean(rng: np.random.Generator, case: int) -> None:
     check(rng, one(spec.Int8Mean((0,), 1), source, output))
 
 
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("first", [1, 2, 3])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_mean_over_the_first_dimensions(rng: np.random.Generator, rank: int, first: int, keep: bool) -> None:
+    """Over time, over height alone, over everything."""
+    if first > rank or (first == rank and not keep):  # TFLM's writer here has no tensor without dimensions
+        first, keep = rank, True
+    sides = tuple(int(n) for n in rng.integers(2, 12, rank))
+    source = tensor(rng, sides)
+    shape = ((1,) * first if keep else ()) + sides[first:]
+    scale = source.scale * float(np.float32(rng.uniform(0.2, 3)))
+    output = spec.Int8Tensor("y", shape, scale, int(rng.integers(-60, 60)))
+    check(rng, one(spec.Int8Mean((0,), 1), source, output))
+
+
 @pytest.mark.parametrize("case", range(12))
 def test_add(rng: np.random.Generator, case: int) -> None:
     shape = tuple(int(n) for n in rng.integers(1, 9, 3))

@@ -1,6 +1,8 @@
 """The .tflite reader: against the interpreter's own schema, and against damaged files."""
 
 import struct
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,29 @@ def test_interpreter_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(MissingToolError, match=r"pip install 'tinyfed\[tflite\]'"):
         tflite.interpreter(b"")
+
+
+def fake(package: str) -> types.ModuleType:
+    """A module whose interpreter says which package it is of."""
+    module = types.ModuleType(f"{package}.interpreter")
+    module.Interpreter = lambda model_content: (package, model_content)  # type: ignore[attr-defined]
+    return module
+
+
+@pytest.mark.parametrize(
+    ("installed", "taken"),
+    [
+        (("ai_edge_litert", "tflite_runtime"), "ai_edge_litert"),
+        (("ai_edge_litert",), "ai_edge_litert"),
+        (("tflite_runtime",), "tflite_runtime"),
+    ],
+)
+def test_the_interpreter_is_whichever_is_there(
+    installed: tuple[str, ...], taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("ai_edge_litert", "tflite_runtime"):
+        there = package in installed
+        # None in sys.modules: importing it fails as if it were not installed
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package) if there else None)
+        monkeypatch.setitem(sys.modules, f"{package}.interpreter", fake(package) if there else None)
+    assert tflite.interpreter(b"model") == (taken, b"model")

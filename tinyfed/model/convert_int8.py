@@ -1,5 +1,6 @@
 """A full-integer .tflite file as the int8 network that tinyfed's engine runs."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -234,12 +235,19 @@ class _Converter:
 
     def mean(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 2)
-        rank = len(view.input(0).shape)
+        shape = view.input(0).shape
+        rank = len(shape)
         axes = {int(axis) % rank if rank else 0 for axis in view.constant(1, "int32").reshape(-1)}
+        kept = [axis for axis in range(1, rank) if axis not in axes and shape[axis] > 1]
         view.require(
-            rank == 4 and axes == {1, 2}, f"a mean over axes {sorted(axes)}; the engine has it over height and width"
+            all(axis > max(axes, default=0) for axis in kept),
+            f"a mean over axes {sorted(axes)} of shape {list(shape)}; the engine has it over the first ones behind the "
+            "batch, as [1, 2] (height and width), [1] (time) or all; put a Permute before it",
         )
-        view.require(view.output.element_count == view.input(0).shape[3], "the output is not one value a channel")
+        view.require(
+            view.output.element_count == math.prod(shape[axis] for axis in kept),
+            f"{view.output} has shape {list(view.output.shape)}, not that of the mean",
+        )
         return i8.Int8Mean(**self.ends(view))
 
     def add(self, view: View) -> i8.Int8Layer:

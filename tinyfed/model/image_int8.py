@@ -1,6 +1,7 @@
 """An int8 network as the bytes the engine runs (docs/int8.md): a table of operators whose buffers are placed, and
 weights laid out as the kernels read them."""
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,10 +159,11 @@ def _lower_checked(
             clamp = arithmetic.activation_range(layer.activation, output)
             return _Operator(kind, layer.inputs, layer.output, packed, clamp=clamp)
         case spec.Int8Mean():
-            height, width, channels = source.image_shape
-            if output.count != channels:
-                raise UsageError(f"{where}: output {output.shape} is not the {channels} channels' means")
-            pair = arithmetic.mean_multiplier(source, output, height * width)
+            if output.count not in [math.prod(source.shape[axis:]) for axis in range(len(source.shape) + 1)]:
+                raise UsageError(
+                    f"{where}: output {output.shape} is no mean over the first dimensions of {source.shape}"
+                )
+            pair = arithmetic.mean_multiplier(source, output, source.count // output.count)
             packed = PackedLayer(table=struct.pack("<2i", *pair))
             return _Operator("mean", layer.inputs, layer.output, packed)
         case spec.Int8Add():
@@ -359,6 +361,10 @@ def _record(
     out_shape = output.image_shape
     if op.kind == "dense":
         in_shape, out_shape = (1, 1, source.count), (1, 1, output.count)
+    if op.kind == "mean":
+        out_shape = (1, 1, output.count)
+        if in_shape[2] != output.count:
+            in_shape = (source.count // output.count, 1, output.count)
     fields = (*packed.kernel, *packed.stride, *packed.dilation, *packed.pad)
     if max(fields) > 255 or max(in_shape[:2] + out_shape[:2]) > 65535:
         raise UsageError(f"{op.kind} of {source.shape} to {output.shape}: a window or an image side is too large")

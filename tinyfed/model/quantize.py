@@ -22,6 +22,8 @@ from tinyfed.model.tflite_view import ConvertError
 # What the error of each layer is measured on.
 MOST_ERROR_SAMPLES = 32
 SIGNATURE = "serving_default"
+# Types of a float model's values and of the shapes and indices beside them.
+QUANTIZABLE = ("float32", "int32", "int64", "bool")
 # Of one tensor: 64 MB as float32.
 MOST_ELEMENTS = 1 << 24
 
@@ -67,8 +69,12 @@ class FloatSource:
             ends = f"{len(inputs)} inputs and {len(self.model.outputs)} outputs"
             raise ConvertError(f"{path}: {ends}; a model with one each can be quantized")
         where = f"{path}: {inputs[0]}"
-        if inputs[0].dtype != "float32" or any(t.dtype == "int8" for t in self.model.tensors):
-            raise ConvertError(f"{where}: the model is not all float32; quantize the float model it came from")
+        for tensor in (*inputs, *self.model.tensors):
+            if tensor.dtype not in QUANTIZABLE or (tensor is inputs[0] and tensor.dtype != "float32"):
+                raise ConvertError(
+                    f"{path}: {tensor} is {tensor.dtype}: the model is not all float32; quantize the float model it "
+                    "came from"
+                )
         if inputs[0].dynamic_dimensions not in ((), (0,)) or inputs[0].shape[:1] != (1,):
             raise ConvertError(f"{where}: shape {list(inputs[0].shape)}; convert it with a batch size of 1")
         largest = max(self.model.tensors, key=lambda tensor: tensor.element_count)

@@ -133,7 +133,8 @@ class Int8AveragePool2D(Layer):
 
 @dataclass(frozen=True)
 class Int8Mean(Layer):
-    """MEAN over height and width (axes 1 and 2 of NHWC), whatever the output keeps of them."""
+    """MEAN over the first dimensions behind the batch, as height and width, whatever the output keeps of them: it has
+    as many values as the dimensions behind those."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def attach_head_model(
 ) -> None:
     """Freeze an int8 network and put a float32 head on it that learns on the device (docs/head.md)."""
     from tinyfed.model.convert import FloatModel, is_tflite, read_file, read_model
-    from tinyfed.model.convert_int8 import convert_int8
+    from tinyfed.model.convert_int8 import convert_int8, is_int8
     from tinyfed.model.head import attach, grow, normalized
     from tinyfed.model.image_int8 import read_plan
     from tinyfed.model.plan import plan
@@ -35,7 +35,10 @@ def attach_head_model(
 
     content = read_file(base)
     if is_tflite(content):
-        result = attach(convert_int8(parse(content, str(base))), str(base), classes, hidden, features, seed, window)
+        model = parse(content, str(base))
+        if not is_int8(model):
+            raise UsageError(f"{base}: not an int8 model; make it one with `tinyfed model quantize`")
+        result = attach(convert_int8(model), str(base), classes, hidden, features, seed, window)
     else:
         found = read_model(base)
         if not isinstance(found, FloatModel) or not found.spec.frozen:

@@ -31,6 +31,7 @@ UNIQUE_ID = "7265 7072 6f64 7563 6520 3031".replace(" ", "")
 CLOCK_HZ = 64_000_000
 BITS_PER_S = 115_200
 CONFIRMED_ROUNDS = 3
+SLOW_BYTES_PER_S = 100.0  # what the line is told to be: nothing is repeated because the computer is busy
 Tell = Callable[[str], None]
 
 
@@ -130,7 +131,9 @@ def measure_price(study: Study, method: Method) -> Price:
     image = encode(spec, weights)
     client = task.train[0]
     with start(read_board(BOARD), UNIQUE_ID, client.shard, counting=True) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        line = connect(emulated.port)
+        line.bytes_per_s = SLOW_BYTES_PER_S
+        device = SerialDevice(line)
         try:
             device.load(image)
             simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=device.info.arena_bytes)

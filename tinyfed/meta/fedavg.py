@@ -16,7 +16,9 @@ class FedAvg(Cohort):
         device:  w_k <- w - beta * grad L(w; b)  for each minibatch b, `passes` times       (ClientUpdate)
         server:  w <- sum_k (n_k / n) * w_k      over `devices` devices                     (Algorithm 1)
 
-    One global model for all; where every device has its own labels it learns that nothing can be said.
+    One global model for all; where every device has its own labels it learns that nothing can be said. The paper leaves
+    the share of devices, the passes and the batch to the user, and says nothing of devices that fail: here they are
+    left out of the mean.
 
     With `late = "use"` an answer that comes after its round is over counts in the next one, its n_k times
     (1 + age)^-staleness as in FedAsync (Xie, Koyejo, Gupta: Asynchronous federated optimization, 2019).

@@ -176,6 +176,13 @@ _PRESENCE = (
     Method("Reptile, serial", "reptile", {"alpha": 0.5, "passes": 4, "batch": 10}, {"learning_rate": 0.2}),
     Method("FedAvg", "fedavg", {}, {"learning_rate": 0.1}),
 )
+_ROBOD_FOR_TIME = (
+    Method("TinyReptile, for time", "tinyreptile", {"alpha": 0.5}, {"learning_rate": 0.1}, visits=1000),
+    Method(
+        "Reptile, serial, for time", "reptile", {"alpha": 0.5, "passes": 1, "batch": 10}, {"learning_rate": 0.4},
+        visits=1000,
+    ),
+)  # fmt: skip
 
 STUDIES = {
     study.task: study
@@ -223,7 +230,15 @@ STUDIES = {
             points=10,
         ),
         Study("occupancy", (32, 32), 1000, _PRESENCE, target=(10, 0.7), draws=5, references=("random", "global")),
-        Study("robod", (32, 32), 1000, _PRESENCE, target=(1, 0.6), draws=3, references=("random", "global")),
+        Study(
+            "robod",
+            (32, 32),
+            1000,
+            _PRESENCE + _ROBOD_FOR_TIME,
+            target=(1, 0.6),
+            draws=3,
+            references=("random", "global"),
+        ),
     )
 }
 

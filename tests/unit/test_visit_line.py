@@ -1,11 +1,13 @@
 """The whole device in-process, byte for byte (firmware/app): over its line it gives the simulated device's bits."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from reference_draw import encode_shard
 from tinyfed_host.link import SerialDevice
+from wire_pair import bit_errors
 
 from tinyfed.engine import Engine
 from tinyfed.engine._device import LineDevice
@@ -112,6 +114,25 @@ def test_what_does_not_fit_is_told() -> None:
     device.load(IMAGE)
     with pytest.raises(DeviceError, match="sample"):
         device.visit(WEIGHTS.tobytes(), ORDER, want_weights=False)
+
+
+def test_the_whole_firmware_answers_after_an_hour_of_noise_and_old_traffic() -> None:
+    """Random bytes, and recordings of a whole visit with flipped bits, at 115,200 baud all the time."""
+    rng = random.Random(61)
+    device, transport = connect()
+    device.load(IMAGE)
+    expected = device.visit(WEIGHTS.tobytes(), ORDER, want_weights=True).weights
+    recording, spoil = transport.down, bit_errors(rng, 3e-4)
+    transport.now_s += 3500.0  # the clock's 32 bits of microseconds wrap meanwhile
+    left = 3600 * 11_520
+    while left > 0:
+        data = rng.randbytes(20_000) if rng.random() < 0.5 else spoil(recording, 0) * (20_000 // len(recording))
+        transport.device.feed(data, int(transport.now_s * 1e6) % 2**32, 16)
+        transport.now_s += len(data) / 11_520
+        left -= len(data)
+    device = SerialDevice(transport, clock=transport.clock)
+    device.load(IMAGE)
+    assert device.visit(WEIGHTS.tobytes(), ORDER, want_weights=True).weights == expected
 
 
 def test_its_name_is_checked() -> None:

@@ -107,6 +107,7 @@ uint32_t tinyfed_result_encode(uint8_t bytes[TINYFED_RESULT_BYTES], const tinyfe
     visit_put32(bytes + 16, result->train_us);
     visit_put32(bytes + 20, result->train_instructions);
     visit_put32(bytes + 24, result->stack_bytes);
+    visit_put32(bytes + 28, result->arena_bytes);
     uint8_t *p = bytes + 32;
     for (uint32_t i = 0; i < result->checkpoint_count; i++, p += 16) {
         visit_put32(p, result->checkpoints[i].shots);

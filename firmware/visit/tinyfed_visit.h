@@ -79,6 +79,7 @@ typedef struct tinyfed_result {
     uint32_t train_us;  /* filled by the app from the port's clock; 0 in-process */
     uint32_t train_instructions; /* filled by the app where the port can count; else 0 */
     uint32_t stack_bytes;        /* stack high-water mark, filled by the app; else 0 */
+    uint32_t arena_bytes;        /* of the arena in use: model, work area and scratch; filled by the caller */
     uint8_t checkpoint_count;
     tinyfed_checkpoint_t checkpoints[TINYFED_CHECKPOINTS_MAX];
 } tinyfed_result_t;

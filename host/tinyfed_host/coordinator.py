@@ -453,6 +453,7 @@ def _visit_metrics(visited: _Visited) -> dict[str, Any]:
         "device_train_us": result.train_us,
         "instructions": result.train_instructions,
         "stack_bytes": result.stack_bytes,
+        "arena_bytes": result.arena_bytes,
     }
     if visited.sent.encoding != WeightsEncoding():
         metrics["encoding"] = visited.sent.encoding.name

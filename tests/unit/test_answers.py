@@ -130,7 +130,11 @@ def test_what_it_needs_is_known_to_the_byte() -> None:
     needs = {"float16": 2 * count, "int8": count + 48, "float16-delta": 4 * count + 48, "int8-delta": 4 * count + 48}
     for name, extra in needs.items():
         needed = plan(SPEC).arena_bytes + 48 + -(-extra // 16) * 16
-        simulated(arena_bytes=needed).visit(None, replace(ORDER, answer=name), want_weights=False)
+        told = simulated(arena_bytes=needed).visit(None, replace(ORDER, answer=name), want_weights=False).result
+        assert told.arena_bytes == needed
+        device, _ = connect()
+        device.load(IMAGE)
+        assert device.visit(None, replace(ORDER, answer=name), want_weights=False).result.arena_bytes == needed
         with pytest.raises(DoesNotFitError, match="16 bytes short"):
             simulated(arena_bytes=needed - 16).visit(None, replace(ORDER, answer=name), want_weights=False)
 

@@ -112,6 +112,8 @@ def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:
     visit = lines[0]["visits"][0]
     for key in ("loss_first", "loss_last", "samples", "bytes_down", "bytes_up", "wire_s", "train_s", "instructions"):
         assert key in visit
+    assert visit["arena_bytes"] > 25 * 4  # the model's weights and more
+    assert visit["stack_bytes"] == 0  # counted on boards only
     decode((folder / "runs/x/model.tfm").read_bytes())
 
 

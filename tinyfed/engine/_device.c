@@ -147,6 +147,7 @@ static tinyfed_status_t run_visit(device_t *device, const tinyfed_order_t *order
     if (status != TINYFED_OK) return status;
     status = tinyfed_visit_begin(&device->visit, &device->engine, order, shard,
                                  device->arena + device->plan.arena_bytes, scratch_bytes);
+    device->visit.result.arena_bytes = device->plan.arena_bytes + scratch_bytes;
     bool done = false;
     while (status == TINYFED_OK && !done) {
         if (__atomic_load_n(&device->cancelled, __ATOMIC_RELAXED)) return TINYFED_E_CANCELLED;

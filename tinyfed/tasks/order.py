@@ -2,7 +2,7 @@
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tinyfed.errors import UsageError
 from tinyfed.wire.encodings import NAMES, WeightsEncoding
@@ -186,7 +186,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Result:
-    """What a device reports of a visit. Clock, instructions and stack differ between devices; the rest does not."""
+    """What a device reports of a visit. Clock, instructions and memory differ between devices; the rest does not."""
 
     samples: int
     loss_first: float
@@ -195,6 +195,7 @@ class Result:
     train_instructions: int
     stack_bytes: int
     checkpoints: tuple[Checkpoint, ...]
+    arena_bytes: int = field(default=0, compare=False)  # in use: model, work area, what the order needs
 
     def encode(self) -> bytes:
         """The bytes of docs/order.md: 32, and 16 for each checkpoint."""
@@ -208,7 +209,7 @@ class Result:
             self.train_us,
             self.train_instructions,
             self.stack_bytes,
-            0,
+            self.arena_bytes,
         )
         return head + b"".join(_CHECKPOINT.pack(c.shots, c.count, c.correct, c.loss) for c in self.checkpoints)
 
@@ -217,7 +218,7 @@ class Result:
         """Read a device's answer. Raises UsageError when the bytes are not a result."""
         if len(data) < _RESULT.size or data[0] != RESULT_VERSION:
             raise UsageError(f"result: not a result of version {RESULT_VERSION}: is the firmware another version?")
-        _, count, _, samples, first, last, train_us, instructions, stack, _ = _RESULT.unpack_from(data)
+        _, count, _, samples, first, last, train_us, instructions, stack, arena = _RESULT.unpack_from(data)
         if count > CHECKPOINTS_MAX or len(data) != _RESULT.size + count * _CHECKPOINT.size:
             raise UsageError(f"result: {len(data)} bytes do not hold {count} checkpoints")
         points = tuple(
@@ -225,4 +226,4 @@ class Result:
         )
         if any(p.correct > p.count or p.count == 0 for p in points) or not math.isfinite(last):
             raise UsageError("result: a value is out of its range; docs/order.md lists them")
-        return cls(samples, first, last, train_us, instructions, stack, points)
+        return cls(samples, first, last, train_us, instructions, stack, points, arena)

@@ -1,4 +1,7 @@
-"""The same bits from the Python extension, gcc and clang on x86-64, aarch64 and a Cortex-M4: random nets, sound."""
+"""The same bits from the Python extension, gcc and clang on x86-64, aarch64 and a Cortex-M4.
+
+Random nets, every kind of layer with subnormals, infinities and NaN, and sound.
+"""
 
 import struct
 import subprocess
@@ -14,7 +17,24 @@ import model_zoo
 from tinyfed_host.bench.nets import NETS, bench_net
 
 from tinyfed.engine import Engine, Optimizer, _device, hash64
-from tinyfed.model import MODES, encode
+from tinyfed.model import (
+    MODES,
+    Activation,
+    Add,
+    AveragePool,
+    Conv1D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    GlobalAveragePool,
+    MaxPool,
+    ModelSpec,
+    Reshape,
+    ScaleShift,
+    Standardize,
+    encode,
+)
 
 HERE = Path(__file__).parent
 CORE = ROOT / "firmware" / "core"
@@ -23,6 +43,26 @@ FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DTINY
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
 SAMPLES = 4
 RATE = 0.0625
+
+
+PICTURE = (6, 5, 3)
+KINDS = {
+    **{name: (PICTURE, (Activation(name),)) for name in ("relu", "relu6", "leaky_relu", "tanh", "sigmoid")},
+    "dense": ((17,), (Dense(9, "relu"),)),
+    "conv2d": (PICTURE, (Conv2D(5, 3, padding="same"),)),
+    "conv2d-stride": (PICTURE, (Conv2D(9, (3, 2), (2, 1), activation="relu"),)),
+    "conv1d": ((9, 3), (Conv1D(4, 3, 2, "same"),)),
+    "depthwise": (PICTURE, (DepthwiseConv2D(3, 2, "same"),)),
+    "max-pool": (PICTURE, (ScaleShift(), MaxPool(2),)),
+    "average-pool": (PICTURE, (ScaleShift(), AveragePool(3, 2, "same"),)),
+    "global-average": (PICTURE, (ScaleShift(), GlobalAveragePool(),)),
+    "add": (PICTURE, (ScaleShift(), Add(0))),
+    "scale-shift": (PICTURE, (ScaleShift("leaky_relu"),)),
+    "reshape": ((12,), (Dense(12), Reshape((2, 3, 2)))),
+    "flatten": (PICTURE, (Flatten(),)),
+    "standardize": ((17,), (Standardize(4),)),
+}  # fmt: skip
+SPECIALS = (1e-45, 1e-39, -3.4e38, np.inf, -np.inf, np.nan)
 
 
 def padded(data: bytes) -> bytes:
@@ -47,6 +87,22 @@ class Net:
         loaded, net = bench_net(name), cls.__new__(cls)
         net.mode, net.image, net.x = "online", loaded.image, loaded.inputs[:SAMPLES].reshape(SAMPLES, -1)
         net.y = loaded.targets[:SAMPLES]
+        return net
+
+    @classmethod
+    def special(cls, rng: np.random.Generator, layer: str, value: float) -> "Net":
+        """One kind of layer, with a special value in an input and a weight: too few to drown the rest."""
+        shape, layers = KINDS[layer]
+        net, spec = cls.__new__(cls), ModelSpec(shape, (*layers, Dense(3)), "mse")
+        weights = rng.normal(size=spec.parameter_count).astype(np.float32)
+        net.x = rng.normal(size=(SAMPLES, *shape)).astype("<f4").reshape(SAMPLES, -1)
+        net.y = rng.normal(size=(SAMPLES, 3)).astype("<f4")
+        if abs(value) < 1e-37:  # whole sums of subnormals
+            net.x[1] = rng.choice([value, -value, 3 * value, 0.0], net.x.shape[1])
+            weights[rng.random(len(weights)) < 0.5] = value
+        net.x[2, rng.integers(net.x.shape[1])] = value
+        weights[rng.integers(len(weights))] = value
+        net.mode, net.image = "online", encode(spec, weights)
         return net
 
     def packed(self) -> bytes:
@@ -125,6 +181,7 @@ def nets(tmp_path_factory):
     rng = np.random.default_rng(20)
     made = [Net(rng, kind) for kind in ("dense", "conv", "standardized") for _ in range(150)]
     made += [Net.benchmark(name) for name in NETS]
+    made += [Net.special(rng, kind, value) for kind in KINDS for value in SPECIALS for _ in range(2)]
     blob = tmp_path_factory.mktemp("parity") / "blob"
     blob.write_bytes(padded(struct.pack("<I", len(made))) + b"".join(net.packed() for net in made))
     return blob, [net.expected() for net in made]

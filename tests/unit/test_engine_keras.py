@@ -5,7 +5,11 @@ from typing import Any
 import keras_twin
 import numpy as np
 import pytest
+from conftest import ROOT
 from keras_fixture import load_keras_module
+from tinyfed_host import experiment_source
+from tinyfed_host.bench.nets import SPECS
+from tinyfed_host.experiment_model import read_model
 
 from tinyfed.engine import Engine, Optimizer
 from tinyfed.model import (
@@ -24,7 +28,6 @@ from tinyfed.model import (
     ScaleShift,
     encode,
     initialize,
-    mlp,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
@@ -86,16 +89,17 @@ def test_gradients_are_those_of_autodiff(keras, name, loss):
     np.testing.assert_allclose(change, expected, rtol=1e-4, atol=2e-6 * max(1.0, np.abs(expected).max()))
 
 
-EXAMPLES = {
-    "sine-relu": mlp(1, (32, 32), 1, "relu"),
-    "sine-tanh": mlp(1, (32, 32), 1, "tanh"),
-    "watch": mlp(120, (32, 32), 4, "relu", "softmax_cross_entropy"),
-    "omniglot": ModelSpec(
-        (28, 28, 1),
-        (Conv2D(8, 3, 2, activation="relu"), Conv2D(16, 3, 2, activation="relu"), Flatten(), Dense(5)),
-        "softmax_cross_entropy",
-    ),
-}
+def examples() -> dict[str, ModelSpec]:
+    """The networks of the example experiments that name their layers, and the benchmark nets."""
+    found = dict(SPECS)
+    for path in sorted((ROOT / "examples").glob("*.toml")):
+        table = experiment_source.read(path).table("model")
+        if "layers" in table.values:  # head.toml starts from an image that its reader converts
+            found[path.stem] = read_model(table).make_spec()
+    return found | {"head": ModelSpec((64,), (Dense(10),), "softmax_cross_entropy")}
+
+
+EXAMPLES = examples()
 
 
 def trajectory(keras, spec, optimizer, batch, x, y):
@@ -128,7 +132,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("mode", OPTIMIZERS)
 def test_a_hundred_batches_follow_keras(keras, mode, clip_norm):
     ours, kind, more = OPTIMIZERS[mode]
-    spec = EXAMPLES["sine-tanh"]
+    spec = EXAMPLES["mlp-tanh"]
     x, y = samples(spec, 400)
     options = {**ours, **more, **({"global_clipnorm": clip_norm} if clip_norm else {})}
     losses, weights = trajectory(keras, spec, getattr(keras.optimizers, kind)(**options), 4, x, y)

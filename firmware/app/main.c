@@ -19,7 +19,7 @@ int TINYFED_MAIN(int argc, char **argv);
 
 /* Between the port's own buffers and the app. */
 #define INCOMING_BYTES 128u
-#define OUTGOING_BYTES 256u
+#define OUTGOING_BYTES 128u
 
 /* How long the last words before a restart may take on the line. */
 #define FAREWELL_US 200000u
@@ -31,8 +31,7 @@ extern const uint8_t tinyfed_embedded_model[];
 #define TINYFED_MODEL_HASH 0u
 #endif
 
-/* What `tinyfed firmware info` finds in an image by its first 16 bytes; little-endian, as every target is.
- * volatile, so that the code reads it from here and the linker keeps it. */
+/* What `tinyfed firmware info` finds in an image by its first 16 bytes; little-endian, as every target is. */
 typedef struct image_info {
     char magic[16];
     uint64_t build_id;
@@ -43,7 +42,7 @@ typedef struct image_info {
     char board[TINYFED_WIRE_BOARD_BYTES_MAX + 8u];
 } image_info_t;
 
-static const volatile image_info_t info = {
+static const image_info_t image_info = {
     .magic = {'t', 'i', 'n', 'y', 'f', 'e', 'd', ' ', 'f', 'i', 'r', 'm', 'w', 'a', 'r', 'e'},
     .build_id = TINYFED_BUILD_ID,
     .model_hash = TINYFED_MODEL_HASH,
@@ -51,6 +50,8 @@ static const volatile image_info_t info = {
     .wire_version = TINYFED_WIRE_VERSION,
     .board = TINYFED_BOARD,
 };
+/* The code reads it from there, so the linker keeps it. It is not volatile itself: that would take RAM for it. */
+static const volatile image_info_t *const info = &image_info;
 
 static tinyfed_app_t app;
 static uint8_t incoming[INCOMING_BYTES], outgoing[OUTGOING_BYTES];
@@ -59,8 +60,8 @@ static size_t outgoing_bytes, outgoing_sent;
 static void start(void)
 {
     tinyfed_app_config_t config = {
-        .board = (const char *)(uintptr_t)info.board,
-        .firmware_build = info.build_id,
+        .board = image_info.board,
+        .firmware_build = info->build_id,
         .now_us = tinyfed_port_now_us,
         .instructions = tinyfed_port_instructions,
         .stack_bytes = tinyfed_port_stack_bytes,
@@ -74,7 +75,7 @@ static void start(void)
     config.model = tinyfed_embedded_model;
     config.model_bytes = TINYFED_MODEL_BYTES;
 #endif
-    config.model_hash = info.model_hash;
+    config.model_hash = info->model_hash;
     config.flash = tinyfed_port_flash();
 #ifdef TINYFED_SENSOR
     config.sensor_channels = tinyfed_port_sensor(&config.sensor_rate_hz);

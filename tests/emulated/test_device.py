@@ -93,7 +93,7 @@ def test_it_says_who_it_is(name: str) -> None:
         board = board_for(name)
         info = device.info
         assert (info.unique_id, info.board) == (ID, board.name)
-        assert info.firmware_build == firmware.build_id(board)
+        assert info.firmware_build == firmware.build_id(board) == firmware.info(firmware.build(board)).build_id
         assert info.arena_bytes == board.arena_bytes
         assert (info.feature_count, info.class_count) == (12, 5)
         assert (info.structure_hash, info.weights_hash) == (0, 0), "no model yet"

@@ -1,5 +1,12 @@
-"""The end-to-end tests for a person with a board: flash it (`tinyfed firmware flash`), then
-`pytest -m hardware --port /dev/ttyACM0 --board stm32f405`. Any port works that `tinyfed devices` takes."""
+"""The end-to-end tests for a person with a board:
+
+    tinyfed firmware flash --board stm32f405 --port /dev/ttyUSB0
+    pytest -m hardware --port /dev/ttyUSB0 --board stm32f405
+
+Any port works that `tinyfed devices` takes, an emulated board's too: tests/emulated/test_hardware_tests.py does that.
+They take a minute, write the board's flash where it can keep a model, and leave nothing saved behind. What passed on a
+board goes into its manifest: `verified.level` "hardware", and `where` says which board and which tests.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +23,8 @@ from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
 from tinyfed.tasks.order import Order
+from tinyfed.wire.messages import hash64
+from tinyfed.wire.record import FORGET
 
 pytestmark = pytest.mark.hardware
 
@@ -76,3 +85,29 @@ def test_it_restarts(device: SerialDevice) -> None:
     device.load(image(1))
     device.reset()
     assert (device.info.unique_id, device.info.structure_hash) == (unique_id, 0)
+
+
+def test_it_keeps_a_model_through_a_restart(device: SerialDevice) -> None:
+    if "save" not in device.info.capabilities:
+        pytest.skip("this board has no flash that it can keep a model in")
+    device.load(image(2))
+    learned = device.visit(None, ORDER, want_weights=True).weights
+    assert learned is not None
+    device.save()
+    device.reset()
+    assert device.info.weights_hash == hash64(learned), "it starts with what it has learned"
+    device.save(forget=True)
+    device.reset()
+    assert device.info.weights_hash == 0
+
+
+def test_it_records_from_its_sensor(device: SerialDevice) -> None:
+    """Move the board while this runs, or leave it: it counts windows, whatever they hold."""
+    if "sensor" not in device.info.capabilities:
+        pytest.skip("this board has no sensor")
+    arena_bytes = device.info.arena_bytes
+    status = device.record(0, windows=2)
+    assert (status.windows, status.counts) == (2, (2,))
+    assert device.info.arena_bytes < arena_bytes
+    device.record(FORGET)
+    assert device.info.arena_bytes == arena_bytes

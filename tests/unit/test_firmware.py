@@ -49,10 +49,11 @@ def test_the_same_sources_give_the_same_bytes(
     copy_of_sources.rename(moved)
     monkeypatch.setattr(firmware, "share", lambda: moved)
     monkeypatch.setattr(boards, "share", lambda: moved)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(moved / "deeper" / "a cache of another name"))
     firmware.recipe.cache_clear()
     again = firmware.build(read_board(name, moved / "boards"), force=True)
     assert again.name == here.name and again.parent.name == here.parent.name, "the build id is the same"
-    assert again.read_bytes() == first
+    assert again != here and again.read_bytes() == first
 
 
 def test_the_build_id_follows_sources_board_and_model(copy_of_sources: Path) -> None:

@@ -37,6 +37,7 @@ TEST_TASKS = 1000
 WAYS = 5
 LEFT_OUT = 2  # sets of 24 training characters
 ALL_TEST_SETS = 47  # characters of a set: nine of them are the 423
+RATE, STEPS = 0.1, 10  # of a newcomer, chosen with --validate
 STATE = "state.npz"
 OPTIONS = {
     "filters": "16,32,32,32", "first": 5, "activation": "leaky_relu",
@@ -127,7 +128,7 @@ def train(folder: Path, chosen: argparse.Namespace) -> None:
         np.savez(part, document=document, weights=state.weights, first=first_moment, second=second_moment)
         part.replace(stored)
         image = newcomer(options, state.weights)
-        one, five = (judged(image, validation(chosen.split), shots, 1.0, (10,), 150)[10][0] for shots in (1, 5))
+        one, five = (judged(image, validation(chosen.split), shots, RATE, (STEPS,), 150)[STEPS][0] for shots in (1, 5))
         spent = time.monotonic() - begun
         left = spent / (state.round - first) * (chosen.rounds - state.round)
         print(
@@ -189,8 +190,8 @@ def main() -> None:
     judging = verbs.add_parser("judge")
     judging.add_argument("folder", type=Path)
     judging.add_argument("--validate", action="store_true")
-    judging.add_argument("--rates", default="1")
-    judging.add_argument("--steps", default="10")
+    judging.add_argument("--rates", default=str(RATE))
+    judging.add_argument("--steps", default=str(STEPS))
     judging.add_argument("--tasks", type=int, default=TEST_TASKS)
     beginning = verbs.add_parser("tinyreptile")
     beginning.add_argument("--visits", type=int, default=20_000)

@@ -90,7 +90,7 @@ def test_the_net_of_the_figures_trains_and_adapts_on_the_board(board: Board, ben
     order = bench.strategy(bench.OPTIONS).configure(bench.strategy(bench.OPTIONS).begin(weights, 1), "a").order
     assert order.meta_gradient and order.ways == 20
     newcomer = bench.newcomer(bench.OPTIONS, weights)
-    adapt = bench.adapting(1, 1.0, (10,), queries=5)
+    adapt = bench.adapting(1, bench.RATE, (bench.STEPS,), queries=5)
     trained, adapted = both(board, shard, (encode(spec, weights), replace(order, queries=1)), (newcomer, adapt))
     assert np.any(np.frombuffer(trained.weights or b"", "<f4"))
     assert adapted.result.loss_last < adapted.result.loss_first

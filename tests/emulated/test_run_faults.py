@@ -273,6 +273,25 @@ def test_interrupt_ends_in_order(tinyfed: Command, number: signal.Signals) -> No
     assert json.loads(shown[0])["rounds"] == len(rounds) >= 5
 
 
+def test_a_second_ctrl_c_ends_at_once_and_leaves_no_emulator(tinyfed: Command) -> None:
+    require_tools("gcc")
+    experiment = write_sine(tinyfed.folder, rounds="100000")
+    with tinyfed.started("run", experiment, "--fleet", "emulated", "--board", "native", "--json") as process:
+        assert process.stdout is not None
+        events = (json.loads(line) for line in process.stdout)
+        told = next(event for event in events if event["event"] == "round-ended" and event["round"] >= 5)
+        drain = threading.Thread(target=process.stdout.read)
+        drain.start()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        drain.join()
+    tinyfed.nothing_left()
+    shown = tinyfed("runs", "--json").out.splitlines()
+    assert json.loads(shown[0])["rounds"] >= told["round"]
+
+
 def test_devices_that_are_plugged_in_join(tmp_path: Path) -> None:
     """The list of ports is the test's, as a computer's would change; the devices are real ones."""
     require_tools("gcc")

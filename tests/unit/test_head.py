@@ -103,7 +103,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for arguments, reason in (
         ([base, "--classes", "1"], "--classes 1: use 2 to 256"),
         ([base, "--classes", "3", "--hidden", "-1"], "--hidden -1: use 0"),
-        ([str(path_of("kws_ref_model_float32")), "--classes", "3"], "is float32"),
+        ([str(path_of("kws_ref_model_float32")), "--classes", "3"], "a float model"),
         ([base, "--classes", "3", "--features", "nothing"], "no layer writes a tensor called 'nothing'"),
         ([str(output), "--classes", "3"], "has 4 classes already"),
         ([str(output), "--classes", "5", "--hidden", "3"], "has a head already"),

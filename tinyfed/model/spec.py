@@ -77,8 +77,8 @@ class DepthwiseConv2D:
 
 
 @dataclass(frozen=True)
-class MaxPool:
-    """Largest value of each window; of (height, width, channels) or (time, channels)."""
+class _Pool:
+    """Of (height, width, channels) or (time, channels)."""
 
     pool_size: int | tuple[int, int] = 2
     strides: int | tuple[int, int] | None = None  # None: the pool's size
@@ -87,13 +87,13 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
-class AveragePool:
-    """Mean of each window, without what lies outside."""
+class MaxPool(_Pool):
+    """Largest value of each window."""
 
-    pool_size: int | tuple[int, int] = 2
-    strides: int | tuple[int, int] | None = None
-    padding: str = "valid"
-    input: int | None = None
+
+@dataclass(frozen=True)
+class AveragePool(_Pool):
+    """Mean of each window, without what lies outside."""
 
 
 @dataclass(frozen=True)

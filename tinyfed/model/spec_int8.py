@@ -75,13 +75,16 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Int8Conv2D(Layer):
-    """weights int8 (out, kernel height, kernel width, in); weight_scales float32 (out,) or (1,); bias int32 (out,).
-    Weights are symmetric (zero point 0)."""
+class _Weighted(Layer):
+    """weight_scales float32 (out,) or (1,); bias int32 (out,). Weights are symmetric (zero point 0)."""
 
     weights: Int8Array
     weight_scales: Float32Array
     bias: Int32Array | None
+
+
+@dataclass(frozen=True)
+class _Convolution(_Weighted):
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
     padding: Padding = Padding.SAME
@@ -89,30 +92,24 @@ class Int8Conv2D(Layer):
 
 
 @dataclass(frozen=True)
-class Int8DepthwiseConv2D(Layer):
+class Int8Conv2D(_Convolution):
+    """weights int8 (out, kernel height, kernel width, in)."""
+
+
+@dataclass(frozen=True)
+class Int8DepthwiseConv2D(_Convolution):
     """weights int8 (kernel height, kernel width, out), out = in * depth multiplier (read off the shapes)."""
 
-    weights: Int8Array
-    weight_scales: Float32Array
-    bias: Int32Array | None
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: Padding = Padding.SAME
+
+@dataclass(frozen=True)
+class Int8Dense(_Weighted):
+    """weights int8 (out, in). The input is taken flat."""
+
     activation: Activation = Activation.NONE
 
 
 @dataclass(frozen=True)
-class Int8Dense(Layer):
-    """weights int8 (out, in); weight_scales float32 (1,) or (out,). The input is taken flat."""
-
-    weights: Int8Array
-    weight_scales: Float32Array
-    bias: Int32Array | None
-    activation: Activation = Activation.NONE
-
-
-@dataclass(frozen=True)
-class Int8MaxPool2D(Layer):
+class _Pool(Layer):
     """Input and output have the same scale and zero point."""
 
     pool: tuple[int, int] = (2, 2)
@@ -122,13 +119,13 @@ class Int8MaxPool2D(Layer):
 
 
 @dataclass(frozen=True)
-class Int8AveragePool2D(Layer):
-    """Input and output have the same scale and zero point; padded places do not count."""
+class Int8MaxPool2D(_Pool):
+    """The largest value of each window."""
 
-    pool: tuple[int, int] = (2, 2)
-    stride: tuple[int, int] = (2, 2)
-    padding: Padding = Padding.VALID
-    activation: Activation = Activation.NONE
+
+@dataclass(frozen=True)
+class Int8AveragePool2D(_Pool):
+    """The mean of each window; padded places do not count."""
 
 
 @dataclass(frozen=True)

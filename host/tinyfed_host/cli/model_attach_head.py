@@ -37,7 +37,7 @@ def attach_head_model(
     if is_tflite(content):
         model = parse(content, str(base))
         if not is_int8(model):
-            raise UsageError(f"{base}: not an int8 model; make it one with `tinyfed model quantize`")
+            raise UsageError(f"{base}: a float model, not int8; make it one with `tinyfed model quantize`")
         result = attach(convert_int8(model), str(base), classes, hidden, features, seed, window)
     else:
         found = read_model(base)

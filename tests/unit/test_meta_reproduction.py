@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import require, require_tools
 from tinyfed_host.reproduce import figures, page, shown, to_json, to_markdown
-from tinyfed_host.reproduce_claim import claim, factor, spent
+from tinyfed_host.reproduce_claim import claim, factor, kept_claims, spent
 from tinyfed_host.reproduce_pairs import Pair
 from tinyfed_host.reproduce_price import Price, Table, measure_price
 from typer.testing import CliRunner
@@ -102,6 +102,16 @@ def test_the_claim_says_by_how_much_it_misses() -> None:
     best = spent(faster, "Reptile, serial")
     assert best is not None and best.visits == 10
     assert "20 s against 30 s: 1.5 times less (asked 2, reached 1.50)" in str(claim(faster))
+
+
+def test_the_claim_has_a_line_for_a_rebuilt_last_layer() -> None:
+    """TinyReptile's row under that name: the same figures; both lines are kept together."""
+    whole = table(prices=True)
+    rebuilt = replace(whole.rows[0][1], label="TinyMetaFed, all values back")
+    more = replace(whole, rows=(*whole.rows, (whole.rows[0][0], rebuilt, whole.rows[0][2])))
+    first, second = str(claim(more)).split("\n")
+    assert second == first.replace("10 samples |", "10 samples, the last layer rebuilt |", 1)
+    assert kept_claims(page([more], "x")) == {"sine": f"{first}\n{second}"}
 
 
 def test_the_table_shows_few_points_and_the_last() -> None:

@@ -22,7 +22,8 @@ def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
     program = tmp_path / "test_core"
     sanitizers = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     sources = [ROOT / "tests/c/core/test_core.c", *sorted(CORE.rglob("*.c"))]
-    run("gcc", "-std=c11", *STRICT[1:5], *sanitizers, f"-I{CORE}", *sources, "-o", program)
+    every_layer = "-DTINYFED_INT8"
+    run("gcc", "-std=c11", *STRICT[1:5], *sanitizers, every_layer, f"-I{CORE}", *sources, "-o", program)
     assert "golden images" in run(program, ROOT / "tests/golden/model-image.txt")
 
 

@@ -105,7 +105,7 @@ def section(claims: Sequence[str]) -> list[str]:
         "visits and not the computing; a faster line shifts it towards the computing, as the last column shows. "
         "Where a curve is flat from its first points on (presence: everybody has the same labels, and meta-learning "
         "adds little), which point is the first to reach it is chance. *The last layer rebuilt* is TinyReptile whose "
-        "devices and newcomers start the last layer at zero (TinyMetaFed with all values sent back): no more RAM, fewer "
-        "visits; serial Reptile with it was not tried.",
+        "devices and newcomers start the last layer at zero (TinyMetaFed with all values sent back): no more RAM, "
+        "fewer visits; serial Reptile with it was not tried.",
         "",
     ]

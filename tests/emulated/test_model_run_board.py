@@ -112,6 +112,6 @@ def test_what_does_not_fit_and_who_does_not_answer(tmp_path: Path, capsys: pytes
     arena_bytes = read_board("mps2_an386").arena_bytes
     assert f"too large for the arena of {arena_bytes} bytes" in capsys.readouterr().err
     assert run_command([*command, "--port", "unix:///nowhere"]) == 4
-    assert run_command([*command, "--board", "stm32f405"]) == 2
+    assert run_command([*command, "--board", "nrf52840dk"]) == 2
     assert "cannot be emulated" in capsys.readouterr().err
     assert not (tmp_path / "y.npy").exists()

@@ -78,9 +78,11 @@ static void backward_window(const tinyfed_engine_t *engine, const step_t *step, 
     }
 }
 
-static __attribute__((noinline)) bool is_held(const tinyfed_engine_t *engine, uint32_t layer)
+/* Halves of 32 bits: a board has no shift of 64. */
+static inline bool is_held(const tinyfed_engine_t *engine, uint32_t layer)
 {
-    return (engine->held >> layer & 1u) != 0;
+    const uint32_t half = (uint32_t)(layer < 32u ? engine->held : engine->held >> 32);
+    return (half >> (layer & 31u) & 1u) != 0;
 }
 
 /* The step of a layer, without the network's input (NULL) as far as it is known. */
@@ -114,11 +116,13 @@ static TINYFED_ALWAYS_INLINE void find_step(step_t *step, const tinyfed_engine_t
 static TINYFED_ALWAYS_INLINE void backward_layer(const tinyfed_engine_t *engine, const step_t *step, const float *input, uint32_t layer)
 {
     const uint8_t *record = tinyfed_record(engine->model->image, layer);
-    const uint32_t channels = step->outputs, count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
-    switch (tinyfed_kind_of(record)) {
-    case TINYFED_KIND_DENSE:
+    const uint8_t kind = tinyfed_kind_of(record);
+    if (kind == TINYFED_KIND_DENSE) {
         tinyfed_dense_backward_f32(step);
-        break;
+        return;
+    }
+    const uint32_t channels = step->outputs, count = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
+    switch (kind) {
     case TINYFED_KIND_RESHAPE:
         /* In one place, the gradient was finished before it reached the reshape. */
         if (step->input.d_x != step->d_y) pass_through(&step->input, step->x, step->d_y, count);

@@ -48,31 +48,42 @@ static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_places_t *to, const
     to->outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
 }
 
+static void forward_window(const tinyfed_forward_places_t *at, const uint8_t *image, uint32_t layer)
+{
+    tinyfed_window_t window;
+    tinyfed_window_of(&window, image, layer);
+    switch (tinyfed_record(image, layer)[TINYFED_IN_KIND]) {
+    case TINYFED_KIND_CONV2D:
+        tinyfed_conv2d_forward_f32(at->y, at->x, at->weights, at->bias, &window);
+        break;
+    case TINYFED_KIND_DEPTHWISE:
+        tinyfed_depthwise_forward_f32(at->y, at->x, at->weights, at->bias, &window);
+        break;
+    case TINYFED_KIND_MAX_POOL:
+        tinyfed_max_pool_forward_f32(at->y, at->x, &window);
+        break;
+    default:
+        tinyfed_average_pool_forward_f32(at->y, at->x, &window);
+        break;
+    }
+}
+
 static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, const tinyfed_forward_places_t *at, const float *input, uint32_t layer)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const float *x = at->x, *weights = at->weights, *bias = at->bias;
     float *y = at->y;
     const uint32_t outputs = at->outputs;
-    const uint8_t kind = tinyfed_kind_of(record);
-    tinyfed_window_t window;
-    if (kind >= TINYFED_KIND_CONV2D && kind <= TINYFED_KIND_GLOBAL_AVERAGE) tinyfed_window_of(&window, image, layer);
-    switch (kind) {
+    switch (tinyfed_kind_of(record)) {
     case TINYFED_KIND_DENSE:
         tinyfed_dense_forward_f32(y, x, weights, bias, at->inputs, outputs);
         break;
     case TINYFED_KIND_CONV2D:
-        tinyfed_conv2d_forward_f32(y, x, weights, bias, &window);
-        break;
     case TINYFED_KIND_DEPTHWISE:
-        tinyfed_depthwise_forward_f32(y, x, weights, bias, &window);
-        break;
     case TINYFED_KIND_MAX_POOL:
-        tinyfed_max_pool_forward_f32(y, x, &window);
-        break;
     case TINYFED_KIND_AVERAGE_POOL:
     case TINYFED_KIND_GLOBAL_AVERAGE:
-        tinyfed_average_pool_forward_f32(y, x, &window);
+        forward_window(at, image, layer);
         break;
     case TINYFED_KIND_ADD:
         add(y, x, tinyfed_values_of(engine, input, tinyfed_u16(record + TINYFED_IN_INPUT_B)), outputs);

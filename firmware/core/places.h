@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* An engine on a 64-bit machine finds the places of so many layers once, when it is opened. 0: in every step, where RAM is
- * dearer than about 190 instructions a layer. */
+ * dearer than about 200 instructions a layer. */
 #if UINTPTR_MAX > 0xFFFFFFFFu
 #define TINYFED_KEPT_LAYERS 16u
 #else

@@ -104,6 +104,7 @@ def samples(count: int) -> str:
 def measure_table(study: Study, seeds: Sequence[int], *, boards: bool, tell: Tell) -> Table:
     """All rows of a study. `boards` False leaves the emulated board away, and with it instructions and bytes."""
     rows, before = [], _cpu_s()
+    boards = boards and not study.convolutions  # half a minute of an emulated visit, and the line gives it up
     for method in study.methods:
         tell(f"{study.task}: {method.label}, {study.visits} visits, {len(seeds)} seeds")
         reached = reach(study, method, seeds)

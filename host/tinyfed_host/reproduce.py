@@ -197,7 +197,7 @@ def page(tables: Sequence[Table], command: str, old: str = "") -> str:
         "0.684 on the speakers held out); those of the sines on other sines, which [sine.md](sine.md) compares with "
         "Reptile's own. That a presence task trains on rows in any order was decided "
         "after a held-out room had been looked at. Omniglot's are those docs/omniglot.md tells of, TinyReptile's "
-        "there tried once; its visits have no prices. `tinyfed/meta/reproduction.py` lists the settings. "
+        "there tried once. `tinyfed/meta/reproduction.py` lists the settings. "
         "Newcomers adapt online, except on the sines, where they take Reptile's 32 steps "
         "on the mean gradient of 10 points (10, 80 and 320 samples looked at are 1, 8 and 32 steps). *random*, "
         "*global* (joint training) and *transfer* (pre-trained on the pooled data with the true labels, new last "

@@ -1,6 +1,7 @@
 """`tinyfed reproduce`: its tables, measured on simulated devices and on an emulated board."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from tinyfed.meta.reproduction import (
 )
 from tinyfed.meta.strategy import Reply
 from tinyfed.model import encode
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.link import PATIENCE_S, SerialDevice
 from tinyfed_host.reproduce_pairs import TASK as PAIRED_TASK
 from tinyfed_host.reproduce_pairs import Pair, measure_pairs
 from tinyfed_host.transport.emulator import start
@@ -31,7 +32,8 @@ UNIQUE_ID = "7265 7072 6f64 7563 6520 3031".replace(" ", "")
 CLOCK_HZ = 64_000_000
 BITS_PER_S = 115_200
 CONFIRMED_ROUNDS = 3
-SLOW_BYTES_PER_S = 100.0  # what the line is told to be: nothing is repeated because the computer is busy
+SLOW_BYTES_PER_S = 5.0  # what the line is told to be: nothing is repeated because the computer is busy
+HASTE = 20.0  # emulated seconds that may go by in a real one: what the device counts its host's silence in
 Tell = Callable[[str], None]
 
 
@@ -104,7 +106,6 @@ def samples(count: int) -> str:
 def measure_table(study: Study, seeds: Sequence[int], *, boards: bool, tell: Tell) -> Table:
     """All rows of a study. `boards` False leaves the emulated board away, and with it instructions and bytes."""
     rows, before = [], _cpu_s()
-    boards = boards and not study.convolutions  # half a minute of an emulated visit, and the line gives it up
     for method in study.methods:
         tell(f"{study.task}: {method.label}, {study.visits} visits, {len(seeds)} seeds")
         reached = reach(study, method, seeds)
@@ -134,7 +135,7 @@ def measure_price(study: Study, method: Method) -> Price:
     with start(read_board(BOARD), UNIQUE_ID, client.shard, counting=True) as emulated:
         line = connect(emulated.port)
         line.bytes_per_s = SLOW_BYTES_PER_S
-        device = SerialDevice(line)
+        device = SerialDevice(line, clock=lambda: HASTE * time.monotonic(), patience_s=HASTE * PATIENCE_S)
         try:
             device.load(image)
             simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=device.info.arena_bytes)

@@ -162,6 +162,7 @@ _META_FED = (
 )
 _CHARACTERS = (
     Method("TinyReptile", "tinyreptile", {"alpha": 0.3}, {"learning_rate": 0.03}),
+    Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 4, "batch": 10}, {"learning_rate": 0.1}),
     Method(
         "FOMAML, last layer by itself",
         "fomaml",

@@ -226,8 +226,8 @@ class RunStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
         cursor = self._connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
+        try:  # an interrupt may come as soon as it has begun
+            cursor.execute("BEGIN IMMEDIATE")
             yield cursor
             cursor.execute("COMMIT")
         except BaseException:
@@ -281,11 +281,12 @@ class RunStore:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Several queries that see one state, also while another process writes."""
-        self._connection.execute("BEGIN")
         try:
+            self._connection.execute("BEGIN")
             yield
         finally:
-            self._connection.execute("COMMIT")
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
 
     def rounds(self) -> list[dict[str, Any]]:
         """Each round's metrics, with `round`, `weights_sha256` and the list `visits`."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tinyfed_host.store import (
@@ -133,6 +134,7 @@ WRITER = """
 import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
+from typing import Any
 from test_store import HEADER, record
 from tinyfed_host.store import RunStore
 folder = Path({folder!r})
@@ -170,3 +172,36 @@ def test_killed_writer_loses_nothing_it_told_of(tmp_path: Path) -> None:
         assert [entry["round"] for entry in rounds] == list(range(1, done + 1))
         assert snapshot is None or snapshot.arrays == record(done).arrays
     assert done > 0
+
+
+class _InterruptedWhenBegun:
+    """A connection whose user presses Ctrl-C just when a transaction has begun."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def cursor(self) -> Any:
+        return _InterruptedWhenBegun(self._connection.cursor())  # type: ignore[arg-type]
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        done = self._connection.execute(statement, *values)
+        if statement.startswith("BEGIN"):
+            raise KeyboardInterrupt
+        return done
+
+
+def test_an_interrupt_as_a_transaction_begins_leaves_none_open(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store.commit_round(record(1))
+        connection = store._connection
+        for use in (lambda: store.put_result("a", 1), store.snapshot):
+            store._connection = _InterruptedWhenBegun(connection)  # type: ignore[assignment]
+            with pytest.raises(KeyboardInterrupt):
+                use()
+            store._connection = connection
+            assert not connection.in_transaction
+            assert store.snapshot() is not None
+        assert store.results() == {}

@@ -122,11 +122,17 @@ def root(
 def _orderly_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end in order; a second signal of any kind ends at once."""
 
+    struck = False
+
     def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal struck
+        struck = True
         _end_at_once_next_time()
         raise Terminated
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal struck
+        struck = True
         _end_at_once_next_time()
         raise KeyboardInterrupt
 
@@ -138,7 +144,8 @@ def _orderly_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if not struck:  # else a second signal still ends at once, until the process has ended
+                signal.signal(number, handler)
 
 
 def _end_at_once_next_time() -> None:
@@ -204,4 +211,10 @@ def _help_hint(error: click.ClickException) -> str:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run_command())
+    code = run_command()
+    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):  # all is closed: one more signal must not change the code
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -206,6 +206,8 @@ HARMLESS = {*range(0x20, 0x7F), 0x00, 0x01, 0x0B, 0x15}
 @pytest.mark.parametrize("what", [Modem, Satellites])
 def test_a_modem_and_a_gps_do_nothing_and_are_as_before(what: type[Modem] | type[Satellites], port: Port) -> None:
     before = termios.tcgetattr(port._slave)
+    before[3] &= ~termios.ECHO  # while nobody has it open the kernel would send the GPS its own lines
+    termios.tcsetattr(port._slave, termios.TCSANOW, before)
     other = what()
     with behind(other.serve, port):
         probes, lasted_s = 0, 10.0

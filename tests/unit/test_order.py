@@ -59,13 +59,15 @@ def test_orders_of_the_golden_file(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", lines("result"))
 def test_results_of_the_golden_file(words: list[str]) -> None:
-    data, samples, first, last, us, instructions, stack, count, *points = words
+    data, samples, first, last, us, instructions, stack, arena, count, *points = words
     checkpoints = tuple(
         Checkpoint(int(points[k]), int(points[k + 1]), int(points[k + 2]), f32(points[k + 3]))
         for k in range(0, 4 * int(count), 4)
     )
-    expected = Result(int(samples), f32(first), f32(last), int(us), int(instructions), int(stack), checkpoints)
+    times = int(us), int(instructions), int(stack)
+    expected = Result(int(samples), f32(first), f32(last), *times, checkpoints, arena_bytes=int(arena))
     assert Result.decode(bytes.fromhex(data)) == expected
+    assert Result.decode(bytes.fromhex(data)).arena_bytes == int(arena)
     assert expected.encode().hex() == data
 
 

@@ -142,6 +142,7 @@ static void check_result(void)
     result.train_us = (uint32_t)decimal();
     result.train_instructions = (uint32_t)decimal();
     result.stack_bytes = (uint32_t)decimal();
+    result.arena_bytes = (uint32_t)decimal();
     result.checkpoint_count = (uint8_t)decimal();
     for (uint32_t i = 0; i < result.checkpoint_count; i++) {
         result.checkpoints[i].shots = (uint32_t)decimal();

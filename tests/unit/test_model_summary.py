@@ -43,6 +43,10 @@ def test_plan_prints_what_the_plan_says(tmp_path):
     assert [layer["parameters"] for layer in layers] == [32, 18]
     assert facts["arena_bytes"] == plan(spec).arena_bytes and facts["fits"] is True
     assert facts["left_bytes"] == facts["board_arena_bytes"] - facts["arena_bytes"]
+    board = read_board(facts["board"])
+    assert board.budget is not None
+    flash_bytes = board.memory["flash"].size_bytes
+    assert facts["flash_left_bytes"] == flash_bytes - board.budget.flash_bytes - facts["flash_bytes"]
     assert "arena, image and work" in invoke(path, "--optimizer", "adam", "--trainable", "1").output
 
 

@@ -129,7 +129,16 @@ def _facts(found: Plan, rows: list[LayerSummary], board: Board | None) -> dict[s
             "left_bytes": board.arena_bytes - found.arena_bytes,
             "fits": found.arena_bytes <= board.arena_bytes,
         }
+        if (left := _flash_left(found, board)) is not None:
+            facts["flash_left_bytes"] = left
     return facts
+
+
+def _flash_left(found: Plan, board: Board) -> int | None:
+    """Beside an image put into the firmware, the firmware taken as large as its budget; None: a board without flash."""
+    if "flash" not in board.memory or board.budget is None:
+        return None
+    return board.memory["flash"].size_bytes - board.budget.flash_bytes - found.image_bytes
 
 
 def _print(found: Plan, rows: list[LayerSummary], board: Board | None) -> None:
@@ -158,4 +167,8 @@ def _print(found: Plan, rows: list[LayerSummary], board: Board | None) -> None:
     if board is not None:
         left = board.arena_bytes - found.arena_bytes
         stack = f"{board.stack_bytes:,}" if board.stack_bytes else "the system's"
-        print_line(f"  left of {board.name}'s {board.arena_bytes:,}: {left:,} bytes; its stack: {stack}")
+        print_line(f"  left of {board.name}'s arena of {board.arena_bytes:,}: {left:,} bytes; its stack: {stack}")
+        flash = _flash_left(found, board)
+        if flash is not None and board.budget is not None:
+            size, firmware = board.memory["flash"].size_bytes, board.budget.flash_bytes
+            print_line(f"  left of its flash of {size:,}: {flash:,} bytes beside firmware of at most {firmware:,}")

@@ -13,7 +13,7 @@ from conftest import require
 HARNESS = Path(__file__).with_name("resume_harness.py")
 SEED = 20261
 KILLS = 200
-FILLS = 25
+FILLS = 200
 
 
 def told(command: list[str]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def test_killed_at_200_random_moments(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_disk_full_at_random_moments(tmp_path: Path) -> None:
-    """A tmpfs of 12 MB in a mount namespace of its own, filled to the last byte 25 times."""
+    """A tmpfs of 12 MB in a mount namespace of its own, filled to the last byte 200 times."""
     require(shutil.which("unshare"), "unshare (util-linux) is not installed")
     probe = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", str(tmp_path)], capture_output=True)
     if probe.returncode:

@@ -17,6 +17,7 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
     require_tools("gcc")
     program = tmp_path / "test_core"
@@ -27,6 +28,7 @@ def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
     assert "golden images" in run(program, ROOT / "tests/golden/model-image.txt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [

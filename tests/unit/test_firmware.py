@@ -71,6 +71,7 @@ def test_the_build_id_follows_sources_board_and_model(copy_of_sources: Path) -> 
     assert firmware.build_id(board) != identity
 
 
+@pytest.mark.slow
 def test_a_compile_error_is_one_line(own_cache: Path, copy_of_sources: Path) -> None:
     (copy_of_sources / "firmware" / "app" / "main.c").write_text("int main(void) { return nothing; }\n")
     with pytest.raises(BuildError) as caught:

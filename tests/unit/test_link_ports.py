@@ -230,6 +230,7 @@ def test_a_modem_and_a_gps_do_nothing_and_are_as_before(what: type[Modem] | type
     assert lasted_s <= BOUND_S + SLACK_S
 
 
+@pytest.mark.slow
 def test_many_ports_are_asked_side_by_side_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve ports, a device on four. One after the other the eight silent ones alone would take 8 s. Three tries: one
     may fall into a moment in which this machine does other things."""

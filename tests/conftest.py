@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 if "TINYFED_DATA" not in os.environ and SHARED_DATA.is_dir():
     os.environ["TINYFED_DATA"] = str(SHARED_DATA)
+
+# A shell's background job ignores Ctrl-C and its children inherit that: the tests that press it need it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require(condition: object, reason: str) -> None:

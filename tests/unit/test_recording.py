@@ -253,7 +253,7 @@ def test_a_damaged_recording_is_no_sensor() -> None:
     good = write_recording([readings(3)], 50)
     for bad in (
         good[:20],
-        b"XXXX" + good[4:],
+        b"NONE" + good[4:],
         good[:4] + b"\2" + good[5:],
         good[:-8],
         good[:24] + bytes(4) + good[28:],

@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
-.PHONY: help setup build demo test check fuzz fuzz-models soak clean bench bench-peers size
+.PHONY: help setup build demo test check fuzz fuzz-models soak clean bench bench-peers reproduce size
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -70,6 +70,9 @@ bench: setup ## measure the benchmark nets and write docs/benchmarks.md
 
 bench-peers: setup .cache/peers-env/.ready ## visits a second beside JAX, PyTorch and Keras (installs them apart)
 	@$(RUN) PEERS_PYTHON=$(CURDIR)/.cache/peers-env/bin/python python benchmarks/peers.py
+
+reproduce: setup ## the papers' comparison on all tasks whose data is here, boards included (writes docs/reproduction.md)
+	@$(RUN) tinyfed reproduce --output docs/reproduction.md
 
 size: setup ## flash, RAM and worst-case stack of every bare board; fails past a budget
 	@$(RUN) scripts/size

@@ -94,7 +94,7 @@ def paths(value: dict[str, Any], where: str = "") -> list[str]:
 # PlatformIO's own, which tinyfed does not read, and what a board may leave out.
 NOT_NEEDED = (
     *("url", "upload", "build.cpu"),
-    *("tinyfed.memory.data_flash", "tinyfed.memory.identity", "tinyfed.memory.store"),
+    *("tinyfed.memory.data_flash", "tinyfed.memory.identity", "tinyfed.memory.store", "tinyfed.memory.line"),
     "tinyfed.memory.recording",
 )
 OPTIONAL = (

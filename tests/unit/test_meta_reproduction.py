@@ -1,21 +1,43 @@
 """`tinyfed reproduce`: its arithmetic, spelled out, and a short form of the whole."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from conftest import require, require_tools
-from tinyfed_host.reproduce import figures, page, shown, to_json, to_markdown
-from tinyfed_host.reproduce_claim import claim, factor, kept_claims, spent
-from tinyfed_host.reproduce_pairs import Pair
-from tinyfed_host.reproduce_price import Price, Table, measure_price
+from tinyfed_host.link import SerialDevice
+from tinyfed_host.reproduce.claim import claim, factor, kept_claims, spent
+from tinyfed_host.reproduce.confirm import confirm
+from tinyfed_host.reproduce.page import figures, page, shown, to_json, to_markdown
+from tinyfed_host.reproduce.pairs import Pair
+from tinyfed_host.reproduce.price import Price, measure_price
+from tinyfed_host.reproduce.table import Row, Table
 from typer.testing import CliRunner
 
 from tinyfed import meta
-from tinyfed.errors import UsageError
-from tinyfed.meta.reproduction import STUDIES, Memory, Method, Reached, memory, reach, reach_reference, shortened, study
+from tinyfed.device import VisitOutcome
+from tinyfed.errors import DeviceError, UsageError
+from tinyfed.meta.reproduction import (
+    STUDIES,
+    Memory,
+    Method,
+    Reached,
+    devices_a_round,
+    memory,
+    reach,
+    reach_reference,
+    shortened,
+    study,
+)
 from tinyfed.model import mlp, plan
 from tinyfed.tasks import datasets, watch
 from tinyfed.tasks.order import Order
@@ -74,8 +96,8 @@ def table(prices: bool) -> Table:
     tiny = Reached("TinyReptile", (10,), np.array([[0.1], [0.3]]), ((10, 0.2), (20, 0.1)))
     serial = Reached("Reptile, serial", (10,), np.array([[0.2], [0.2]]), ((10, 0.9), (30, 0.3)))
     rows = (
-        (SMALL.methods[0], tiny, Price(64_000_000, 1000, 11_000, 520, Memory(1, 2, 3)) if prices else None),
-        (SMALL.methods[1], serial, Price(128_000_000, 3000, 11_000, 520, Memory(1, 2, 15)) if prices else None),
+        Row(SMALL.methods[0], tiny, Price(64_000_000, 1000, 11_000, 520, Memory(1, 2, 3)) if prices else None),
+        Row(SMALL.methods[1], serial, Price(128_000_000, 3000, 11_000, 520, Memory(1, 2, 15)) if prices else None),
     )
     return Table(replace(SMALL, target=(10, 0.3)), (1, 2), rows, ())
 
@@ -90,15 +112,16 @@ def test_the_claim_is_a_ratio_of_what_was_measured() -> None:
     )
     assert factor(0.5) == "2.0 times more"
     missed = table(prices=True)
-    rows = (missed.rows[0], (missed.rows[1][0], replace(missed.rows[1][1], curve=((10, 0.9),)), missed.rows[1][2]))
+    short = replace(missed.rows[1].reached, curve=((10, 0.9),))
+    rows = (missed.rows[0], replace(missed.rows[1], reached=short))
     assert "serial Reptile did not reach it" in str(claim(replace(missed, rows=rows)))
 
 
 def test_the_claim_says_by_how_much_it_misses() -> None:
     """Serial Reptile in 10 visits of 3 s: 30 s, 1.5 times TinyReptile's 20 s."""
     whole = table(prices=True)
-    quick = replace(whole.rows[1][1], label="Reptile, serial, for time", curve=((10, 0.3),))
-    faster = replace(whole, rows=(*whole.rows, (whole.rows[1][0], quick, whole.rows[1][2])))
+    quick = replace(whole.rows[1].reached, label="Reptile, serial, for time", curve=((10, 0.3),))
+    faster = replace(whole, rows=(*whole.rows, replace(whole.rows[1], reached=quick)))
     best = spent(faster, "Reptile, serial")
     assert best is not None and best.visits == 10
     assert "20 s against 30 s: 1.5 times less (asked 2, reached 1.50)" in str(claim(faster))
@@ -107,11 +130,14 @@ def test_the_claim_says_by_how_much_it_misses() -> None:
 def test_the_claim_has_a_line_for_a_rebuilt_last_layer() -> None:
     """TinyReptile's row under that name: the same figures; both lines are kept together."""
     whole = table(prices=True)
-    rebuilt = replace(whole.rows[0][1], label="TinyMetaFed, all values back")
-    more = replace(whole, rows=(*whole.rows, (whole.rows[0][0], rebuilt, whole.rows[0][2])))
+    rebuilt = (
+        replace(row, reached=replace(row.reached, label=f"{row.reached.label}, last layer rebuilt"))
+        for row in whole.rows
+    )
+    more = replace(whole, rows=(*whole.rows, *rebuilt))
     first, second = str(claim(more)).split("\n")
-    assert second == first.replace("10 samples |", "10 samples, the last layer rebuilt |", 1)
-    assert kept_claims(page([more], "x")) == {"sine": f"{first}\n{second}"}
+    assert second == first.replace("10 samples |", "10 samples, last layer rebuilt |", 1)
+    assert kept_claims(page([more], "x", "1 s")) == {"sine": f"{first}\n{second}"}
 
 
 def test_the_table_shows_few_points_and_the_last() -> None:
@@ -127,7 +153,7 @@ def test_the_page_says_what_the_rows_hold() -> None:
     rows = to_json(table(prices=True))
     assert rows[0]["visits_to_target"] == 10 and rows[0]["ram_beside_weights_bytes"] == 1006
     json.dumps(rows, allow_nan=False)
-    whole = page([table(prices=True)], "tinyfed reproduce sine")
+    whole = page([table(prices=True)], "tinyfed reproduce sine", "1 s")
     assert whole.startswith("# ") and "`tinyfed reproduce sine`" in whole and "4.5 times" in whole
 
 
@@ -193,8 +219,63 @@ def test_rows_are_confirmed_on_an_emulated_board() -> None:
 
 
 @pytest.mark.slow
+def test_whole_runs_are_confirmed_on_emulated_boards() -> None:
+    """TinyReptile, four boards a round, and partial transfers; newcomers too. Values other than the table's, or a
+    visit with another bit, are no confirmation."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    methods = (SMALL.methods[0], SMALL.methods[2], Method("TinyMetaFed", "tinymetafed", {}, {"shots": 8}))
+    for method in methods:
+        reached = reach(SMALL, method, [3], points=1)
+        done = confirm(SMALL, method, reached, 3)
+        rounds = SMALL.visits // devices_a_round(method)
+        assert (done.visits, done.adaptations) == (rounds * devices_a_round(method), 8 * SMALL.draws)
+        assert 8 < done.boards <= 16
+    with pytest.raises(DeviceError, match="sine, TinyReptile on mps2_an386: other values than the table's"):
+        confirm(SMALL, methods[0], reach(SMALL, methods[0], [4], points=1), 3)
+
+
+def test_a_visit_with_another_bit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board's answer is changed in its last bit on the way."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    visit = SerialDevice.visit
+
+    def changed(*words: Any, **options: Any) -> VisitOutcome:
+        outcome = visit(*words, **options)
+        assert outcome.weights is not None
+        return replace(outcome, weights=outcome.weights[:-1] + bytes([outcome.weights[-1] ^ 1]))
+
+    monkeypatch.setattr(SerialDevice, "visit", changed)
+    reached = Reached("TinyReptile", (0,), np.zeros((1, 1)), ())
+    with pytest.raises(DeviceError, match=r"sine-\d on mps2_an386, visit 1: not the simulated device's bits"):
+        confirm(SMALL, SMALL.methods[0], reached, 1)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_rows_and_boards(tmp_path: Path) -> None:
+    """In the middle of a run on boards: exit code 130, one line, no emulator, no folder left."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    command = [sys.executable, "-c", "from tinyfed_host.cli.main import main; main()", "reproduce", "sine", "--short"]
+    process = subprocess.Popen(
+        [*command, "--seeds", "1"], env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        end = time.monotonic() + 120
+        while len(list(tmp_path.glob("tinyfed-*"))) < 3 and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == "tinyfed: interrupted" and "Traceback" not in errors
+    assert not list(tmp_path.glob("tinyfed-*"))
+
+
+@pytest.mark.slow
 def test_the_short_form_runs_from_the_command_line() -> None:
-    """Every task whose data is here but Omniglot, whose visits are a hundred times as long; 30 s of CPU time."""
+    """Every task whose data is here but Omniglot, whose visits are a hundred times as long; 30 s of CPU time. The
+    presence tasks with everything, boards included."""
     try:
         watch.dataset_path()
     except UsageError as error:
@@ -213,14 +294,14 @@ def test_the_short_form_runs_from_the_command_line() -> None:
 
 def test_sections_of_other_tasks_are_kept_as_they_stand() -> None:
     """A page of two tasks, one of them measured anew: the other's section and claim stay, byte for byte."""
-    first = page([table(prices=True)], "tinyfed reproduce sine")
+    first = page([table(prices=True)], "tinyfed reproduce sine", "1 s")
     robod = replace(table(prices=True), study=replace(STUDIES["robod"], methods=SMALL.methods, target=(10, 0.3)))
-    both = page([robod], "tinyfed reproduce robod", first)
+    both = page([robod], "tinyfed reproduce robod", "2 s", first)
     section = first[first.index("## sine") :]
     assert section.strip() in both
     assert both.count("| sine, at most 0.3 after 10 samples | 1,006 B") == 1 and "\n## robod" in both
     assert both.index("## sine") < both.index("## robod")
-    again = page([table(prices=True)], "tinyfed reproduce sine", both)
+    again = page([table(prices=True)], "tinyfed reproduce sine", "1 s", both)
     assert again == both and again.count("## sine") == 1
 
 
@@ -232,6 +313,6 @@ def test_pictures_are_small_and_the_same_each_time() -> None:
     assert len(learning) < 10_000 and learning.count("<polyline") == 2
     # y: 0.9 is the largest value, the axis ends at 0.9 as a share of 1: 30 visits at the right, 0.3 of 286 above 320
     assert "490.0,234.2" in learning
-    page_text = page([table(prices=True)], "x")
+    page_text = page([table(prices=True)], "x", "1 s")
     assert all(f"(images/{name})" in page_text for name in drawn)
     ElementTree.fromstring(learning)

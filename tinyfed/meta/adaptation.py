@@ -1,13 +1,13 @@
 """How well a newcomer learns from an initialization: adaptation on devices that took no part in the training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.engine.device import ARENA_BYTES
-from tinyfed.meta.simulate import make_devices
+from tinyfed.meta.simulate import Learner, make_devices
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.splitmix import derive_seed
 from tinyfed.tasks.task import Client
@@ -48,13 +48,15 @@ def adaptation(
     draws: int = 20,
     seed: int = 0,
     arena_bytes: int = ARENA_BYTES,
+    devices: Mapping[str, Learner] | None = None,
 ) -> Adaptation:
-    """Adapt from the weights in `image` on simulated devices, `draws` tasks for each client.
+    """Adapt from the weights in `image`, `draws` tasks for each client, on `devices` by the clients' names (None:
+    simulated ones with an arena of `arena_bytes`).
 
     Each is one visit: trained in one pass, judged at `order.checkpoints` on samples the pass does not use. The weights
     are sent anew to each.
     """
-    devices = make_devices(clients, image, arena_bytes=arena_bytes)
+    devices = devices or make_devices(clients, image, arena_bytes=arena_bytes)
     shape = (len(clients), draws, len(order.checkpoints))
     accuracy, loss = np.zeros(shape), np.zeros(shape)
     rows = {client.name: row for row, client in enumerate(clients)}

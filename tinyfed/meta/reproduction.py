@@ -16,7 +16,7 @@ from tinyfed import meta, tasks
 from tinyfed.errors import UsageError
 from tinyfed.meta.adaptation import adaptation
 from tinyfed.meta.references import reference
-from tinyfed.meta.simulate import make_devices, run
+from tinyfed.meta.simulate import Learner, Watcher, make_devices, run
 from tinyfed.meta.strategy import Array, Strategy
 from tinyfed.model import Conv2D, ModelSpec, encode, initialize, mlp, plan
 from tinyfed.model.initialize import splitmix64
@@ -71,10 +71,23 @@ class Study:
         first: Array = (unit * np.array(limits)).astype(np.float32)
         return first
 
+    def reference_weights(self, kind: str, seed: int) -> Array:
+        """What a reference gives newcomers, (parameters,)."""
+        task = self.make_task()
+        spec = self.make_spec(task)
+        if kind == "random":
+            return self.first_weights(spec, seed)
+        return reference(kind, spec, task, seed=seed, rounds=max(1, self.visits))
+
     def make_task(self) -> Task:
         """The task with this study's options and newcomers."""
         task = tasks.get(self.task, **self.options)
         return replace(task, adapt=replace(task.adapt, **self.adapt))
+
+    def newcomers_task(self, method: Method) -> Task:
+        """The task as a row's newcomers are given it."""
+        task = self.make_task()
+        return replace(task, adapt=replace(task.adapt, **method.adapt))
 
     def make_spec(self, task: Task) -> ModelSpec:
         """The model."""
@@ -160,9 +173,23 @@ _META_FED = (
     Method("TinyMetaFed, all values back", "tinymetafed", {"top_percent": 100.0, "schedule": "cosine"}, adapt=_REBUILT),
     Method("TinyMetaFed, constant rate", "tinymetafed", {"top_percent": 10.0, "schedule": "constant"}, adapt=_REBUILT),
 )
+_TINY_REBUILT = Method(
+    "TinyReptile, last layer rebuilt", "tinymetafed",
+    {"alpha": 0.5, "top_percent": 100.0, "schedule": "cosine", "reconstruct": 0}, {"learning_rate": 0.05},
+    _REBUILT, visits=600,
+)  # fmt: skip
+_REPTILE_REBUILT = Method(
+    "Reptile, serial, last layer rebuilt", "reptile", {"alpha": 0.8, "passes": 4, "batch": 10, "local_last": 1},
+    {"learning_rate": 0.2}, _REBUILT, visits=600,
+)  # fmt: skip
+_WATCH_REBUILT = (_TINY_REBUILT, _REPTILE_REBUILT)
+_WORDS_REBUILT = (
+    replace(_TINY_REBUILT, visits=400),
+    replace(_REPTILE_REBUILT, options={**_REPTILE_REBUILT.options, "batch": 5}, visits=400),
+)
 _CHARACTERS = (
-    Method("TinyReptile", "tinyreptile", {"alpha": 0.3}, {"learning_rate": 0.03}),
-    Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 4, "batch": 10}, {"learning_rate": 0.1}),
+    Method("TinyReptile", "tinyreptile", {"alpha": 0.5}, {"learning_rate": 0.05, "shots": 15}),
+    Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 4, "batch": 5}, {"learning_rate": 0.2, "shots": 15}),
     Method(
         "FOMAML, last layer by itself",
         "fomaml",
@@ -211,14 +238,14 @@ STUDIES = {
             references=("random",),
             uniform_biases=True,
         ),
-        Study("watch", (32, 32), 2000, _WATCH + _META_FED + _WATCH_FOR_TIME, target=(1, 0.75)),
-        Study("fsdd", (64, 32), 2000, _WATCH[:4] + _META_FED + _WORDS_FOR_TIME, target=(1, 0.7)),
+        Study("watch", (32, 32), 2000, _WATCH + _META_FED + _WATCH_FOR_TIME + _WATCH_REBUILT, target=(1, 0.75)),
+        Study("fsdd", (64, 32), 2000, _WATCH[:4] + _META_FED + _WORDS_FOR_TIME + _WORDS_REBUILT, target=(1, 0.7)),
         Study(
             "omniglot",
             (),
-            2000,
+            1000,
             _CHARACTERS,
-            target=(5, 0.9),
+            target=(5, 0.8),
             options={"set_size": 16},  # what the data flash of an emulated board holds
             adapt={"queries": 5, "learning_rate": 0.03},
             draws=5,
@@ -261,8 +288,16 @@ def shortened(whole: Study, share: float) -> Study:
     return replace(whole, visits=fewer(whole.visits), methods=methods, draws=draws)
 
 
-def _values(task: Task, spec: ModelSpec, weights: Array, draws: int, seed: int) -> list[float]:
-    found = adaptation(encode(spec, weights), task.held_out, task.adapt, draws=draws, seed=seed)
+def newcomers(
+    task: Task,
+    spec: ModelSpec,
+    weights: Array,
+    draws: int,
+    seed: int,
+    devices: Mapping[str, Learner] | None = None,
+) -> list[float]:
+    """What the held-out clients reach at each of the task's checkpoints, on `devices` (None: simulated ones)."""
+    found = adaptation(encode(spec, weights), task.held_out, task.adapt, draws=draws, seed=seed, devices=devices)
     by_shots = found.loss_by_shots() if task.loss == "mse" else found.by_shots()
     return list(by_shots.values())
 
@@ -276,13 +311,14 @@ def half_width(values: NDArray[np.float64]) -> float:
     return float(factor * values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def reach(whole: Study, method: Method, seeds: Sequence[int], *, points: int | None = None) -> Reached:
+def reach(
+    whole: Study, method: Method, seeds: Sequence[int], *, points: int | None = None, watch: Watcher | None = None
+) -> Reached:
     """Run a row from each seed's own first weights, draws and order of devices, with so many points of its curve (None:
-    the study's)."""
-    task = whole.make_task()
+    the study's). `watch` as for `run`."""
+    task = whole.newcomers_task(method)
     spec = whole.make_spec(task)
     strategy = whole.make_strategy(method, task)
-    task = replace(task, adapt=replace(task.adapt, **method.adapt))
     at = task.adapt.checkpoints.index(whole.target[0])
     stride = max(1, strategy.rounds // (points or whole.points))
     visits_a_round = devices_a_round(method)
@@ -295,11 +331,12 @@ def reach(whole: Study, method: Method, seeds: Sequence[int], *, points: int | N
         state = strategy.begin(weights, seed)
         curve = []
         while state.round < strategy.rounds:
-            state = run(strategy, devices, state, rounds=min(stride, strategy.rounds - state.round))
-            value = _values(task, spec, state.weights, min(CURVE_DRAWS, whole.draws), seed + 1000)[at]
+            rounds = min(stride, strategy.rounds - state.round)
+            state = run(strategy, devices, state, rounds=rounds, watch=watch)
+            value = newcomers(task, spec, state.weights, min(CURVE_DRAWS, whole.draws), seed + 1000)[at]
             curve.append((state.round * visits_a_round, value))
         curves.append(curve)
-        rows.append(_values(task, spec, state.weights, whole.draws, seed))
+        rows.append(newcomers(task, spec, state.weights, whole.draws, seed))
     mean = tuple((points[0][0], float(np.mean([v for _, v in points]))) for points in zip(*curves, strict=True))
     return Reached(method.label, task.adapt.checkpoints, np.array(rows), mean)
 
@@ -308,14 +345,7 @@ def reach_reference(whole: Study, kind: str, seeds: Sequence[int]) -> Reached:
     """A reference's row: what it gives newcomers, without a learning curve."""
     task = whole.make_task()
     spec = whole.make_spec(task)
-    rounds = max(1, whole.visits)
-    rows = []
-    for seed in seeds:
-        if kind == "random":
-            weights = whole.first_weights(spec, seed)
-        else:
-            weights = reference(kind, spec, task, seed=seed, rounds=rounds)
-        rows.append(_values(task, spec, weights, whole.draws, seed))
+    rows = [newcomers(task, spec, whole.reference_weights(kind, seed), whole.draws, seed) for seed in seeds]
     return Reached(kind, task.adapt.checkpoints, np.array(rows), ())
 
 

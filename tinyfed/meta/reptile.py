@@ -16,7 +16,8 @@ class Reptile(Cohort):
 
     `devices` = 1 is serial Reptile. alpha falls linearly to 0, as in the authors' code. Their minibatches are drawn
     anew from the set; here each pass presents it in a new order. Adam without its first moment ("adam_second") is what
-    they train with; the paper's sines use SGD.
+    they train with; the paper's sines use SGD. With `local_last` so many last layers are the device's own and are
+    rebuilt from zero in each visit, as TinyMetaFed does it: the first `reconstruct` samples a class teach them alone.
     """
 
     order: Order  # its seed is replaced each round, its passes and update by the options
@@ -26,16 +27,23 @@ class Reptile(Cohort):
     passes: int = 4
     batch: int = 10
     update: str = "sgd"
+    local_last: int = 0  # layers
+    reconstruct: int = 0  # samples a class
     name: str = "reptile"
 
     def __post_init__(self) -> None:
         check_rounds(self.rounds)
         check_rate("alpha", self.alpha)
         check_count("devices", self.devices)
+        check_count("local_last", self.local_last, 0)
+        check_count("reconstruct", self.reconstruct, 0)
         self._order(self.order.seed).encode()
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, falling(self.alpha, state.round, self.rounds))
 
     def _order(self, seed: int) -> Order:
-        return replace(self.order, seed=seed, passes=self.passes, update=self.update, batch=self.batch)
+        order = replace(self.order, seed=seed, passes=self.passes, update=self.update, batch=self.batch)
+        if not self.local_last:
+            return order
+        return replace(order, local_last=self.local_last, reconstruct=self.reconstruct, zero_local=True)

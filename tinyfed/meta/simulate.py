@@ -1,14 +1,27 @@
 """Runs a strategy on simulated devices, one for each client: to the bit what a coordinator does with a fleet."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from tinyfed.device import VisitOutcome
 from tinyfed.engine.device import ARENA_BYTES, SimulatedDevice
 from tinyfed.meta.strategy import Reply, State, Strategy
+from tinyfed.tasks.order import Order
 from tinyfed.tasks.task import Client
 
 Watcher = Callable[[State, Sequence[Reply]], None]
+
+
+class Learner(Protocol):
+    """What a run needs of a device: `Device` has it, simulated or on a line."""
+
+    def load(self, image: bytes) -> None:
+        """See `Device.load`."""
+
+    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+        """See `Device.visit`."""
 
 
 def make_devices(
@@ -23,7 +36,7 @@ def make_devices(
 
 def run(
     strategy: Strategy,
-    devices: Mapping[str, SimulatedDevice],
+    devices: Mapping[str, Learner],
     state: State,
     *,
     rounds: int | None = None,
@@ -31,7 +44,7 @@ def run(
 ) -> State:
     """Go on from `state` for `rounds` rounds (None: to the strategy's end); the devices have the model loaded.
 
-    `watch` sees the state after each round and what came back. Raises what `SimulatedDevice.visit` raises: a simulated
+    `watch` sees the state after each round and what came back. Raises what a device's `visit` raises: a simulated
     device that fails is a mistake of the set-up.
     """
     last = strategy.rounds if rounds is None else state.round + rounds

@@ -28,15 +28,57 @@
 /* What a real board has in fuses stands at a fixed address; the emulator's loader fills it. */
 typedef struct identity {
     uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
-    uint8_t counted; /* 1: QEMU runs with -icount shift=7, so time counts instructions */
-    uint8_t reserved[3];
+    uint8_t counted;   /* 1: QEMU runs with -icount shift=7, so time counts instructions */
+    uint8_t in_memory; /* 1: the line's bytes go through TINYFED_LINE_ADDRESS, see line_t */
+    uint8_t reserved[2];
 } identity_t;
+
+#define LINE_BYTES 65536u
+
+/* QEMU's UART takes one byte a turn of its main loop, some 16 us each. Where thousands of visits are run over, the bytes lie
+ * in PSRAM, which the emulator keeps in a file that the host maps too, and a byte on the UART only says that there are
+ * some. The counts are of bytes ever written and taken; each has one writer. */
+typedef struct line {
+    volatile uint32_t down_written, down_taken, up_written, up_taken;
+    uint8_t reserved[48];
+    uint8_t down[LINE_BYTES], up[LINE_BYTES];
+} line_t;
 
 static tinyfed_ring_t received, sending;
 static uint32_t ticks_seen, now_us, now_rest; /* now_rest: ticks that do not fill a microsecond */
 static uint64_t ticks_total;
 
 static const volatile identity_t *identity(void) { return (const volatile identity_t *)(uintptr_t)TINYFED_IDENTITY_ADDRESS; }
+
+static line_t *line(void) { return (line_t *)(uintptr_t)TINYFED_LINE_ADDRESS; }
+
+static bool in_memory(void) { return identity()->in_memory == 1u; }
+
+static void barrier(void) { __asm volatile("dmb" ::: "memory"); }
+
+static size_t read_memory(uint8_t *bytes, size_t capacity)
+{
+    const uint32_t from = line()->down_taken, waiting = line()->down_written - from;
+    const size_t count = waiting < capacity ? waiting : capacity;
+    barrier(); /* the bytes are read after the count that promised them, and before their room is given back */
+    for (size_t i = 0; i < count; i++) bytes[i] = line()->down[(from + i) % LINE_BYTES];
+    barrier();
+    line()->down_taken = from + (uint32_t)count;
+    return count;
+}
+
+static size_t write_memory(const uint8_t *bytes, size_t byte_count)
+{
+    const uint32_t to = line()->up_written, room = LINE_BYTES - (to - line()->up_taken);
+    const size_t count = byte_count < room ? byte_count : room;
+    for (size_t i = 0; i < count; i++) line()->up[(to + i) % LINE_BYTES] = bytes[i];
+    barrier();
+    line()->up_written = to + (uint32_t)count;
+    barrier();
+    /* A host that had not taken all before looks again before it waits. */
+    if (count > 0u && line()->up_taken == to) UART0_DATA = 0u;
+    return count;
+}
 
 static void receive(void)
 {
@@ -47,7 +89,8 @@ static void receive(void)
         }
         UART0_INTCLEAR = 2u; /* before STATE and DATA, so that the interrupt of a byte that comes now stays */
         if ((UART0_STATE & STATE_RX_FULL) == 0u) return;
-        tinyfed_ring_put(&received, (uint8_t)UART0_DATA);
+        const uint8_t byte = (uint8_t)UART0_DATA;
+        if (!in_memory()) tinyfed_ring_put(&received, byte);
     }
 }
 
@@ -79,6 +122,7 @@ int tinyfed_port_start(int argc, char **argv)
 
 size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
 {
+    if (in_memory()) return read_memory(bytes, capacity);
     size_t count = 0;
     while (count < capacity && !tinyfed_ring_empty(&received)) bytes[count++] = tinyfed_ring_get(&received);
     if (count > 0u) tinyfed_irq_enable(IRQ_RX);
@@ -87,6 +131,7 @@ size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
 
 size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
 {
+    if (in_memory()) return write_memory(bytes, byte_count);
     size_t count = 0;
     while (count < byte_count && !tinyfed_ring_full(&sending)) tinyfed_ring_put(&sending, bytes[count++]);
     tinyfed_interrupts_off();
@@ -95,7 +140,10 @@ size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
     return count;
 }
 
-static bool awake(void) { return !tinyfed_ring_empty(&received); }
+static bool awake(void)
+{
+    return !tinyfed_ring_empty(&received) || (in_memory() && line()->down_written != line()->down_taken);
+}
 
 void tinyfed_port_idle(uint32_t timeout_ms) { tinyfed_cortexm_idle(timeout_ms, CLOCK_HZ, awake); }
 

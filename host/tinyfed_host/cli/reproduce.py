@@ -1,5 +1,7 @@
 """`tinyfed reproduce [TASK...]`."""
 
+import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,10 @@ def reproduce(
     task: Annotated[list[str] | None, typer.Argument(help="Only these tasks; without: all whose data is here.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs of each row.")] = 5,
     short: Annotated[bool, typer.Option("--short", help="A twentieth of the visits: to see that it works.")] = False,
-    boards: Annotated[bool, typer.Option(help="Measure prices on an emulated Cortex-M4.")] = True,
+    boards: Annotated[
+        bool, typer.Option(help="Repeat each row on emulated Cortex-M4 boards, and measure what a visit costs there.")
+    ] = True,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Rows at a time.")] = os.cpu_count() or 1,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -30,12 +35,11 @@ def reproduce(
     from tinyfed.errors import UsageError
     from tinyfed.meta.reproduction import STUDIES, shortened, study
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.reproduce import figures, page, to_json, to_markdown
-    from tinyfed_host.reproduce_price import measure_table
+    from tinyfed_host.reproduce.page import figures, page, to_json, to_markdown
+    from tinyfed_host.reproduce.table import Measurement
 
-    chosen = [study(name) for name in (task or STUDIES)]
-    tables, skipped = [], []
-    for each in chosen:
+    studies, skipped = [], []
+    for each in [study(name) for name in (task or STUDIES)]:
         whole = shortened(each, SHORT_SHARE) if short else each
         try:
             whole.make_task()
@@ -44,21 +48,27 @@ def reproduce(
                 raise
             skipped.append(each.task)
             typer.echo(f"{each.task} is left out: {error}", err=True)
-            continue
-        table = measure_table(whole, range(1, seeds + 1), boards=boards, tell=lambda text: typer.echo(text, err=True))
-        tables.append(table)
-        if as_json:
-            for row in to_json(table):
-                print_json(row)
         else:
-            print_line(to_markdown(table))
-    if not tables:
+            studies.append(whole)
+    if not studies:
         raise UsageError("reproduce: no task's data is here: see `tinyfed data list`")
+    begun, tables = time.monotonic(), []
+    with Measurement(
+        studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=lambda text: typer.echo(text, err=True)
+    ) as measurement:
+        for table in measurement.tables():
+            tables.append(table)
+            if as_json:
+                for row in to_json(table):
+                    print_json(row)
+            else:
+                print_line(to_markdown(table))
+    cost = f"{sum(os.times()[:4]):,.0f} s of CPU time and {(time.monotonic() - begun) / 60:,.0f} minutes"
     command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
     if output is not None:
         try:
             old = output.read_text(encoding="utf-8") if output.exists() else ""
-            output.write_text(page(tables, command, old), encoding="utf-8")
+            output.write_text(page(tables, command, cost, old), encoding="utf-8")
             images = output.parent / "images"
             images.mkdir(exist_ok=True)
             for table in tables:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinyfed.meta.reproduction import STUDIES
-from tinyfed_host.reproduce_price import BITS_PER_S, CLOCK_HZ, Price, Table
+from tinyfed_host.reproduce.price import BITS_PER_S, CLOCK_HZ, Price
+from tinyfed_host.reproduce.table import Table
 
 ASKED = 2.0
 FAST_BITS_PER_S = 921_600
-TINY, SERIAL, REBUILT = "TinyReptile", "Reptile, serial", "TinyMetaFed, all values back"
+TINY, SERIAL, REBUILT = "TinyReptile", "Reptile, serial", ", last layer rebuilt"
 HEAD = (
     "| task, performance | RAM beside the weights | device time | of it computing | the line's share of a visit | "
     f"visits | device time at {FAST_BITS_PER_S:,} baud |",
@@ -32,31 +33,28 @@ class Spent:
 def spent(table: Table, algorithm: str) -> Spent | None:
     """The cheapest of the algorithm's rows, those named like it or like it with ", for time"; None without prices."""
     found: list[Spent] = []
-    for _, reached, price in table.rows:
-        if reached.label in (algorithm, f"{algorithm}, for time") and price is not None:
-            visits = reached.visits_to(table.study.target[1], smaller_is_better=table.smaller_is_better)
-            found.append(Spent(price, visits))
+    for row in table.rows:
+        if row.reached.label in (algorithm, f"{algorithm}, for time") and row.price is not None:
+            visits = row.reached.visits_to(table.study.target[1], smaller_is_better=table.smaller_is_better)
+            found.append(Spent(row.price, visits))
     return min(found, key=lambda each: each.time_s(BITS_PER_S), default=None)
 
 
 def claim(table: Table) -> str | None:
     """A task's lines: TinyReptile's figure, serial Reptile's, and how many times less it is; below it the same with a
     last layer that each device rebuilds, where the study has it. None without prices."""
-    found = [_line(table, TINY, "")]
-    if any(reached.label == REBUILT for _, reached, _ in table.rows):
-        found.append(_line(table, REBUILT, ", the last layer rebuilt"))
-    lines = [line for line in found if line is not None]
+    lines = [line for line in (_line(table, ""), _line(table, REBUILT)) if line is not None]
     return "\n".join(lines) or None
 
 
-def _line(table: Table, algorithm: str, note: str) -> str | None:
-    tiny, serial = spent(table, algorithm), spent(table, SERIAL)
+def _line(table: Table, variant: str) -> str | None:
+    tiny, serial = spent(table, TINY + variant), spent(table, SERIAL + variant)
     if tiny is None or serial is None:
         return None
     ram = compared(tiny.price.ram_bytes, serial.price.ram_bytes, "B")
-    start = f"| {table.study.task}, {table.bound}{note} | {ram} |"
+    start = f"| {table.study.task}, {table.bound}{variant} | {ram} |"
     if tiny.visits is None or serial.visits is None:
-        missing = [name for name, each in ((algorithm, tiny), ("serial Reptile", serial)) if each.visits is None]
+        missing = [name for name, each in (("TinyReptile", tiny), ("serial Reptile", serial)) if each.visits is None]
         return f"{start} {' and '.join(missing)} did not reach it | | | | |"
     cells = (
         compared(tiny.time_s(BITS_PER_S), serial.time_s(BITS_PER_S), "s"),
@@ -104,8 +102,8 @@ def section(claims: Sequence[str]) -> list[str]:
         "model both ways, so where the line takes most of a visit, the time to a performance follows the number of "
         "visits and not the computing; a faster line shifts it towards the computing, as the last column shows. "
         "Where a curve is flat from its first points on (presence: everybody has the same labels, and meta-learning "
-        "adds little), which point is the first to reach it is chance. *The last layer rebuilt* is TinyReptile whose "
-        "devices and newcomers start the last layer at zero (TinyMetaFed with all values sent back): no more RAM, "
-        "fewer visits; serial Reptile with it was not tried.",
+        "adds little), which point is the first to reach it is chance. *Last layer rebuilt*: the devices and newcomers "
+        "of both start the last layer at zero and never send it (TinyMetaFed with all other values sent back; Reptile "
+        "with `local_last`): no more RAM, and fewer visits for both.",
         "",
     ]

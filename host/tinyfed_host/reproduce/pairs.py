@@ -1,14 +1,13 @@
 """Spoken words (FSDD) with two speakers held out at a time, all pairs: where meta-learning helps, and where not."""
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.meta.reproduction import Reached, Study, half_width, reach, reach_reference
-from tinyfed.tasks.fsdd import SPEAKERS
+from tinyfed.meta.simulate import Watcher
 
 TASK = "fsdd"
 SHOTS = (1, 5)
@@ -28,15 +27,13 @@ class Pair:
         return learned - transfer
 
 
-def measure_pairs(whole: Study, seeds: Sequence[int], tell: Callable[[str], None]) -> tuple[Pair, ...]:
-    """All pairs of speakers, with the study's model, visits and settings of TinyReptile."""
-    found = []
-    for held_out in itertools.combinations(SPEAKERS, 2):
-        tell(f"{TASK}: {' and '.join(held_out)} held out, {len(seeds)} seeds")
-        study = replace(whole, options={"held_out": ",".join(held_out)})
-        learned = reach(study, study.methods[0], seeds, points=1)
-        found.append(Pair(held_out, (learned, *(reach_reference(study, kind, seeds) for kind in KINDS[1:]))))
-    return tuple(found)
+def measure_pair(
+    whole: Study, held_out: tuple[str, str], seeds: Sequence[int], *, watch: Watcher | None = None
+) -> Pair:
+    """A pair of speakers, with the study's model, visits and settings of TinyReptile. `watch` as for `run`."""
+    study = replace(whole, options={"held_out": ",".join(held_out)})
+    learned = reach(study, study.methods[0], seeds, points=1, watch=watch)
+    return Pair(held_out, (learned, *(reach_reference(study, kind, seeds) for kind in KINDS[1:])))
 
 
 def to_markdown(pairs: Sequence[Pair]) -> str:

@@ -1,0 +1,1 @@
+"""`tinyfed reproduce`: the comparison of the papers, measured."""

@@ -1,0 +1,137 @@
+"""`tinyfed reproduce`: a row's whole run on emulated Cortex-M4 boards, which must give the simulated devices' bits."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from tinyfed.device import VisitOutcome
+from tinyfed.engine.device import SimulatedDevice
+from tinyfed.errors import DeviceError
+from tinyfed.meta.reproduction import Method, Reached, Study, newcomers
+from tinyfed.meta.simulate import Learner, run
+from tinyfed.meta.strategy import Array
+from tinyfed.model import ModelSpec, encode
+from tinyfed.tasks.order import Order, Result
+from tinyfed.tasks.task import Client, Task
+from tinyfed_host.link import SerialDevice
+from tinyfed_host.transport.emulator import start
+
+BOARD = "mps2_an386"
+Check = Callable[[], None]
+
+
+def never() -> None:
+    """Nothing to check."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What ran on emulated boards and gave the simulated devices' bits."""
+
+    boards: int
+    visits: int  # of the run, each compared in its result and in the weights that came back
+    adaptations: int  # of newcomers, each compared in its result
+    wall_s: float
+
+
+class Twin:
+    """A client's emulated board beside its simulated device: both do all, and what they answer is compared.
+
+    The board starts when it is first needed and ends with `stack`; `check` is called before each visit and may raise.
+    Methods raise `DeviceError` when a bit differs.
+    """
+
+    def __init__(self, client: Client, number: int, stack: ExitStack, check: Check) -> None:
+        self.visits = 0
+        self._check = check
+        self._client = client
+        self._unique_id = f"{number:024x}"
+        self._stack = stack
+        self._pair: tuple[SerialDevice, SimulatedDevice] | None = None
+
+    def load(self, image: bytes) -> None:
+        """See `Device.load`."""
+        board, simulated = self._started()
+        board.load(image)
+        simulated.load(image)
+
+    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+        """See `Device.visit`."""
+        board, simulated = self._started()
+        self.visits += 1
+        outcome = board.visit(weights, order, want_weights=want_weights)
+        expected = simulated.visit(weights, order, want_weights=want_weights)
+        if outcome.weights != expected.weights or _learned(outcome.result) != _learned(expected.result):
+            raise DeviceError(
+                f"reproduce: {self._client.name} on {BOARD}, visit {self.visits}: not the simulated device's bits"
+            )
+        return outcome
+
+    def _started(self) -> tuple[SerialDevice, SimulatedDevice]:
+        self._check()
+        if self._pair is None:
+            shard = self._client.shard
+            emulated = self._stack.enter_context(start(BOARD, self._unique_id, shard, in_memory=True))
+            board = SerialDevice(emulated.connect())
+            self._stack.callback(board.close)
+            simulated = SimulatedDevice(self._client.name, shard=shard, arena_bytes=board.info.arena_bytes)
+            self._pair = board, simulated
+        return self._pair
+
+
+def _learned(result: Result) -> bytes:
+    """A result without what it cost."""
+    return replace(result, train_us=0, train_instructions=0, stack_bytes=0, arena_bytes=0).encode()
+
+
+class Fleet:
+    """Twins of clients that end together."""
+
+    def __init__(self, clients: Sequence[Client], stack: ExitStack, check: Check) -> None:
+        self.twins = {client.name: Twin(client, number, stack, check) for number, client in enumerate(clients)}
+
+    @property
+    def boards(self) -> int:
+        """How many were visited."""
+        return sum(twin.visits > 0 for twin in self.twins.values())
+
+    @property
+    def visits(self) -> int:
+        """Of all."""
+        return sum(twin.visits for twin in self.twins.values())
+
+
+def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Check = never) -> Confirmed:
+    """Run a row once more from `seed`, the first of `reached`, on an emulated board for each client, then its
+    newcomers. `check` is called before each visit and may raise.
+
+    Raises:
+        DeviceError: a visit gave other bits than on the simulated device, or the run came to other values than the row.
+    """
+    begun = time.monotonic()
+    task = study.newcomers_task(method)
+    spec = study.make_spec(task)
+    strategy = study.make_strategy(method, task)
+    weights = study.first_weights(spec, seed)
+    with ExitStack() as stack:
+        fleet = Fleet(task.train, stack, check)
+        for twin in fleet.twins.values():
+            twin.load(encode(spec, weights))
+        state = run(strategy, fleet.twins, strategy.begin(weights, seed))
+    boards, adaptations = confirm_newcomers(study, task, spec, state.weights, reached, seed, check)
+    return Confirmed(fleet.boards + boards, fleet.visits, adaptations, time.monotonic() - begun)
+
+
+def confirm_newcomers(
+    study: Study, task: Task, spec: ModelSpec, weights: Array, reached: Reached, seed: int, check: Check = never
+) -> tuple[int, int]:
+    """Boards and visits of newcomers that adapt from `weights` on emulated boards to the values of `reached`'s first
+    seed. Raises as `confirm`."""
+    with ExitStack() as stack:
+        fleet = Fleet(task.held_out, stack, check)
+        devices: dict[str, Learner] = dict(fleet.twins)
+        found = newcomers(task, spec, weights, study.draws, seed, devices)
+    if found != reached.values[0].tolist():
+        raise DeviceError(f"reproduce: {study.task}, {reached.label} on {BOARD}: other values than the table's")
+    return fleet.boards, fleet.visits

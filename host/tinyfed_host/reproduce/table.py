@@ -1,0 +1,154 @@
+"""`tinyfed reproduce`: its tables, several rows at a time on simulated devices, each row once on emulated ones."""
+
+import itertools
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tinyfed.errors import TinyfedError
+from tinyfed.meta.reproduction import Method, Reached, Study, reach, reach_reference
+from tinyfed.meta.strategy import Reply, State
+from tinyfed.tasks.fsdd import SPEAKERS
+from tinyfed_host.reproduce.confirm import Confirmed, confirm, confirm_newcomers
+from tinyfed_host.reproduce.pairs import TASK as PAIRED_TASK
+from tinyfed_host.reproduce.pairs import Pair, measure_pair
+from tinyfed_host.reproduce.price import Price, measure_price
+
+SWITCH_S = 0.0005  # a line's thread must not wait long for one that computes
+Tell = Callable[[str], None]
+What = TypeVar("What")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A strategy's: what it reached, what a visit costs, and what of it ran on emulated boards."""
+
+    method: Method
+    reached: Reached
+    price: Price | None = None
+    confirmed: Confirmed | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A study's rows."""
+
+    study: Study
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    references: tuple[Reached, ...]
+    pairs: tuple[Pair, ...] = ()  # of the spoken words alone
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Squared errors are, accuracies are not."""
+        return self.study.make_task().loss == "mse"
+
+    @property
+    def bound(self) -> str:
+        """The performance whose price is compared, in words."""
+        shots, target = self.study.target
+        return f"{'at most' if self.smaller_is_better else 'at least'} {target:g} after {samples(shots)}"
+
+
+def samples(count: int) -> str:
+    """In words."""
+    return f"{count} sample{'s' if count != 1 else ''}"
+
+
+class Measurement:
+    """Measures tables, `jobs` rows at a time; a context manager, whose end waits for nobody: what still runs stops at
+    its next visit. `tell` hears a line a row, with how many of all are done, from any thread."""
+
+    def __init__(self, studies: Sequence[Study], seeds: Sequence[int], *, boards: bool, jobs: int, tell: Tell) -> None:
+        self._studies = studies
+        self._seeds = tuple(seeds)
+        self._boards = boards
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._done = self._all = 0
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="tinyfed-reproduce")
+
+    def __enter__(self) -> "Measurement":
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._pool.shutdown(cancel_futures=True)
+        sys.setswitchinterval(self._interval)
+
+    def tables(self) -> Iterator[Table]:
+        """The tables in the order of the studies, each as soon as it and those before it are there. Raises what a row
+        raises."""
+        started = {}
+        # the longest rows first, so that no core is idle at the end
+        for study in sorted(self._studies, key=lambda each: not each.convolutions):
+            rows = [self._submit(study, method.label, self._row, method) for method in study.methods]
+            references = [self._submit(study, kind, self._reference, kind) for kind in study.references]
+            pairs = []
+            if study.task == PAIRED_TASK:
+                for held_out in itertools.combinations(SPEAKERS, 2):
+                    pairs.append(self._submit(study, f"{' and '.join(held_out)} held out", self._pair, held_out))
+            started[study.task] = rows, references, pairs
+        for study in self._studies:
+            rows, references, pairs = started[study.task]
+            yield Table(
+                study, self._seeds, tuple(each.result() for each in rows), tuple(each.result() for each in references),
+                tuple(each.result() for each in pairs),
+            )  # fmt: skip
+
+    # ---- jobs, in threads ----
+
+    def _submit(self, study: Study, label: str, work: Callable[[Study, What], Found], what: What) -> "Future[Found]":
+        self._all += 1
+
+        def job() -> Found:
+            self._check()
+            found = work(study, what)
+            with self._lock:
+                self._done += 1
+                note = _confirmation(found) if isinstance(found, Row) else ""
+                self._tell(f"{self._done:3} of {self._all}  {study.task}: {label}{note}")
+            return found
+
+        return self._pool.submit(job)
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise TinyfedError("reproduce: stopped")
+
+    def _watch(self, state: State, replies: Sequence[Reply]) -> None:
+        self._check()
+
+    def _row(self, study: Study, method: Method) -> Row:
+        reached = reach(study, method, self._seeds, watch=self._watch)
+        if not self._boards:
+            return Row(method, reached)
+        price = measure_price(study, method, self._check)
+        return Row(method, reached, price, confirm(study, method, reached, self._seeds[0], self._check))
+
+    def _reference(self, study: Study, kind: str) -> Reached:
+        reached = reach_reference(study, kind, self._seeds)
+        if self._boards:
+            task = study.make_task()
+            weights = study.reference_weights(kind, self._seeds[0])
+            spec = study.make_spec(task)
+            confirm_newcomers(study, task, spec, weights, reached, self._seeds[0], self._check)
+        return reached
+
+    def _pair(self, study: Study, held_out: tuple[str, str]) -> Pair:
+        return measure_pair(study, held_out, self._seeds, watch=self._watch)
+
+
+def _confirmation(row: Row) -> str:
+    done = row.confirmed
+    if done is None:
+        return ""
+    return f" ({done.visits:,} visits and {done.adaptations:,} newcomers on {done.boards} emulated boards, same bits)"

@@ -189,7 +189,7 @@ _WORDS_REBUILT = (
 )
 _CHARACTERS = (
     Method("TinyReptile", "tinyreptile", {"alpha": 0.5}, {"learning_rate": 0.05, "shots": 15}),
-    Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 4, "batch": 5}, {"learning_rate": 0.2, "shots": 15}),
+    Method("Reptile, serial", "reptile", {"alpha": 0.3, "passes": 4, "batch": 5}, {"learning_rate": 0.15, "shots": 15}),
     Method(
         "FOMAML, last layer by itself",
         "fomaml",

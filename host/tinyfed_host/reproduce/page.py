@@ -219,7 +219,7 @@ def page(tables: Sequence[Table], command: str, cost: str, old: str = "") -> str
         "for serial Reptile; those of the sines on other sines, which [sine.md](sine.md) compares with "
         "Reptile's own. That a presence task trains on rows in any order was decided "
         "after a held-out room had been looked at. Omniglot's were chosen on 160 of the training characters, left "
-        "out, TinyReptile's out of 10 and serial Reptile's out of 21; FOMAML's are those "
+        "out, TinyReptile's out of 10 and serial Reptile's out of 22, seven of which diverged; FOMAML's are those "
         "[omniglot.md](omniglot.md) tells of. `tinyfed/meta/reproduction.py` lists the settings. "
         "Newcomers adapt online, except on the sines, where they take Reptile's 32 steps "
         "on the mean gradient of 10 points (10, 80 and 320 samples looked at are 1, 8 and 32 steps). *random*, "

@@ -238,7 +238,14 @@ STUDIES = {
             references=("random",),
             uniform_biases=True,
         ),
-        Study("watch", (32, 32), 2000, _WATCH + _META_FED + _WATCH_FOR_TIME + _WATCH_REBUILT, target=(1, 0.75)),
+        Study(
+            "watch",
+            (32, 32),
+            2000,
+            _WATCH + _META_FED + _WATCH_FOR_TIME + _WATCH_REBUILT,
+            target=(1, 0.75),
+            adapt={"checkpoints": (0, 1, 3, 5, 10)},
+        ),
         Study("fsdd", (64, 32), 2000, _WATCH[:4] + _META_FED + _WORDS_FOR_TIME + _WORDS_REBUILT, target=(1, 0.7)),
         Study(
             "omniglot",

@@ -1,6 +1,6 @@
 """`tinyfed reproduce`: a row's whole run on emulated Cortex-M4 boards, which must give the simulated devices' bits."""
 
-import time
+import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -32,7 +32,8 @@ class Confirmed:
     boards: int
     visits: int  # of the run, each compared in its result and in the weights that came back
     adaptations: int  # of newcomers, each compared in its result
-    wall_s: float
+    bytes_down: int  # on the line, frames included, of the median visit of the run
+    bytes_up: int
 
 
 class Twin:
@@ -43,7 +44,7 @@ class Twin:
     """
 
     def __init__(self, client: Client, number: int, stack: ExitStack, check: Check) -> None:
-        self.visits = 0
+        self.traffic: list[tuple[int, int]] = []  # bytes down and up of each visit
         self._check = check
         self._client = client
         self._unique_id = f"{number:024x}"
@@ -59,12 +60,12 @@ class Twin:
     def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
         """See `Device.visit`."""
         board, simulated = self._started()
-        self.visits += 1
         outcome = board.visit(weights, order, want_weights=want_weights)
         expected = simulated.visit(weights, order, want_weights=want_weights)
+        self.traffic.append((outcome.bytes_down, outcome.bytes_up))
         if outcome.weights != expected.weights or _learned(outcome.result) != _learned(expected.result):
             raise DeviceError(
-                f"reproduce: {self._client.name} on {BOARD}, visit {self.visits}: not the simulated device's bits"
+                f"reproduce: {self._client.name} on {BOARD}, visit {len(self.traffic)}: not the simulated device's bits"
             )
         return outcome
 
@@ -94,12 +95,12 @@ class Fleet:
     @property
     def boards(self) -> int:
         """How many were visited."""
-        return sum(twin.visits > 0 for twin in self.twins.values())
+        return sum(bool(twin.traffic) for twin in self.twins.values())
 
     @property
-    def visits(self) -> int:
-        """Of all."""
-        return sum(twin.visits for twin in self.twins.values())
+    def traffic(self) -> list[tuple[int, int]]:
+        """Bytes down and up of each visit of all."""
+        return [each for twin in self.twins.values() for each in twin.traffic]
 
 
 def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Check = never) -> Confirmed:
@@ -109,7 +110,6 @@ def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Ch
     Raises:
         DeviceError: a visit gave other bits than on the simulated device, or the run came to other values than the row.
     """
-    begun = time.monotonic()
     task = study.newcomers_task(method)
     spec = study.make_spec(task)
     strategy = study.make_strategy(method, task)
@@ -120,7 +120,8 @@ def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Ch
             twin.load(encode(spec, weights))
         state = run(strategy, fleet.twins, strategy.begin(weights, seed))
     boards, adaptations = confirm_newcomers(study, task, spec, state.weights, reached, seed, check)
-    return Confirmed(fleet.boards + boards, fleet.visits, adaptations, time.monotonic() - begun)
+    down, up = (statistics.median_low(part) for part in zip(*fleet.traffic, strict=True))
+    return Confirmed(fleet.boards + boards, len(fleet.traffic), adaptations, down, up)
 
 
 def confirm_newcomers(
@@ -134,4 +135,4 @@ def confirm_newcomers(
         found = newcomers(task, spec, weights, study.draws, seed, devices)
     if found != reached.values[0].tolist():
         raise DeviceError(f"reproduce: {study.task}, {reached.label} on {BOARD}: other values than the table's")
-    return fleet.boards, fleet.visits
+    return fleet.boards, len(fleet.traffic)

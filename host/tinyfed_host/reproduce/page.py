@@ -9,7 +9,8 @@ from tinyfed_host.reproduce.claim import claim, kept_claims, section
 from tinyfed_host.reproduce.confirm import BOARD
 from tinyfed_host.reproduce.figures import curves_svg
 from tinyfed_host.reproduce.pairs import to_markdown as pairs_to_markdown
-from tinyfed_host.reproduce.price import BITS_PER_S, CLOCK_HZ, PRICED_ROUNDS
+from tinyfed_host.reproduce.papers import found
+from tinyfed_host.reproduce.price import BITS_PER_S, CLOCK_HZ
 from tinyfed_host.reproduce.table import Table, samples
 
 FIGURES = ("learning", "adaptation")
@@ -18,7 +19,7 @@ POINTS_SHOWN = 10  # of a learning curve; the picture and the JSON have all
 
 def to_json(table: Table) -> list[dict[str, object]]:
     """A row an object."""
-    found: list[dict[str, object]] = []
+    objects: list[dict[str, object]] = []
     for each in table.rows:
         reached, price, done = each.reached, each.price, each.confirmed
         visits = reached.visits_to(table.study.target[1], smaller_is_better=table.smaller_is_better)
@@ -33,6 +34,7 @@ def to_json(table: Table) -> list[dict[str, object]]:
         if price is not None:
             row |= {
                 "instructions": price.instructions,
+                "arena_bytes": price.arena_bytes,
                 "stack_bytes": price.stack_bytes,
                 "bytes_down": price.bytes_down,
                 "bytes_up": price.bytes_up,
@@ -41,14 +43,14 @@ def to_json(table: Table) -> list[dict[str, object]]:
             }
         if done is not None:
             row["confirmed"] = {"boards": done.boards, "visits": done.visits, "adaptations": done.adaptations}
-        found.append(row)
+        objects.append(row)
     for reached in table.references:
-        found.append({"task": table.study.task, "row": reached.label, "values": _numbers(reached)})
+        objects.append({"task": table.study.task, "row": reached.label, "values": _numbers(reached)})
     for pair in table.pairs:
         for kind in pair.rows:
             values = _numbers(kind)
-            found.append({"task": table.study.task, "held_out": pair.held_out, "row": kind.label, "values": values})
-    return found
+            objects.append({"task": table.study.task, "held_out": pair.held_out, "row": kind.label, "values": values})
+    return objects
 
 
 def _numbers(reached: Reached) -> Mapping[str, object]:
@@ -94,6 +96,7 @@ def to_markdown(table: Table) -> str:
     if all(row.price is not None for row in table.rows):
         lines += ["", *_price_lines(table, target, smaller)]
     lines += _confirmed_lines(table)
+    lines += ["", *found(table)]
     if table.pairs:
         lines += ["", pairs_to_markdown(table.pairs).rstrip()]
     return "\n".join(lines) + "\n"
@@ -107,9 +110,9 @@ def shown(visits: Sequence[int]) -> list[int]:
 
 def _price_lines(table: Table, target: float, smaller: bool) -> list[str]:
     lines = [
-        "| a visit | RAM beside the weights | of it stored samples | stack | instructions | bytes down | bytes up | "
-        f"device time | visits to {table.bound} | device time to it |",
-        "|---|" + "---|" * 9,
+        "| a visit | RAM beside the weights | of it stored samples | arena | stack | instructions | bytes down "
+        f"| bytes up | device time | visits to {table.bound} | device time to it |",
+        "|---|" + "---|" * 10,
     ]
     for row in table.rows:
         reached, price = row.reached, row.price
@@ -118,8 +121,9 @@ def _price_lines(table: Table, target: float, smaller: bool) -> list[str]:
         total = "" if visits is None else f"{visits * price.visit_s:,.0f} s"
         lines.append(
             f"| {reached.label} | {price.ram_bytes:,} B | {price.memory.support_bytes:,} B | "
-            f"{price.stack_bytes:,} B | {price.instructions:,} | {price.bytes_down:,} | {price.bytes_up:,} | "
-            f"{price.visit_s:.2f} s | {'not reached' if visits is None else f'{visits:,}'} | {total} |"
+            f"{price.arena_bytes:,} B | {price.stack_bytes:,} B | {price.instructions:,} | {price.bytes_down:,} | "
+            f"{price.bytes_up:,} | {price.visit_s:.2f} s | {'not reached' if visits is None else f'{visits:,}'} | "
+            f"{total} |"
         )
     return lines
 
@@ -202,8 +206,8 @@ def page(tables: Sequence[Table], command: str, cost: str, old: str = "") -> str
         "simulated devices, which give a board's bits; the run of each row's first seed is repeated whole on emulated "
         f"Cortex-M4 boards ({BOARD}), one for each client, which must answer every visit and every newcomer's with "
         "the same bits. (There the line's bytes go through memory; the references are trained on the host, and their "
-        "newcomers alone are repeated.) Instructions and stack are that board's with its instructions counted, bytes "
-        f"are those on its UART, frames included, in the visit of the first {PRICED_ROUNDS} that repeated least. "
+        "newcomers alone are repeated.) Instructions, arena and stack are that board's with its instructions counted, "
+        "bytes are those on the line, frames included, of the median visit of the run on boards. "
         f"Device time is the instructions at {CLOCK_HZ // 1_000_000} MHz, one a cycle, and the bytes at {BITS_PER_S:,} "
         "baud. RAM beside the weights counts the arena without the weights, the stack, and the samples that must be "
         "stored when they come from a sensor and are gone through more than once.",

@@ -3,23 +3,17 @@
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
-from tinyfed.boards import read_board
 from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError
 from tinyfed.meta.reproduction import Memory, Method, Study, memory
-from tinyfed.meta.strategy import Reply
 from tinyfed.model import encode
 from tinyfed_host.link import PATIENCE_S, SerialDevice
-from tinyfed_host.reproduce.confirm import BOARD, Check, never
+from tinyfed_host.reproduce.confirm import BOARD, Confirmed
 from tinyfed_host.transport.emulator import start
-from tinyfed_host.transport.socket import connect
 
 UNIQUE_ID = "7265 7072 6f64 7563 6520 3031".replace(" ", "")
 CLOCK_HZ = 64_000_000
 BITS_PER_S = 115_200
-PRICED_ROUNDS = 3
 SLOW_BYTES_PER_S = 5.0  # what the line is told to be: nothing is repeated because the computer is busy
 HASTE = 20.0  # emulated seconds that may go by in a real one: what the device counts its host's silence in
 
@@ -33,6 +27,7 @@ class Price:
     bytes_down: int
     bytes_up: int
     memory: Memory
+    arena_bytes: int  # in use, as the board says: weights and all but the stored samples
 
     @property
     def compute_s(self) -> float:
@@ -59,42 +54,39 @@ class Price:
         return self.memory.total + self.stack_bytes
 
 
-def measure_price(study: Study, method: Method, check: Check = never) -> Price:
-    """The first rounds of a row on an emulated board, which must give the simulated devices' bits; the price of a
-    visit: the first one's instructions, the fewest bytes. Raises DeviceError when the bits differ."""
+def measure_price(study: Study, method: Method, done: Confirmed) -> Price:
+    """What a visit of a row costs: the instructions, arena and stack of its first one on an emulated board that counts
+    them, and the bytes of the run that was `done` on boards.
+
+    Raises:
+        DeviceError: the bits are not the simulated device's, or the arena is not the planned one.
+    """
     task = study.make_task()
     spec = study.make_spec(task)
     strategy = study.make_strategy(method, task)
     weights = study.first_weights(spec, 1)
     image = encode(spec, weights)
     client = task.train[0]
-    with start(read_board(BOARD), UNIQUE_ID, client.shard, counting=True) as emulated:
-        line = connect(emulated.port)
+    assignment = strategy.configure(strategy.begin(weights, 1), client.name)
+    sent = assignment.weights.astype("<f4").tobytes()
+    with start(BOARD, UNIQUE_ID, client.shard, counting=True, in_memory=True) as emulated:
+        line = emulated.connect()
         line.bytes_per_s = SLOW_BYTES_PER_S
         device = SerialDevice(line, clock=lambda: HASTE * time.monotonic(), patience_s=HASTE * PATIENCE_S)
         try:
             device.load(image)
             simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=device.info.arena_bytes)
             simulated.load(image)
-            state, visits = strategy.begin(weights, 1), []
-            for _ in range(PRICED_ROUNDS):
-                check()
-                assignment = strategy.configure(state, client.name)
-                sent = assignment.weights.astype("<f4").tobytes()
-                outcome = device.visit(sent, assignment.order, want_weights=True)
-                expected = simulated.visit(sent, assignment.order, want_weights=True)
-                if outcome.weights is None or outcome.weights != expected.weights:
-                    raise DeviceError(f"reproduce: {method.label} on {BOARD}: other bits than the simulated device's")
-                visits.append(outcome)
-                trained = np.frombuffer(outcome.weights, "<f4").astype(np.float32)
-                state = strategy.aggregate(state, [Reply(client.name, outcome.result, trained)])
-            result = visits[0].result
-            return Price(
-                result.train_instructions,
-                result.stack_bytes,
-                min(visit.bytes_down for visit in visits),
-                min(visit.bytes_up for visit in visits),
-                memory(spec, strategy.configure(strategy.begin(weights, 1), client.name).order),
-            )
+            outcome = device.visit(sent, assignment.order, want_weights=True)
         finally:
             device.close()
+    if outcome.weights != simulated.visit(sent, assignment.order, want_weights=True).weights:
+        raise DeviceError(f"reproduce: {method.label} on {BOARD}: other bits than the simulated device's")
+    result, planned = outcome.result, memory(spec, assignment.order)
+    if result.arena_bytes != 4 * spec.parameter_count + planned.work_bytes + planned.visit_bytes:
+        raise DeviceError(
+            f"reproduce: {method.label} on {BOARD} takes {result.arena_bytes:,} bytes of arena, not as planned"
+        )
+    return Price(
+        result.train_instructions, result.stack_bytes, done.bytes_down, done.bytes_up, planned, result.arena_bytes
+    )

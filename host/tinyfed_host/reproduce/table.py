@@ -131,8 +131,8 @@ class Measurement:
         reached = reach(study, method, self._seeds, watch=self._watch)
         if not self._boards:
             return Row(method, reached)
-        price = measure_price(study, method, self._check)
-        return Row(method, reached, price, confirm(study, method, reached, self._seeds[0], self._check))
+        done = confirm(study, method, reached, self._seeds[0], self._check)
+        return Row(method, reached, measure_price(study, method, done), done)
 
     def _reference(self, study: Study, kind: str) -> Reached:
         reached = reach_reference(study, kind, self._seeds)

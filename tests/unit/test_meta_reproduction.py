@@ -308,6 +308,23 @@ def test_the_short_form_runs_from_the_command_line() -> None:
     assert values["TinyReptile"] > values["random"] > values["global"]
 
 
+@pytest.mark.slow
+def test_the_short_form_on_boards_writes_the_page(tmp_path: Path) -> None:
+    """Three rows of 50 visits (FedAvg: 12 rounds of 4), five newcomers' rooms with two draws each; ten seconds."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    require(datasets.folder("occupancy") is not None, "data set occupancy is not here")
+    from tinyfed_host.cli.reproduce import app
+
+    path = tmp_path / "page.md"
+    done = CliRunner().invoke(app, ["occupancy", "--short", "--seeds", "1", "--output", str(path)])
+    assert done.exit_code == 0, done.output
+    written = path.read_text()
+    assert "whole: 148 visits and 30 newcomers, each with the bits of the simulated device." in written
+    assert "\n| occupancy, at least 0.7 after 10 samples | 2,6" in written
+    assert "- TinyReptile, *comparable performance*: " in written
+    assert len(list((tmp_path / "images").glob("reproduction-occupancy-*.svg"))) == 2
+
+
 def test_sections_of_other_tasks_are_kept_as_they_stand() -> None:
     """A page of two tasks, one of them measured anew: the other's section and claim stay, byte for byte."""
     first = page([table(prices=True)], "tinyfed reproduce sine", "1 s")

@@ -17,11 +17,11 @@ from conftest import require, require_tools
 from tinyfed_host.link import SerialDevice
 from tinyfed_host.reproduce.claim import claim, factor, kept_claims, spent
 from tinyfed_host.reproduce.confirm import confirm
-from tinyfed_host.reproduce.page import figures, page, shown, to_json, to_markdown
+from tinyfed_host.reproduce.page import figures, page, read_page, shown, to_json, to_markdown, write_page
 from tinyfed_host.reproduce.pairs import Pair
 from tinyfed_host.reproduce.papers import found
 from tinyfed_host.reproduce.price import Price, measure_price
-from tinyfed_host.reproduce.table import Row, Table
+from tinyfed_host.reproduce.table import Measurement, Row, Table
 from typer.testing import CliRunner
 
 from tinyfed import meta
@@ -264,6 +264,32 @@ def test_a_visit_with_another_bit_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     reached = Reached("TinyReptile", (0,), np.zeros((1, 1)), ())
     with pytest.raises(DeviceError, match=r"sine-\d on mps2_an386, visit 1: not the simulated device's bits"):
         confirm(SMALL, SMALL.methods[0], reached, 1)
+
+
+def test_a_row_that_fails_ends_the_others() -> None:
+    """The second table's row fails at once; the first one's, of a million visits, stops."""
+    long = replace(SMALL, visits=1_000_000, methods=SMALL.methods[:1], references=())
+    steep = Method("too steep", "tinyreptile", {}, {"learning_rate": 1000.0})
+    failing = replace(SMALL, methods=(steep,), references=())
+    begun = time.monotonic()
+    with (
+        pytest.raises(DeviceError, match="the loss is no longer a finite number"),
+        Measurement([long, failing], [1], boards=False, jobs=2, tell=print) as measurement,
+    ):
+        list(measurement.tables())
+    assert time.monotonic() - begun < 20
+
+
+def test_what_is_measured_is_written_at_once(tmp_path: Path) -> None:
+    """And a page that cannot be written is told before."""
+    path = tmp_path / "page.md"
+    old = read_page(path)
+    assert old == "" and path.exists() and (tmp_path / "images").is_dir()
+    write_page(path, [table(prices=True)], "tinyfed reproduce sine", "1 s", old)
+    assert read_page(path) == page([table(prices=True)], "tinyfed reproduce sine", "1 s")
+    assert len(list((tmp_path / "images").iterdir())) == 2
+    with pytest.raises(UsageError, match=r"none/page\.md cannot be written: No such file or directory"):
+        read_page(tmp_path / "none" / "page.md")
 
 
 @pytest.mark.slow

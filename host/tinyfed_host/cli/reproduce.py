@@ -35,7 +35,7 @@ def reproduce(
     from tinyfed.errors import UsageError
     from tinyfed.meta.reproduction import STUDIES, shortened, study
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.reproduce.page import figures, page, to_json, to_markdown
+    from tinyfed_host.reproduce.page import read_page, to_json, to_markdown, write_page
     from tinyfed_host.reproduce.table import Measurement
 
     studies, skipped = [], []
@@ -52,7 +52,9 @@ def reproduce(
             studies.append(whole)
     if not studies:
         raise UsageError("reproduce: no task's data is here: see `tinyfed data list`")
+    command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
     begun, tables = time.monotonic(), []
+    old = read_page(output) if output is not None else ""
     with Measurement(
         studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=lambda text: typer.echo(text, err=True)
     ) as measurement:
@@ -63,19 +65,9 @@ def reproduce(
                     print_json(row)
             else:
                 print_line(to_markdown(table))
-    cost = f"{sum(os.times()[:4]):,.0f} s of CPU time and {(time.monotonic() - begun) / 60:,.0f} minutes"
-    command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
-    if output is not None:
-        try:
-            old = output.read_text(encoding="utf-8") if output.exists() else ""
-            output.write_text(page(tables, command, cost, old), encoding="utf-8")
-            images = output.parent / "images"
-            images.mkdir(exist_ok=True)
-            for table in tables:
-                for name, svg in figures(table).items():
-                    (images / name).write_text(svg, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+            if output is not None:  # at once: what is measured stays, whatever comes
+                cost = f"{sum(os.times()[:4]):,.0f} s of CPU time and {(time.monotonic() - begun) / 60:,.0f} minutes"
+                write_page(output, tables, command, cost, old)
     if as_json:
         print_json(
             {"tasks": [t.study.task for t in tables], "left_out": skipped, "page": str(output) if output else None}

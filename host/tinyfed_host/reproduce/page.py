@@ -3,7 +3,9 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from tinyfed.errors import UsageError
 from tinyfed.meta.reproduction import STUDIES, Reached, Study
 from tinyfed_host.reproduce.claim import claim, kept_claims, section
 from tinyfed_host.reproduce.confirm import BOARD
@@ -14,6 +16,7 @@ from tinyfed_host.reproduce.price import BITS_PER_S, CLOCK_HZ
 from tinyfed_host.reproduce.table import Table, samples
 
 FIGURES = ("learning", "adaptation")
+IMAGES = "images"  # beside the page
 POINTS_SHOWN = 10  # of a learning curve; the picture and the JSON have all
 
 
@@ -92,7 +95,7 @@ def to_markdown(table: Table) -> str:
     for reached in learned:
         cells = [f"{value:.3f}" if value is not None else "" for value in map(reached.value_at, visits)]
         lines.append(f"| {reached.label} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"![{task_figure}](images/{figure_name(study.task, task_figure)})" for task_figure in FIGURES)]
+    lines += ["", *(f"![{task_figure}]({IMAGES}/{figure_name(study.task, task_figure)})" for task_figure in FIGURES)]
     if all(row.price is not None for row in table.rows):
         lines += ["", *_price_lines(table, target, smaller)]
     lines += _confirmed_lines(table)
@@ -233,3 +236,26 @@ def page(tables: Sequence[Table], command: str, cost: str, old: str = "") -> str
         *section(claims),
     ]
     return "\n".join(head) + "\n" + "\n".join(sections[task] for task in STUDIES if task in sections)
+
+
+def read_page(path: Path) -> str:
+    """The page that is there, empty when there is none. Raises UsageError where none can be read or written, before
+    an hour is spent on it."""
+    try:
+        (path.parent / IMAGES).mkdir(exist_ok=True)
+        with path.open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or 'it is no text'}") from None
+
+
+def write_page(path: Path, tables: Sequence[Table], command: str, cost: str, old: str) -> None:
+    """The page and its pictures, into images/ beside it. Raises UsageError."""
+    try:
+        path.write_text(page(tables, command, cost, old), encoding="utf-8")
+        for table in tables:
+            for name, svg in figures(table).items():
+                (path.parent / IMAGES / name).write_text(svg, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

@@ -61,8 +61,8 @@ def samples(count: int) -> str:
 
 
 class Measurement:
-    """Measures tables, `jobs` rows at a time; a context manager, whose end waits for nobody: what still runs stops at
-    its next visit. `tell` hears a line a row, with how many of all are done, from any thread."""
+    """Measures tables, `jobs` rows at a time; a context manager. At its end, or when a row fails, what still runs stops
+    at its next visit. `tell` hears a line a row, with how many of all are done, from any thread."""
 
     def __init__(self, studies: Sequence[Study], seeds: Sequence[int], *, boards: bool, jobs: int, tell: Tell) -> None:
         self._studies = studies
@@ -72,6 +72,7 @@ class Measurement:
         self._lock = threading.Lock()
         self._done = self._all = 0
         self._stopped = threading.Event()
+        self._failure: BaseException | None = None
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="tinyfed-reproduce")
 
     def __enter__(self) -> "Measurement":
@@ -85,24 +86,27 @@ class Measurement:
         sys.setswitchinterval(self._interval)
 
     def tables(self) -> Iterator[Table]:
-        """The tables in the order of the studies, each as soon as it and those before it are there. Raises what a row
-        raises."""
-        started = {}
+        """The tables in the order of the studies, each as soon as it and those before it are there. Raises what the
+        first row raised that failed, of whatever table."""
         # the longest rows first, so that no core is idle at the end
-        for study in sorted(self._studies, key=lambda each: not each.convolutions):
-            rows = [self._submit(study, method.label, self._row, method) for method in study.methods]
-            references = [self._submit(study, kind, self._reference, kind) for kind in study.references]
-            pairs = []
-            if study.task == PAIRED_TASK:
-                for held_out in itertools.combinations(SPEAKERS, 2):
-                    pairs.append(self._submit(study, f"{' and '.join(held_out)} held out", self._pair, held_out))
-            started[study.task] = rows, references, pairs
-        for study in self._studies:
-            rows, references, pairs = started[study.task]
-            yield Table(
-                study, self._seeds, tuple(each.result() for each in rows), tuple(each.result() for each in references),
-                tuple(each.result() for each in pairs),
-            )  # fmt: skip
+        order = sorted(range(len(self._studies)), key=lambda k: not self._studies[k].convolutions)
+        started = {k: self._start(self._studies[k]) for k in order}
+        for k, study in enumerate(self._studies):
+            rows, references, pairs = started[k]
+            yield Table(study, self._seeds, self._results(rows), self._results(references), self._results(pairs))
+
+    def _start(self, study: Study) -> "tuple[list[Future[Row]], list[Future[Reached]], list[Future[Pair]]]":
+        rows = [self._submit(study, method.label, self._row, method) for method in study.methods]
+        references = [self._submit(study, kind, self._reference, kind) for kind in study.references]
+        held_out = itertools.combinations(SPEAKERS, 2) if study.task == PAIRED_TASK else ()
+        pairs = [self._submit(study, f"{' and '.join(pair)} held out", self._pair, pair) for pair in held_out]
+        return rows, references, pairs
+
+    def _results(self, jobs: "Sequence[Future[Found]]") -> tuple[Found, ...]:
+        try:
+            return tuple(job.result() for job in jobs)
+        except BaseException as error:
+            raise self._failure or error from None
 
     # ---- jobs, in threads ----
 
@@ -110,8 +114,14 @@ class Measurement:
         self._all += 1
 
         def job() -> Found:
-            self._check()
-            found = work(study, what)
+            try:
+                self._check()
+                found = work(study, what)
+            except BaseException as error:
+                with self._lock:
+                    self._failure = self._failure or error
+                self._stopped.set()
+                raise
             with self._lock:
                 self._done += 1
                 note = _confirmation(found) if isinstance(found, Row) else ""

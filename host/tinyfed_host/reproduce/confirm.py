@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tinyfed.device import VisitOutcome
 from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError
-from tinyfed.meta.reproduction import Method, Reached, Study, newcomers
+from tinyfed.meta.reproduction import Method, Reached, Study, devices_a_round, newcomers
 from tinyfed.meta.simulate import Learner, run
 from tinyfed.meta.strategy import Array
 from tinyfed.model import ModelSpec, encode
@@ -104,8 +104,8 @@ class Fleet:
 
 
 def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Check = never) -> Confirmed:
-    """Run a row once more from `seed`, the first of `reached`, on an emulated board for each client, then its
-    newcomers. `check` is called before each visit and may raise.
+    """Run a row once more from `seed`, the first of `reached`, on an emulated board for each client, or as many of its
+    visits as are to be confirmed; then newcomers from there. `check` is called before each visit and may raise.
 
     Raises:
         DeviceError: a visit gave other bits than on the simulated device, or the run came to other values than the row.
@@ -118,21 +118,23 @@ def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Ch
         fleet = Fleet(task.train, stack, check)
         for twin in fleet.twins.values():
             twin.load(encode(spec, weights))
-        state = run(strategy, fleet.twins, strategy.begin(weights, seed))
-    boards, adaptations = confirm_newcomers(study, task, spec, state.weights, reached, seed, check)
+        rounds = min(strategy.rounds, method.confirmed // devices_a_round(method) or strategy.rounds)
+        state = run(strategy, fleet.twins, strategy.begin(weights, seed), rounds=rounds)
+    whole = reached if rounds == strategy.rounds else None
+    boards, adaptations = confirm_newcomers(study, task, spec, state.weights, whole, seed, check)
     down, up = (statistics.median_low(part) for part in zip(*fleet.traffic, strict=True))
     return Confirmed(fleet.boards + boards, len(fleet.traffic), adaptations, down, up)
 
 
 def confirm_newcomers(
-    study: Study, task: Task, spec: ModelSpec, weights: Array, reached: Reached, seed: int, check: Check = never
+    study: Study, task: Task, spec: ModelSpec, weights: Array, reached: Reached | None, seed: int, check: Check = never
 ) -> tuple[int, int]:
-    """Boards and visits of newcomers that adapt from `weights` on emulated boards to the values of `reached`'s first
-    seed. Raises as `confirm`."""
+    """Boards and visits of newcomers that adapt from `weights` on emulated boards, to the values of the first seed
+    where there is a `reached`. Raises as `confirm`."""
     with ExitStack() as stack:
         fleet = Fleet(task.held_out, stack, check)
         devices: dict[str, Learner] = dict(fleet.twins)
         found = newcomers(task, spec, weights, study.draws, seed, devices)
-    if found != reached.values[0].tolist():
+    if reached is not None and found != reached.values[0].tolist():
         raise DeviceError(f"reproduce: {study.task}, {reached.label} on {BOARD}: other values than the table's")
     return fleet.boards, len(fleet.traffic)

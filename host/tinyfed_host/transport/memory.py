@@ -6,7 +6,6 @@ UART's socket only says that there are some. What the firmware and the host make
 """
 
 import mmap
-import struct
 import time
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from tinyfed.errors import DeviceError
 from tinyfed_host.transport.socket import WRITE_TIMEOUT_S, SocketTransport
 
 RING_BYTES = 65_536
-DOWN_WRITTEN, DOWN_TAKEN, UP_WRITTEN, UP_TAKEN = 0, 4, 8, 12
+COUNTS = 4
+DOWN_WRITTEN, DOWN_TAKEN, UP_WRITTEN, UP_TAKEN = range(COUNTS)
 DOWN, UP = 64, 64 + RING_BYTES
 LINE_BYTES = UP + RING_BYTES
 ROOM_POLL_S = 0.0005
-_COUNT = struct.Struct("<I")
 
 
 class MemoryTransport:
@@ -36,6 +35,8 @@ class MemoryTransport:
         try:
             with path.open("r+b") as file:
                 self._memory = mmap.mmap(file.fileno(), offset + LINE_BYTES)
+            # the other side must never see half a count: an element of this is one aligned store
+            self._counts = memoryview(self._memory)[offset : offset + 4 * COUNTS].cast("I")
         except (OSError, ValueError) as error:
             bell.close()
             raise DeviceError(f"{self.name}: its memory cannot be shared: {error}; start the board again") from error
@@ -56,6 +57,7 @@ class MemoryTransport:
             if put := self._put(rest):
                 rest = rest[put:]
                 self._bell.write(b"\0")
+                end = time.monotonic() + WRITE_TIMEOUT_S
             elif time.monotonic() > end:
                 raise DeviceError(f"{self.name}: the board has taken no byte for {WRITE_TIMEOUT_S:.0f} s; restart it")
             else:
@@ -67,26 +69,23 @@ class MemoryTransport:
 
     # ---- inside ----
 
-    def _count(self, which: int) -> int:
-        return int(_COUNT.unpack_from(self._memory, self._at + which)[0])
-
     def _take(self) -> bytes:
-        taken = self._count(UP_TAKEN)
-        count = (self._count(UP_WRITTEN) - taken) % 2**32
+        taken = self._counts[UP_TAKEN]
+        count = (self._counts[UP_WRITTEN] - taken) % 2**32
         if not count:
             return b""
         first, ring = taken % RING_BYTES, self._at + UP
         data = self._memory[ring + first : ring + min(first + count, RING_BYTES)]
         data += self._memory[ring : ring + count - len(data)]
-        _COUNT.pack_into(self._memory, self._at + UP_TAKEN, (taken + count) % 2**32)
+        self._counts[UP_TAKEN] = (taken + count) % 2**32
         return data
 
     def _put(self, data: memoryview) -> int:
-        written = self._count(DOWN_WRITTEN)
+        written = self._counts[DOWN_WRITTEN]
         first, ring = written % RING_BYTES, self._at + DOWN
-        room = RING_BYTES - (written - self._count(DOWN_TAKEN)) % 2**32
+        room = RING_BYTES - (written - self._counts[DOWN_TAKEN]) % 2**32
         count = min(len(data), room, RING_BYTES - first)
         if count:
             self._memory[ring + first : ring + first + count] = data[:count]
-            _COUNT.pack_into(self._memory, self._at + DOWN_WRITTEN, (written + count) % 2**32)
+            self._counts[DOWN_WRITTEN] = (written + count) % 2**32
         return count

@@ -155,5 +155,5 @@ def test_a_board_that_ends_is_missed() -> None:
 def test_boards_without_it_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="native cannot have its line in memory; mps2_an386 can"):
         start("native", ID, in_memory=True)
-    with pytest.raises(UsageError, match="without a store"):
+    with pytest.raises(UsageError, match="store: no store for saved models goes with a line in memory"):
         start("mps2_an386", ID, in_memory=True, store=tmp_path / "store")

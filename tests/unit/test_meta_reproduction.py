@@ -16,7 +16,7 @@ import pytest
 from conftest import require, require_tools
 from tinyfed_host.link import SerialDevice
 from tinyfed_host.reproduce.claim import claim, factor, kept_claims, spent
-from tinyfed_host.reproduce.confirm import confirm
+from tinyfed_host.reproduce.confirm import Confirmed, confirm
 from tinyfed_host.reproduce.page import figures, page, read_page, shown, to_json, to_markdown, write_page
 from tinyfed_host.reproduce.pairs import Pair
 from tinyfed_host.reproduce.papers import found
@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from tinyfed import meta
 from tinyfed.device import VisitOutcome
+from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError, UsageError
 from tinyfed.meta.reproduction import (
     STUDIES,
@@ -108,7 +109,7 @@ def test_the_claim_is_a_ratio_of_what_was_measured() -> None:
     line's. At 921,600 baud, eight times as fast: 30 * 2.125 to 10 * 1.125 s, 5.7 times."""
     assert claim(table(prices=False)) is None
     assert claim(table(prices=True)) == (
-        "| sine, at most 0.3 after 10 samples | 1,006 B against 3,018 B: 3.0 times less "
+        "| sine, at most 0.3 after 1 step | 1,006 B against 3,018 B: 3.0 times less "
         "| 20 s against 90 s: 4.5 times less | 6.0 times less | 50.0 %, 33.3 % | 10, 30 | 5.7 times less |"
     )
     assert factor(0.5) == "2.0 times more"
@@ -137,7 +138,7 @@ def test_the_claim_has_a_line_for_a_rebuilt_last_layer() -> None:
     )
     more = replace(whole, rows=(*whole.rows, *rebuilt))
     first, second = str(claim(more)).split("\n")
-    assert second == first.replace("10 samples |", "10 samples, last layer rebuilt |", 1)
+    assert second == first.replace("1 step |", "1 step, last layer rebuilt |", 1)
     assert kept_claims(page([more], "x", "1 s")) == {"sine": f"{first}\n{second}"}
 
 
@@ -148,12 +149,12 @@ def test_the_papers_claims_stand_beside_what_was_found() -> None:
     reached = Reached("TinyMetaFed", (10,), np.array([[0.2], [0.2]]), ((5, 0.2),))
     meta_fed = Row(SMALL.methods[0], reached, Price(12_800_000, 1000, 2_252, 52, Memory(1, 2, 3), 500))
     first, second, *others = found(replace(whole, rows=(*whole.rows, meta_fed)))[2:]
-    assert first.endswith("0.200 after 10 samples, 0.200 after 10.")
+    assert first.endswith("0.200 after 1 step, 0.200 after 1 step.")
     assert second.endswith("of serial Reptile, both with all visits: the intervals overlap.")
     assert [line.split("*: ")[-1].split("TinyReptile: ")[-1] for line in others] == [
         "down 2,252 B against 11,000 B, 4.9 times less; up 52 B against 520 B, 10.0 times less, a visit.",
-        "at most 0.3 after 10 samples in 5 visits, TinyReptile in 10 visits.",
-        "over seeds the standard deviation after 10 samples is 0.000, TinyReptile's 0.141.",
+        "at most 0.3 after 1 step in 5 visits, TinyReptile in 10 visits.",
+        "over seeds the standard deviation after 1 step is 0.000, TinyReptile's 0.141.",
         "no board, no joules; the device time that it takes to the performance, computing and line, is 10.0 times "
         "less than TinyReptile's.",
     ]
@@ -161,6 +162,22 @@ def test_the_papers_claims_stand_beside_what_was_found() -> None:
     serial = replace(whole, rows=(Row(SMALL.methods[0], better), whole.rows[1]))
     assert found(serial)[-1].endswith("both with all visits: TinyReptile is better.")
     assert found(replace(whole, rows=whole.rows[1:])) == []
+    random = Reached("random", (10,), np.array([[0.15], [0.15]]), ())
+    lines = found(replace(serial, references=(random,)))
+    assert "- Worse than random first weights (0.150) after 1 step: Reptile, serial (0.200). " in lines[-1]
+    one_seed = found(replace(whole, seeds=(1,), rows=(*whole.rows, meta_fed)))
+    assert not any("steadier" in line for line in one_seed)
+
+
+def test_visits_to_a_performance_have_the_range_of_the_seeds() -> None:
+    """The mean of two seeds reaches 0.3 at 30 visits, one seed at 20, the other at 30; 0.15 is reached by one alone."""
+    curves = ((0.4, 0.3, 0.1), (0.6, 0.5, 0.3))
+    reached = Reached("TinyReptile", (10,), np.zeros((2, 1)), ((10, 0.5), (20, 0.4), (30, 0.2)), curves)
+    assert reached.visits_of_seeds(0.3, smaller_is_better=True) == [20, 30]
+    rows = (replace(table(prices=True).rows[0], reached=reached), table(prices=True).rows[1])
+    assert "| 30 (20 to 30) | 60 s |" in to_markdown(replace(table(prices=True), rows=rows))
+    hard = replace(table(prices=True), rows=rows, study=replace(SMALL, target=(10, 0.15)))
+    assert "| not reached (30 to never) |  |" in to_markdown(hard)
 
 
 def test_the_table_shows_few_points_and_the_last() -> None:
@@ -292,6 +309,42 @@ def test_what_is_measured_is_written_at_once(tmp_path: Path) -> None:
         read_page(tmp_path / "none" / "page.md")
 
 
+def test_a_board_that_takes_another_arena_or_gives_other_bits_has_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    done = Confirmed(1, 1, 1, 100, 100)
+    with monkeypatch.context() as changed:
+        changed.setattr("tinyfed_host.reproduce.price.memory", lambda spec, order: Memory(1, 2, 3))
+        with pytest.raises(DeviceError, match=r"TinyReptile on mps2_an386 takes [\d,]+ bytes of arena, not as planned"):
+            measure_price(SMALL, SMALL.methods[0], done)
+    visit = SimulatedDevice.visit
+    with monkeypatch.context() as changed:
+        changed.setattr(SimulatedDevice, "visit", lambda *a, **k: replace(visit(*a, **k), weights=b""))
+        with pytest.raises(DeviceError, match="TinyReptile on mps2_an386: other bits than the simulated device's"):
+            measure_price(SMALL, SMALL.methods[0], done)
+
+
+def test_an_omniglot_row_learns_and_its_newcomers_are_judged() -> None:
+    """Four visits of the study's net: what the short form leaves out."""
+    require(datasets.folder("omniglot") is not None, "data set omniglot is not here")
+    few = replace(STUDIES["omniglot"], visits=4, draws=1)
+    reached = reach(few, few.methods[0], [1], points=1)
+    assert reached.shots == (0, 1, 5) and 0.1 < reached.mean(5) < 1.0
+    assert [visits for visits, _ in reached.curve] == [4]
+
+
+def test_tasks_without_data_are_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from tinyfed_host.cli import reproduce
+
+    monkeypatch.setenv("TINYFED_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets, "cache_folder", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr("tinyfed.meta.reproduction.STUDIES", {"sine": SMALL, "robod": STUDIES["robod"]})
+    done = CliRunner().invoke(reproduce.app, ["--no-boards", "--seeds", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    assert "robod is left out: data robod: not here: run `tinyfed data fetch robod`" in done.output
+    last = json.loads([line for line in done.output.splitlines() if line.startswith("{")][-1])
+    assert last == {"tasks": ["sine"], "left_out": ["robod"], "page": None}
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_rows_and_boards(tmp_path: Path) -> None:
     """In the middle of a run on boards: exit code 130, one line, no emulator, no folder left."""
@@ -358,7 +411,7 @@ def test_sections_of_other_tasks_are_kept_as_they_stand() -> None:
     both = page([robod], "tinyfed reproduce robod", "2 s", first)
     section = first[first.index("## sine") :]
     assert section.strip() in both
-    assert both.count("| sine, at most 0.3 after 10 samples | 1,006 B") == 1 and "\n## robod" in both
+    assert both.count("| sine, at most 0.3 after 1 step | 1,006 B") == 1 and "\n## robod" in both
     assert both.index("## sine") < both.index("## robod")
     again = page([table(prices=True)], "tinyfed reproduce sine", "1 s", both)
     assert again == both and again.count("## sine") == 1

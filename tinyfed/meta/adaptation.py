@@ -53,7 +53,7 @@ def adaptation(
     """Adapt from the weights in `image`, `draws` tasks for each client, on `devices` by the clients' names (None:
     simulated ones with an arena of `arena_bytes`).
 
-    Each is one visit: trained in one pass, judged at `order.checkpoints` on samples the pass does not use. The weights
+    Each is one visit, judged at `order.checkpoints` on samples the pass does not use. The weights
     are sent anew to each.
     """
     devices = devices or make_devices(clients, image, arena_bytes=arena_bytes)

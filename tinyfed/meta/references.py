@@ -2,7 +2,7 @@
 
 from tinyfed.errors import UsageError
 from tinyfed.meta.joint import Joint
-from tinyfed.meta.simulate import make_devices, run
+from tinyfed.meta.simulate import Watcher, make_devices, run
 from tinyfed.meta.strategy import Array, Strategy
 from tinyfed.meta.transfer import transfer
 from tinyfed.model import ModelSpec, encode, initialize, plan
@@ -11,15 +11,16 @@ from tinyfed.tasks.task import Task
 REFERENCES = ("random", "global", "transfer")
 
 
-def learn(strategy: Strategy, spec: ModelSpec, task: Task, *, seed: int) -> Array:
-    """The weights, (parameters,), a strategy ends with on simulated devices, from `initialize(spec, seed)`."""
+def learn(strategy: Strategy, spec: ModelSpec, task: Task, *, seed: int, watch: Watcher | None = None) -> Array:
+    """The weights, (parameters,), a strategy ends with on simulated devices, from `initialize(spec, seed)`. `watch` as
+    for `run`."""
     weights = initialize(spec, seed)
     arena_bytes = plan(spec).arena_bytes + 65_536  # and what the largest order draws
     devices = make_devices(task.train, encode(spec, weights), arena_bytes=arena_bytes)
-    return run(strategy, devices, strategy.begin(weights, seed)).weights
+    return run(strategy, devices, strategy.begin(weights, seed), watch=watch).weights
 
 
-def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int) -> Array:
+def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int, watch: Watcher | None = None) -> Array:
     """Weights of one of `REFERENCES`, from the same first weights and the training clients only.
 
     `global` sees as many samples as a run of `rounds` rounds with the task's order does; `transfer` is given the pooled
@@ -29,7 +30,7 @@ def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int)
         case "random":
             return initialize(spec, seed)
         case "global":
-            return learn(Joint(task.order, rounds * task.order.shots), spec, task, seed=seed)
+            return learn(Joint(task.order, rounds * task.order.shots), spec, task, seed=seed, watch=watch)
         case "transfer":
             return transfer(spec, task.train, seed=seed)
         case _:

@@ -1,7 +1,7 @@
 """The table of `tinyfed reproduce`: which strategies on which tasks, with which settings, and what they reach.
 
-Rates were chosen with the watch data's training people alone (some of them held out in turn) and are used on FSDD and
-presence as they are; what is reported is of clients that took no part. Runs go on simulated devices.
+Settings were chosen on training clients that were left out in turn, as docs/reproduction.md tells; what is reported is
+of clients that took no part. Runs go on simulated devices.
 """
 
 import math
@@ -63,6 +63,7 @@ class Study:
     references: tuple[str, ...] = ("random", "global", "transfer")
     convolutions: tuple[Layer, ...] = ()  # before the hidden layers
     points: int = CURVE_POINTS  # of a learning curve
+    points_a_step: int = 0  # newcomers that go through a stored set: so many samples looked at are a step
     left_out: str = ""  # which rows other tasks have are not run here, and why
     uniform_biases: bool = False  # first weights and biases uniform within 1 / sqrt(inputs), as PyTorch has them
 
@@ -77,13 +78,13 @@ class Study:
         first: Array = (unit * np.array(limits)).astype(np.float32)
         return first
 
-    def reference_weights(self, kind: str, seed: int) -> Array:
-        """What a reference gives newcomers, (parameters,)."""
+    def reference_weights(self, kind: str, seed: int, watch: Watcher | None = None) -> Array:
+        """What a reference gives newcomers, (parameters,). `watch` as for `run`."""
         task = self.make_task()
         spec = self.make_spec(task)
         if kind == "random":
             return self.first_weights(spec, seed)
-        return reference(kind, spec, task, seed=seed, rounds=max(1, self.visits))
+        return reference(kind, spec, task, seed=seed, rounds=max(1, self.visits), watch=watch)
 
     def make_task(self) -> Task:
         """The task with this study's options and newcomers."""
@@ -249,6 +250,7 @@ STUDIES = {
                 "queries": 50,
                 "checkpoints": (0, 10, 80, 320),
             },
+            points_a_step=10,
             draws=125,
             references=("random",),
             left_out="the other strategies, whose visits would be 30,000 too; joint training and transfer learning, "
@@ -374,11 +376,11 @@ def reach(
     return Reached(method.label, task.adapt.checkpoints, np.array(rows), mean, each)
 
 
-def reach_reference(whole: Study, kind: str, seeds: Sequence[int]) -> Reached:
-    """A reference's row: what it gives newcomers, without a learning curve."""
+def reach_reference(whole: Study, kind: str, seeds: Sequence[int], *, watch: Watcher | None = None) -> Reached:
+    """A reference's row: what it gives newcomers, without a learning curve. `watch` as for `run`."""
     task = whole.make_task()
     spec = whole.make_spec(task)
-    rows = [newcomers(task, spec, whole.reference_weights(kind, seed), whole.draws, seed) for seed in seeds]
+    rows = [newcomers(task, spec, whole.reference_weights(kind, seed, watch), whole.draws, seed) for seed in seeds]
     return Reached(kind, task.adapt.checkpoints, np.array(rows), ())
 
 

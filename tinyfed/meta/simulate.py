@@ -1,4 +1,4 @@
-"""Runs a strategy on simulated devices, one for each client: to the bit what a coordinator does with a fleet."""
+"""Runs a strategy on devices, one for each client: to the bit what a coordinator does with a fleet."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol

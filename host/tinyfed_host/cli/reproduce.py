@@ -50,9 +50,8 @@ def reproduce(
             typer.echo(f"{each.task} is left out: {error}", err=True)
         else:
             studies.append(whole)
-    if not studies:
-        raise UsageError("reproduce: no task's data is here: see `tinyfed data list`")
     command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
+    command += "" if boards else " --no-boards"
     begun, tables = time.monotonic(), []
     old = read_page(output) if output is not None else ""
     with Measurement(
@@ -67,6 +66,7 @@ def reproduce(
                 print_line(to_markdown(table))
             if output is not None:  # at once: what is measured stays, whatever comes
                 cost = f"{sum(os.times()[:4]):,.0f} s of CPU time and {(time.monotonic() - begun) / 60:,.0f} minutes"
+                cost += "" if len(tables) == len(studies) else " so far"
                 write_page(output, tables, command, cost, old)
     if as_json:
         print_json(

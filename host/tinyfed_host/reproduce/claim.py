@@ -97,13 +97,14 @@ def section(claims: Sequence[str]) -> list[str]:
         *HEAD,
         *claims,
         "",
-        "Memory: a gradient buffer and a stored support set are what TinyReptile does without. Computing: it goes "
-        "through its samples once where Reptile goes through them several times. Device time: both send the whole "
+        "Memory: TinyReptile does without a gradient buffer and, where Reptile goes through its samples more than once "
+        "(all but the sines and ROBOD's row for time), without a stored set. Computing: it goes through them once. "
+        "Device time: both send the whole "
         "model both ways, so where the line takes most of a visit, the time to a performance follows the number of "
         "visits and not the computing; a faster line shifts it towards the computing, as the last column shows. "
         "Where a curve is flat from its first points on (presence: everybody has the same labels, and meta-learning "
         "adds little), which point is the first to reach it is chance. *Last layer rebuilt*: the devices and newcomers "
-        "of both start the last layer at zero and never send it (TinyMetaFed with all other values sent back; Reptile "
-        "with `local_last`): no more RAM, and fewer visits for both.",
+        "of both start the last layer at zero and never send it (TinyMetaFed with all other values sent back, whose "
+        "alpha falls as a cosine; Reptile with `local_last`): no more RAM.",
         "",
     ]

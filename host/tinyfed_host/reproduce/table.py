@@ -52,17 +52,19 @@ class Table:
     def bound(self) -> str:
         """The performance whose price is compared, in words."""
         shots, target = self.study.target
-        return f"{'at most' if self.smaller_is_better else 'at least'} {target:g} after {samples(shots)}"
+        return f"{'at most' if self.smaller_is_better else 'at least'} {target:g} after {amount(self.study, shots)}"
 
 
-def samples(count: int) -> str:
-    """In words."""
-    return f"{count} sample{'s' if count != 1 else ''}"
+def amount(study: Study, count: int) -> str:
+    """How much newcomers have learned from, in words: samples a class, or steps."""
+    number, unit = (count // study.points_a_step, "step") if study.points_a_step else (count, "sample")
+    return f"{number} {unit}{'s' if number != 1 else ''}"
 
 
 class Measurement:
     """Measures tables, `jobs` rows at a time; a context manager. At its end, or when a row fails, what still runs stops
-    at its next visit. `tell` hears a line a row, with how many of all are done, from any thread."""
+    within seconds, at its next round or newcomer. `tell` hears a line a row, with how many of all are done, from any
+    thread."""
 
     def __init__(self, studies: Sequence[Study], seeds: Sequence[int], *, boards: bool, jobs: int, tell: Tell) -> None:
         self._studies = studies
@@ -119,7 +121,7 @@ class Measurement:
                 found = work(study, what)
             except BaseException as error:
                 with self._lock:
-                    self._failure = self._failure or error
+                    self._failure = self._failure or _named(error, f"{study.task}, {label}")
                 self._stopped.set()
                 raise
             with self._lock:
@@ -145,16 +147,21 @@ class Measurement:
         return Row(method, reached, measure_price(study, method, done), done)
 
     def _reference(self, study: Study, kind: str) -> Reached:
-        reached = reach_reference(study, kind, self._seeds)
+        reached = reach_reference(study, kind, self._seeds, watch=self._watch)
         if self._boards:
             task = study.make_task()
-            weights = study.reference_weights(kind, self._seeds[0])
+            weights = study.reference_weights(kind, self._seeds[0], self._watch)
             spec = study.make_spec(task)
             confirm_newcomers(study, task, spec, weights, reached, self._seeds[0], self._check)
         return reached
 
     def _pair(self, study: Study, held_out: tuple[str, str]) -> Pair:
         return measure_pair(study, held_out, self._seeds, watch=self._watch)
+
+
+def _named(error: BaseException, row: str) -> BaseException:
+    """The error with the row it is of."""
+    return type(error)(f"reproduce: {row}: {error}") if isinstance(error, TinyfedError) else error
 
 
 def _confirmation(row: Row) -> str:

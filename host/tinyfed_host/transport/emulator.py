@@ -36,7 +36,8 @@ LAUNCHER = "setpriv"  # of util-linux, on every Debian
 
 
 class EmulatedDevice:
-    """A running emulated board. `port` is what a transport opens; it stays the same over `reload`."""
+    """A running emulated board. `port` is what a transport opens (`connect`, for one with its line in memory); it stays
+    the same over `reload`."""
 
     def __init__(
         self,
@@ -305,8 +306,10 @@ def start(
         raise UsageError(f"{board.name} cannot count instructions; mps2_an386 can")
     if store is not None and not board.emulator.store:
         raise UsageError(f"{board.name} cannot keep models under emulation; mps2_an386 can")
-    if in_memory and ("line" not in board.memory or store is not None):
-        raise UsageError(f"{board.name} cannot have its line in memory; mps2_an386 can, without a store")
+    if in_memory and not {"line", "store"} <= board.memory.keys():
+        raise UsageError(f"{board.name} cannot have its line in memory; mps2_an386 can")
+    if in_memory and store is not None:
+        raise UsageError(f"{store}: no store for saved models goes with a line in memory")
     if len(unique_id) != 2 * UNIQUE_ID_BYTES or not all(digit in "0123456789abcdefABCDEF" for digit in unique_id):
         raise UsageError(f'"{unique_id}" is no unique id: give {2 * UNIQUE_ID_BYTES} hexadecimal digits')
     if board.emulator.program:

@@ -1,6 +1,8 @@
 """docs/howto-strategy.md and docs/howto-own-data.md, run as they stand."""
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from conftest import ROOT
 from test_folder import csv
 from tinyfed_host import experiment
 
+from tinyfed import meta
+from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Reply, State
 from tinyfed.tasks.order import Order, Result
 
@@ -21,8 +25,10 @@ def blocks(page: str, language: str) -> list[str]:
     return found
 
 
-def test_the_strategy_of_the_page_learns(capsys: pytest.CaptureFixture[str]) -> None:
-    """v = 0.5 * 0 + ((1, 2) - (3, 0)) = (-2, 2), w = (3, 0); then v = (-1, 1) + ((3, 0) - (3, 0)), w = (4, -1)."""
+def test_the_strategy_of_the_page_learns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the name that the page registers, too.
+
+    v = 0.5 * 0 + ((1, 2) - (3, 0)) = (-2, 2), w = (3, 0); then v = (-1, 1) + ((3, 0) - (3, 0)), w = (4, -1)."""
     code = blocks("howto-strategy.md", "python")
     names: dict[str, object] = {"__name__": "howto"}
     exec(compile(code[0], "howto-strategy.md", "exec"), names)
@@ -36,6 +42,16 @@ def test_the_strategy_of_the_page_learns(capsys: pytest.CaptureFixture[str]) -> 
     state = strategy.aggregate(state, [Reply("a", RESULT, np.array([3, 0], np.float32))])
     assert state.weights.tolist() == [4.0, -1.0] and state.round == 2
     exec(compile(code[1], "howto-strategy.md", "exec"), names)
+    module = types.ModuleType("tinyfed.meta.fedavgm")
+    module.__dict__["FedAvgM"] = names["FedAvgM"]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    registered = re.search(r'^    "(\w+)": "([\w.:]+)",$', (ROOT / "docs" / "howto-strategy.md").read_text(), re.M)
+    assert registered is not None
+    monkeypatch.setitem(meta._STRATEGIES, *registered.groups())
+    assert meta.options("fedavgm") == {"beta": 0.9, "devices": 4}
+    assert meta.make("fedavgm", order, 10, beta=0.5) == strategy
+    with pytest.raises(UsageError, match=r"beta is 1\.5, allowed is more than 0 and at most 1"):
+        meta.make("fedavgm", order, 10, beta=1.5)
     assert re.match(r"\{0: \d+\.\d+, 8: \d+\.\d+, 32: \d+\.\d+\}", capsys.readouterr().out)
 
 

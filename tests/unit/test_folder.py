@@ -79,7 +79,18 @@ def test_npz_files_are_read_without_pickle(tmp_path: Path) -> None:
         ("train/x.csv", "x,label,y\n1,a,nan\n", r"x.csv line 2: column 'y' is 'nan': clean"),
         ("train/x.csv", "x,label,y\n", "holds no samples"),
         ("train/x.csv", "x,label,y\n1,a,2\n", r"shots is 5, x has 1 samples of class 'a'"),
-        ("train/x.csv", "x,label,y,z\n" + "1,a,2,3\n1,b,2,3\n" * 8, "has 3 features|has 2 features"),
+        ("train/x.csv", "x,label,y\n\n1,a,1e300\n", r"x.csv line 3: column 'y' is '1e300': float32 ends at 3.4e38"),
+        ("train/x.csv", "x,label,y,z\n1,a,2,3\n", r"train/x.csv: column 'z' is not in .*train/anna.csv"),
+        ("train/x.csv", "x,label\n1,a\n", r"train/x.csv: column 'y' of .*train/anna.csv is missing; there are x$"),
+        ("train/x.csv", "x,label,x\n1,a,2\n", r"train/x.csv: column 'x' is there twice"),
+        ("train/x.csv", "x,label,y,label\n1,a,2,b\n", r"train/x.csv: column 'label' is there twice"),
+        (
+            "train/x.csv",
+            'x,label,y\n1,a,"' + "2" * 200_000,
+            r"x.csv line 2: field larger than .*: is a quote left open",
+        ),
+        ("held_out/anna.csv", "x,label,y\n1,a,2\n", r"train/anna.csv and .*held_out/anna.csv are one client"),
+        ("train/anna.npz", "", r"train/anna.csv and .*train/anna.npz are one client by name: rename or remove"),
     ],
 )
 def test_mistakes_name_file_and_column(folder: Path, file: str, text: str, said: str) -> None:
@@ -87,6 +98,64 @@ def test_mistakes_name_file_and_column(folder: Path, file: str, text: str, said:
     with pytest.raises(UsageError, match=said) as caught:
         tasks.get("folder", path=str(folder))
     assert "\n" not in str(caught.value)
+
+
+def test_columns_are_found_by_name(folder: Path) -> None:
+    """anna.csv has x, label, y; a file with the same columns in another order means the same."""
+    (folder / "train/bert.csv").write_text("label, y, x\n" + "a,7,1\nb,8,2\n" * 8)
+    shard = read_shard(tasks.get("folder", path=str(folder), standardize=0).client("bert").shard or b"")
+    assert shard.classes[0][0].tolist() == [1, 7] and shard.classes[1][0].tolist() == [2, 8]
+
+
+def npz(path: Path, compressed: bool = True) -> bytes:
+    values = {"x": np.arange(32.0).reshape(16, 2), "y": np.array(["a", "b"] * 8)}
+    (np.savez_compressed if compressed else np.savez)(path, **values)  # type: ignore[arg-type]
+    return path.read_bytes()
+
+
+def test_damaged_archives_are_refused_in_one_line(folder: Path) -> None:
+    """Wherever a byte is changed or the end is missing: it is read, or refused naming the file."""
+    path, refused = folder / "train/bert.npz", 0
+    (folder / "train/bert.csv").unlink()
+    for whole in (npz(path), npz(path, compressed=False)):
+        for at in range(0, len(whole), 3):
+            for content in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
+                path.write_bytes(content)
+                try:
+                    tasks.get("folder", path=str(folder))
+                except UsageError as error:
+                    refused += 1
+                    assert str(error).startswith(f"task folder: {path}") and "\n" not in str(error)
+    assert refused > 100
+
+
+def test_other_arrays_than_npz_are_refused(folder: Path) -> None:
+    with (folder / "train/dora.npz").open("wb") as file:
+        np.save(file, np.zeros((16, 2)))
+    with pytest.raises(UsageError, match=r"train/dora.npz is no NPZ file: write it with numpy.savez"):
+        tasks.get("folder", path=str(folder))
+    labels = np.array([b"a", b"\xff"] * 8)
+    np.savez(folder / "train/dora.npz", x=np.zeros((16, 2)), y=labels)
+    with pytest.raises(UsageError, match=r"train/dora.npz cannot be read: 'ascii'"):
+        tasks.get("folder", path=str(folder))
+    np.savez(folder / "train/dora.npz", x=np.zeros((16, 3)), y=np.array(["a", "b"] * 8))
+    with pytest.raises(UsageError, match=r"train/dora.npz has 3 features, .*train/anna.csv has 2"):
+        tasks.get("folder", path=str(folder))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_float32_cannot_hold_is_named(folder: Path) -> None:
+    x = np.zeros((16, 2))
+    x[3, 1] = -1e39
+    np.savez(folder / "train/dora.npz", x=x, y=np.array(["a", "b"] * 8))
+    with pytest.raises(UsageError, match=r"train/dora.npz: value 1 of x\[3\] is -1e\+39: float32 ends at"):
+        tasks.get("folder", path=str(folder))
+    (folder / "train/dora.npz").unlink()
+    for name in ("train/anna", "train/bert"):
+        (folder / f"{name}.csv").write_text("x,label,y\n" + "1,a,0\n1,b,1e-20\n" * 8)
+    (folder / "held_out/cleo.csv").write_text("x,label,y\n" + "1,a,0\n1,b,1e30\n" * 8)
+    with pytest.raises(UsageError, match=r"held_out/cleo.csv: column 'y' is too large for float32 once standardized"):
+        tasks.get("folder", path=str(folder))
 
 
 def test_wrong_options_and_folders_are_named(folder: Path, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Your own data: a folder with `train/` and `held_out/`, a CSV or NPZ file for each client.
 
-CSV: a header, a column with the class (any text), the others numbers. NPZ: `x` (samples, ...) and `y` (samples,).
+CSV: a header, a column with the class (any text), the others numbers, the same columns in every file, in any order.
+NPZ: `x` (samples, ...) and `y` (samples,). A file's name is its client's, so no two share one.
 Classes are counted over all files; a device draws `ways` of them in its own order (0: all, with their true labels).
 docs/howto-own-data.md shows one.
 """
 
+import zlib
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
@@ -15,10 +18,32 @@ from numpy.typing import NDArray
 from tinyfed.errors import UsageError
 from tinyfed.tasks.order import Order
 from tinyfed.tasks.shard import write_shard
-from tinyfed.tasks.tables import number, read_table
+from tinyfed.tasks.tables import FLOAT32_MAX, number, read_header, read_table
 from tinyfed.tasks.task import Client, Task, check_whole
 
-Samples = tuple[NDArray[np.float64], NDArray[np.str_]]  # (samples, features), (samples,)
+_DAMAGE = (OSError, ValueError, BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError)  # of an archive
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """What a client's file holds."""
+
+    path: Path
+    rows: NDArray[np.float64]  # (samples, features)
+    labels: NDArray[np.str_]  # (samples,)
+    columns: tuple[str, ...] = ()  # of the features; () for NPZ, which names none
+
+    def standardized(self, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(samples, features). Raises UsageError where float32 cannot hold one."""
+        rows = (self.rows - mean) / deviation
+        wrong = np.flatnonzero((np.abs(rows) > FLOAT32_MAX).any(axis=0))
+        if wrong.size:
+            name = f"column {self.columns[wrong[0]]!r}" if self.columns else f"value {wrong[0]} of x"
+            raise UsageError(
+                f"task folder: {self.path}: {name} is too large for float32 once standardized: the training clients "
+                "hardly differ in it: leave it out"
+            )
+        return rows
 
 
 def make(path: str = "", label: str = "label", ways: int = 0, shots: int = 5, standardize: int = 1) -> Task:
@@ -29,24 +54,20 @@ def make(path: str = "", label: str = "label", ways: int = 0, shots: int = 5, st
     check_whole("folder", "standardize", standardize, 0, 1)
     if not path:
         raise UsageError("task folder: path is missing: the folder with train/ and held_out/")
-    parts = [_read_part(Path(path) / part, label) for part in ("train", "held_out")]
+    parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label)
     everything = parts[0] | parts[1]
-    shapes = {name: rows.shape[1] for name, (rows, _) in everything.items()}
-    first, features = next(iter(shapes.items()))
-    for name, count in shapes.items():
-        if count != features:
-            raise UsageError(f"task folder: {name} has {count} features, {first} has {features}")
-    classes = tuple(sorted({str(c) for _, labels in everything.values() for c in labels}))
+    features = next(iter(everything.values())).rows.shape[1]
+    classes = tuple(sorted({str(c) for samples in everything.values() for c in samples.labels}))
     _check_classes(everything, classes, ways, shots)
     mean, deviation = np.zeros(features), np.ones(features)
     if standardize:
-        values = np.concatenate([rows for rows, _ in parts[0].values()])
+        values = np.concatenate([samples.rows for samples in parts[0].values()])
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         deviation[deviation == 0] = 1.0
     clients = [
         tuple(
-            Client(name, partial(_shard, (rows - mean) / deviation, labels, classes))
-            for name, (rows, labels) in part.items()
+            Client(name, partial(_shard, samples.standardized(mean, deviation), samples.labels, classes))
+            for name, samples in part.items()
         )
         for part in parts
     ]
@@ -66,12 +87,12 @@ def make(path: str = "", label: str = "label", ways: int = 0, shots: int = 5, st
     )
 
 
-def _check_classes(everything: dict[str, Samples], classes: tuple[str, ...], ways: int, shots: int) -> None:
+def _check_classes(everything: dict[str, _Samples], classes: tuple[str, ...], ways: int, shots: int) -> None:
     if not 2 <= len(classes) <= 65_535 or ways > len(classes) or (not ways and len(classes) > 32):
         raise UsageError(f"task folder: ways is {ways}, the files have {len(classes)} classes")
-    for name, (_, labels) in everything.items():
+    for name, samples in everything.items():
         for label in classes:
-            count = int((labels == label).sum())
+            count = int((samples.labels == label).sum())
             if count <= shots:
                 raise UsageError(
                     f"task folder: shots is {shots}, {name} has {count} samples of class {label!r}: "
@@ -79,49 +100,96 @@ def _check_classes(everything: dict[str, Samples], classes: tuple[str, ...], way
                 )
 
 
-def _read_part(folder: Path, label: str) -> dict[str, Samples]:
+def _client_files(folder: Path) -> dict[str, Path]:
+    """The file of each client, by name."""
     if not folder.is_dir():
         raise UsageError(f"task folder: {folder} is no folder: it holds a CSV or NPZ file for each client")
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (".csv", ".npz"):
-            found[path.stem] = _read_csv(path, label) if path.suffix.lower() == ".csv" else _read_npz(path)
+            _check_name(found, path)
+            found[path.stem] = path
     if not found:
         raise UsageError(f"task folder: {folder} holds no CSV or NPZ file")
     return found
 
 
-def _read_csv(path: Path, label: str) -> Samples:
+def _check_name(found: dict[str, Path], path: Path) -> None:
+    if path.stem in found:
+        raise UsageError(f"task folder: {found[path.stem]} and {path} are one client by name: rename or remove one")
+
+
+def _read_parts(parts: list[dict[str, Path]], label: str) -> list[dict[str, _Samples]]:
+    for path in parts[1].values():
+        _check_name(parts[0], path)
+    first: _Samples | None = None
+    table: _Samples | None = None  # the first CSV file: the columns of all of them are its
+    read: list[dict[str, _Samples]] = [{}, {}]
+    for part, paths in zip(read, parts, strict=True):
+        for name, path in paths.items():
+            samples = _read_csv(path, label, table) if path.suffix.lower() == ".csv" else _read_npz(path)
+            first, table = first or samples, table or (samples if samples.columns else None)
+            count, needed = samples.rows.shape[1], first.rows.shape[1]
+            if count != needed:
+                raise UsageError(f"task folder: {path} has {count} features, {first.path} has {needed}")
+            part[name] = samples
+    return read
+
+
+def _read_csv(path: Path, label: str, first: _Samples | None) -> _Samples:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"task folder: {path} cannot be read: {error}") from None
-    header = [name.strip() for name in text.split("\n", 1)[0].split(",")]
-    columns = [name for name in header if name != label]
-    rows, labels = [], []
-    for line, cells in enumerate(read_table(text.splitlines(), str(path), [label, *columns]), 2):
-        labels.append(cells[0])
-        rows.append([number(c, f"{path} line {line}", n) for c, n in zip(cells[1:], columns, strict=True)])
-    if not rows or not columns:
+    columns = tuple(name for name in read_header(lines, str(path)) if name != label)
+    table = read_table(lines, str(path), [label, *columns])
+    wanted = columns if first is None else first.columns
+    if first is not None and set(columns) != set(wanted):
+        for name in wanted:
+            if name not in columns:
+                raise UsageError(
+                    f"task folder: {path}: column {name!r} of {first.path} is missing; there are {', '.join(columns)}"
+                )
+        extra = next(name for name in columns if name not in wanted)
+        raise UsageError(
+            f"task folder: {path}: column {extra!r} is not in {first.path}: all files need the same columns"
+        )
+    if not table or not columns:
         raise UsageError(f"task folder: {path} holds no samples")
-    return np.array(rows), np.array(labels)
+    at = [1 + columns.index(name) for name in wanted]
+    rows = [
+        [number(cells[k], f"{path} line {line}", n) for k, n in zip(at, wanted, strict=True)] for line, cells in table
+    ]
+    return _Samples(path, np.array(rows), np.array([cells[0] for _, cells in table]), wanted)
 
 
-def _read_npz(path: Path) -> Samples:
+def _read_npz(path: Path) -> _Samples:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise UsageError(f"task folder: {path} is no NPZ file: write it with numpy.savez(path, x=..., y=...)")
             missing = [name for name in ("x", "y") if name not in arrays]
             if missing:
                 raise UsageError(f"task folder: {path} has no array {missing[0]!r}")
             x, y = arrays["x"], arrays["y"]
-    except (OSError, ValueError, BadZipFile) as error:
-        raise UsageError(f"task folder: {path} cannot be read: {error}") from None
+            labels = y.astype(str)
+    except _DAMAGE as error:
+        raise UsageError(f"task folder: {path} cannot be read: {str(error) or 'it is cut short'}") from None
     if x.ndim < 2 or y.shape != (len(x),) or x.size == 0 or x.dtype.kind not in "fiu":
         raise UsageError(f"task folder: {path}: x has shape {x.shape}, y {y.shape}: needed are (n, ...) and (n,)")
-    rows = x.reshape(len(x), -1).astype(np.float64)
+    with np.errstate(over="ignore"):  # of longer floats: told below
+        rows = x.reshape(len(x), -1).astype(np.float64)
     if not np.isfinite(rows).all():
         raise UsageError(f"task folder: {path}: x holds NaN or infinity: clean the data first")
-    return rows, y.astype(str)
+    wrong = np.argwhere(np.abs(rows) > FLOAT32_MAX)
+    if len(wrong):
+        sample, value = wrong[0]
+        raise UsageError(
+            f"task folder: {path}: value {value} of x[{sample}] is {rows[sample, value]:g}: float32 ends at 3.4e38: "
+            "clean the data first"
+        )
+    return _Samples(path, rows, labels)
 
 
 def _shard(rows: NDArray[np.float64], labels: NDArray[np.str_], classes: tuple[str, ...]) -> bytes:

@@ -25,7 +25,7 @@ def make(shots: int = 10) -> Task:
     for name in sorted(members):
         # the header has no name for the leading row number
         columns = ("date", *FEATURES, "Occupancy")
-        for line, cells in enumerate(read_table(datasets.text(members, name), name, columns, shifted=True), 2):
+        for line, cells in read_table(datasets.text(members, name), name, columns, shifted=True):
             where = f"{name} line {line}"
             values = [number(c, where, column) for c, column in zip(cells[1:], columns[1:], strict=True)]
             rows.setdefault(cells[0][:10], []).append([float(cells[0][11:13]) * 60 + float(cells[0][14:16]), *values])

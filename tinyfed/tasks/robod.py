@@ -31,7 +31,7 @@ def make(shots: int = 10, held_out_room: int = 3) -> Task:
         name = f"combined_Room{room}.csv"
         columns = ("timestamp", *FEATURES, "occupant_presence")
         rows: dict[str, list[list[float]]] = {}
-        for line, cells in enumerate(read_table(datasets.text(members, name), name, columns), 2):
+        for line, cells in read_table(datasets.text(members, name), name, columns):
             if "" not in cells:
                 where = f"{name} line {line}"
                 values = [number(c, where, column) for c, column in zip(cells[1:], columns[1:], strict=True)]

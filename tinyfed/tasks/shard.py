@@ -43,7 +43,8 @@ def write_shard(classes: Sequence[NDArray[np.floating]]) -> bytes:
     """
     if not 1 <= len(classes) <= CLASS_SAMPLES_MAX:
         raise UsageError(f"shard: {len(classes)} classes, allowed is 1 to {CLASS_SAMPLES_MAX}")
-    arrays = [np.ascontiguousarray(samples, dtype="<f4") for samples in classes]
+    with np.errstate(over="ignore"):  # told below
+        arrays = [np.ascontiguousarray(samples, dtype="<f4") for samples in classes]
     features = arrays[0].shape[1] if arrays[0].ndim == 2 else 0
     for label, samples in enumerate(arrays):
         if samples.ndim != 2 or samples.shape[1] != features or features == 0:

@@ -6,34 +6,54 @@ from collections.abc import Iterable, Sequence
 
 from tinyfed.errors import UsageError
 
+FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
 
-def read_table(lines: Iterable[str], where: str, columns: Sequence[str], *, shifted: bool = False) -> list[list[str]]:
-    """The cells of these columns, row by row, found by the header's names. `shifted`: rows have one leading cell more
-    than the header. Raises UsageError naming file, line and column when one is missing."""
+
+def read_header(lines: Iterable[str], where: str) -> list[str]:
+    """The names in the first line. Raises UsageError naming the file."""
+    try:
+        return [name.strip() for name in next(csv.reader(lines), [])]
+    except csv.Error as error:
+        raise UsageError(f"{where} line 1: {error}: is a quote left open?") from None
+
+
+def read_table(
+    lines: Iterable[str], where: str, columns: Sequence[str], *, shifted: bool = False
+) -> list[tuple[int, list[str]]]:
+    """The line and the cells of these columns, row by row, found by the header's names. `shifted`: rows have one
+    leading cell more than the header. Raises UsageError naming file, line and column when one is missing or there
+    twice."""
     reader = csv.reader(lines)
-    header = next(reader, [])
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise UsageError(f"{where}: column {missing[0]!r} is missing; there are {', '.join(header) or 'none'}")
-    at = [header.index(column) + shifted for column in columns]
-    rows = []
-    for row in reader:
-        if not row:
-            continue
-        if len(row) != len(header) + shifted:
-            raise UsageError(
-                f"{where} line {reader.line_num}: {len(row)} cells, the header has {len(header)}: is it cut short?"
-            )
-        rows.append([row[k] for k in at])
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        for column in columns:
+            if column not in header:
+                raise UsageError(f"{where}: column {column!r} is missing; there are {', '.join(header) or 'none'}")
+            if header.count(column) > 1:
+                raise UsageError(f"{where}: column {column!r} is there twice: give each a name of its own")
+        at = [header.index(column) + shifted for column in columns]
+        rows = []
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header) + shifted:
+                raise UsageError(
+                    f"{where} line {reader.line_num}: {len(row)} cells, the header has {len(header)}: is it cut short?"
+                )
+            rows.append((reader.line_num, [row[k] for k in at]))
+    except csv.Error as error:
+        raise UsageError(f"{where} line {reader.line_num}: {error}: is a quote left open?") from None
     return rows
 
 
 def number(text: str, where: str, column: str) -> float:
-    """A finite number. Raises UsageError naming the place."""
+    """A number that float32 can hold. Raises UsageError naming the place."""
     try:
         value = float(text)
     except ValueError:
         raise UsageError(f"{where}: column {column!r} is {text!r}: not a number") from None
     if not math.isfinite(value):
         raise UsageError(f"{where}: column {column!r} is {text!r}: clean the data first")
+    if abs(value) > FLOAT32_MAX:
+        raise UsageError(f"{where}: column {column!r} is {text!r}: float32 ends at 3.4e38: clean the data first")
     return value

@@ -1,11 +1,13 @@
 """Finding, checking and fetching data sets, with a small one of our own; no network but loopback."""
 
+import hashlib
 import http.server
 import io
 import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ MEMBERS = {"a.txt": b"1,2\n", "b.txt": b"3,4\n"}
 SMALL = Dataset(
     "small", "two files", "file", "none", "here", (("a.txt", "one"), ("b.txt", "two")), ".txt", 2, digest(MEMBERS)
 )
+FEW = replace(SMALL, contents=tuple((name, hashlib.sha256(content).hexdigest()) for name, content in MEMBERS.items()))
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +51,7 @@ def test_the_folder_of_the_environment_comes_first(small: Path, monkeypatch: pyt
     assert datasets.read("small") == MEMBERS
     put(small / "given/small", {"a.txt": b"other", "b.txt": b"3,4\n"})
     monkeypatch.setenv("TINYFED_DATA", str(small / "given"))
-    with pytest.raises(UsageError, match="given/small holds another version"):
+    with pytest.raises(UsageError, match=r"the .txt files in a.txt, b.txt of .*given/small are not"):
         datasets.read("small")
 
 
@@ -71,19 +74,21 @@ def test_an_archive_with_the_same_members_is_the_same_data(small: Path, kind: st
     datasets._read.cache_clear()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UsageError, match=r"small.*packed.*(damaged or cut short|holds \d .txt files of 2)"):
+    with pytest.raises(UsageError, match=r"small.*packed.*(damaged or cut short|has \d .txt files of 2)"):
         datasets.read("small")
 
 
 def test_a_missing_member_is_counted(small: Path) -> None:
     put(small / "cache/tinyfed/data/small", {"a.txt": MEMBERS["a.txt"]})
-    with pytest.raises(UsageError, match=r"holds 1 \.txt files of 2: remove it and run"):
+    with pytest.raises(UsageError, match=r"small lacks b\.txt: run `tinyfed data fetch small`"):
         datasets.read("small")
 
 
 def test_fetch_keeps_only_what_was_published(small: Path) -> None:
     answers = {"one": MEMBERS["a.txt"], "two": b"spoiled"}
-    with pytest.raises(UsageError, match="what was downloaded holds another version"):
+    with pytest.raises(
+        UsageError, match=r"data small: a.txt, b.txt was downloaded, but is not what was published: try"
+    ):
         datasets.fetch("small", answers.__getitem__)
     assert datasets.folder("small") is None
     answers["two"] = MEMBERS["b.txt"]
@@ -91,6 +96,101 @@ def test_fetch_keeps_only_what_was_published(small: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["a.txt", "b.txt"]
     assert [path.name for path in place.parent.iterdir()] == ["small"]
     assert datasets.fetch("small", {}.__getitem__) == place  # it is here: nothing is downloaded
+
+
+@pytest.fixture
+def few(small: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a set whose files are told one by one, with all of them."""
+    monkeypatch.setitem(datasets.DATASETS, "small", FEW)
+    put(small / "given/small", MEMBERS | {"SOURCE.md": b"notes"})
+    monkeypatch.setenv("TINYFED_DATA", str(small / "given"))
+    return small / "given/small"
+
+
+def test_the_file_that_is_wrong_is_named_and_can_be_fetched_again(few: Path) -> None:
+    (few / "b.txt").write_bytes(b"3,")
+    for attempt in (datasets.read, lambda name: datasets.fetch(name, {}.__getitem__)):
+        with pytest.raises(
+            UsageError,
+            match=r"given/small/b.txt is not the published file \(SHA-256 differs\): remove b.txt and run",
+        ):
+            attempt("small")
+    (few / "b.txt").unlink()
+    with pytest.raises(UsageError, match=r"data small: .*given/small lacks b.txt: run `tinyfed data fetch small`$"):
+        datasets.read("small")
+    with pytest.raises(UsageError, match=r"data small: b.txt was downloaded, but is not what was published: try again"):
+        datasets.fetch("small", {"two": b"spoiled"}.__getitem__)
+    assert sorted(path.name for path in few.iterdir()) == ["SOURCE.md", "a.txt"]
+    assert datasets.fetch("small", {"two": MEMBERS["b.txt"]}.__getitem__) == few  # a.txt stays
+    assert datasets.read("small") == MEMBERS
+    assert sorted(path.name for path in few.iterdir()) == ["SOURCE.md", "a.txt", "b.txt"]
+
+
+def test_all_missing_files_are_listed(few: Path) -> None:
+    for name in MEMBERS:
+        (few / name).unlink()
+    with pytest.raises(UsageError, match=r"given/small lacks a.txt, b.txt: run"):
+        datasets.read("small")
+
+
+def test_a_wrong_member_of_an_archive_is_named(few: Path) -> None:
+    for name in MEMBERS:
+        (few / name).unlink()
+    with zipfile.ZipFile(few / "packed.zip", "w") as archive:
+        archive.writestr("a.txt", MEMBERS["a.txt"])
+        archive.writestr("in/b.txt", b"changed")
+    with pytest.raises(UsageError, match=r"b.txt in .*/packed.zip is not the published file .*: remove packed.zip and"):
+        datasets.read("small")
+    with zipfile.ZipFile(few / "packed.zip", "w") as archive:
+        for name in (*MEMBERS, "c.txt"):
+            archive.writestr(name, MEMBERS.get(name, b""))
+    with pytest.raises(UsageError, match=r"packed.zip of .*small has 3 .txt files of 2: remove packed.zip and run"):
+        datasets.read("small")
+
+
+def test_a_folder_that_cannot_be_written_is_told(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (few / "b.txt").unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UsageError, match=r"given/small cannot be written: Permission denied"):
+        datasets.fetch("small", {"two": MEMBERS["b.txt"]}.__getitem__)
+
+
+def test_the_contents_listed_are_those_of_the_whole() -> None:
+    for wanted in (FEW, *datasets.DATASETS.values()):
+        whole = hashlib.sha256("".join(f"{name} {sha256}\n" for name, sha256 in sorted(wanted.contents)).encode())
+        assert not wanted.contents or whole.hexdigest() == wanted.sha256
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.xz", "tar.gz", "tar"])
+def test_any_damage_to_an_archive_is_one_line(small: Path, kind: str) -> None:
+    """Wherever a byte is changed: the members are whole, or the file is named."""
+    place = small / "cache/tinyfed/data/small"
+    place.mkdir(parents=True)
+    path, refused = place / f"packed.{kind}", 0
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in MEMBERS.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(path, f"w:{kind[4:]}") as tar:
+            for name, content in MEMBERS.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    whole = path.read_bytes()[:2048]
+    for at in range(0, len(whole), max(1, len(whole) // 400)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        datasets._read.cache_clear()
+        try:
+            assert datasets.read("small") == MEMBERS
+        except UsageError as error:
+            refused += 1
+            assert str(error).startswith("data small: ") and "\n" not in str(error)
+    assert refused > 50
 
 
 @pytest.fixture

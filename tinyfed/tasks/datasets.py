@@ -1,13 +1,15 @@
 """Published data sets: where they come from, where they lie, whether they are what was published.
 
 The files are looked for in the folder `$TINYFED_DATA/NAME`, then in the user's cache, where `tinyfed data fetch NAME`
-puts them. What counts is the content: an archive that was packed anew with the same members is the same data set.
+puts them; it adds to a folder what is missing there. What counts is the content: an archive that was packed anew with
+the same members is the same data set.
 """
 
 import hashlib
 import io
 import lzma
 import os
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from tinyfed import paths
 from tinyfed.errors import UsageError
@@ -40,6 +43,7 @@ class Dataset:
     member_count: int
     sha256: str  # of the lines "NAME SHA256-OF-CONTENT", sorted by name
     keep_folders: bool = False  # member names keep their folders
+    contents: tuple[tuple[str, str], ...] = ()  # (member, SHA-256 of its content), where they are few
 
 
 DATASETS = {
@@ -78,6 +82,11 @@ DATASETS = {
             ".txt",
             3,
             "cb416a737fb97f5c96a6bc96a6570a3e5af40d938e293045b0dd731771084d3a",
+            contents=(
+                ("datatest.txt", "1b92c7c1b2838963464fa891a610cf3c5db4becb7189189b29b330107a584c7f"),
+                ("datatest2.txt", "d026d1bd5aeccd4aff4f3b3710d48e40613bd5fc370db7e61bbdcaa50d985095"),
+                ("datatraining.txt", "b2c4d0ce2b9e4e453c476f7125ef31aeec2d1f5c7f5572d0e80de3df6521ab56"),
+            ),
         ),
         Dataset(
             "robod",
@@ -89,9 +98,22 @@ DATASETS = {
             ".csv",
             3,
             "a37c8224080703893eb453dd2ddef102193a811fd6cf0d6510e79362ca392465",
+            contents=(
+                ("combined_Room1.csv", "34a3d7a1946945c5321f06fbe38639d74e47e40fdd0df086c635d3ed73a63f3d"),
+                ("combined_Room2.csv", "ac9a34cd7149814bc31be26c75d0481c6c205e3cc0e0775d42f963b86a90941f"),
+                ("combined_Room3.csv", "be7dcfabe03ee398a54c680fc338ac1768d2a099dff14f9f3f2baab92bdddaab"),
+            ),
         ),
     )
 }
+
+
+_Found: TypeAlias = dict[str, tuple[bytes, Path]]  # content and file of each member
+# What reading a damaged archive raises.
+_DAMAGE = (
+    OSError, EOFError, ValueError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, lzma.LZMAError,
+    tarfile.TarError,
+)  # fmt: skip
 
 
 def dataset(name: str) -> Dataset:
@@ -126,26 +148,58 @@ def read(name: str) -> dict[str, bytes]:
 
 @lru_cache(maxsize=2)
 def _read(wanted: Dataset, place: Path) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
-    for path in sorted(place.iterdir()):
-        if path.is_file():
-            members.update(_members(path, wanted))
-    check(wanted, members, str(place))
-    return members
+    found = _collect(wanted, place)
+    _check(wanted, found, place)
+    return {name: content for name, (content, _) in found.items()}
 
 
-def check(wanted: Dataset, members: dict[str, bytes], where: str) -> None:
-    """Raises UsageError unless these are the published members."""
-    if len(members) != wanted.member_count:
+def _collect(wanted: Dataset, place: Path) -> _Found:
+    files = [path for path in sorted(place.iterdir()) if path.is_file()] if place.is_dir() else []
+    return {name: (content, path) for path in files for name, content in _members(path, wanted)}
+
+
+def _check(wanted: Dataset, found: _Found, place: Path) -> None:
+    """Raises UsageError, naming the file, unless these are the published members."""
+    fetch_it = f"run `tinyfed data fetch {wanted.name}`"
+    _check_contents(wanted, found)
+    missing = _missing(wanted, found, place)
+    if missing:
+        raise UsageError(f"data {wanted.name}: {place} lacks {', '.join(missing)}: {fetch_it}")
+    archives = _archives(found) or ", ".join(name for name, _ in wanted.files)
+    if len(found) != wanted.member_count:
         raise UsageError(
-            f"data {wanted.name}: {where} holds {len(members)} {wanted.suffix} files of {wanted.member_count}: "
-            f"remove it and run `tinyfed data fetch {wanted.name}`"
+            f"data {wanted.name}: {archives} of {place} has {len(found)} {wanted.suffix} files of "
+            f"{wanted.member_count}: remove {archives} and {fetch_it}"
         )
-    if digest(members) != wanted.sha256:
+    if digest({name: content for name, (content, _) in found.items()}) != wanted.sha256:
         raise UsageError(
-            f"data {wanted.name}: {where} holds another version (SHA-256): "
-            f"remove it and run `tinyfed data fetch {wanted.name}`"
+            f"data {wanted.name}: the {wanted.suffix} files in {archives} of {place} are not those published "
+            f"(SHA-256 differs): remove {archives} and {fetch_it}"
         )
+
+
+def _check_contents(wanted: Dataset, found: _Found) -> None:
+    for name, sha256 in wanted.contents:
+        content, path = found.get(name, (None, Path()))
+        if content is not None and hashlib.sha256(content).hexdigest() != sha256:
+            what = path if path.name == name else f"{name} in {path}"
+            raise UsageError(
+                f"data {wanted.name}: {what} is not the published file (SHA-256 differs): "
+                f"remove {path.name} and run `tinyfed data fetch {wanted.name}`"
+            )
+
+
+def _missing(wanted: Dataset, found: _Found, place: Path) -> list[str]:
+    """The published files whose content is not here."""
+    if wanted.contents:
+        return [name for name, _ in wanted.contents if name not in found]
+    if len(found) >= wanted.member_count:
+        return []
+    return [name for name, _ in wanted.files if not (place / name).exists()]
+
+
+def _archives(found: _Found) -> str:
+    return ", ".join(sorted({path.name for _, path in found.values()}))
 
 
 def digest(members: dict[str, bytes]) -> str:
@@ -176,42 +230,61 @@ def _members(path: Path, wanted: Dataset) -> Iterator[tuple[str, bytes]]:
                         yield named(member.name), content.read()
         elif path.name in {name for name, _ in wanted.files}:
             yield path.name, path.read_bytes()
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
+    except _DAMAGE as error:
+        reason = str(error).partition(":\n")[0] or "it ends too early"
         raise UsageError(
-            f"data {wanted.name}: {path} is damaged or cut short ({error}): "
+            f"data {wanted.name}: {path} is damaged or cut short ({reason}): "
             f"remove it and run `tinyfed data fetch {wanted.name}`"
         ) from error
 
 
 def fetch(name: str, download: Callable[[str], bytes]) -> Path:
-    """Download a data set into the user's cache, unless it is here, and check it. Returns its folder.
+    """Download what is missing of a data set, into the folder where the rest lies or the user's cache, and check it.
+    Returns the folder.
 
-    `download(address)` gives the bytes. Nothing is kept of a download that is not what was published.
+    `download(address)` gives the bytes. Nothing is kept of a download that is not what was published, and no file that
+    is here is replaced. Raises UsageError naming the file.
     """
     wanted = dataset(name)
-    here = folder(name)
-    if here is not None:
-        _read(wanted, here)
-        return here
-    place = cache_folder(name)
-    waiting = place.with_name(f".{name}-{os.getpid()}")
-    waiting.mkdir(parents=True, exist_ok=True)
+    place = folder(name) or cache_folder(name)
+    here = _collect(wanted, place)
+    _check_contents(wanted, here)
+    missing = _missing(wanted, here, place)
+    if not missing:
+        _check(wanted, here, place)
+        return place
+    waiting = place / f".fetch-{os.getpid()}"
     try:
+        waiting.mkdir(parents=True, exist_ok=True)
         for file_name, address in wanted.files:
-            (waiting / file_name).write_bytes(download(address))
-        members: dict[str, bytes] = {}
+            if file_name in missing:
+                (waiting / file_name).write_bytes(download(address))
+        _check_download(wanted, here, waiting, place)
         for path in sorted(waiting.iterdir()):
-            members.update(_members(path, wanted))
-        check(wanted, members, "what was downloaded")
-        if place.is_dir():
-            place.rmdir()
-        waiting.rename(place)
+            path.replace(place / path.name)
+    except OSError as error:
+        raise UsageError(f"data {name}: {place} cannot be written: {error.strerror}") from None
     finally:
         if waiting.is_dir():
             for path in waiting.iterdir():
                 path.unlink()
             waiting.rmdir()
+            if not any(place.iterdir()):
+                place.rmdir()
     return place
+
+
+def _check_download(wanted: Dataset, here: _Found, waiting: Path, place: Path) -> None:
+    came = ", ".join(sorted(path.name for path in waiting.iterdir()))
+    try:
+        _check(wanted, here | _collect(wanted, waiting), place)
+    except UsageError as error:
+        if wanted.contents or not here:
+            text = "is not what was published: try again"
+        else:
+            with_these = _archives(here)
+            text = f"is not what was published together with {with_these} of {place}: remove {with_these} and try again"
+        raise UsageError(f"data {wanted.name}: {came} was downloaded, but {text}") from error
 
 
 def text(members: dict[str, bytes], name: str) -> io.StringIO:

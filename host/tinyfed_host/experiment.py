@@ -2,15 +2,21 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyfed import tasks
+import numpy as np
+
+from tinyfed import meta, tasks
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import SHOTS_MAX
+from tinyfed.meta.strategy import Strategy, check_layers
+from tinyfed.model import encode, read_weights
+from tinyfed.tasks.order import SHOTS_MAX, Order
 from tinyfed.tasks.task import Task
+from tinyfed.tasks.update import layer_sizes, shared_part
 from tinyfed.wire.encodings import NAMES as ENCODINGS
 from tinyfed_host import experiment_model
 from tinyfed_host import experiment_source as source
@@ -46,6 +52,10 @@ class StrategySection:
 
     name: str
     options: Mapping[str, Any]
+
+    def make(self, task: Task, rounds: int) -> Strategy:
+        """The algorithm, with its options. Raises `UsageError` for one out of range."""
+        return meta.make(self.name, task.order, rounds, **self.options)
 
 
 @dataclass(frozen=True)
@@ -149,9 +159,9 @@ def _task(table: source.Table) -> TaskSection:
             chosen[key] = table.text(key) if isinstance(default, str) else table.scalar(key)
     section = TaskSection(name, chosen, order)
     try:
-        section.make()
+        section.make().order.encode()
     except UsageError as error:
-        culprits = [key for key in options if key in table.values and f" {key} " in str(error)]
+        culprits = [key for key in (*options, *ORDER_KEYS) if key in table.values and f" {key} " in str(error)]
         raise table.error(culprits[0] if culprits else None, f": {error}") from error
     return section
 
@@ -160,19 +170,8 @@ def _strategy(table: source.Table, strategies: Mapping[str, Mapping[str, Any]]) 
     name = table.word("name", sorted(strategies))
     defaults = strategies[name]
     table.only("name", *defaults)
-    options: dict[str, Any] = {}
-    for key, default in defaults.items():
-        if key not in table.values:
-            continue
-        if isinstance(default, bool):
-            options[key] = table.boolean(key)
-        elif isinstance(default, int):
-            options[key] = table.integer(key, 0, 1_000_000)
-        elif isinstance(default, str):
-            options[key] = table.text(key)
-        else:
-            options[key] = table.number(key, 0, 1_000_000)
-    return StrategySection(name, options)
+    chosen = {key: table.like(key, default) for key, default in defaults.items() if key in table.values}
+    return StrategySection(name, chosen)  # the strategy itself says which numbers it takes
 
 
 def _fleet(table: source.Table, boards: Sequence[str]) -> FleetSection:
@@ -233,6 +232,31 @@ def _fits_together(root: source.Table, experiment: Experiment) -> None:
         shown = f": {outputs} outputs" if model.image else f" = {outputs}"
         text = f"{shown}: the last layer must have {task.output_count} outputs for the {task.name} task"
         raise root.source.error(path, text)
+    image = model.read_image() if model.image else encode(spec, np.zeros(spec.parameter_count, np.float32))
+    try:
+        first_order(experiment.strategy.make(task, experiment.rounds), image, experiment.seed)
+    except UsageError as error:
+        raise _strategy_error(root.table("strategy"), str(error)) from error
+
+
+def _strategy_error(table: source.Table, message: str) -> UsageError:
+    """At the line of the option that the message names first, if the file has it."""
+    text = message.partition(": ")[2] or message
+    culprits = [key for key in table.values if key != "name" and re.search(rf"\b{re.escape(key)}\b", text)]
+    key = min(culprits, key=text.index) if culprits else None
+    if key is not None and text.startswith(f"{key} is "):
+        return table.error(key, text.removeprefix(key))
+    return table.error(key, f": {text}")
+
+
+def first_order(strategy: Strategy, image: bytes, seed: int) -> Order:
+    """What a strategy asks of its first device. Raises `UsageError` when none could do it with this model."""
+    sizes = layer_sizes(image)
+    check_layers(strategy, sizes)
+    order = strategy.configure(strategy.begin(read_weights(image), seed), "").order
+    order.encode()
+    shared_part(order, sizes)
+    return order
 
 
 def override(

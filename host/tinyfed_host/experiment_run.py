@@ -16,12 +16,11 @@ from tinyfed.meta.strategy import State, Strategy
 from tinyfed.model import ModelSpec, decode, encode, initialize, plan, read_weights, replace_weights, structure_hash
 from tinyfed.tasks.recording import write_recording
 from tinyfed.tasks.task import Client, Task, check_samples
-from tinyfed.tasks.update import layer_sizes, shared_part
 from tinyfed_host import devices
 from tinyfed_host.coordinator import Coordinator, RunEnd
 from tinyfed_host.device import Device, DeviceInfo
 from tinyfed_host.events import Observer, nobody
-from tinyfed_host.experiment import Experiment, from_json, load
+from tinyfed_host.experiment import Experiment, first_order, from_json, load
 from tinyfed_host.fleet import Fleet, Rotation, Seat, device_id
 from tinyfed_host.link import SerialDevice
 from tinyfed_host.store import RunHeader, RunStore, StoreError
@@ -34,12 +33,6 @@ def read_experiment(path: Path) -> Experiment:
     """An experiment file, checked against the strategies and boards there are. Raises `UsageError`."""
     strategies = {name: meta.options(name) for name in meta.names()}
     return load(path, strategies, board_names())
-
-
-def make_strategy(experiment: Experiment, task: Task) -> Strategy:
-    """The algorithm, with its options. Raises `UsageError` for one out of range."""
-    section = experiment.strategy
-    return meta.make(section.name, task.order, experiment.rounds, **section.options)
 
 
 @dataclass(frozen=True)
@@ -62,16 +55,13 @@ class Parts:
         else:
             spec = model.make_spec()
             image = encode(spec, initialize(spec, experiment.seed))
-        parts = cls(experiment, task, spec, make_strategy(experiment, task), image)
+        parts = cls(experiment, task, spec, experiment.strategy.make(task, experiment.rounds), image)
         parts._check_visit()
         return parts
 
     def _check_visit(self) -> None:
         """Raises `UsageError` when no device could carry out what the strategy asks of it."""
-        weights = read_weights(self.image)
-        state = self.strategy.begin(weights, self.experiment.seed)
-        order = self.strategy.configure(state, device_id(0)).order
-        shared_part(order, layer_sizes(self.image))
+        order = first_order(self.strategy, self.image, self.experiment.seed)
         section = self.experiment.fleet
         if section.kind != "ports" and section.samples != "recorded":  # those have samples of their own
             for client in self.task.train[: len(section.boards)]:

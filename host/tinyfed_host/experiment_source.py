@@ -5,8 +5,8 @@
 
 import difflib
 import json
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -239,7 +239,7 @@ class Table:
         """A number, low..high, or above low."""
         kind = f"a number above {low:g}, at most {high:g}" if above else f"a number, {low:g}..{high:g}"
         value = self._take(key, default, kind)
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        good = isinstance(value, int | float) and not isinstance(value, bool)
         if not good or not low <= value <= high or (above and value == low):
             raise self.error(key, f" = {quote(value)}: must be {kind}")
         return float(value)
@@ -250,6 +250,18 @@ class Table:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise self.error(key, f" = {quote(value)}: must be a whole number")
         return value
+
+    def like(self, key: str, default: bool | int | float | str) -> bool | int | float | str:
+        """A value of the kind of `default`, whose range somebody else knows."""
+        if isinstance(default, bool):
+            return self.boolean(key)
+        if isinstance(default, str):
+            return self.text(key)
+        kind, kinds = ("a whole number", int) if isinstance(default, int) else ("a number", int | float)
+        value = self._take(key, _MISSING, kind)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not abs(value) <= sys.float_info.max:
+            raise self.error(key, f" = {quote(value)}: must be {kind}")
+        return value if isinstance(default, int) else float(value)
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
         """true or false."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tinyfed_host import experiment, experiment_source
 from tinyfed_host.experiment_run import Parts
 
+from tinyfed import meta
 from tinyfed.errors import UsageError
 from tinyfed.model import Add, AveragePool, Conv2D, MaxPool, encode, initialize, mlp, read_weights
 
@@ -95,6 +96,8 @@ def test_examples(name: str) -> None:
         ("shots = 5", "clients = 0", 14, ["task.clients", "from 1 to 100000"]),
         ("learning_rate = 0.02", "learning_rate = 0", 15, ["above 0"]),
         ("learning_rate = 0.02", "learning_rate = nan", 15, ["above 0"]),
+        ("learning_rate = 0.02", "learning_rate = 1e-40", 15, ["task.learning_rate", "1.2e-38 to 1000"]),
+        ("learning_rate = 0.02", "learning_rate = 1" + "0" * 400, 15, ["above 0, at most 1000"]),
         ("alpha = 0.5", "alhpa = 0.5", 19, ["strategy.alhpa", 'did you mean "alpha"?']),
         ("alpha = 0.5", 'alpha = "much"', 19, ['strategy.alpha = "much"', "a number"]),
         ('name = "tinyreptile"', 'name = "reptile"', 18, ["strategy.name", 'did you mean "tinyreptile"?']),
@@ -116,6 +119,63 @@ def test_mistake_is_told_with_its_line(old: str, new: str, line: int, words: lis
     assert message.startswith(f"x.toml:{line}: "), message
     for word in words:
         assert word in message, message
+
+
+@pytest.mark.parametrize(
+    ("strategy", "line", "said"),
+    [
+        ('name = "tinyreptile"\nalpha = 0', 19, "strategy.alpha is 0.0, allowed is more than 0 and at most 1"),
+        ('name = "fedprox"\n\nmu = 1e-40', 20, "strategy.mu is 1e-40, allowed is 0, or 1.2e-38 to 1000"),
+        ('name = "fedprox"\nmu = -0.1', 19, "strategy.mu is -0.1, allowed is 0, or 1.2e-38 to 1000"),
+        ('name = "fedavg"\nstaleness = -1', 19, "strategy.staleness is -1.0, allowed is 0 to 100"),
+        ('name = "fedavg"\nbatch = -1', 19, "strategy.batch is -1, allowed is a whole number from 0 to 65535"),
+        ('name = "fedavg"\nbatch = 1.5', 19, "strategy.batch = 1.5: must be a whole number"),
+        ('name = "fedavg"\nstaleness = inf', 19, "strategy.staleness = inf: must be a number"),
+        (f'name = "fedavg"\nstaleness = 1{"0" * 400}', 19, f"strategy.staleness = 1{'0' * 36}...: must be a number"),
+        ('name = "reptile"\nupdate = "online"', 19, "strategy.update: batch is for another update than 'online'"),
+        (
+            'name = "reptile"\nlocal_last = 2',
+            19,
+            "strategy.local_last is 2, the model has 2 layers with parameters: leave",
+        ),
+        (
+            'name = "tinymetafed"\nalpha = 0.5\nlocal_layers = 9',
+            20,
+            "strategy.local_layers is 9, the model has 2 layers with parameters: leave one that is shared",
+        ),
+        (
+            'name = "tinymetafed"\nlocal_layers = 300',
+            19,
+            "strategy.local_layers is 300, allowed is a whole number from 0 to 255",
+        ),
+        (
+            'name = "tinymetafed"\nreconstruct = 6',
+            19,
+            "strategy.reconstruct is 6, allowed is a whole number from 0 to 5",
+        ),
+        (
+            'name = "fomaml"\nlocal_last = 1\nzero_last = 5',
+            20,
+            "strategy.zero_last is 5, the layers of local_last = 1 have 9 parameters: set it to 9",
+        ),
+        ('name = "fomaml"\nzero_last = 99', 19, "strategy.zero_last is 99, the model has 25 parameters"),
+    ],
+)
+def test_options_of_a_strategy_are_told_with_their_line_and_range(strategy: str, line: int, said: str) -> None:
+    """GOOD's model has 8 + 8 parameters, then 8 + 1; its visit 5 samples."""
+    text = GOOD.replace('name = "tinyreptile"\nalpha = 0.5', strategy)
+    with pytest.raises(UsageError) as caught:
+        experiment.parse(text, "x.toml", {name: meta.options(name) for name in meta.names()}, BOARDS)
+    assert str(caught.value).startswith(f"x.toml:{line}: {said}")
+
+
+def test_what_no_option_in_the_file_is_to_blame_for_is_told_at_the_section() -> None:
+    """TinyMetaFed rebuilds its layers with 2 samples unless told otherwise; a visit of 1 has not as many."""
+    text = GOOD.replace("shots = 5", "shots = 1").replace('name = "tinyreptile"', 'name = "tinymetafed"')
+    with pytest.raises(
+        UsageError, match=r"^x.toml:17: strategy: reconstruct is 2, allowed is a whole number from 0 to 1"
+    ):
+        experiment.parse(text, "x.toml", {name: meta.options(name) for name in meta.names()}, BOARDS)
 
 
 def test_missing_table_and_file(tmp_path: Path) -> None:

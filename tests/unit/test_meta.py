@@ -159,6 +159,12 @@ def test_options_out_of_range_are_named(name: str, options: dict[str, Any], said
         meta.make(name, ORDER, 4, **options)
 
 
+def test_minus_zero_is_zero_for_fedprox() -> None:
+    strategy = meta.make("fedprox", ORDER, 4, mu=-0.0)
+    order = strategy.configure(strategy.begin(f32(1, 2), seed=9), "a").order
+    assert math.copysign(1.0, order.proximal) == 1.0
+
+
 WRONG = {bool: (1, "yes"), int: (-1, 0.5, True, "x", None), float: (math.nan, math.inf, -1.0, 1e9, "x"), str: ("x", 3)}
 
 

@@ -66,12 +66,12 @@ class FedProx(FedAvg):
     name: str = "fedprox"
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.mu <= 1000.0:
-            raise UsageError(f"strategy: mu is {self.mu!r}, allowed is 0 to 1000")
+        if self.mu != 0.0 and not 2.0**-126 <= self.mu <= 1000.0:
+            raise UsageError(f"strategy: mu is {self.mu!r}, allowed is 0, or 1.2e-38 to 1000")
         super().__post_init__()
 
     def _order(self, seed: int) -> Order:
-        return replace(super()._order(seed), proximal=self.mu)
+        return replace(super()._order(seed), proximal=self.mu + 0.0)  # no -0.0
 
 
 @dataclass(frozen=True)

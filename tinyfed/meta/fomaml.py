@@ -14,6 +14,7 @@ from tinyfed.meta.strategy import (
     Reply,
     State,
     check_count,
+    check_local,
     check_rate,
     check_rounds,
     falling,
@@ -69,6 +70,15 @@ class FOMAML(Cohort):
         if self.local_last and not self.zero_last:
             raise UsageError("strategy fomaml: local_last needs zero_last, the number of parameters of those layers")
         self._order(0).encode()
+
+    def check_layers(self, sizes: Sequence[int]) -> None:
+        check_local("local_last", self.local_last, sizes)
+        local = sum(sizes[len(sizes) - self.local_last :])
+        if self.local_last and self.zero_last != local:
+            raise UsageError(
+                f"strategy fomaml: zero_last is {self.zero_last:,}, the layers of local_last = {self.local_last} have "
+                f"{local:,} parameters: set it to {local}"
+            )
 
     def begin(self, weights: Array, seed: int) -> State:
         if self.zero_last > weights.size:

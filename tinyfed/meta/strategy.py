@@ -98,6 +98,14 @@ def takes_late(strategy: object) -> bool:
     return bool(getattr(strategy, "takes_late", False))
 
 
+def check_layers(strategy: object, sizes: Sequence[int]) -> None:
+    """Raises UsageError when a strategy cannot do with a model whose layers have so many parameters. It says so by a
+    method of this name, which gets `sizes`; without one any model will do."""
+    check = getattr(strategy, "check_layers", None)
+    if check is not None:
+        check(sizes)
+
+
 def pick(state: State, devices: Sequence[str], count: int) -> tuple[str, ...]:
     """`count` different devices (all when there are fewer), from the run's seed and the round."""
     if not devices:
@@ -198,7 +206,17 @@ def falling(start: float, round_index: int, rounds: int) -> np.float32:
     return np.float32(start * max(0.0, 1.0 - round_index / rounds))
 
 
-def check_count(name: str, value: int, least: int = 1) -> None:
-    """Raises UsageError unless the value is a whole number from `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UsageError(f"strategy: {name} is {value!r}, allowed is a whole number from {least}")
+def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
+    """Raises UsageError unless the value is a whole number from `least`, and to `most`."""
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if not good or (most is not None and value > most):
+        end = "" if most is None else f" to {most}"
+        raise UsageError(f"strategy: {name} is {value!r}, allowed is a whole number from {least}{end}")
+
+
+def check_local(name: str, count: int, sizes: Sequence[int]) -> None:
+    """Raises UsageError when so many local layers leave none of the model's, which have `sizes` parameters."""
+    if count >= len(sizes):
+        raise UsageError(
+            f"strategy: {name} is {count}, the model has {len(sizes)} layers with parameters: leave one that is shared"
+        )

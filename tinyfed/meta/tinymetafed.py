@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
+from tinyfed.meta.strategy import (
+    Cohort,
+    Reply,
+    State,
+    check_count,
+    check_local,
+    check_rate,
+    check_rounds,
+    falling,
+    moved,
+)
 from tinyfed.tasks.order import TOP_ALL, Order
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -47,12 +57,15 @@ class TinyMetaFed(Cohort):
         check_rounds(self.rounds)
         check_rate("alpha", self.alpha)
         check_count("devices", self.devices)
-        check_count("local_layers", self.local_layers, 0)
+        check_count("local_layers", self.local_layers, 0, 255)
         if not 0.01 <= self.top_percent <= 100.0:
             raise UsageError(f"strategy: top_percent is {self.top_percent!r}, allowed is 0.01 to 100")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"strategy: schedule is {self.schedule!r}, allowed are {', '.join(SCHEDULES)}")
         self._order(0).encode()
+
+    def check_layers(self, sizes: Sequence[int]) -> None:
+        check_local("local_layers", self.local_layers, sizes)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, self._alpha(state.round))

@@ -76,7 +76,7 @@ class Order:
         _check("seed", self.seed, 0, 2**64 - 1)
         rate = self.learning_rate
         if not 2.0**-126 <= rate <= 1000.0:
-            raise UsageError(f"order: learning_rate is {rate!r}, allowed is more than 0 and at most 1000")
+            raise UsageError(f"order: learning_rate is {rate!r}, allowed is 1.2e-38 to 1000")
         if len(self.checkpoints) > CHECKPOINTS_MAX:
             raise UsageError(f"order: {len(self.checkpoints)} checkpoints, at most {CHECKPOINTS_MAX} fit")
         lowest = 0
@@ -110,7 +110,7 @@ class Order:
             raise UsageError("order: batch is for another update than 'online'")
         zero = self.proximal == 0.0 and math.copysign(1.0, self.proximal) > 0
         if not zero and not 2.0**-126 <= self.proximal <= 1000.0:
-            raise UsageError(f"order: proximal is {self.proximal!r}, allowed is 0 to 1000")
+            raise UsageError(f"order: proximal is {self.proximal!r}, allowed is 0, or 1.2e-38 to 1000")
         if self.meta_gradient and self.update != "sgd":
             raise UsageError(f"order: meta_gradient needs update 'sgd', not {self.update!r}")
         if self.source != "shard" and (self.true_labels or self.in_time):

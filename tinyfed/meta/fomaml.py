@@ -14,7 +14,6 @@ from tinyfed.meta.strategy import (
     Reply,
     State,
     check_count,
-    check_local,
     check_rate,
     check_rounds,
     falling,
@@ -72,7 +71,7 @@ class FOMAML(Cohort):
         self._order(0).encode()
 
     def check_layers(self, sizes: Sequence[int]) -> None:
-        check_local("local_last", self.local_last, sizes)
+        super().check_layers(sizes)
         local = sum(sizes[len(sizes) - self.local_last :])
         if self.local_last and self.zero_last != local:
             raise UsageError(

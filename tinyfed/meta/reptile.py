@@ -3,17 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tinyfed.meta.strategy import (
-    Cohort,
-    Reply,
-    State,
-    check_count,
-    check_local,
-    check_rate,
-    check_rounds,
-    falling,
-    moved,
-)
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
 from tinyfed.tasks.order import Order
 
 
@@ -48,9 +38,6 @@ class Reptile(Cohort):
         check_count("local_last", self.local_last, 0)
         check_count("reconstruct", self.reconstruct, 0)
         self._order(self.order.seed).encode()
-
-    def check_layers(self, sizes: Sequence[int]) -> None:
-        check_local("local_last", self.local_last, sizes)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, falling(self.alpha, state.round, self.rounds))

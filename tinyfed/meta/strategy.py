@@ -7,7 +7,7 @@ there is no generator whose position could get lost.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,9 +129,11 @@ def first_state(weights: Array, seed: int) -> State:
 class Cohort:
     """What strategies have in common whose devices of a round all get the weights, each with a seed of its own.
 
-    The dataclass has `devices`, how many, and `_order`, what one of them is to do with a seed.
+    The dataclass has `devices`, how many, and `_order`, what one of them is to do with a seed. `LOCAL_OPTION` is what
+    it calls the number of last layers that stay on the devices.
     """
 
+    LOCAL_OPTION: ClassVar[str] = "local_last"
     devices: int
 
     def _order(self, seed: int) -> Order:
@@ -139,6 +141,15 @@ class Cohort:
 
     def begin(self, weights: Array, seed: int) -> State:
         return first_state(weights, seed)
+
+    def check_layers(self, sizes: Sequence[int]) -> None:
+        """See `check_layers`: so many local layers must leave one that is shared."""
+        count = self._order(0).local_last
+        if count and count >= len(sizes):
+            raise UsageError(
+                f"strategy: {self.LOCAL_OPTION} is {count}, the model has {len(sizes)} layers with parameters: leave "
+                "one that is shared"
+            )
 
     def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
         return pick(state, devices, self.devices)
@@ -212,11 +223,3 @@ def check_count(name: str, value: int, least: int = 1, most: int | None = None) 
     if not good or (most is not None and value > most):
         end = "" if most is None else f" to {most}"
         raise UsageError(f"strategy: {name} is {value!r}, allowed is a whole number from {least}{end}")
-
-
-def check_local(name: str, count: int, sizes: Sequence[int]) -> None:
-    """Raises UsageError when so many local layers leave none of the model's, which have `sizes` parameters."""
-    if count >= len(sizes):
-        raise UsageError(
-            f"strategy: {name} is {count}, the model has {len(sizes)} layers with parameters: leave one that is shared"
-        )

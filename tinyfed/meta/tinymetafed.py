@@ -5,21 +5,12 @@ learning, NeurIPS 2021) define it."""
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import (
-    Cohort,
-    Reply,
-    State,
-    check_count,
-    check_local,
-    check_rate,
-    check_rounds,
-    falling,
-    moved,
-)
+from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
 from tinyfed.tasks.order import TOP_ALL, Order
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -41,6 +32,7 @@ class TinyMetaFed(Cohort):
     the schedule. No device remembers what it did not send.
     """
 
+    LOCAL_OPTION: ClassVar[str] = "local_layers"
     order: Order  # its seed is replaced each round
     rounds: int
     alpha: float = 0.5
@@ -63,9 +55,6 @@ class TinyMetaFed(Cohort):
         if self.schedule not in SCHEDULES:
             raise UsageError(f"strategy: schedule is {self.schedule!r}, allowed are {', '.join(SCHEDULES)}")
         self._order(0).encode()
-
-    def check_layers(self, sizes: Sequence[int]) -> None:
-        check_local("local_layers", self.local_layers, sizes)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, self._alpha(state.round))

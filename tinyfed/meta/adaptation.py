@@ -53,8 +53,8 @@ def adaptation(
     """Adapt from the weights in `image`, `draws` tasks for each client, on `devices` by the clients' names (None:
     simulated ones with an arena of `arena_bytes`).
 
-    Each is one visit, judged at `order.checkpoints` on samples the pass does not use. The weights
-    are sent anew to each.
+    Each is one visit, judged at `order.checkpoints` on samples it does not learn from. The weights are sent anew to
+    each.
     """
     devices = devices or make_devices(clients, image, arena_bytes=arena_bytes)
     shape = (len(clients), draws, len(order.checkpoints))

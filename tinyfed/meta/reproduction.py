@@ -376,12 +376,15 @@ def reach(
     return Reached(method.label, task.adapt.checkpoints, np.array(rows), mean, each)
 
 
-def reach_reference(whole: Study, kind: str, seeds: Sequence[int], *, watch: Watcher | None = None) -> Reached:
-    """A reference's row: what it gives newcomers, without a learning curve. `watch` as for `run`."""
+def reach_reference(
+    whole: Study, kind: str, seeds: Sequence[int], *, watch: Watcher | None = None
+) -> tuple[Reached, list[Array]]:
+    """A reference's row, without a learning curve, and what it gives newcomers of each seed. `watch` as for `run`."""
     task = whole.make_task()
     spec = whole.make_spec(task)
-    rows = [newcomers(task, spec, whole.reference_weights(kind, seed, watch), whole.draws, seed) for seed in seeds]
-    return Reached(kind, task.adapt.checkpoints, np.array(rows), ())
+    weights = [whole.reference_weights(kind, seed, watch) for seed in seeds]
+    rows = [newcomers(task, spec, each, whole.draws, seed) for each, seed in zip(weights, seeds, strict=True)]
+    return Reached(kind, task.adapt.checkpoints, np.array(rows), ()), weights
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`tinyfed reproduce`: a row's whole run on emulated Cortex-M4 boards, which must give the simulated devices' bits."""
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,10 +15,13 @@ from tinyfed.meta.strategy import Array
 from tinyfed.model import ModelSpec, encode
 from tinyfed.tasks.order import Order, Result
 from tinyfed.tasks.task import Client, Task
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.link import PATIENCE_S, SerialDevice
+from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.emulator import start
 
 BOARD = "mps2_an386"
+SLOW_BYTES_PER_S = 5.0  # what the line of a counting board is told to be
+HASTE = 20.0  # emulated seconds that may go by in a real one: what such a board counts its host's silence in
 Check = Callable[[], None]
 
 
@@ -40,15 +44,18 @@ class Twin:
     """A client's emulated board beside its simulated device: both do all, and what they answer is compared.
 
     The board starts when it is first needed and ends with `stack`; `check` is called before each visit and may raise.
-    Methods raise `DeviceError` when a bit differs.
+    `counting` has the board count its instructions, which is slow. Methods raise `DeviceError` when a bit differs.
     """
 
-    def __init__(self, client: Client, number: int, stack: ExitStack, check: Check) -> None:
+    def __init__(
+        self, client: Client, number: int, stack: ExitStack, check: Check = never, *, counting: bool = False
+    ) -> None:
         self.traffic: list[tuple[int, int]] = []  # bytes down and up of each visit
         self._check = check
         self._client = client
         self._unique_id = f"{number:024x}"
         self._stack = stack
+        self._counting = counting
         self._pair: tuple[SerialDevice, SimulatedDevice] | None = None
 
     def load(self, image: bytes) -> None:
@@ -73,12 +80,20 @@ class Twin:
         self._check()
         if self._pair is None:
             shard = self._client.shard
-            emulated = self._stack.enter_context(start(BOARD, self._unique_id, shard, in_memory=True))
-            board = SerialDevice(emulated.connect())
+            emulated = self._stack.enter_context(
+                start(BOARD, self._unique_id, shard, counting=self._counting, in_memory=True)
+            )
+            board = _slow(emulated.connect()) if self._counting else SerialDevice(emulated.connect())
             self._stack.callback(board.close)
             simulated = SimulatedDevice(self._client.name, shard=shard, arena_bytes=board.info.arena_bytes)
             self._pair = board, simulated
         return self._pair
+
+
+def _slow(line: Transport) -> SerialDevice:
+    """A device whose clock counts instructions: nothing is repeated because the computer is busy."""
+    line.bytes_per_s = SLOW_BYTES_PER_S
+    return SerialDevice(line, clock=lambda: HASTE * time.monotonic(), patience_s=HASTE * PATIENCE_S)
 
 
 def _learned(result: Result) -> bytes:

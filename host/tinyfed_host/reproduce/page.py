@@ -158,9 +158,9 @@ def _confirmed_lines(table: Table) -> list[str]:
 
 def _how_much(table: Table) -> str:
     parts = [
-        f"of {row.reached.label} the first {row.method.confirmed} visits" for row in table.rows if row.method.confirmed
+        f"the first {row.method.confirmed} visits of {row.reached.label}" for row in table.rows if row.method.confirmed
     ]
-    return ", ".join(["whole", *parts])
+    return f"whole but for {' and '.join(parts)} alone" if parts else "whole"
 
 
 def _sizes(study: Study) -> str:

@@ -33,7 +33,7 @@ def measure_pair(
     """A pair of speakers, with the study's model, visits and settings of TinyReptile. `watch` as for `run`."""
     study = replace(whole, options={"held_out": ",".join(held_out)})
     learned = reach(study, study.methods[0], seeds, points=1, watch=watch)
-    return Pair(held_out, (learned, *(reach_reference(study, kind, seeds, watch=watch) for kind in KINDS[1:])))
+    return Pair(held_out, (learned, *(reach_reference(study, kind, seeds, watch=watch)[0] for kind in KINDS[1:])))
 
 
 def to_markdown(pairs: Sequence[Pair]) -> str:

@@ -1,21 +1,15 @@
 """`tinyfed reproduce`: what a visit costs a device, measured on an emulated Cortex-M4."""
 
-import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError
 from tinyfed.meta.reproduction import Memory, Method, Study, memory
 from tinyfed.model import encode
-from tinyfed_host.link import PATIENCE_S, SerialDevice
-from tinyfed_host.reproduce.confirm import BOARD, Confirmed
-from tinyfed_host.transport.emulator import start
+from tinyfed_host.reproduce.confirm import BOARD, Confirmed, Twin
 
-UNIQUE_ID = "7265 7072 6f64 7563 6520 3031".replace(" ", "")
 CLOCK_HZ = 64_000_000
 BITS_PER_S = 115_200
-SLOW_BYTES_PER_S = 5.0  # what the line is told to be: nothing is repeated because the computer is busy
-HASTE = 20.0  # emulated seconds that may go by in a real one: what the device counts its host's silence in
 
 
 @dataclass(frozen=True)
@@ -65,23 +59,12 @@ def measure_price(study: Study, method: Method, done: Confirmed) -> Price:
     spec = study.make_spec(task)
     strategy = study.make_strategy(method, task)
     weights = study.first_weights(spec, 1)
-    image = encode(spec, weights)
     client = task.train[0]
     assignment = strategy.configure(strategy.begin(weights, 1), client.name)
-    sent = assignment.weights.astype("<f4").tobytes()
-    with start(BOARD, UNIQUE_ID, client.shard, counting=True, in_memory=True) as emulated:
-        line = emulated.connect()
-        line.bytes_per_s = SLOW_BYTES_PER_S
-        device = SerialDevice(line, clock=lambda: HASTE * time.monotonic(), patience_s=HASTE * PATIENCE_S)
-        try:
-            device.load(image)
-            simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=device.info.arena_bytes)
-            simulated.load(image)
-            outcome = device.visit(sent, assignment.order, want_weights=True)
-        finally:
-            device.close()
-    if outcome.weights != simulated.visit(sent, assignment.order, want_weights=True).weights:
-        raise DeviceError(f"reproduce: {method.label} on {BOARD}: other bits than the simulated device's")
+    with ExitStack() as stack:
+        twin = Twin(client, 0, stack, counting=True)
+        twin.load(encode(spec, weights))
+        outcome = twin.visit(assignment.weights.astype("<f4").tobytes(), assignment.order, want_weights=True)
     result, planned = outcome.result, memory(spec, assignment.order)
     if result.arena_bytes != 4 * spec.parameter_count + planned.work_bytes + planned.visit_bytes:
         raise DeviceError(

@@ -147,12 +147,11 @@ class Measurement:
         return Row(method, reached, measure_price(study, method, done), done)
 
     def _reference(self, study: Study, kind: str) -> Reached:
-        reached = reach_reference(study, kind, self._seeds, watch=self._watch)
+        reached, weights = reach_reference(study, kind, self._seeds, watch=self._watch)
         if self._boards:
             task = study.make_task()
-            weights = study.reference_weights(kind, self._seeds[0], self._watch)
             spec = study.make_spec(task)
-            confirm_newcomers(study, task, spec, weights, reached, self._seeds[0], self._check)
+            confirm_newcomers(study, task, spec, weights[0], reached, self._seeds[0], self._check)
         return reached
 
     def _pair(self, study: Study, held_out: tuple[str, str]) -> Pair:

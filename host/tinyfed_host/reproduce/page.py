@@ -158,9 +158,9 @@ def _confirmed_lines(table: Table) -> list[str]:
 
 def _how_much(table: Table) -> str:
     parts = [
-        f"the first {row.method.confirmed} visits of {row.reached.label}" for row in table.rows if row.method.confirmed
+        f"of {row.reached.label} its first {row.method.confirmed} visits" for row in table.rows if row.method.confirmed
     ]
-    return f"whole but for {' and '.join(parts)} alone" if parts else "whole"
+    return f"whole ({'; '.join(parts)})" if parts else "whole"
 
 
 def _sizes(study: Study) -> str:

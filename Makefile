@@ -26,7 +26,7 @@ $(VENV)/.tools: scripts/setup-tools $(VENV)/.python
 $(VENV)/.built: $(VENV)/.tools CMakeLists.txt $(C_SOURCES)
 	@echo "setup: building the engine"
 	@$(RUN) uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
-	@$(RUN) python -m tinyfed_host.firmware # so that PlatformIO needs no registry
+	@$(RUN) python -m tinyfed_host.firmware.build # so that PlatformIO needs no registry
 	@touch $@
 
 .cache/wheel-env/.ready: $(VENV)/.python scripts/setup-wheel-test
@@ -69,7 +69,7 @@ bench: setup ## measure the benchmark nets and write docs/benchmarks.md
 	@touch $@
 
 bench-peers: setup .cache/peers-env/.ready ## visits a second beside JAX, PyTorch and Keras (installs them apart)
-	@$(RUN) PEERS_PYTHON=$(CURDIR)/.cache/peers-env/bin/python python benchmarks/peers.py
+	@$(RUN) PEERS_PYTHON=$(CURDIR)/.cache/peers-env/bin/python python studies/peers.py
 
 reproduce: setup ## the papers' comparison on all tasks whose data is here, boards included (writes docs/reproduction.md)
 	@$(RUN) tinyfed reproduce --output docs/reproduction.md

@@ -1,4 +1,4 @@
-"""What goes into an image, and the hash of it. Read by PlatformIO's builder and by tinyfed_host.firmware.
+"""What goes into an image, and the hash of it. Read by PlatformIO's builder and by tinyfed_host.firmware.build.
 
 Standard library only: PlatformIO runs it with its own interpreter."""
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, require_tools
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.device.line import SerialDevice
 from tinyfed_host.transport.socket import SocketTransport
 
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.model.image import encode
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 FIRMWARE = ROOT / "firmware"
 STAND_IN = ROOT / "tests" / "c" / "port" / "arduino"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, require_tools
-from tinyfed_host import firmware
+from tinyfed_host.firmware import build as firmware
 
 from tinyfed.wire.frames import Frame, encode
 from tinyfed.wire.messages import MessageType

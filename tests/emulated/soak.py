@@ -24,18 +24,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinyfed_host import devices
-from tinyfed_host.device import Device
-from tinyfed_host.events import Event
-from tinyfed_host.experiment import Experiment, parse
-from tinyfed_host.experiment_run import Run, make_fleet
-from tinyfed_host.fleet import Fleet, device_id
-from tinyfed_host.fleet_seats import EmulatedSeat
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.store import RunStore
+from tinyfed_host.device import discovery as devices
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.experiment.schema import Experiment, parse
+from tinyfed_host.fleet.fleet import Fleet, device_id
+from tinyfed_host.fleet.slots import EmulatedSeat
+from tinyfed_host.run.events import Event
+from tinyfed_host.run.setup import Run, make_fleet
+from tinyfed_host.run.store import RunStore
 from tinyfed_host.transport.base import Transport
 
 from tinyfed.boards import read_board
+from tinyfed.device import Device
 
 TEXT = """rounds = {rounds}
 seed = 9

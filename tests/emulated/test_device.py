@@ -17,20 +17,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require_tools
-from tinyfed_host import firmware
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import EmulatedDevice, start
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import EmulatedDevice, start
+from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.boards import Board, read_board, read_boards
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.model.image import encode, read_weights, structure_hash, weights_hash
 from tinyfed.model.initialize import initialize
 from tinyfed.model.plan import plan
 from tinyfed.model.spec import Conv2D, Dense, Flatten, ModelSpec, mlp
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
+from tinyfed.wire.order import Order
 
 ID = "a1b2c3d4e5f60718293a4b5c"
 SINE = Order("sine", ways=1, shots=32, queries=20, seed=7, learning_rate=0.02, checkpoints=(0, 32))

@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import require_tools
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.transport.socket import connect
 
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
-from tinyfed.tasks.order import Order
 from tinyfed.wire.encodings import FORMATS, WeightsEncoding, shorten
+from tinyfed.wire.order import Order
 
 ID = "0e0e0d0c0b0a090807060504"
 SIZES = (32, 32, 1024, 32, 32, 1)  # the tensors of the model below

@@ -14,19 +14,19 @@ import pytest
 import soak
 from conftest import require_tools
 from faulty_line import FaultyLine
-from tinyfed_host.events import Event
-from tinyfed_host.experiment_run import Run
-from tinyfed_host.fleet import Fleet
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import Emulators
+from tinyfed_host.fleet.fleet import Fleet
+from tinyfed_host.run.events import Event
+from tinyfed_host.run.setup import Run
 from tinyfed_host.transport.socket import connect
 
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError
 from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 ROUNDS = int(os.environ.get("TINYFED_FAULT_ROUNDS", "60"))
 ID = "0f0e0d0c0b0a090807060504"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import start
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import start
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.model.image import encode, structure_hash
@@ -72,7 +72,7 @@ def test_a_failing_tool_is_one_line_and_its_exit_code(flasher: Path) -> None:
 
 
 def test_another_build_on_the_port_is_told(flasher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinyfed_host import flash
+    from tinyfed_host.firmware import flash
 
     from tinyfed.errors import DeviceError
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, require_tools
-from tinyfed_host import firmware
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import start
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import start
+from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.boards import read_board
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import UsageError
 from tinyfed.meta.fedavg import FedAvg
 from tinyfed.meta.strategy import Reply, Strategy
@@ -24,8 +25,7 @@ from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import encode, head, mlp
 from tinyfed.model.convert import FloatModel
 from tinyfed.model.image import structure_hash, weights_hash
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
+from tinyfed.wire.order import Order
 
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 from test_frozen import attach, feature_network

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 from conftest import ROOT, require_tools
-from tinyfed_host.transport.emulator import start
+from tinyfed_host.emulation.qemu import start
 
-from tinyfed.tasks.recording import write_recording
+from tinyfed.data.recording import write_recording
 
 
 def test_they_pass_on_an_emulated_board() -> None:

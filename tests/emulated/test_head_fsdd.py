@@ -1,4 +1,4 @@
-"""The short form of benchmarks/head_fsdd.py: a keyword network's head adapts on the emulated board to a speaker it has
+"""The short form of studies/head_fsdd.py: a keyword network's head adapts on the emulated board to a speaker it has
 not heard, to the bits of the in-process engine."""
 
 import importlib.util
@@ -9,14 +9,14 @@ from types import ModuleType
 from conftest import ROOT, require, require_tools
 
 from tinyfed.boards import read_board
-from tinyfed.tasks import datasets
+from tinyfed.data import datasets
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 from tflite_models import path_of
 
 
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("head_fsdd", ROOT / "benchmarks" / "head_fsdd.py")
+    spec = importlib.util.spec_from_file_location("head_fsdd", ROOT / "studies" / "head_fsdd.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["head_fsdd"] = module

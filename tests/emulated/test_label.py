@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
-from tinyfed_host import devices
 from tinyfed_host.cli.main import run_command
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.device import discovery as devices
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import Emulators
 
 from tinyfed.boards import read_board
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.data.recording import write_recording
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DoesNotFitError, UsageError
 from tinyfed.model.image import encode
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
 from tinyfed.tasks import watch
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.recording import write_recording
-from tinyfed.tasks.shard import write_shard
+from tinyfed.wire.order import Order
 
 PERSON = (2, 0)  # held out
 GESTURES = (3, 0, 6, 4)  # this wearer's own choice and order

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport import memory
-from tinyfed_host.transport.emulator import start
-from tinyfed_host.transport.memory import DOWN, LINE_BYTES, RING_BYTES, UP, MemoryTransport
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation import memory_line as memory
+from tinyfed_host.emulation.memory_line import DOWN, LINE_BYTES, RING_BYTES, UP, MemoryTransport
+from tinyfed_host.emulation.qemu import start
 from tinyfed_host.transport.socket import SocketTransport
 
 from tinyfed.errors import DeviceError, UsageError
 from tinyfed.model import encode, initialize, mlp
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 ID = "a1b2c3d4e5f60718293a4b5d"
 ORDER = Order("sine", ways=1, shots=32, queries=20, seed=7, learning_rate=0.02, checkpoints=(0, 32))

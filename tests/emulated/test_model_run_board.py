@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, require_tools
-from tinyfed_host import devices, firmware
 from tinyfed_host.cli.main import run_command
-from tinyfed_host.transport.emulator import start
+from tinyfed_host.device import discovery as devices
+from tinyfed_host.emulation.qemu import start
+from tinyfed_host.firmware import build as firmware
 
 from tinyfed.boards import read_board
 from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize, mlp

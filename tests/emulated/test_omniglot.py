@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 from conftest import ROOT, require, require_tools
 from run_helpers import Command
-from tinyfed_host import firmware
 from tinyfed_host.bench.nets import bench_net
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import start
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import start
+from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
 
 from tinyfed import tasks
 from tinyfed.boards import Board, read_board
+from tinyfed.data import datasets
+from tinyfed.data.shard import write_shard
 from tinyfed.device import VisitOutcome
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.model import encode, initialize
-from tinyfed.tasks import datasets, omniglot
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
+from tinyfed.tasks import omniglot
+from tinyfed.wire.order import Order
 
 RAM_BYTES = 256 * 1024
 ONLINE = Order("shard", ways=5, shots=10, queries=0, seed=11, learning_rate=0.05, checkpoints=(0, 40), passes=4)
@@ -39,7 +40,7 @@ def board() -> Board:
 
 @pytest.fixture
 def bench() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("omniglot_benchmark", ROOT / "benchmarks" / "omniglot.py")
+    spec = importlib.util.spec_from_file_location("omniglot_benchmark", ROOT / "studies" / "omniglot.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -83,7 +84,7 @@ def test_a_cnn_learns_characters_on_the_board_with_the_simulated_bits(board: Boa
 
 @pytest.mark.slow
 def test_the_net_of_the_figures_trains_and_adapts_on_the_board(board: Board, bench: ModuleType) -> None:
-    """A visit of 20 characters that gives back the gradient, and a newcomer's of five: benchmarks/omniglot.py's."""
+    """A visit of 20 characters that gives back the gradient, and a newcomer's of five: studies/omniglot.py's."""
     shard = write_shard([drawn.reshape(-1, 28 * 28) for drawn in omniglot.drawings()[:20, :8]])
     spec = bench.net(bench.OPTIONS, bench.OPTIONS["ways"])
     weights = initialize(spec, 1, "he_uniform")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
-from tinyfed_host.transport import emulator
-from tinyfed_host.transport.emulator import Emulators, start
+from tinyfed_host.emulation import qemu as emulator
+from tinyfed_host.emulation.qemu import Emulators, start
 
 from tinyfed.boards import read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
@@ -24,7 +24,7 @@ ID = "0102030405060708090a0b0c"
 # Starts two boards, says their process ids, and waits for its end.
 HOLDER = """
 import sys, threading, time
-from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.emulation.qemu import Emulators
 with Emulators() as emulators:
     def work():  # coordinators start devices from worker threads, which end
         for number in range(2):

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from conftest import require_tools
 from tinyfed_host.cli.main import run_command
-from tinyfed_host.experiment_run import PLAYED_US
-from tinyfed_host.fleet import device_id
-from tinyfed_host.own_device import learned, own_order
-from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.device.personal import learned, own_order
+from tinyfed_host.emulation.qemu import Emulators
+from tinyfed_host.fleet.fleet import device_id
+from tinyfed_host.run.setup import PLAYED_US
 from tinyfed_host.transport.socket import SocketTransport
 
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.data.recording import write_recording
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.tasks import watch
-from tinyfed.tasks.recording import write_recording
-from tinyfed.tasks.shard import write_shard
 from tinyfed.wire.frames import FrameDecoder
 
 EXPERIMENT = """rounds = 4

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from conftest import require, require_tools
 from run_helpers import ROOT, TINYFED, Command
-from tinyfed_host.fleet import Fleet
-from tinyfed_host.fleet_ports import PortWatcher
-from tinyfed_host.link import KILL_LINE
-from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.device.line import KILL_LINE
+from tinyfed_host.emulation.qemu import Emulators
+from tinyfed_host.fleet.fleet import Fleet
+from tinyfed_host.fleet.watcher import PortWatcher
 
-from tinyfed.tasks.shard import write_shard
+from tinyfed.data.shard import write_shard
 
 SINE = ROOT / "examples" / "sine.toml"
 WATCH = ROOT / "examples" / "watch.toml"

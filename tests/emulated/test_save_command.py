@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import require_tools
 from test_device import ID, SINE, board_for, emulate, sine_model
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import start
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import start
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.boards import read_board

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import require_tools
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.transport.emulator import Emulators
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.transport.socket import connect
 
 from tinyfed import meta
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.meta.strategy import Reply
 from tinyfed.model import encode, initialize, mlp
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 ID = "0e0e0d0c0b0a090807060506"
 TOOLS = {

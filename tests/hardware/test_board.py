@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from tinyfed_host import firmware
-from tinyfed_host.devices import connect
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.device.discovery import connect
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.firmware import build as firmware
 
 from tinyfed.boards import Board, read_board
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError
 from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
-from tinyfed.tasks.order import Order
 from tinyfed.wire.messages import hash64
+from tinyfed.wire.order import Order
 from tinyfed.wire.record import FORGET
 
 pytestmark = pytest.mark.hardware

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.model import spec_int8 as spec
+from tinyfed.model.int8 import spec
 
 ACTIVATIONS = {
     spec.Activation.NONE: 0,

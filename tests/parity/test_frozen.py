@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from test_int8_c import network
 
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine
-from tinyfed.engine.device import SimulatedDevice
-from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import decode, encode, plan, spec
-from tinyfed.model import spec_int8 as i8
-from tinyfed.model.image_int8 import encode_int8
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
+from tinyfed.model.int8 import spec as i8
+from tinyfed.model.int8.engine import Int8Engine
+from tinyfed.model.int8.image import encode_int8
+from tinyfed.wire.order import Order
 
 
 def feature_network(network: i8.Int8Network, cut: int) -> i8.Int8Network:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, require_tools
 
-from tinyfed.engine.int8 import Int8Engine, Kernels
-from tinyfed.model import spec_int8 as spec
-from tinyfed.model.image_int8 import encode_int8
+from tinyfed.model.int8 import spec
+from tinyfed.model.int8.engine import Int8Engine, Kernels
+from tinyfed.model.int8.image import encode_int8
 
 CORE = ROOT / "firmware" / "core"
 FLAGS = ["-std=gnu99", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{CORE}"]

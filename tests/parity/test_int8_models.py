@@ -9,11 +9,11 @@ import pytest
 from conftest import require, require_tools
 from int8_oracle import Oracle
 from numpy.typing import NDArray
-from tinyfed_host.infer_bench import edge_inputs, measure
+from tinyfed_host.bench.infer import edge_inputs, measure
 
 from tinyfed.boards import read_board
-from tinyfed.engine.int8 import Int8Engine, Kernels
 from tinyfed.model.convert import Int8Model, read_model
+from tinyfed.model.int8.engine import Int8Engine, Kernels
 
 INPUTS = 200
 # file: most instructions a multiply-add, most bytes of work area; None where nothing is promised.

@@ -8,9 +8,9 @@ from conftest import require
 from int8_oracle import Oracle, write_tflite
 from numpy.typing import NDArray
 
-from tinyfed.engine.int8 import Int8Engine, Kernels
-from tinyfed.model import spec_int8 as spec
-from tinyfed.model.image_int8 import encode_int8
+from tinyfed.model.int8 import spec
+from tinyfed.model.int8.engine import Int8Engine, Kernels
+from tinyfed.model.int8.image import encode_int8
 
 try:
     import tflite_micro

@@ -20,11 +20,11 @@ from tinyfed_host.cli.main import run_command
 from tinyfed.codegen.from_model import tflite_bundle
 from tinyfed.codegen.generate import header_text
 from tinyfed.errors import UsageError
-from tinyfed.model import tflite
 from tinyfed.model.convert import Int8Model, read_tflite
 from tinyfed.model.inspect import as_json, inspect, tflite_facts
-from tinyfed.model.keras import rewritten
+from tinyfed.model.keras.convert import rewritten
 from tinyfed.model.run import input_shapes, run
+from tinyfed.model.tflite import file as tflite
 
 # Of a network that is run once: more would take longer than reading it.
 MOST_MULTIPLY_ADDS = 20_000_000

@@ -5,7 +5,7 @@ from typing import Any
 from conftest import require
 
 from tinyfed.errors import MissingToolError
-from tinyfed.model.keras import import_tensorflow
+from tinyfed.model.keras.convert import import_tensorflow
 
 
 def load_keras_module() -> Any:

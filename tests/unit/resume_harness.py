@@ -15,9 +15,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tinyfed_host.experiment import Experiment, parse
-from tinyfed_host.experiment_run import Run, make_fleet
-from tinyfed_host.store import RunStore, StoreError
+from tinyfed_host.experiment.schema import Experiment, parse
+from tinyfed_host.run.setup import Run, make_fleet
+from tinyfed_host.run.store import RunStore, StoreError
 
 TEXT = """rounds = {rounds}
 seed = 5

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from reference_draw import encode_shard
 from test_visit_line import connect
-from tinyfed_host.downlink import Downlink
+from tinyfed_host.run.weights import Downlink
 
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.model import Dense, Flatten, ModelSpec, ScaleShift, encode, initialize, mlp, plan
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.update import expand, layer_sizes, shared_part
 from tinyfed.wire import encodings
 from tinyfed.wire.encodings import NAMES, WeightsEncoding
 from tinyfed.wire.messages import hash64
+from tinyfed.wire.order import Order
+from tinyfed.wire.update import expand, layer_sizes, shared_part
 
 SPEC = mlp(2, (40, 8), 3, loss="softmax_cross_entropy")
 TENSORS = (80, 40, 320, 8, 24, 3)

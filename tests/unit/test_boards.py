@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from tinyfed_host.flash_tools import TOOLS
+from tinyfed_host.firmware.flashers import TOOLS
 
 from tinyfed import boards
 from tinyfed.boards import LEVELS, PLACEHOLDERS, board_names, read_board, read_boards

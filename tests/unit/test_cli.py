@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tinyfed_host.cli import main as cli
-from tinyfed_host.store import StoreError
+from tinyfed_host.run.store import StoreError
 
 from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, TinyfedError, UsageError
 
@@ -54,7 +54,7 @@ def test_help_lists_the_commands_without_importing_them() -> None:
         assert name in shown.stdout
         module = cli.COMMANDS[name][0]
         assert f"tinyfed_host.cli.{module}" not in shown.stderr
-    for heavy in ("numpy", "matplotlib", "serial", "sqlite3", "tinyfed_host.coordinator"):
+    for heavy in ("numpy", "matplotlib", "serial", "sqlite3", "tinyfed_host.run.coordinator"):
         assert not any(line.split("|")[-1].strip() == heavy for line in shown.stderr.splitlines()), heavy
 
 

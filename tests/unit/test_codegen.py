@@ -27,10 +27,11 @@ from tinyfed.codegen.generate import (
     suggest_name,
 )
 from tinyfed.engine import Engine
-from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import encode, initialize, mlp, tflite
+from tinyfed.model import encode, initialize, mlp
 from tinyfed.model.convert import Int8Model, read_model
+from tinyfed.model.int8.engine import Int8Engine
+from tinyfed.model.tflite import file as tflite
 
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wundef", "-pedantic", "-Werror"]
 COMPILERS = {

@@ -10,10 +10,11 @@ from tinyfed_host.cli.main import run_command
 
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import decode, encode, tflite
+from tinyfed.model import decode, encode
 from tinyfed.model.convert import read_model
-from tinyfed.model.convert_float import convert_float
 from tinyfed.model.graph import Converted
+from tinyfed.model.tflite import file as tflite
+from tinyfed.model.tflite.to_float import convert_float
 
 # Against LiteRT's reference kernels, relative to the largest output.
 TOLERANCE = 1e-5

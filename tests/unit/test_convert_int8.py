@@ -9,10 +9,10 @@ from tflite_models import bytes_of, litert, path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import UsageError
-from tinyfed.model import spec_int8 as i8
-from tinyfed.model import tflite
-from tinyfed.model.convert_int8 import convert_int8, is_int8
 from tinyfed.model.inspect import inspect
+from tinyfed.model.int8 import spec as i8
+from tinyfed.model.tflite import file as tflite
+from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
 
 # Layers and multiply-adds as counted by hand from the published architectures.
 CONVERTIBLE = {

@@ -10,23 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tinyfed_host import coordinator as coordinator_module
-from tinyfed_host.coordinator import Coordinator
-from tinyfed_host.device import Device, DeviceInfo, Traffic, VisitOutcome
-from tinyfed_host.downlink import Downlink
-from tinyfed_host.events import Event
-from tinyfed_host.experiment import RoundSection
-from tinyfed_host.fleet import Fleet, Rotation, device_id
-from tinyfed_host.store import RunHeader, RunStore
+from tinyfed_host.experiment.schema import RoundSection
+from tinyfed_host.fleet.fleet import Fleet, Rotation, device_id
+from tinyfed_host.run import coordinator as coordinator_module
+from tinyfed_host.run.coordinator import Coordinator
+from tinyfed_host.run.events import Event
+from tinyfed_host.run.store import RunHeader, RunStore
+from tinyfed_host.run.weights import Downlink
 
+from tinyfed.device import Device, DeviceInfo, Traffic, VisitOutcome
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.meta.fedavg import FedAvg
 from tinyfed.meta.strategy import Reply, State
 from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import encode, mlp, read_weights
-from tinyfed.tasks.order import Order, Result
-from tinyfed.tasks.splitmix import SplitMix64
+from tinyfed.random import SplitMix64
 from tinyfed.wire.encodings import Shortened
+from tinyfed.wire.order import Order, Result
 
 ORDER = Order("sine", 1, 4, 0, 0, 0.02)
 RULES = RoundSection(timeout_s=5.0, quorum=0.5, retries=2, retry_after=1, max_norm=1e4)
@@ -346,7 +346,7 @@ def test_when_all_are_late_the_round_waits_for_them(store: RunStore) -> None:
 
 
 def test_a_late_answer_that_never_comes_is_given_up(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinyfed_host.late.GIVE_UP_AFTER", 2)
+    monkeypatch.setattr("tinyfed_host.run.late.GIVE_UP_AFTER", 2)
 
     def hang(device: ScriptedDevice, data: bytes) -> bytes:
         assert device.cancelled.wait(10)

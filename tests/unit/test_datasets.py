@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tinyfed.data import datasets
+from tinyfed.data.datasets import Dataset, digest
 from tinyfed.errors import TinyfedError, UsageError
-from tinyfed.tasks import datasets
-from tinyfed.tasks.datasets import Dataset, digest
 
 MEMBERS = {"a.txt": b"1,2\n", "b.txt": b"3,4\n"}
 SMALL = Dataset(

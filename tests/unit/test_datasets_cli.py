@@ -8,9 +8,9 @@ from conftest import require
 from tinyfed_host.cli.data import app
 from typer.testing import CliRunner
 
+from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
 from tinyfed.tasks import watch
-from tinyfed.tasks.shard import read_shard
 
 
 @pytest.fixture(autouse=True)

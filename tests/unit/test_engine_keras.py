@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from keras_fixture import load_keras_module
-from tinyfed_host import experiment_source
 from tinyfed_host.bench.nets import SPECS
-from tinyfed_host.experiment_model import read_model
+from tinyfed_host.experiment import source as experiment_source
+from tinyfed_host.experiment.model import read_model
 
 from tinyfed.engine import Engine, Optimizer
 from tinyfed.model import (

@@ -9,8 +9,9 @@ import pytest
 from conftest import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tinyfed_host import experiment, experiment_source
-from tinyfed_host.experiment_run import Parts
+from tinyfed_host.experiment import schema as experiment
+from tinyfed_host.experiment import source as experiment_source
+from tinyfed_host.run.setup import Parts
 
 from tinyfed import meta
 from tinyfed.errors import UsageError

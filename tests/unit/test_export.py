@@ -15,11 +15,11 @@ from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import encode, spec
 from tinyfed.model.convert import FloatModel, read_model
-from tinyfed.model.convert_float import convert_float
 from tinyfed.model.export import arrays_file, export, load_trained, to_keras
-from tinyfed.model.keras import convert_keras
+from tinyfed.model.keras.convert import convert_keras
 from tinyfed.model.run import probabilities
-from tinyfed.model.tflite import parse
+from tinyfed.model.tflite.file import parse
+from tinyfed.model.tflite.to_float import convert_float
 
 tensorflow_needed = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import require_tools
-from tinyfed_host import firmware
+from tinyfed_host.firmware import build as firmware
 
 from tinyfed import boards, paths
 from tinyfed.boards import Board, read_board

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from conftest import require
-from tinyfed_host import flash
-from tinyfed_host.flash_tools import TOOLS
+from tinyfed_host.firmware import flash
+from tinyfed_host.firmware.flashers import TOOLS
 
 from tinyfed.boards import Board, read_board, read_boards
 from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, UsageError

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tinyfed import meta, tasks
+from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
 from tinyfed.meta.adaptation import adaptation
 from tinyfed.meta.references import learn
 from tinyfed.model import encode, mlp
-from tinyfed.tasks.shard import read_shard
 
 
 def csv(path: Path, shift: float = 0.0, rows: int = 8, header: str = "x,label,y") -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import require
 
-from tinyfed.model.hdf5 import Dataset, Hdf5Error, Hdf5File
+from tinyfed.model.keras.hdf5 import Dataset, Hdf5Error, Hdf5File
 
 
 def written(file_options: dict[str, Any], array_options: dict[str, Any]) -> Hdf5File:

@@ -9,13 +9,14 @@ from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.engine import Engine
-from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import decode, encode, plan, tflite
+from tinyfed.model import decode, encode, plan
 from tinyfed.model.convert import FloatModel, read_model
-from tinyfed.model.convert_int8 import convert_int8
 from tinyfed.model.head import FIRST_DEVIATION, attach, cut, grow, normalized
-from tinyfed.model.image_int8 import read_ports
+from tinyfed.model.int8.engine import Int8Engine
+from tinyfed.model.int8.image import read_ports
+from tinyfed.model.tflite import file as tflite
+from tinyfed.model.tflite.to_int8 import convert_int8
 
 
 def kws_head(classes: int = 4, hidden: int = 0) -> FloatModel:

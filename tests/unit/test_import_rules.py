@@ -12,11 +12,11 @@ LIBRARY_MAY_IMPORT = frozenset(sys.stdlib_module_names) | {"numpy", "tinyfed"}
 # The only files that may import these, whatever else they may import.
 CONFINED = {
     "serial": {"host/tinyfed_host/transport/serial.py"},
-    "tensorflow": {"tinyfed/model/keras.py", "tinyfed/model/quantize.py"},
-    "keras": {"tinyfed/model/keras.py", "tinyfed/model/quantize.py"},
-    "h5py": {"tinyfed/model/keras.py"},
-    "ai_edge_litert": {"tinyfed/model/tflite.py", "tinyfed/model/quantize.py"},
-    "tflite_runtime": {"tinyfed/model/tflite.py"},
+    "tensorflow": {"tinyfed/model/keras/convert.py", "tinyfed/model/quantize.py"},
+    "keras": {"tinyfed/model/keras/convert.py", "tinyfed/model/quantize.py"},
+    "h5py": {"tinyfed/model/keras/convert.py"},
+    "ai_edge_litert": {"tinyfed/model/tflite/file.py", "tinyfed/model/quantize.py"},
+    "tflite_runtime": {"tinyfed/model/tflite/file.py"},
     "ai_edge_quantizer": {"tinyfed/model/quantize.py"},
     "flatbuffers": {"tinyfed/model/quantize.py"},
 }

@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyfed.errors import UsageError
-from tinyfed.model import arithmetic_int8 as arithmetic
-from tinyfed.model import spec_int8 as spec
-from tinyfed.model.image_int8 import encode_int8, read_plan, read_ports
-from tinyfed.model.pack_int8 import pack_quads
-from tinyfed.model.plan_int8 import Buffer, aligned, most_live, place
+from tinyfed.model.int8 import arithmetic, spec
+from tinyfed.model.int8.image import encode_int8, read_plan, read_ports
+from tinyfed.model.int8.pack import pack_quads
+from tinyfed.model.int8.plan import Buffer, aligned, most_live, place
 
 BUFFERS = st.lists(
     st.builds(

@@ -17,7 +17,7 @@ from tinyfed.engine import Engine
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model import decode, encode, spec
 from tinyfed.model.graph import Converted
-from tinyfed.model.keras import convert_keras, import_tensorflow, is_keras, load_keras
+from tinyfed.model.keras.convert import convert_keras, import_tensorflow, is_keras, load_keras
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 

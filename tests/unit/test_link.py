@@ -6,15 +6,15 @@ import threading
 import time
 
 import pytest
-from tinyfed_host.link import KILL_LINE, SerialDevice, probe
+from tinyfed_host.device.line import KILL_LINE, SerialDevice, probe
 from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.socket import SocketTransport, connect
 from wire_pair import CDevice, Fault, no_fault
 
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
-from tinyfed.tasks.order import Order, Result
 from tinyfed.wire.frames import Frame, FrameDecoder, encode
 from tinyfed.wire.messages import MessageType, hash64
+from tinyfed.wire.order import Order, Result
 
 ORDER = Order("sine", 1, 4, 2, 7, 0.02)
 # What the pair device makes of an order: its first byte, the version, is added to each byte in each of 3 steps.

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import require
-from tinyfed_host import devices
-from tinyfed_host.link import probe
+from tinyfed_host.device import discovery as devices
+from tinyfed_host.device.line import probe
 from tinyfed_host.transport import serial as serial_transport
 from tinyfed_host.transport.serial import PortDescription, SerialTransport
 from wire_pair import CDevice, library

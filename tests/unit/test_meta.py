@@ -10,16 +10,16 @@ import pytest
 from reference_draw import encode_shard
 
 from tinyfed import meta, tasks
+from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
 from tinyfed.meta import simulate
 from tinyfed.meta.adaptation import adaptation, orders
 from tinyfed.meta.strategy import Array, Reply, State, falling, pick
 from tinyfed.meta.transfer import pool, transfer
 from tinyfed.model import encode, initialize, mlp
-from tinyfed.tasks.order import Order, Result
-from tinyfed.tasks.shard import read_shard
-from tinyfed.tasks.splitmix import SplitMix64, derive_seed
+from tinyfed.random import SplitMix64, derive_seed
 from tinyfed.tasks.task import Client
+from tinyfed.wire.order import Order, Result
 
 ORDER = Order("shard", ways=3, shots=4, queries=0, seed=0, learning_rate=0.05)
 SPEC = mlp(2, (5,), 3, loss="softmax_cross_entropy")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from test_folder import csv
-from tinyfed_host import experiment
+from tinyfed_host.experiment import schema as experiment
 
 from tinyfed import meta
 from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Reply, State
-from tinyfed.tasks.order import Order, Result
+from tinyfed.wire.order import Order, Result
 
 RESULT = Result(4, 1.0, 1.0, 0, 0, 0, ())
 

@@ -1,4 +1,4 @@
-"""That it learns: small runs with stated outcomes. The figures of the README come from benchmarks/."""
+"""That it learns: small runs with stated outcomes. The figures of the README come from studies/."""
 
 import pytest
 from conftest import require
@@ -25,7 +25,7 @@ def test_sine_is_learned_faster_from_the_learned_initialization() -> None:
 
 @pytest.mark.slow
 def test_gestures_of_strangers_are_learned_from_one_window() -> None:
-    """What the demo promises, with one seed; benchmarks/watch_adaptation.py has more, and the intervals."""
+    """What the demo promises, with one seed; studies/watch_adaptation.py has more, and the intervals."""
     try:
         watch.dataset_path()
     except UsageError as error:

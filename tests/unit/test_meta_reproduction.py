@@ -14,21 +14,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from conftest import require, require_tools
-from tinyfed_host.link import SerialDevice
-from tinyfed_host.reproduce.claim import claim, factor, kept_claims, spent
-from tinyfed_host.reproduce.confirm import Confirmed, confirm
-from tinyfed_host.reproduce.page import figures, page, read_page, shown, to_json, to_markdown, write_page
-from tinyfed_host.reproduce.pairs import Pair
-from tinyfed_host.reproduce.papers import found
-from tinyfed_host.reproduce.price import Price, measure_price
-from tinyfed_host.reproduce.table import Measurement, Row, Table
+from tinyfed_host.device.line import SerialDevice
 from typer.testing import CliRunner
 
-from tinyfed import meta
-from tinyfed.device import VisitOutcome
-from tinyfed.engine.device import SimulatedDevice
-from tinyfed.errors import DeviceError, UsageError
-from tinyfed.meta.reproduction import (
+from studies.reproduction.claim import claim, factor, kept_claims, spent
+from studies.reproduction.confirm import Confirmed, confirm
+from studies.reproduction.measure import (
     STUDIES,
     Memory,
     Method,
@@ -40,9 +31,19 @@ from tinyfed.meta.reproduction import (
     shortened,
     study,
 )
+from studies.reproduction.page import figures, page, read_page, shown, to_json, to_markdown, write_page
+from studies.reproduction.pairs import Pair
+from studies.reproduction.papers import found
+from studies.reproduction.price import Price, measure_price
+from studies.reproduction.table import Measurement, Row, Table
+from tinyfed import meta
+from tinyfed.data import datasets
+from tinyfed.device import VisitOutcome
+from tinyfed.device.simulated import SimulatedDevice
+from tinyfed.errors import DeviceError, UsageError
 from tinyfed.model import mlp, plan
-from tinyfed.tasks import datasets, watch
-from tinyfed.tasks.order import Order
+from tinyfed.tasks import watch
+from tinyfed.wire.order import Order
 
 SMALL = replace(
     shortened(STUDIES["sine"], 0.001),
@@ -313,7 +314,7 @@ def test_a_board_that_takes_another_arena_or_gives_other_bits_has_no_price(monke
     require_tools("qemu-system-arm", "arm-none-eabi-gcc")
     done = Confirmed(1, 1, 1, 100, 100)
     with monkeypatch.context() as changed:
-        changed.setattr("tinyfed_host.reproduce.price.memory", lambda spec, order: Memory(1, 2, 3))
+        changed.setattr("studies.reproduction.price.memory", lambda spec, order: Memory(1, 2, 3))
         with pytest.raises(DeviceError, match=r"TinyReptile on mps2_an386 takes [\d,]+ bytes of arena, not as planned"):
             measure_price(SMALL, SMALL.methods[0], done)
     visit = SimulatedDevice.visit
@@ -337,7 +338,7 @@ def test_tasks_without_data_are_left_out_with_the_reason(monkeypatch: pytest.Mon
 
     monkeypatch.setenv("TINYFED_DATA", str(tmp_path))
     monkeypatch.setattr(datasets, "cache_folder", lambda name: tmp_path / "cache" / name)
-    monkeypatch.setattr("tinyfed.meta.reproduction.STUDIES", {"sine": SMALL, "robod": STUDIES["robod"]})
+    monkeypatch.setattr("studies.reproduction.measure.STUDIES", {"sine": SMALL, "robod": STUDIES["robod"]})
     done = CliRunner().invoke(reproduce.app, ["--no-boards", "--seeds", "1", "--json"])
     assert done.exit_code == 0, done.output
     assert "robod is left out: data robod: not here: run `tinyfed data fetch robod`" in done.output

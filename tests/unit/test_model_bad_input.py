@@ -10,9 +10,9 @@ from tflite_builder import Builder
 from tflite_models import bytes_of
 from tinyfed_host.cli.main import run_command
 
-from tinyfed.model import spec_int8 as i8
-from tinyfed.model.convert_int8 import convert_int8
-from tinyfed.model.tflite import parse
+from tinyfed.model.int8 import spec as i8
+from tinyfed.model.tflite.file import parse
+from tinyfed.model.tflite.to_int8 import convert_int8
 
 
 def dense_file(dtype: str, weights: str, signature: list[int] | None = None, scale: float | None = None) -> bytes:

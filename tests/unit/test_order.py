@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import UPDATES, Checkpoint, Order, Result
-from tinyfed.tasks.splitmix import SplitMix64, derive_seed
+from tinyfed.random import SplitMix64, derive_seed
 from tinyfed.wire.encodings import WeightsEncoding
+from tinyfed.wire.order import UPDATES, Checkpoint, Order, Result
 
 GOLDEN = [
     line.split()

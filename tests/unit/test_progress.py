@@ -6,8 +6,17 @@ import re
 from pathlib import Path
 
 from rich.console import Console
-from tinyfed_host.events import Event
-from tinyfed_host.progress import JsonView, LiveView, LogView, PlainView, Progress, show_bytes, show_time, sparkline
+from tinyfed_host.run.events import Event
+from tinyfed_host.view.progress import (
+    JsonView,
+    LiveView,
+    LogView,
+    PlainView,
+    Progress,
+    show_bytes,
+    show_time,
+    sparkline,
+)
 
 VISIT = {"bytes_down": 1500, "bytes_up": 500}
 EVENTS = (

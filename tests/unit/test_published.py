@@ -11,10 +11,11 @@ import pytest
 from conftest import require
 
 from tinyfed import tasks
+from tinyfed.data import datasets
+from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks import datasets, fsdd, omniglot
+from tinyfed.tasks import fsdd, omniglot
 from tinyfed.tasks.presence import presence_task, with_changes
-from tinyfed.tasks.shard import read_shard
 
 
 def need(name: str) -> None:

@@ -12,12 +12,12 @@ from keras_fixture import load_keras_module
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
+from tinyfed.data.samples import check_inputs, read_samples
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.convert import Int8Model, read_model
 from tinyfed.model.isolated import isolated
 from tinyfed.model.quantize import FloatSource, accuracy, layer_errors, quantize
-from tinyfed.model.samples import check_inputs, read_samples
-from tinyfed.model.tflite import TfliteError, load, parse
+from tinyfed.model.tflite.file import TfliteError, load, parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 
@@ -170,7 +170,7 @@ def test_the_layer_that_is_wrong_is_named() -> None:
 
 
 def read_samples_of(x: np.ndarray) -> Any:
-    from tinyfed.model.samples import Samples
+    from tinyfed.data.samples import Samples
 
     return Samples(x, None)
 

@@ -9,20 +9,20 @@ from conftest import ROOT
 from numpy.typing import NDArray
 
 from tinyfed.boards import read_board, read_boards
+from tinyfed.data.recording import write_recording
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import _device
-from tinyfed.engine.device import SimulatedDevice
-from tinyfed.engine.status import Status
 from tinyfed.errors import UsageError
 from tinyfed.model.image import encode
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
+from tinyfed.status import Status
 from tinyfed.tasks import watch
-from tinyfed.tasks.order import Order, Result
-from tinyfed.tasks.recording import write_recording
-from tinyfed.tasks.shard import write_shard
 from tinyfed.wire.frames import Frame
 from tinyfed.wire.frames import encode as frame
 from tinyfed.wire.messages import Hello, MessageType
+from tinyfed.wire.order import Order, Result
 from tinyfed.wire.record import CLASSES_MAX, FORGET, STOP, LabelOperation, RecordStatus
 from tinyfed.wire.session import HelloOperation, HostSession, Operation
 from tinyfed.wire.transfer import TransferOperation

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tinyfed_host.cli.main import run_command
 
+from tinyfed.data.recording import read_takes, take_count, write_recording
 from tinyfed.errors import UsageError
 from tinyfed.tasks import watch
-from tinyfed.tasks.recording import read_takes, take_count, write_recording
 
 
 def test_a_client_plays_its_published_readings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tinyfed_host.report import ADAPTATION, NOTES, SIMULATED_FROM, write_report
-from tinyfed_host.report_figures import smooth, thin
-from tinyfed_host.store import RoundRecord, RunHeader, RunStore, StoreError, VisitRecord
+from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, write_report
+from tinyfed_host.report.figures import smooth, thin
+from tinyfed_host.run.store import RoundRecord, RunHeader, RunStore, StoreError, VisitRecord
 
 EXPERIMENT = {
     "rounds": 30,

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from test_folder import csv as write_csv
-from tinyfed_host import devices
 from tinyfed_host.cli.main import run_command
-from tinyfed_host.device import Device
-from tinyfed_host.port_choice import choose
+from tinyfed_host.device import discovery as devices
+from tinyfed_host.device.port_choice import choose
 
+from tinyfed.device import Device
 from tinyfed.errors import DeviceError
 from tinyfed.model import decode
 

@@ -5,16 +5,16 @@ import random
 import pytest
 from faulty_line import FaultyLine
 from test_visit_line import IMAGE, SHARD, SPEC, WEIGHTS, InProcess
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.device.line import SerialDevice
 from wire_pair import CDevice, Channel, Pair, bit_errors
 
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine._device import LineDevice
-from tinyfed.engine.device import SimulatedDevice
-from tinyfed.engine.status import Status
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.model import encode, initialize
-from tinyfed.tasks.order import Order
+from tinyfed.status import Status
 from tinyfed.wire.messages import Kind
+from tinyfed.wire.order import Order
 from tinyfed.wire.save import SaveOperation
 from tinyfed.wire.session import CancelOperation, HostSession, Reason
 from tinyfed.wire.transfer import TransferOperation

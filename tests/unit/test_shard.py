@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from reference_draw import encode_shard
 
+from tinyfed.data.shard import read_shard, write_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks.shard import read_shard, write_shard
 
 GOLDEN = [
     line.split()[1:]

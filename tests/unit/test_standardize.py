@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine, Optimizer
-from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import UsageError
 from tinyfed.meta.fedavg import FedAvg
 from tinyfed.meta.fomaml import FOMAML
@@ -12,8 +13,7 @@ from tinyfed.meta.strategy import Reply, State
 from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import MODES, Dense, ModelSpec, Standardize, decode, encode, initialize, plan
 from tinyfed.model.image import ImageError
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
+from tinyfed.wire.order import Order
 
 F32 = np.float32
 COUNT = 5

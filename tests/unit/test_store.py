@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tinyfed_host.store import (
+from tinyfed_host.run.store import (
     DATABASE,
     METRICS,
     MODEL,
@@ -136,7 +136,7 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from typing import Any
 from test_store import HEADER, record
-from tinyfed_host.store import RunStore
+from tinyfed_host.run.store import RunStore
 folder = Path({folder!r})
 store = RunStore.resume(folder) if (folder / "run.sqlite").exists() else RunStore.create(folder, HEADER)
 snapshot = store.snapshot()

@@ -9,8 +9,9 @@ import pytest
 from tflite_models import bytes_of, litert, models
 
 from tinyfed.errors import MissingToolError, UsageError
-from tinyfed.model import tflite, tflite_schema
-from tinyfed.model.flatbuffer import FlatbufferError, root
+from tinyfed.model.tflite import file as tflite
+from tinyfed.model.tflite import schema as tflite_schema
+from tinyfed.model.tflite.flatbuffer import FlatbufferError, root
 
 
 def test_names_agree_with_the_schema() -> None:

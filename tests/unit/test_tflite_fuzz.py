@@ -10,7 +10,7 @@ from damaged import cpu_limit, read_damaged_tflite
 from mutations import mutations
 from tflite_models import MODELS_OR_NONE, model_id, structure_positions
 
-from tinyfed.model import tflite
+from tinyfed.model.tflite import file as tflite
 
 # Of one mutation; a reader that follows a loop or a giant vector would need minutes.
 LONGEST_CPU_S = 2.0

@@ -9,19 +9,19 @@ import pytest
 from faulty_line import FaultyLine
 from reference_draw import arrays, draw, encode_shard
 from test_visit_line import InProcess
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.device.line import SerialDevice
 
 from tinyfed import meta
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine, Optimizer
 from tinyfed.engine._device import LineDevice
-from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.meta.strategy import Array, Reply
 from tinyfed.model import Dense, encode, initialize, mlp, plan
-from tinyfed.tasks.order import Order, Result
-from tinyfed.tasks.splitmix import SplitMix64
-from tinyfed.tasks.update import BITMAP, GAPS, expand, layer_sizes, read_update, shared_part
+from tinyfed.random import SplitMix64
+from tinyfed.wire.order import Order, Result
 from tinyfed.wire.transfer import UploadOperation
+from tinyfed.wire.update import BITMAP, GAPS, expand, layer_sizes, read_update, shared_part
 
 SPEC = mlp(2, (40, 8), 3, loss="softmax_cross_entropy")  # 120 + 328 + 27 parameters
 WEIGHTS = initialize(SPEC, 5)

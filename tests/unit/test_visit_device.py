@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from reference_draw import draw, encode_shard, nth
 
+from tinyfed.data.shard import write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine, sin
-from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError, UsageError
 from tinyfed.model import encode, initialize, mlp, plan
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
+from tinyfed.wire.order import Order
 
 SPEC = mlp(2, (8,), 3, loss="softmax_cross_entropy")
 WEIGHTS = initialize(SPEC, 5)

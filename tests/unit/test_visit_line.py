@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from reference_draw import encode_shard
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.device.line import SerialDevice
 from wire_pair import bit_errors
 
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine
 from tinyfed.engine._device import LineDevice
-from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.model import encode, initialize, mlp, plan
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 SPEC = mlp(2, (8,), 3, loss="softmax_cross_entropy")
 WEIGHTS = initialize(SPEC, 5)

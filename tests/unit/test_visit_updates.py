@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from reference_draw import arrays, draw, encode_shard
 
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine
 from tinyfed.engine.core import Optimizer
-from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.model import encode, initialize, mlp, plan
-from tinyfed.tasks.order import UPDATES, Order
+from tinyfed.wire.order import UPDATES, Order
 
 SPEC = mlp(2, (8,), 3, "tanh", loss="softmax_cross_entropy")
 WEIGHTS = initialize(SPEC, 5)

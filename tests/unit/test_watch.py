@@ -10,9 +10,9 @@ import pytest
 from conftest import require
 
 from tinyfed import tasks
+from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
 from tinyfed.tasks import watch
-from tinyfed.tasks.shard import read_shard
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from wire_pair import CDevice
 
-from tinyfed.engine.status import Status
+from tinyfed.status import Status
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame, FrameDecoder, encode
 from tinyfed.wire.messages import COMPLETE, Kind, MessageType, TransferBegin, hash64

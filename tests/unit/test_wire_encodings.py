@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_link import ORDER, RESULT, CLine
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.device.line import SerialDevice
 from wire_pair import CDevice, Channel, Pair, bit_errors, library
 
 from tinyfed.errors import UsageError

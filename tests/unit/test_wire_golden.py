@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_pair import DIALOGUE_SEED, dialogue_operations
 
-from tinyfed.engine.status import Status
+from tinyfed.status import Status
 from tinyfed.wire import messages
 from tinyfed.wire.frames import (
     CHUNK_BYTES_MAX,

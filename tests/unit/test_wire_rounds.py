@@ -6,13 +6,13 @@ import random
 import numpy as np
 import pytest
 from faulty_line import FaultyLine
-from tinyfed_host.link import SerialDevice
+from tinyfed_host.device.line import SerialDevice
 
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine._device import LineDevice
-from tinyfed.engine.device import SimulatedDevice
 from tinyfed.errors import DeviceError
 from tinyfed.model import encode, initialize, mlp
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 SPEC = mlp(1, (16,), 1, "tanh")
 WEIGHTS = initialize(SPEC, 4)

@@ -5,7 +5,7 @@ import random
 import pytest
 from wire_pair import CDevice, Channel, Pair
 
-from tinyfed.engine.status import Status
+from tinyfed.status import Status
 from tinyfed.wire.messages import Kind
 from tinyfed.wire.session import CancelOperation, HelloOperation, HostSession, Reason, ResetOperation
 from tinyfed.wire.transfer import TransferOperation, UploadOperation

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from conftest import require
 
-from tinyfed.model import tflite
+from tinyfed.model.tflite import file as tflite
 
 MODELS = sorted((Path(os.environ.get("TINYFED_DATA", "nowhere")) / "tflite").rglob("*.tflite"))
 # For parametrize: None is the one case that says why there are none.

@@ -8,7 +8,7 @@ from tinyfed.errors import UsageError
 from tinyfed.model import image
 from tinyfed.model.convert import FloatModel, Int8Model, Model, is_tflite, read_file, read_model, read_tflite
 from tinyfed.model.plan import plan
-from tinyfed.model.tflite import Tensor, TfliteModel, parse
+from tinyfed.model.tflite.file import Tensor, TfliteModel, parse
 
 # Which arrays a user can ask for.
 CHOICES = ("tflite", "image", "both")

@@ -1,5 +1,5 @@
 /* The simulated device: arena, shard, engine and visit in-process. Limited API; the GIL is released while it works.
- * Errors are raised as StatusError(status, bytes_short); tinyfed/engine/device.py gives them their words. */
+ * Errors are raised as StatusError(status, bytes_short); tinyfed/device/simulated.py gives them their words. */
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 

@@ -1,4 +1,4 @@
-"""The int8 engine in C; see tinyfed.engine.int8."""
+"""The int8 engine in C; see tinyfed.model.int8.engine."""
 
 from typing import NewType
 

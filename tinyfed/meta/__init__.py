@@ -12,7 +12,7 @@ from typing import Any
 from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Strategy
 from tinyfed.options import check_options
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 _STRATEGIES = {
     "fedavg": "tinyfed.meta.fedavg:FedAvg",

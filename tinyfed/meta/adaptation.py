@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.engine.device import ARENA_BYTES
+from tinyfed.device.simulated import ARENA_BYTES
 from tinyfed.meta.simulate import Learner, make_devices
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.splitmix import derive_seed
+from tinyfed.random import derive_seed
 from tinyfed.tasks.task import Client
+from tinyfed.wire.order import Order
 
 _PURPOSE = 0x6164617074  # keeps these seeds apart from those of training rounds
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rounds, mean_weights
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tinyfed.meta.strategy import (
     first_state,
     mean_weights,
 )
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 SERVERS = ("sgd", "adam")
 BETA1, REST1, BETA2, REST2 = (np.float32(value) for value in (0.9, 0.1, 0.999, 0.001))

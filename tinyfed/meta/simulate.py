@@ -6,10 +6,10 @@ from typing import Protocol
 import numpy as np
 
 from tinyfed.device import VisitOutcome
-from tinyfed.engine.device import ARENA_BYTES, SimulatedDevice
+from tinyfed.device.simulated import ARENA_BYTES, SimulatedDevice
 from tinyfed.meta.strategy import Reply, State, Strategy
-from tinyfed.tasks.order import Order
 from tinyfed.tasks.task import Client
+from tinyfed.wire.order import Order
 
 Watcher = Callable[[State, Sequence[Reply]], None]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import Order, Result
-from tinyfed.tasks.splitmix import SplitMix64, derive_seed
+from tinyfed.random import SplitMix64, derive_seed
+from tinyfed.wire.order import Order, Result
 
 Array: TypeAlias = NDArray[np.float32]
 

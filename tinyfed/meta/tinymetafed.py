@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
-from tinyfed.tasks.order import TOP_ALL, Order
+from tinyfed.wire.order import TOP_ALL, Order
 
 SCHEDULES = ("cosine", "linear", "constant")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tinyfed.meta.strategy import Alone, Reply, State, check_rate, check_rounds, falling
-from tinyfed.tasks.order import Order
+from tinyfed.wire.order import Order
 
 
 @dataclass(frozen=True)

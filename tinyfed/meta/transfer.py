@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyfed.engine.device import SimulatedDevice
+from tinyfed.data.shard import read_shard, write_shard
+from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import UsageError
 from tinyfed.meta.strategy import Array
 from tinyfed.model import Dense, ModelSpec, encode, initialize, plan
-from tinyfed.tasks.order import SHOTS_MAX, WAYS_MAX, Order
-from tinyfed.tasks.shard import read_shard, write_shard
 from tinyfed.tasks.task import Client
+from tinyfed.wire.order import SHOTS_MAX, WAYS_MAX, Order
 
 
 def pool(clients: Sequence[Client]) -> bytes:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tinyfed.errors import UsageError
-from tinyfed.model import image, image_int8, spec
-from tinyfed.model.convert_float import convert_float
-from tinyfed.model.convert_int8 import convert_int8, is_int8
+from tinyfed.model import image, spec
 from tinyfed.model.graph import Converted
-from tinyfed.model.spec_int8 import Int8Network
-from tinyfed.model.tflite import TfliteModel, parse
+from tinyfed.model.int8 import image as image_int8
+from tinyfed.model.int8.spec import Int8Network
+from tinyfed.model.tflite.file import TfliteModel, parse
+from tinyfed.model.tflite.to_float import convert_float
+from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
 
 TFLITE_IDENTIFIER = b"TFL3"
 INT8_MAGIC = struct.pack("<I", image_int8.MAGIC)
@@ -70,7 +71,7 @@ def read_model(path: Path, loss: str | None = None) -> Model:
         raise UsageError(f"loss {loss!r} is unknown: use one of {', '.join(spec.LOSSES)}")
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
-    from tinyfed.model.keras import convert_keras, is_keras
+    from tinyfed.model.keras.convert import convert_keras, is_keras
 
     if is_keras(path):
         return float_model(str(path), convert_keras(path, loss))
@@ -100,7 +101,7 @@ def program_of(network: Int8Network, source: str) -> bytes:
 
 def read_program(content: bytes, source: str) -> Int8Model:
     """The int8 program in `content`, checked by the engine's own loader. Raises UsageError."""
-    from tinyfed.engine.int8 import Int8Engine
+    from tinyfed.model.int8.engine import Int8Engine
 
     try:
         Int8Engine(content)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinyfed.errors import UsageError
+from tinyfed.files import write_whole
 from tinyfed.model.convert import FloatModel, read_model
-from tinyfed.model.files import write_whole
 from tinyfed.model.image import Weights
 from tinyfed.model.records import Record, lower
 from tinyfed.model.spec import ModelSpec
@@ -41,7 +41,7 @@ def export(model: FloatModel, output: Path) -> None:
     if output.suffix == ".npz":
         write_whole(output, arrays_file(model.spec, model.weights))
         return
-    from tinyfed.model.keras import TfliteSource
+    from tinyfed.model.keras.convert import TfliteSource
 
     keras_model = to_keras(model.spec, model.weights)
     if output.suffix == ".tflite":
@@ -91,7 +91,7 @@ def to_keras(spec: ModelSpec, weights: Weights) -> Any:
     Of a head on a frozen network it is the head, which takes that network's features. Frozen layers are not
     trainable. Raises MissingToolError without TensorFlow.
     """
-    from tinyfed.model.keras import import_tensorflow, quiet
+    from tinyfed.model.keras.convert import import_tensorflow, quiet
 
     keras = import_tensorflow().keras
     with quiet():

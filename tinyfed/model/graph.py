@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model import spec as s
-from tinyfed.model.tflite_view import ConvertError
+from tinyfed.model.tflite.view import ConvertError
 
 Floats = NDArray[np.float32]
 # Kinds that own weights and take an activation with them.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import spec_int8 as i8
 from tinyfed.model.convert import FloatModel, program_of
 from tinyfed.model.image import Weights, encode
-from tinyfed.model.image_int8 import read_ports
 from tinyfed.model.initialize import initialize
+from tinyfed.model.int8 import spec as i8
+from tinyfed.model.int8.image import read_ports
 from tinyfed.model.spec import Dense, Layer, ModelSpec, Standardize
 
 MOST_CLASSES = 256

@@ -19,14 +19,14 @@ from tinyfed.model.convert import (
     read_program,
     read_tflite,
 )
-from tinyfed.model.hdf5 import SIGNATURE
-from tinyfed.model.image_int8 import read_plan
-from tinyfed.model.keras import convert_keras_model
-from tinyfed.model.keras_file import KerasLayer, KerasModel, parse_keras
+from tinyfed.model.int8.image import read_plan
+from tinyfed.model.keras.convert import convert_keras_model
+from tinyfed.model.keras.file import KerasLayer, KerasModel, parse_keras
+from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.plan import plan
 from tinyfed.model.records import lower
 from tinyfed.model.spec import ModelSpec
-from tinyfed.model.tflite import ABSENT, Operator, Tensor, TfliteModel, parse
+from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, parse
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from tinyfed.model.image import HEADER_BYTES
-from tinyfed.model.image_int8 import read_plan, read_ports
+from tinyfed.model.int8.image import read_plan, read_ports
 from tinyfed.model.records import RECORD_BYTES, TRAIN_BIAS, TRAIN_WEIGHTS, Record, lower
 from tinyfed.model.spec import ModelSpec, require
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.samples import Samples, read_arrays, samples_of
 from tinyfed.errors import MissingToolError, TinyfedError, UsageError
 from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
 from tinyfed.model.isolated import isolated
-from tinyfed.model.keras import TfliteSource, first_line, import_tensorflow, is_keras, quiet
-from tinyfed.model.samples import Samples, read_arrays, samples_of
-from tinyfed.model.tflite import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
-from tinyfed.model.tflite_view import ConvertError
+from tinyfed.model.keras.convert import TfliteSource, first_line, import_tensorflow, is_keras, quiet
+from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
+from tinyfed.model.tflite.view import ConvertError
 
 # What the error of each layer is measured on.
 MOST_ERROR_SAMPLES = 32
@@ -249,7 +249,7 @@ def int8_outputs(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
         converted = read_tflite(model)
         assert isinstance(converted, Int8Model)
-        from tinyfed.engine.int8 import Int8Engine
+        from tinyfed.model.int8.engine import Int8Engine
 
         engine = Int8Engine(converted.content)
         results = [engine.dequantize(engine.run(engine.quantize(sample))[0]).reshape(-1) for sample in x]

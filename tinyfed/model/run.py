@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.samples import check_inputs
 from tinyfed.engine import Engine
-from tinyfed.engine.int8 import Int8Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import Activation, ModelSpec, encode
 from tinyfed.model.convert import FloatModel, Int8Model, Model
-from tinyfed.model.image_int8 import read_ports
-from tinyfed.model.samples import check_inputs
+from tinyfed.model.int8.engine import Int8Engine
+from tinyfed.model.int8.image import read_ports
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ class ModelSpec:
 
         lower(self)
         if self.frozen:
-            from tinyfed.model.image_int8 import read_ports
+            from tinyfed.model.int8.image import read_ports
 
             inputs, outputs = read_ports(self.frozen)
             require(len(inputs) == len(outputs) == 1, "a frozen network has one input and one output")
@@ -208,7 +208,7 @@ class ModelSpec:
         """What a sample is: the frozen network's input where there is one, else the first layer's."""
         if not self.frozen:
             return self.input_shape
-        from tinyfed.model.image_int8 import read_ports
+        from tinyfed.model.int8.image import read_ports
 
         return read_ports(self.frozen)[0][0].shape
 

@@ -15,11 +15,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.shard import write_shard
+from tinyfed.data.tables import FLOAT32_MAX, number, read_header, read_table
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
-from tinyfed.tasks.tables import FLOAT32_MAX, number, read_header, read_table
 from tinyfed.tasks.task import Client, Task, check_whole
+from tinyfed.wire.order import Order
 
 _DAMAGE = (OSError, ValueError, BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError)  # of an archive
 

@@ -10,12 +10,12 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data import datasets
+from tinyfed.data.shard import write_shard
 from tinyfed.engine import _device
 from tinyfed.errors import UsageError
-from tinyfed.tasks import datasets
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
 from tinyfed.tasks.task import Client, Task, check_whole
+from tinyfed.wire.order import Order
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 WORDS = tuple("0123456789")

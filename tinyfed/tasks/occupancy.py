@@ -6,9 +6,9 @@ out: the lamp alone tells who is there. The first days train, the last five are 
 
 import numpy as np
 
-from tinyfed.tasks import datasets
+from tinyfed.data import datasets
+from tinyfed.data.tables import number, read_table
 from tinyfed.tasks.presence import presence_task, with_changes
-from tinyfed.tasks.tables import number, read_table
 from tinyfed.tasks.task import Task, check_whole
 
 FEATURES = ("Temperature", "Humidity", "CO2", "HumidityRatio")

@@ -13,12 +13,12 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data import datasets
+from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks import datasets
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
-from tinyfed.tasks.splitmix import SplitMix64
+from tinyfed.random import SplitMix64
 from tinyfed.tasks.task import Client, Task, check_whole
+from tinyfed.wire.order import Order
 
 SIZE = 28
 PIXELS = 105

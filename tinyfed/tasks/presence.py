@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
 from tinyfed.tasks.task import Client, Task
+from tinyfed.wire.order import Order
 
 Days = Mapping[str, tuple[NDArray[np.float64], NDArray[np.int64]]]  # by client: rows (time, features), labels (time,)
 SPARE = 5  # rows of each class to judge on, at least

@@ -9,9 +9,9 @@ own meters. Rows with a missing value are dropped.
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.tasks import datasets
+from tinyfed.data import datasets
+from tinyfed.data.tables import number, read_table
 from tinyfed.tasks.presence import presence_task, with_changes
-from tinyfed.tasks.tables import number, read_table
 from tinyfed.tasks.task import Task, check_whole
 
 FEATURES = ("voc", "sound_pressure_level", "indoor_relative_humidity", "air_temperature", "pm2.5", "indoor_co2")

@@ -3,8 +3,8 @@
 y = a * sin(x + p), a in 0.1..5, p in 0..2 pi, x uniform in -5..5; docs/order.md gives the arithmetic.
 """
 
-from tinyfed.tasks.order import Order
 from tinyfed.tasks.task import Client, Task, check_whole
+from tinyfed.wire.order import Order
 
 
 def make(clients: int = 8, held_out: int = 8) -> Task:

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import read_shard
+from tinyfed.wire.order import Order
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks.order import Order
-from tinyfed.tasks.shard import write_shard
 from tinyfed.tasks.task import Client, Task, check_whole
+from tinyfed.wire.order import Order
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 HELD_OUT = (2, 5, 9)  # people

@@ -60,7 +60,7 @@ class Encoding(IntEnum):
     DELTA = 0x80
 
 
-# `status` of a message: 0 under way, this when all is done, or a negative `tinyfed.engine.status.Status`.
+# `status` of a message: 0 under way, this when all is done, or a negative `tinyfed.status.Status`.
 COMPLETE = 1
 
 # Bit numbers of HELLO's capabilities.

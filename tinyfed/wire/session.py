@@ -14,7 +14,7 @@ import zlib
 from dataclasses import dataclass
 from enum import Enum
 
-from tinyfed.engine.status import Status
+from tinyfed.status import Status
 from tinyfed.wire import messages
 from tinyfed.wire.frames import CHUNK_BYTES_MAX, CRC, HEADER, VERSION, Frame, FrameDecoder, encode
 from tinyfed.wire.messages import MalformedError, MessageType

@@ -1,7 +1,7 @@
 """Models down, weights up: windowed, resumable, checked as a whole. See docs/wire.md."""
 
-from tinyfed.engine.status import Status
 from tinyfed.errors import UsageError
+from tinyfed.status import Status
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame
 from tinyfed.wire.messages import COMPLETE, MessageType

@@ -15,8 +15,8 @@ from tinyfed.boards import Board
 from tinyfed.engine import core
 from tinyfed.errors import BuildError, MissingToolError, UsageError
 from tinyfed.paths import cache, share
-from tinyfed_host import firmware
 from tinyfed_host.bench.nets import BenchNet
+from tinyfed_host.firmware import build as firmware
 
 # `-icount shift=7`: an instruction takes 2^7 ns of virtual time.
 NS_PER_INSTRUCTION = 128
@@ -88,7 +88,7 @@ def build(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = T
 
     Raises:
         UsageError: the board has no such port.
-        MissingToolError, BuildError: as tinyfed_host.firmware.build.
+        MissingToolError, BuildError: as tinyfed_host.firmware.build.build.
     """
     if "cortexm" not in board.manifest["tinyfed"].get("shared", []) or board.emulator is None:
         raise UsageError(f"board {board.name}: only an emulated Cortex-M board can count a step: try mps2_an386")

@@ -15,8 +15,8 @@ from pathlib import Path
 from tinyfed.boards import Board
 from tinyfed.errors import BuildError, UsageError
 from tinyfed.paths import share
-from tinyfed_host import firmware
 from tinyfed_host.bench.board import run_tool
+from tinyfed_host.firmware import build as firmware
 
 # memcpy, memset and __aeabi_uldivmod of newlib and libgcc push at most eight registers.
 LIBRARY_BYTES = 32

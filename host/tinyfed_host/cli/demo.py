@@ -28,9 +28,9 @@ def demo(
     Exit codes: 3 a missing tool or package, 4 a device failed, 6 the firmware does not compile, 130 after Ctrl-C.
     """
     from tinyfed_host.cli.output import print_json
-    from tinyfed_host.demo import DemoOptions, run_demo
-    from tinyfed_host.demo_screen import Screen
-    from tinyfed_host.store import run_folder
+    from tinyfed_host.demo.screen import Screen
+    from tinyfed_host.demo.steps import DemoOptions, run_demo
+    from tinyfed_host.run.store import run_folder
 
     options = DemoOptions(
         folder=run_folder(name), command="tinyfed " + shlex.join(sys.argv[1:]), budget_s=budget_s, rounds=rounds

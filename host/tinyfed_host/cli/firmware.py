@@ -7,8 +7,8 @@ import typer
 
 from tinyfed.boards import read_board, read_boards
 from tinyfed.errors import BuildError
-from tinyfed_host import firmware
 from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.firmware import build as firmware
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build firmware for a board.")
 
@@ -169,7 +169,7 @@ def flash(
     Exit codes: 2 for a wrong option, 3 when a tool is missing, 4 when the board does not answer, 5 when the shard does
     not fit, 6 when flashing fails.
     """
-    from tinyfed_host import flash as flasher
+    from tinyfed_host.firmware import flash as flasher
 
     kind = read_board(board)
     if not flasher.methods(kind) and kind.emulator is not None:

@@ -17,8 +17,8 @@ def report(
     Exit codes: 3 matplotlib is missing (pip install 'tinyfed[report]'), 7 there is no such run.
     """
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.report import write_report
-    from tinyfed_host.store import run_folder
+    from tinyfed_host.report.document import write_report
+    from tinyfed_host.run.store import run_folder
 
     path = write_report(run_folder(run.rstrip("/")))
     if as_json:

@@ -1,6 +1,7 @@
 """`tinyfed reproduce [TASK...]`."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -32,11 +33,13 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row, the last one the result.")] = False,
 ) -> None:
     """Run the comparison of the papers: each strategy on each task, what it reaches and what a visit costs a device."""
+    from studies.reproduction.measure import STUDIES, shortened, study
+    from studies.reproduction.page import read_page, to_json, to_markdown, write_page
+    from studies.reproduction.table import Measurement
+
+    _find_studies()
     from tinyfed.errors import UsageError
-    from tinyfed.meta.reproduction import STUDIES, shortened, study
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.reproduce.page import read_page, to_json, to_markdown, write_page
-    from tinyfed_host.reproduce.table import Measurement
 
     studies, skipped = [], []
     for each in [study(name) for name in (task or STUDIES)]:
@@ -72,3 +75,17 @@ def reproduce(
         print_json(
             {"tasks": [t.study.task for t in tables], "left_out": skipped, "page": str(output) if output else None}
         )
+
+
+def _find_studies() -> None:
+    """Make the checkout's `studies/` importable. Raises `UsageError`: a wheel has none."""
+    from tinyfed.errors import UsageError
+    from tinyfed.paths import share
+
+    root = share()
+    if not (root / "studies" / "reproduction").is_dir():
+        raise UsageError(
+            "reproduce: the studies are part of a checkout of tinyfed, not of its wheel; run it from there"
+        )
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))

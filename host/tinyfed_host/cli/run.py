@@ -44,10 +44,10 @@ def run(
     Exit codes: 2 a wrong option or experiment file, 3 a missing tool, 4 no device answers, 5 the model does not fit a
     board, 7 the run is in use or its disk is full, 130 after Ctrl-C.
     """
-    from tinyfed_host.experiment import FleetSection, override
-    from tinyfed_host.experiment_run import Run, read_experiment
-    from tinyfed_host.port_choice import at_terminal, choose
-    from tinyfed_host.store import run_folder
+    from tinyfed_host.device.port_choice import at_terminal, choose
+    from tinyfed_host.experiment.schema import FleetSection, override
+    from tinyfed_host.run.setup import Run, read_experiment
+    from tinyfed_host.run.store import run_folder
 
     ask = None if as_json else at_terminal()
     if resume:
@@ -95,7 +95,7 @@ def _needs_ports(experiment: Any, kind: str) -> bool:
 
 
 def _weights_of(text: str) -> bytes:
-    from tinyfed_host.store import RunStore, StoreError, run_folder
+    from tinyfed_host.run.store import RunStore, StoreError, run_folder
 
     folder = run_folder(_run_name(text))
     with RunStore.read(folder) as store:
@@ -108,8 +108,8 @@ def _weights_of(text: str) -> bytes:
 def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
     import dataclasses
 
-    from tinyfed_host.experiment_run import make_fleet
-    from tinyfed_host.progress import LogView, Views, choose_view
+    from tinyfed_host.run.setup import make_fleet
+    from tinyfed_host.view.progress import LogView, Views, choose_view
 
     experiment = dataclasses.replace(opened.parts.experiment, fleet=fleet_section)
     opened.parts = dataclasses.replace(opened.parts, experiment=experiment)
@@ -128,7 +128,7 @@ def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
 
 def _tell(folder: Path, result: dict[str, Any], *, as_json: bool) -> None:
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.progress import summary
+    from tinyfed_host.view.progress import summary
 
     if as_json:
         print_json(result)

@@ -18,7 +18,7 @@ def runs(
     Exit codes: 0 also when there is none. A run that cannot be read is listed with its error.
     """
     from tinyfed_host.cli.output import print_json, print_line, print_table
-    from tinyfed_host.store import DATABASE
+    from tinyfed_host.run.store import DATABASE
 
     found = [_describe(path.parent) for path in sorted(folder.glob(f"*/{DATABASE}"))]
     if as_json:
@@ -45,7 +45,7 @@ def runs(
 
 def _describe(folder: Path) -> dict[str, Any]:
     from tinyfed.errors import TinyfedError
-    from tinyfed_host.store import RunStore
+    from tinyfed_host.run.store import RunStore
 
     entry: dict[str, Any] = {
         "run": folder.name, "task": "", "strategy": "", "rounds": 0, "of": 0, "loss": None, "weights_sha256": "",

@@ -1,0 +1,149 @@
+"""What int8 inference costs on a Cortex-M4: instructions, stack and code, counted on QEMU's mps2-an386.
+
+A bare image with nothing but the engine (firmware/bench/infer.c) is compiled and run with `-icount`, so every figure
+is the same on every run. Instructions are executed ones, not cycles."""
+
+import functools
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.boards import Board, Compiler
+from tinyfed.errors import BuildError, DeviceError, MissingToolError, UsageError
+from tinyfed.model.int8.image import read_plan
+from tinyfed.paths import share
+
+MACHINE = "mps2-an386"
+BLOB_AT = 0x21000000
+MAGIC = 0x48434E42
+FLAGS = ["-std=gnu99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra"]
+# Bare images: no start-up files, and no loops turned into calls of memset that is not there.
+LINK = ["-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,--build-id=none"]
+TIMEOUT_S = 300.0
+_EXITS = {2: "no blob", 3: "the program is not valid", 4: "the run failed", 5: "the work area is larger than 3 MB"}
+
+
+@dataclass(frozen=True)
+class InferenceCost:
+    """What one inference takes. `instructions` are the largest over the inputs; `code_bytes` the operators linked."""
+
+    instructions: int
+    macs: int
+    arena_bytes: int
+    stack_bytes: int
+    code_bytes: int
+    program_bytes: int
+    outputs: tuple[NDArray[np.int8], ...]
+
+    def figures(self) -> dict[str, Any]:
+        per_mac = round(self.instructions / self.macs, 4) if self.macs else None
+        return {
+            "instructions": self.instructions,
+            "macs": self.macs,
+            "instructions_per_mac": per_mac,
+            "arena_bytes": self.arena_bytes,
+            "stack_bytes": self.stack_bytes,
+            "code_bytes": self.code_bytes,
+            "program_bytes": self.program_bytes,
+        }
+
+
+def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) -> InferenceCost:
+    """Run `program` on the emulated board for each input and count. Raises UsageError for a board that cannot count,
+    MissingToolError, BuildError and DeviceError."""
+    if board.emulator is None or MACHINE not in board.emulator.command:
+        raise UsageError(f"board {board.name}: instructions are counted on QEMU's {MACHINE}: use --board mps2_an386")
+    tool = board.emulator.program
+    if shutil.which(tool) is None:
+        raise MissingToolError(f"{tool} is not installed: run `apt-get install {board.emulator.package}`")
+    with tempfile.TemporaryDirectory(prefix="tinyfed-bench-") as folder:
+        elf, code_bytes = _built(board.compiler)
+        image = Path(folder) / "infer.elf"
+        image.write_bytes(elf)
+        lines = _run(tool, image, _blob(program, inputs), Path(folder))
+    plan = read_plan(program)
+    counts = [int(value) for value in re.findall(r"^instructions (\d+)$", lines, re.M)]
+    raw = [np.frombuffer(bytes.fromhex(value), np.int8) for value in re.findall(r"^output ([0-9a-f]*)$", lines, re.M)]
+    stack = re.search(r"^stack (\d+)$", lines, re.M)
+    if len(counts) != len(inputs) or len(raw) != len(inputs) or stack is None:
+        raise DeviceError(f"the emulated board said {lines[-200:]!r}: run again, and report it if it stays")
+    return InferenceCost(
+        max(counts), plan.multiply_adds, plan.work_bytes, int(stack[1]), code_bytes, plan.program_bytes, tuple(raw)
+    )
+
+
+def _blob(program: bytes, inputs: Sequence[NDArray[np.int8]]) -> bytes:
+    def padded(part: bytes) -> bytes:
+        return part + bytes(-len(part) % 16)
+
+    sizes = {value.size for value in inputs}
+    assert len(sizes) == 1, "one input size"
+    head = struct.pack("<4I", MAGIC, len(program), sizes.pop(), len(inputs))
+    return head + padded(program) + b"".join(padded(value.tobytes()) for value in inputs)
+
+
+@functools.cache
+def _built(compiler: Compiler) -> tuple[bytes, int]:
+    """(image, bytes of code and constants of the engine in it, without the measuring itself); once a process."""
+    with tempfile.TemporaryDirectory(prefix="tinyfed-bench-") as folder:
+        return _build(compiler, Path(folder))
+
+
+def _build(compiler: Compiler, folder: Path) -> tuple[bytes, int]:
+    prefix = compiler.prefix
+    if shutil.which(prefix + "gcc") is None:
+        raise MissingToolError(f"{prefix}gcc is not installed: run `apt-get install {compiler.package}`")
+    firmware = share() / "firmware"
+    core = firmware / "core"
+    sources = [firmware / "bench" / "infer" / "infer.c", *sorted((core / "int8").glob("*.c"))]
+    objects = []
+    for source in sources:
+        objects.append(folder / f"{source.stem}.o")
+        _call([prefix + "gcc", *compiler.flags, *FLAGS, f"-I{core}", "-c", str(source), "-o", str(objects[-1])])
+    image = folder / "infer.elf"
+    script = ["-T", str(firmware / "bench" / "infer" / "infer.ld")]
+    names = [str(name) for name in objects]
+    _call([prefix + "gcc", *compiler.flags, *LINK, *script, *names, "-lc", "-lgcc", "-o", str(image)])
+    sections = _call([prefix + "size", "-A", "-d", str(image)])
+    found = re.search(r"^\.text\s+(\d+)", sections, re.M)
+    assert found is not None
+    return image.read_bytes(), int(found[1])
+
+
+def _call(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    if done.returncode != 0:
+        raise BuildError(f"{' '.join(command[:1])}: {done.stderr.strip().splitlines()[-1:]}: reinstall tinyfed")
+    return done.stdout
+
+
+def _run(program: str, image: Path, blob: bytes, folder: Path) -> str:
+    data = folder / "blob.bin"
+    data.write_bytes(blob)
+    command = [program, "-M", MACHINE, "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=7"]
+    command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
+    command += ["-device", f"loader,file={data},addr={BLOB_AT:#x},force-raw=on"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"{program} took longer than {TIMEOUT_S:.0f} s: use a smaller model") from error
+    if done.returncode != 0:
+        reason = _EXITS.get(done.returncode, f"exit code {done.returncode}")
+        raise DeviceError(f"the emulated board stopped: {reason}; {done.stderr.strip()[-200:]}")
+    return done.stdout + done.stderr
+
+
+def edge_inputs(count: int, value_count: int, seed: int = 0) -> list[NDArray[np.int8]]:
+    """`count` int8 inputs of `value_count` values: all low, all high, then random ones."""
+    rng = np.random.default_rng(seed)
+    edges = [np.full(value_count, value, np.int8) for value in (-128, 127)]
+    return [*edges, *(rng.integers(-128, 128, value_count, np.int8) for _ in range(count))][:count]

@@ -1,0 +1,60 @@
+"""`tinyfed bench`: what the engine costs, on an emulated Cortex-M4 and on this computer."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tinyfed_host.cli.bench import infer as bench_infer
+from tinyfed_host.cli.output import print_json, print_table
+
+EXAMPLES = (
+    'Example: "tinyfed bench step --model cnn-omniglot --json". The board\'s figures are the same on every run; '
+    "host_steps_per_s is this computer's, as busy as it is."
+)
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure the engine."""
+
+
+app.command("infer", epilog=bench_infer.EXAMPLES)(bench_infer.infer)
+
+
+@app.command(epilog=EXAMPLES)
+def step(
+    board: Annotated[str, typer.Option(help="A board that QEMU emulates bare.")] = "mps2_an386",
+    model: Annotated[str, typer.Option(help="mlp-relu, mlp-tanh, cnn-omniglot or a float32 file.")] = "mlp-relu",
+    by_function: Annotated[bool, typer.Option("--by-function", help="Say what the instructions go to.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Count one online training step on an emulated board: instructions, cycles, memory, code."""
+    from tinyfed.boards import read_board
+    from tinyfed_host.bench.figures import measure
+
+    found = measure(read_board(board), net_of(model))
+    if as_json:
+        print_json(found.facts())
+        return
+    print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in found.facts().items()])
+    if by_function:
+        steps = len(found.count.instructions)
+        rows = sorted(found.profile.by_function.items(), key=lambda item: -item[1])
+        print_table(["function", "instructions a step"], [[name, round(n / steps)] for name, n in rows if n >= steps])
+
+
+def net_of(model: str) -> Any:
+    """A benchmark net by name, or the net of a model's file with random samples."""
+    from tinyfed.errors import UsageError
+    from tinyfed.model.convert import FloatModel, read_model
+    from tinyfed_host.bench.nets import NETS, bench_net, random_samples
+
+    if model in NETS or not Path(model).exists():
+        return bench_net(model)
+    found = read_model(Path(model))
+    if not isinstance(found, FloatModel):
+        raise UsageError(f"{model}: an int8 model; it does not train: use `tinyfed bench infer`")
+    return random_samples(Path(model).name, found.spec, found.weights)

@@ -1,0 +1,46 @@
+"""`tinyfed bench infer`: what an int8 model costs on a Cortex-M4."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinyfed_host.cli.output import print_json, print_table
+
+EXAMPLES = (
+    'Example: "tinyfed bench infer kws.tflite --board mps2_an386 --json". The figures are the same on every run: '
+    "executed instructions, not cycles, on QEMU."
+)
+
+
+def infer(
+    model: Annotated[Path, typer.Argument(help="An int8 .tflite file, or the .tfm made from one.")],
+    board: Annotated[str, typer.Option(help="A board that is emulated with QEMU's mps2-an386.")] = "mps2_an386",
+    inputs: Annotated[int, typer.Option(help="Inputs to run: the ends, then random ones.", min=1, max=64)] = 3,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count an int8 model's instructions, memory and code on an emulated Cortex-M4, and check its outputs."""
+    import numpy as np
+
+    from tinyfed.boards import read_board
+    from tinyfed.errors import DeviceError, UsageError
+    from tinyfed.model.convert import Int8Model, read_model
+    from tinyfed.model.int8.engine import Int8Engine
+    from tinyfed_host.bench.infer import edge_inputs, measure
+
+    found = read_model(model)
+    if not isinstance(found, Int8Model):
+        raise UsageError(f"{model}: a float32 model; `tinyfed model quantize` makes it int8")
+    engine = Int8Engine(found.content)
+    if len(engine.inputs) != 1:
+        raise UsageError(f"{model}: {len(engine.inputs)} inputs; the measurement takes models with one")
+    values = edge_inputs(inputs, engine.inputs[0].count)
+    cost = measure(read_board(board), found.content, values)
+    for value, output in zip(values, cost.outputs, strict=True):
+        if not np.array_equal(engine.run(value)[0].reshape(-1), output):
+            raise DeviceError(f"{model}: the emulated board's output differs from this computer's: report it")
+    figures = {"model": model.name, "board": board, **cost.figures()}
+    if json:
+        print_json(figures)
+    else:
+        print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in figures.items()])

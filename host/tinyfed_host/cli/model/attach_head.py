@@ -1,0 +1,73 @@
+"""`tinyfed model attach-head`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinyfed.errors import UsageError
+from tinyfed.files import write_whole
+from tinyfed_host.cli.output import print_json, print_line
+
+EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 --samples some.npz -o words.tfm"
+
+
+def attach_head_model(
+    base: Annotated[Path, typer.Argument(help="An int8 .tflite file, or a model with a head to add classes to.")],
+    classes: Annotated[int, typer.Option(help="How many classes the head tells apart.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model to write, NAME.tfm.")],
+    hidden: Annotated[int, typer.Option(help="ReLU units between features and classes; 0: none.")] = 0,
+    features: Annotated[str | None, typer.Option(help="The tensor to cut at; left out: before the last layer.")] = None,
+    samples: Annotated[Path | None, typer.Option(help="For the features' first statistics, .npz or .npy.")] = None,
+    window: Annotated[int, typer.Option(help="Samples that the features' mean and variance go back.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Of the head's first weights.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Freeze an int8 network and put a float32 head on it that learns on the device (docs/head.md)."""
+    from tinyfed.data.samples import read_samples
+    from tinyfed.model.convert import FloatModel, is_tflite, read_file, read_model
+    from tinyfed.model.head import attach, grow, normalized
+    from tinyfed.model.int8.image import read_plan
+    from tinyfed.model.plan import plan
+    from tinyfed.model.tflite.file import parse
+    from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
+
+    content = read_file(base)
+    if is_tflite(content):
+        model = parse(content, str(base))
+        if not is_int8(model):
+            raise UsageError(f"{base}: a float model, not int8; make it one with `tinyfed model quantize`")
+        result = attach(convert_int8(model), str(base), classes, hidden, features, seed, window)
+    else:
+        found = read_model(base)
+        if not isinstance(found, FloatModel) or not found.spec.frozen:
+            raise UsageError(f"{base}: neither an int8 .tflite file nor a model with a head on one")
+        if hidden or features is not None:
+            raise UsageError(f"{base}: has a head already: only --classes and --samples can be given")
+        result = grow(found, classes)
+    if samples is not None:
+        result = normalized(result, read_samples(samples, result.spec.sample_shape).x)
+    write_whole(output, result.content)
+    spec = result.spec
+    facts = {
+        "file": str(output),
+        "bytes": len(result.content),
+        "frozen_bytes": len(spec.frozen),
+        "features": spec.input_shape[0],
+        "classes": classes,
+        "parameters": spec.parameter_count,
+        "frozen_work_bytes": read_plan(spec.frozen).work_bytes,
+        "work_bytes": plan(spec, "online").work_bytes,
+        "notes": list(result.notes),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    for note in result.notes:
+        print(note, file=sys.stderr)
+    ram = 4 * spec.parameter_count + plan(spec, "online").work_bytes
+    print_line(
+        f"wrote {output}: {len(result.content):,} bytes; {spec.parameter_count:,} parameters learn in {ram:,} bytes "
+        "of RAM, the frozen network's work included, where that lies in flash"
+    )

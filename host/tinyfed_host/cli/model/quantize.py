@@ -1,0 +1,51 @@
+"""`tinyfed model quantize`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinyfed.files import write_whole
+from tinyfed_host.cli.output import print_json, print_line, print_table
+
+EXAMPLES = "Example: tinyfed model quantize kws.keras --representative train.npz --test test.npz -o kws.tflite"
+
+
+def quantize_model(
+    model: Annotated[Path, typer.Argument(help="A float .keras, .h5 or .tflite file, or a SavedModel folder.")],
+    representative: Annotated[Path, typer.Option(help='Samples "x" (and labels "y") in an .npz file, as in use.')],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The int8 .tflite file to write.")],
+    test: Annotated[Path | None, typer.Option(help="Samples and labels to take the accuracy on.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Quantize a model to int8, activations and weights, and say what it costs (docs/quantize.md)."""
+    from tinyfed.model.quantize import quantize_file
+
+    result = quantize_file(model, representative, test)
+    write_whole(output, result.content)
+    if as_json:
+        print_json(
+            {
+                "file": str(output),
+                "bytes": len(result.content),
+                "float_bytes": result.float_bytes,
+                "accuracy_before": result.before,
+                "accuracy_after": result.after,
+                "layers": [vars(error) for error in result.errors],
+                "engine": None if result.why_not else "int8",
+                "why_not": result.why_not or None,
+            }
+        )
+        return
+    print_table(
+        ["layer", "name", "its own error", "error up to here"],
+        [
+            [error.kind, error.name[:60], "?" if error.own is None else f"{error.own:.2%}", f"{error.relative:.2%}"]
+            for error in result.errors
+        ],
+    )
+    print_line(f"wrote {output}: {len(result.content):,} bytes, {result.float_bytes:,} as float")
+    if result.before is not None and result.after is not None:
+        print_line(f"accuracy {result.before:.2%} as float, {result.after:.2%} as int8")
+    if result.why_not:
+        print_line(f"tinyfed's engine does not run it: {result.why_not}")

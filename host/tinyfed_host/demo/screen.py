@@ -1,0 +1,107 @@
+"""What the demo shows: steps, spinners, a table; for programs, JSON lines instead."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tinyfed_host.demo.newcomers import Adapted
+from tinyfed_host.report.document import KINDS
+from tinyfed_host.run.store import RunStore, StoreError
+from tinyfed_host.view.progress import View, choose_view, show_time
+
+STEPS = 5
+
+
+class Screen:
+    """Writes to standard output for people; with `as_json`, events there and nothing else."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        self._begun = time.monotonic()
+
+    def step(self, number: int, title: str) -> None:
+        """A heading."""
+        if self._as_json:
+            _print_json({"event": "step", "number": number, "of": STEPS, "text": title})
+            return
+        at = Text(f"  {show_time(time.monotonic() - self._begun)}", style="dim")
+        self._console.print(Text.assemble("\n", (f"{number}/{STEPS} ", "bold cyan"), (title, "bold"), at))
+
+    def say(self, text: str) -> None:
+        """A line below the heading."""
+        self._line(text, "", "  ")
+
+    def good(self, text: str) -> None:
+        """Something was checked and held."""
+        self._line(text, "green", "  ✓ ")
+
+    def _line(self, text: str, style: str, mark: str) -> None:
+        if self._as_json:
+            _print_json({"event": "told", "text": text})
+        else:
+            self._console.print(Text(mark + text, style=style))
+
+    @contextlib.contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """A spinner while something takes time."""
+        if self._as_json or not self._console.is_terminal:
+            yield
+            return
+        with self._console.status(f"  {text}", spinner="dots"):
+            yield
+
+    def view(self, title: str, names: Mapping[str, str], until: float | None) -> View:
+        """Something that watches rounds."""
+        return choose_view(as_json=self._as_json, title=title, names=names, until=until)
+
+    def finish_table(self, adapted: Mapping[str, Adapted], store: RunStore) -> str:
+        """The adaptation table; returns the learned weights' SHA-256."""
+        last = store.last_round()
+        if last is None:
+            raise StoreError(f"{store.folder}: the run has no round")
+        if not self._as_json:
+            self._console.print()
+            self._console.print(adaptation_table(adapted))
+        return str(last["weights_sha256"])
+
+    def done(self, folder: Path, report: Path, seconds: float) -> None:
+        """Where everything is."""
+        self.say("")
+        self.say(f"report   {report}")
+        self.say(f"model    {folder / 'model.tfm'}, metrics {folder / 'metrics.jsonl'}")
+        self.say(f"done in {show_time(seconds)}")
+
+
+def adaptation_table(adapted: Mapping[str, Adapted]) -> Table:
+    """Mean accuracies with their 95 % intervals."""
+    shots = next(iter(adapted.values())).shots
+    table = Table(
+        title="Accuracy on the stranger's device, by examples of each gesture", title_justify="left", box=None,
+        title_style="", header_style="bold", pad_edge=True, padding=(0, 2),
+    )  # fmt: skip
+    table.add_column("initialization")
+    for number in shots:
+        table.add_column(str(number), justify="right")
+    for kind, found in adapted.items():
+        points: dict[str, Any] = found.detail()
+        style = "bold green" if kind == "learned" else ""
+        cells = [
+            Text.assemble((f"{point['mean']:.3f}", style), (f" ± {(point['high'] - point['low']) / 2:.3f}", "dim"))
+            for point in points.values()
+        ]
+        table.add_row(Text(KINDS.get(kind, kind), style=style), *cells)
+    return table
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,230 @@
+"""`tinyfed demo`, personal gestures: a fleet learns an initialization from which a stranger's device learns its own
+four gestures from one example each."""
+
+import dataclasses
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyfed.boards import read_board
+from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.meta.references import REFERENCES, learn, reference
+from tinyfed.meta.strategy import Array
+from tinyfed.model import read_weights, replace_weights
+from tinyfed.paths import share
+from tinyfed_host.demo.newcomers import Adapted, adapt, newcomers_on_boards
+from tinyfed_host.demo.screen import Screen
+from tinyfed_host.experiment.schema import Experiment, FleetSection
+from tinyfed_host.firmware import build as firmware
+from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, write_report
+from tinyfed_host.run.events import nobody
+from tinyfed_host.run.setup import Parts, Run, make_fleet, read_experiment
+from tinyfed_host.run.store import RunStore
+from tinyfed_host.view.progress import LogView, Views
+
+BUDGET_S = 70.0
+SEEDS = 3
+DRAWS = 20  # of each held-out client, seed and initialization
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What can be chosen."""
+
+    folder: Path
+    command: str
+    budget_s: float = BUDGET_S  # for rounds on emulated devices
+    rounds: int | None = None  # in all; None: what the experiment says
+    draws: int = DRAWS
+    seeds: int = SEEDS
+    experiment: Path | None = None  # None: examples/watch.toml
+
+
+def run_demo(options: DemoOptions, screen: Screen) -> dict[str, Any]:
+    """All five steps. Returns what `tinyfed demo --json` ends with. Raises a `TinyfedError` when one fails."""
+    begun = time.monotonic()
+    read = read_experiment(options.experiment or share() / "examples" / "watch.toml")
+    if options.rounds is not None:
+        read = dataclasses.replace(read, rounds=options.rounds)
+    emulated = _with_fleet(read, "emulated")
+    _make_room(options.folder)
+
+    screen.step(1, "Firmware for the emulated boards")
+    _build(emulated, screen)
+    with Run.begin(options.folder, emulated, options.command, demo=True) as run:
+        screen.step(2, "A fleet of emulated devices, each with one person's wrist data")
+        rounds = _learn_emulated(run, options, screen)
+        screen.step(3, "The same rounds on simulated devices, then on to the end")
+        _check_same(run, rounds, screen)
+        learned = _learn_simulated(run, screen)
+        run.store.put_result(SIMULATED_FROM, rounds)
+        screen.step(4, "Newcomers: held-out people's devices learn their own four gestures")
+        starts = _starts(run.parts, learned)
+        count = newcomers_on_boards(run.parts, starts, screen)
+        adapted = _adapt_everywhere(run.parts, starts, options, screen)
+        _keep(run.store, adapted, count, rounds)
+        screen.step(5, "Results")
+        sha256 = screen.finish_table(adapted, run.store)
+    report = write_report(options.folder)
+    screen.done(options.folder, report, time.monotonic() - begun)
+    with RunStore.read(options.folder) as store:
+        fleet = _fleet(store)
+    return {
+        "adaptation": {kind: adapted[kind].means() for kind in adapted},
+        "weights_sha256": sha256,
+        "fleet": fleet,
+    }
+
+
+def _with_fleet(experiment: Experiment, kind: str) -> Experiment:
+    fleet: FleetSection = dataclasses.replace(experiment.fleet, kind=kind)
+    return dataclasses.replace(experiment, fleet=fleet)
+
+
+def _make_room(folder: Path) -> None:
+    """Remove an earlier demo's run; never another run, never one in use."""
+    if not (folder / "run.sqlite").exists():
+        return
+    with RunStore.resume(folder) as store:  # refuses one in use
+        if not store.header().extra.get("demo"):
+            raise UsageError(f"{folder}: there is a run that is no demo's: choose another --name")
+    shutil.rmtree(folder)
+
+
+def _build(experiment: Experiment, screen: Screen) -> None:
+    for name in dict.fromkeys(experiment.fleet.boards):
+        board = read_board(name)
+        begun = time.monotonic()
+        with screen.working(f"{name}: building"):
+            elf = firmware.build(board)
+            size = firmware.size(board, elf)
+        screen.say(
+            f"{name:<12} {size.flash:,} B of flash, {size.ram:,} B of RAM beside the arena of {board.arena_bytes:,} B "
+            f"({time.monotonic() - begun:.1f} s)"
+        )
+
+
+def _learn_emulated(run: Run, options: DemoOptions, screen: Screen) -> int:
+    """Rounds over the serial lines for as long as there is time. Returns how many."""
+    section = run.parts.experiment.fleet
+    with make_fleet(run.parts) as fleet:
+        with screen.working("starting the boards"):
+            boards = run.meet(fleet, simulated=False)
+        for unique_id, board in boards.items():
+            screen.say(f"{board:<12} {unique_id}")
+        clients = len(run.parts.task.train)
+        screen.say(
+            f"{len(boards)} devices stand for {clients} people's wrists: they are given other data as rounds go on"
+        )
+        until = time.monotonic() + options.budget_s
+        view = screen.view(f"TinyReptile over {len(section.boards)} serial lines", boards, until)
+        with Views(LogView(run.store.folder / "run.log"), view) as views:
+            end = run.go(fleet, views, until=lambda: time.monotonic() >= until)
+    down = sum(entry["bytes_down"] for entry in run.store.rounds())
+    up = sum(entry["bytes_up"] for entry in run.store.rounds())
+    screen.say(f"{end.rounds} rounds, {down:,} bytes down, {up:,} bytes up, weights {end.weights_sha256[:16]}…")
+    return end.rounds
+
+
+def _check_same(run: Run, rounds: int, screen: Screen) -> None:
+    """The same rounds simulated, into a store of their own. Raises `TinyfedError` when one bit differs."""
+    experiment = _with_fleet(run.parts.experiment, "simulated")
+    begun = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="tinyfed-") as folder,
+        Run.begin(Path(folder) / "check", experiment, "") as again,
+        make_fleet(again.parts) as fleet,
+    ):
+        again.go(fleet, nobody, rounds=rounds)
+        seconds = time.monotonic() - begun
+        expected = [entry["weights_sha256"] for entry in again.store.rounds()]
+    found = [entry["weights_sha256"] for entry in run.store.rounds()]
+    for number, (one, other) in enumerate(zip(found, expected, strict=True), start=1):
+        if one != other:
+            raise TinyfedError(
+                f"round {number}: the emulated devices' weights are {one[:16]}…, the simulated ones' {other[:16]}…: "
+                "they must be the same bits; please report this"
+            )
+    screen.good(f"simulated in {seconds:.1f} s: the same bits after each of {rounds} rounds ({found[-1][:16]}…)")
+
+
+def _learn_simulated(run: Run, screen: Screen) -> Array:
+    """On to the experiment's last round. Returns the learned weights."""
+    parts = run.parts
+    run.parts = dataclasses.replace(parts, experiment=_with_fleet(parts.experiment, "simulated"))
+    begun = time.monotonic()
+    with make_fleet(run.parts) as fleet, screen.view("On from there, simulated", {}, None) as view:
+        end = run.go(fleet, view)
+    run.parts = parts
+    screen.say(f"{end.rounds:,} rounds after {time.monotonic() - begun:.1f} s more, weights {end.weights_sha256[:16]}…")
+    return read_weights(run.learned_image())
+
+
+def _starts(parts: Parts, learned: Array) -> dict[str, Array]:
+    """Each kind of initialization, all from the experiment's seed."""
+    seed, rounds = parts.experiment.seed, parts.experiment.rounds
+    starts = {"learned": learned}
+    for kind in REFERENCES:
+        starts[kind] = reference(kind, parts.spec, parts.task, seed=seed, rounds=rounds)
+    return starts
+
+
+def _adapt_everywhere(
+    parts: Parts, starts: Mapping[str, Array], options: DemoOptions, screen: Screen
+) -> dict[str, Adapted]:
+    """Every held-out client, `draws` draws, `seeds` seeds, each kind of initialization; simulated."""
+    adapted: dict[str, Adapted] = {}
+    for number in range(options.seeds):
+        seed = parts.experiment.seed + number
+        with screen.working(f"simulated newcomers, seed {seed}"):
+            here: Mapping[str, Array] = starts
+            if number:
+                other = Parts.make(dataclasses.replace(parts.experiment, seed=seed))
+                learned = learn(other.strategy, other.spec, other.task, seed=seed)
+                here = _starts(other, learned)
+            for kind, weights in here.items():
+                found = adapt(parts, replace_weights(parts.image, weights), seed, options.draws)
+                adapted[kind] = adapted[kind].joined(found) if kind in adapted else found
+    screen.say(
+        f"{len(parts.task.held_out)} held-out clients x {options.draws} draws x {options.seeds} seeds simulated for "
+        f"each of {len(adapted)} initializations"
+    )
+    return adapted
+
+
+def _keep(store: RunStore, adapted: Mapping[str, Adapted], boards: int, rounds: int) -> None:
+    store.put_result("adaptation", {kind: found.means() for kind, found in adapted.items()})
+    store.put_result(ADAPTATION, {kind: found.detail() for kind, found in adapted.items()})
+    store.put_result(
+        NOTES,
+        [
+            f"The first {rounds} rounds ran on emulated boards over their serial lines; simulated devices gave the "
+            "same weights, bit for bit, after each of them.",
+            f"{boards} of these draws ran on emulated boards and gave exactly the simulated devices' answers.",
+        ],
+    )
+
+
+def _fleet(store: RunStore) -> list[dict[str, Any]]:
+    totals: dict[str, dict[str, int]] = {}
+    for entry in store.rounds():
+        for visit in entry["visits"]:
+            total = totals.setdefault(visit["device"], {"visits": 0, "bytes_down": 0, "bytes_up": 0, "stack_bytes": 0})
+            total["visits"] += 1
+            for key in ("bytes_down", "bytes_up"):
+                total[key] += visit.get(key, 0)
+            total["stack_bytes"] = max(total["stack_bytes"], visit.get("stack_bytes", 0))
+    return [
+        {
+            "unique_id": unique_id,
+            "board": facts["board"],
+            "ram_bytes": facts["ram_bytes"],
+            "arena_bytes": facts["arena_bytes"],
+            **totals.get(unique_id, {}),
+        }
+        for unique_id, facts in store.devices().items()
+    ]

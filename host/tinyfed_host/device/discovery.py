@@ -1,0 +1,137 @@
+"""Ports: opening one, asking it who is there, finding a device again by its unique id."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from tinyfed.device import Device, DeviceInfo
+from tinyfed.errors import DeviceError, TinyfedError
+from tinyfed_host.transport.base import Transport
+
+_Answer = TypeVar("_Answer")
+
+PROBES_AT_ONCE = 64
+# Two that look for their devices at the same moment would find the ports in use by each other.
+_looking = threading.Lock()
+
+
+def open_transport(port: str) -> Transport:
+    """A serial port by its path, or `socket://HOST:PORT`, `unix://PATH`. Raises `DeviceError`, `UsageError`."""
+    if "://" in port:
+        from tinyfed_host.transport.socket import connect
+
+        return connect(port)
+    from tinyfed_host.transport.serial import SerialTransport
+
+    return SerialTransport(port)
+
+
+def greet(port: str) -> Device:
+    """The device on a port of an emulator that may still be starting. Raises `DeviceError`."""
+    from tinyfed_host.device.line import SerialDevice
+
+    return SerialDevice(open_transport(port))
+
+
+def connect(port: str) -> Device:
+    """The device on a port. A port that is something else is left as it was found. Raises `DeviceError`."""
+    from tinyfed_host.device.line import SerialDevice, probe
+
+    transport = open_transport(port)
+    try:
+        if probe(transport) is None:
+            raise DeviceError(
+                f"{port}: no tinyfed device answers; is the firmware flashed, and is it the right port? "
+                "`tinyfed devices` shows what is on each"
+            )
+    except BaseException:
+        transport.close()
+        raise
+    return SerialDevice(transport)
+
+
+def probe_port(port: str) -> DeviceInfo:
+    """Who is on a port. Raises `TinyfedError`: nobody, something else, or the port cannot be opened."""
+    from tinyfed_host.device.line import probe
+
+    transport = open_transport(port)
+    try:
+        info = probe(transport)
+    finally:
+        transport.close()
+    if info is None:
+        raise DeviceError(f"{port}: no tinyfed device answers; is the firmware flashed, and is it the right port?")
+    return info
+
+
+def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
+    """Ask all ports at once (none given: every USB serial port). One entry a port, JSON; `error` says what is wrong."""
+    from tinyfed_host.transport.serial import list_serial_ports
+
+    known = {entry.port: entry for entry in list_serial_ports()}
+    asked = list(dict.fromkeys(ports)) or list(known)
+    if not asked:
+        return []
+
+    def ask(port: str) -> dict[str, Any]:
+        usb = known.get(port)
+        entry: dict[str, Any] = {
+            "port": port,
+            "usb_id": usb.usb_id if usb else "",
+            "usb_serial": usb.serial_number if usb else "",
+            "error": "",
+        }
+        try:
+            info = probe_port(port)
+        except TinyfedError as error:
+            return {**entry, "error": str(error)}
+        return {
+            **entry,
+            "board": info.board,
+            "unique_id": info.unique_id,
+            "firmware_build": info.firmware_build,
+            "protocol_version": info.protocol_version,
+            "arena_bytes": info.arena_bytes,
+            "max_payload_bytes": info.max_payload_bytes,
+            "capabilities": sorted(info.capabilities),
+            "feature_count": info.feature_count,
+            "class_count": info.class_count,
+            "structure_hash": f"{info.structure_hash:016x}" if info.structure_hash else "",
+            "weights_hash": f"{info.weights_hash:016x}" if info.weights_hash else "",
+        }
+
+    return at_once(ask, asked)
+
+
+def find(unique_id: str, port: str) -> Device:
+    """The device with this unique id, on the port it was last seen on or, these asked at once, another USB serial port.
+
+    Raises:
+        DeviceError: it answers on none of them.
+    """
+    from tinyfed_host.transport.serial import list_serial_ports
+
+    def ask(candidate: str) -> tuple[str | None, str]:
+        try:
+            there = probe_port(candidate).unique_id
+        except DeviceError as error:
+            return None, str(error)
+        return there, f"another device is on {candidate}"
+
+    answers = {port: ask(port)}
+    if answers[port][0] != unique_id:
+        with _looking:
+            others = [entry.port for entry in list_serial_ports() if entry.port != port]
+            answers.update(zip(others, at_once(ask, others), strict=True))
+    for candidate, (there, _) in answers.items():
+        if there == unique_id:
+            return connect(candidate)
+    reason = answers[port][1]
+    raise DeviceError(f"device {unique_id}: not found on {port} nor on another port ({reason}); plug it in again")
+
+
+def at_once(ask: Callable[[str], _Answer], ports: Sequence[str]) -> list[_Answer]:
+    """What each port says, asked side by side."""
+    with ThreadPoolExecutor(max_workers=max(1, min(PROBES_AT_ONCE, len(ports)))) as pool:
+        return list(pool.map(ask, ports))

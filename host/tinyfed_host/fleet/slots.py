@@ -1,0 +1,224 @@
+"""What it takes to reach a device: a simulated one, an emulated one, one on a port of this computer."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tinyfed.boards import Board
+from tinyfed.data.recording import take_count
+from tinyfed.device import Device, DeviceInfo
+from tinyfed.device.simulated import SimulatedDevice
+from tinyfed.errors import DeviceError, DoesNotFitError
+from tinyfed.status import Status
+from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.emulation.qemu import EmulatedDevice, start
+from tinyfed_host.firmware import build as firmware
+
+IDENTIFY_AT_ONCE = 64
+# What every firmware of this version can read, so that a simulated run learns the same bits.
+SHORTER_WEIGHTS = frozenset({"float16", "int8", "delta", "answers"})
+
+
+class _NamedDevice(SimulatedDevice):
+    """A simulated device with a unique id and a board's arena."""
+
+    def __init__(self, unique_id: str, board: str, arena_bytes: int, shard: bytes | None) -> None:
+        super().__init__(unique_id, shard=shard, arena_bytes=arena_bytes)
+        self._unique_id = unique_id
+        self._board = board
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What it says of itself, under its own id."""
+        said = super().info
+        return dataclasses.replace(
+            said,
+            unique_id=self._unique_id,
+            board=self._board,
+            capabilities=said.capabilities | SHORTER_WEIGHTS,
+        )
+
+
+class SimulatedSeat:
+    """A device in-process, with the arena of the board it stands for."""
+
+    def __init__(self, unique_id: str, board: Board) -> None:
+        self.unique_id = unique_id
+        self._board = board
+
+    def connect(self, data: bytes | None) -> Device:
+        """See `Seat.connect`."""
+        return _NamedDevice(self.unique_id, self._board.name, self._board.arena_bytes, data)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class EmulatedSeat:
+    """An emulated board, started at the first connection; it keeps its port while shards change."""
+
+    def __init__(
+        self, unique_id: str, board: Board, connect: Callable[[str], Device], model: bytes | None = None
+    ) -> None:
+        """`connect` gives the device that answers on a port. `model`: an image that its firmware carries."""
+        self.unique_id = unique_id
+        self._board = board
+        self._connect = connect
+        self._model = model
+        self._emulated: EmulatedDevice | None = None
+        self._data: bytes | None = None
+        self._device: Device | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the emulator while it runs."""
+        return self._emulated.pid if self._emulated is not None else None
+
+    def reset(self) -> None:
+        """Press the board's reset button, from any thread. Raises `DeviceError` when its emulator does not run."""
+        emulated = self._emulated
+        if emulated is None:
+            raise DeviceError(f"device {self.unique_id}: its emulator does not run; connect to it first")
+        emulated.reset()
+
+    def connect(self, data: bytes | None) -> Device:
+        """See `Seat.connect`. An emulator that has ended, or has another shard, is started anew."""
+        self._let_go()
+        if self._emulated is None:
+            self._emulated = start(self._board, self.unique_id, data, image=self._image())
+        elif self._emulated.pid is None or data is not self._data:
+            self._emulated.reload(data)
+        self._data = data
+        self._device = self._connect(self._emulated.port)
+        return self._device
+
+    def close(self) -> None:
+        """See `Seat.close`."""
+        self._let_go()
+        if self._emulated is not None:
+            self._emulated.stop()
+            self._emulated = None
+
+    def _image(self) -> Path:
+        return firmware.build(self._board, model=self._model)
+
+    def _let_go(self) -> None:
+        device, self._device = self._device, None
+        if device is not None:
+            try:
+                device.close()
+            except DeviceError:
+                return
+
+
+class RecordedSeat(EmulatedSeat):
+    """An emulated board without a shard: its sensor plays a client's readings (docs/recording.md), a take a class, and
+    it records them itself before the run uses it."""
+
+    _counts: tuple[int, ...] = ()  # windows it has recorded of each class
+
+    def connect(self, data: bytes | None) -> Device:
+        """See `Seat.connect`; `data` is the recording. A board that lost what it had recorded records again.
+
+        Raises `UsageError` for a board whose emulator has no sensor, `DoesNotFitError` when a class finds no room.
+        """
+        assert data is not None
+        fresh = data != self._data
+        if fresh:
+            self.close()
+            self._emulated = start(self._board, self.unique_id, image=self._image(), sensor=data)
+            self._data, self._counts = data, ()
+        device = self._greet()
+        if self._counts and device.recorded() == self._counts:
+            return device
+        if not fresh:  # takes are played in turn, the first one after a start
+            device = self._greet(anew=True)
+        for label in range(take_count(data)):
+            status = device.record(label)
+            if status.status != Status.SOURCE:
+                raise DoesNotFitError(
+                    f"device {self.unique_id} ({self._board.name}): its store was full with {status.capacity} windows "
+                    f"before class {label} was over; choose a board with more record_bytes"
+                )
+            self._counts = status.counts
+        return device
+
+    def _greet(self, *, anew: bool = False) -> SerialDevice:
+        self._let_go()
+        assert self._emulated is not None
+        if anew or self._emulated.pid is None:
+            self._emulated.reload(None)
+        device = self._connect(self._emulated.port)
+        assert isinstance(device, SerialDevice)
+        self._device = device
+        return device
+
+
+class PortSeat:
+    """A device on a port of this computer; its samples are its own. It is looked for on the other ports too."""
+
+    def __init__(self, unique_id: str, port: str, find: Callable[[str, str], Device], first: Device | None) -> None:
+        """`find` gives the device with a unique id, given the port it was last seen on."""
+        self.unique_id = unique_id
+        self._port = port
+        self._find = find
+        self._device = first
+        self._fresh = first is not None
+
+    def connect(self, data: bytes | None) -> Device:
+        """See `Seat.connect`; `data` must be None."""
+        assert data is None
+        if self._fresh and self._device is not None:
+            self._fresh = False
+            return self._device
+        self.close()
+        self._device = self._find(self.unique_id, self._port)
+        return self._device
+
+    def close(self) -> None:
+        """See `Seat.close`."""
+        device, self._device = self._device, None
+        self._fresh = False
+        if device is not None:
+            try:
+                device.close()
+            except DeviceError:
+                return
+
+
+def seats_on_ports(
+    ports: Sequence[str], connect: Callable[[str], Device], find: Callable[[str, str], Device]
+) -> list[PortSeat]:
+    """Greet all ports at once. Raises `DeviceError` when one does not answer, or two devices have one id."""
+
+    def greet(port: str) -> Device | DeviceError:
+        try:
+            return connect(port)
+        except DeviceError as error:
+            return error
+
+    if len(set(ports)) != len(ports):
+        twice = next(port for port in ports if ports.count(port) > 1)
+        raise DeviceError(f"{twice}: given twice; name each port once")
+    with ThreadPoolExecutor(max_workers=min(IDENTIFY_AT_ONCE, len(ports))) as pool:
+        answers = list(pool.map(greet, ports))
+    devices = [answer for answer in answers if not isinstance(answer, DeviceError)]
+    problem = next((answer for answer in answers if isinstance(answer, DeviceError)), None)
+    seen: dict[str, str] = {}
+    for port, answer in zip(ports, answers, strict=True):
+        if isinstance(answer, DeviceError):
+            continue
+        unique_id = answer.info.unique_id
+        if unique_id in seen and problem is None:
+            problem = DeviceError(
+                f"device {unique_id} answers on {seen[unique_id]} and on {port}: two devices with one unique id cannot "
+                "be told apart; unplug one or flash it with an id of its own"
+            )
+        seen[unique_id] = port
+    if problem is not None:
+        for device in devices:
+            device.close()
+        raise problem
+
+    return [PortSeat(device.info.unique_id, port, find, device) for port, device in zip(ports, devices, strict=True)]

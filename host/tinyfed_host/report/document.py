@@ -1,0 +1,217 @@
+"""`report.html` of a run: what was learned, how well a stranger's device adapts, who took part, how to repeat it."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from tinyfed import __version__
+from tinyfed_host.report import figures
+from tinyfed_host.report.page import Column, page, picture, section, table, tiles
+from tinyfed_host.run.store import RunStore, StoreError
+from tinyfed_host.view.progress import show_bytes, show_time
+
+REPORT = "report.html"
+ADAPTATION = "adaptation_detail"  # results: {kind: {samples a class: {mean, low, high, count}}}
+SIMULATED_FROM = "simulated_from"  # results: the round from which devices were simulated
+NOTES = "notes"  # results: sentences about what was checked
+KINDS = {
+    "learned": "learned together",
+    "random": "random start",
+    "global": "one global model",
+    "transfer": "transfer (data pooled)",
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Write it into the run's folder. Raises `StoreError` when there is no run or no round, `MissingToolError`
+    without matplotlib."""
+    with RunStore.read(folder) as store:
+        header, rounds, devices, results = store.header(), store.rounds(), store.devices(), store.results()
+    if not rounds:
+        raise StoreError(f"{folder}: the run has no round yet: nothing to report")
+    experiment = header.experiment
+    body = [
+        _tiles(rounds, devices, results),
+        *_adaptation(results, experiment),
+        _learning(rounds, results),
+        _fleet(devices, _traffic(rounds)),
+        *_troubles(rounds),
+        _repeat(header.command, header.name, experiment, rounds),
+    ]
+    strategy, task = experiment["strategy"]["name"], experiment["task"]["name"]
+    begun = header.created[:16].replace("T", " ")
+    lead = f"{task} task, {strategy}, {len(rounds):,} rounds, {len(devices)} devices. Begun {begun} UTC."
+    path = folder / REPORT
+    part = path.with_suffix(".part")
+    text = page(f"tinyfed: {header.name}", lead, body, f"Written by tinyfed {__version__}.")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    entries: list[tuple[str, str, bool]] = []
+    learned = results.get(ADAPTATION, {}).get("learned", {})
+    for shots, words in (("1", "one example"), ("5", "five examples")):
+        if shots in learned:
+            entries.append((f"{learned[shots]['mean']:.1%}", f"accuracy after {words} of each", True))
+    losses = [entry["loss_last"] for entry in rounds if entry.get("loss_last") is not None]
+    if losses and not learned:
+        entries.append((f"{_mean(losses[-20:]):.4f}", "loss at the end of a visit, last 20 rounds", True))
+    entries.append((f"{len(rounds):,}", "rounds", False))
+    entries.append((str(len(devices)), "devices", False))
+    down, up = sum(entry["bytes_down"] for entry in rounds), sum(entry["bytes_up"] for entry in rounds)
+    if down + up:
+        entries.append((show_bytes(down + up), "on the lines, both ways", False))
+    entries.append((show_time(sum(entry["seconds"] for entry in rounds)), "in rounds", False))
+    return tiles(entries)
+
+
+def _adaptation(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[str]:
+    detail: Mapping[str, Mapping[str, Mapping[str, Any]]] = results.get(ADAPTATION, {})
+    if not detail:
+        return []
+    bands = []
+    rows = []
+    shots = [int(key) for key in next(iter(detail.values()))]
+    for kind, points in detail.items():
+        label = KINDS.get(kind, kind)
+        means, lows, highs = ([points[str(k)][part] for k in shots] for part in ("mean", "low", "high"))
+        bands.append(figures.Band(label, shots, means, lows, highs))
+        cells = [
+            f"{mean:.3f} <small>± {(high - low) / 2:.3f}</small>"
+            for mean, low, high in zip(means, lows, highs, strict=True)
+        ]
+        rows.append([f"<b>{escape(label)}</b>", *cells])
+    ways = experiment["model"]["layers"][-1]["outputs"]
+    drawn = [figures.adaptation_curves(bands, 1 / ways, narrow=narrow) for narrow in (False, True)]
+    count = detail["learned"][str(shots[0])]["count"] if "learned" in detail else 0
+    words = (
+        f"A stranger's device learns its own {ways} gestures in one online pass, judged by itself on windows it has "
+        f"not used. Means over {count:,} draws of held-out people; bands and ± are 95 % intervals of "
+        "the mean."
+    )
+    columns = [Column("initialization"), *(Column(f"{k} each", number=True) for k in shots)]
+    return [
+        section(
+            "What a newcomer gets", words, picture(*drawn), table(columns, rows, cards=True, stress_first=True),
+            *(f'<p class="note">{escape(note)}</p>' for note in results.get(NOTES, [])),
+        )
+    ]  # fmt: skip
+
+
+def _learning(rounds: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
+    good = [entry for entry in rounds if entry.get("loss_last") is not None and entry.get("loss_first") is not None]
+    if not good:
+        return section("Learning curve", "No visit of this run went well.")
+    numbers = [entry["round"] for entry in good]
+    curves = {
+        "first samples of a visit": [entry["loss_first"] for entry in good],
+        "last samples of a visit": [entry["loss_last"] for entry in good],
+    }
+    mark = results.get(SIMULATED_FROM)
+    marks = {"simulated from here on": mark} if mark and mark < len(rounds) else {}
+    drawn = [figures.learning_curve(numbers, curves, marks, narrow=narrow) for narrow in (False, True)]
+    words = (
+        "Loss of the samples as they arrive on the devices, before each is learned. The lower line falls as the fleet "
+        "finds an initialization to learn from. What a device's task is cannot be known before its first samples, so "
+        "the upper line need not fall."
+    )
+    return section("Learning curve", words, picture(*drawn))
+
+
+def _traffic(rounds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    totals: dict[str, dict[str, float]] = {}
+    for entry in rounds:
+        for visit in entry["visits"]:
+            total = totals.setdefault(
+                visit["device"], {"visits": 0, "failed": 0, "bytes_down": 0, "bytes_up": 0, "stack_bytes": 0}
+            )
+            total["visits"] += 1
+            if visit["failure"]:
+                total["failed"] += 1
+                continue
+            total["bytes_down"] += visit["bytes_down"]
+            total["bytes_up"] += visit["bytes_up"]
+            total["stack_bytes"] = max(total["stack_bytes"], visit["stack_bytes"])
+    return totals
+
+
+def _fleet(devices: Mapping[str, Mapping[str, Any]], totals: Mapping[str, Mapping[str, float]]) -> str:
+    columns = [
+        Column("board"), Column("unique id"), Column("RAM used", True), Column("of arena", True),
+        Column("visits", True), Column("failed", True), Column("down", True), Column("up", True),
+    ]  # fmt: skip
+    rows = []
+    for unique_id, facts in devices.items():
+        total = totals.get(unique_id, {})
+        used = facts.get("ram_bytes") or 0
+        stack = int(total.get("stack_bytes", 0))
+        ram = f"{used:,} B" + (f" <small>+ {stack:,} B stack</small>" if stack else "") if used else "–"
+        rows.append(
+            [
+                escape(str(facts.get("board", "?"))) + (" <small>simulated</small>" if facts.get("simulated") else ""),
+                f'<code class="id">{escape(unique_id)}</code>',
+                ram,
+                _share(used / facts["arena_bytes"]) if used and facts.get("arena_bytes") else "–",
+                f"{total.get('visits', 0):,}",
+                f"{total.get('failed', 0):,}",
+                show_bytes(total.get("bytes_down", 0)),
+                show_bytes(total.get("bytes_up", 0)),
+            ]
+        )
+    words = "What is needed to train is known before flashing: image and work area, to the byte. Bytes include retries."
+    return section("Fleet", words, table(columns, rows, cards=True))
+
+
+def _troubles(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
+    reasons: dict[str, list[int]] = {}
+    for entry in rounds:
+        for visit in entry["visits"]:
+            if visit["failure"]:
+                reasons.setdefault(visit["failure"], []).append(entry["round"])
+    if not reasons:
+        return []
+    most = sorted(reasons.items(), key=lambda item: -len(item[1]))[:12]
+    rows = [[escape(reason), f"{len(where):,}", f"{where[0]:,}", f"{where[-1]:,}"] for reason, where in most]
+    columns = [Column("reason"), Column("visits", True), Column("first round", True), Column("last round", True)]
+    return [section("What failed", "Failed visits were left out; their devices were tried again.",
+                    table(columns, rows, cards=True))]  # fmt: skip
+
+
+def _repeat(command: str, name: str, experiment: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> str:
+    task, strategy = experiment["task"], experiment["strategy"]
+    options = {**task["options"], **task["order"], **strategy["options"]}
+    facts = [
+        ["model", escape(_net(experiment["model"]))],
+        ["options", escape(", ".join(f"{key} = {value}" for key, value in options.items()))],
+        ["seed", str(experiment["seed"])],
+        ["weights, SHA-256", f'<code class="id">{rounds[-1]["weights_sha256"]}</code>'],
+    ]
+    shown = f"<pre>{escape(command)}</pre>"
+    words = "The same command gives the same weights to the last bit, on simulated, emulated and real devices."
+    more = f"<p class='note'>Go on with this run: <code>tinyfed run --resume {escape(name)}</code></p>"
+    return section("How to repeat it", words, shown, table([Column(""), Column("")], facts, cards=False), more)
+
+
+def _net(model: Mapping[str, Any]) -> str:
+    """An image by its name; layers by their outputs, or by their kind where that says nothing of them."""
+    if model.get("image"):
+        return Path(model["image"]).name
+    shape, layers = model["inputs"], model["layers"]
+    inputs = "x".join(map(str, shape)) if isinstance(shape, list | tuple) else str(shape)
+    net = "-".join([inputs, *(str(layer["outputs"] or layer["kind"]) for layer in layers)])
+    return f"{net}, {layers[0]['activation']}, {model['loss']}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _share(value: float) -> str:
+    """A percentage that does not round a little to nothing."""
+    return f"{value:.0%}" if value >= 0.095 else f"{value:.1%}"

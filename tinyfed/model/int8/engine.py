@@ -1,0 +1,72 @@
+"""Run int8 programs in-process, with the engine that boards run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.engine import _int8
+from tinyfed.errors import UsageError
+from tinyfed.model.int8.image import Int8Port, read_ports
+
+
+class Kernels(IntEnum):
+    """Which bodies of the kernels run; all give the same bits."""
+
+    PLAIN = 0
+    BUILT = 1
+    BEST = 2
+
+
+@dataclass(frozen=True)
+class Int8Engine:
+    """An opened program. `run` takes and gives int8 arrays of the ports' shapes, without a batch."""
+
+    program: bytes
+    kernels: Kernels = Kernels.BEST
+    inputs: tuple[Int8Port, ...] = field(init=False)
+    outputs: tuple[Int8Port, ...] = field(init=False)
+    _handle: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            handle = _int8.open(self.program)
+        except ValueError as error:
+            raise UsageError(f"{error}: convert the model again") from error
+        inputs, outputs = read_ports(self.program)
+        object.__setattr__(self, "_handle", handle)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "outputs", outputs)
+
+    def run(self, *values: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
+        """The outputs for one int8 array an input."""
+        if len(values) != len(self.inputs):
+            raise UsageError(f"the network has {len(self.inputs)} inputs, not {len(values)}")
+        for value, port in zip(values, self.inputs, strict=True):
+            if value.dtype != np.int8 or value.size != port.count:
+                raise UsageError(f"the network takes {port.count} int8 values, not {value.size} {value.dtype}")
+        raw = _int8.run(self._handle, b"".join(v.tobytes() for v in values), int(self.kernels))
+        return tuple(_split(np.frombuffer(raw, np.int8), self.outputs))
+
+    def quantize(self, values: NDArray[np.float32], index: int = 0) -> NDArray[np.int8]:
+        """Real values of input `index` as int8, as the board does it."""
+        port = self.inputs[index]
+        raw = _int8.quantize(np.ascontiguousarray(values, np.float32).tobytes(), port.scale, port.zero_point)
+        return np.frombuffer(raw, np.int8).reshape(values.shape)
+
+    def dequantize(self, values: NDArray[np.int8], index: int = 0) -> NDArray[np.float32]:
+        """int8 values of output `index` as real values, float32."""
+        port = self.outputs[index]
+        raw = _int8.dequantize(np.ascontiguousarray(values, np.int8).tobytes(), port.scale, port.zero_point)
+        return np.frombuffer(raw, np.float32).reshape(values.shape)
+
+
+def _split(values: NDArray[np.int8], ports: Sequence[Int8Port]) -> list[NDArray[np.int8]]:
+    parts, at = [], 0
+    for port in ports:
+        parts.append(values[at : at + port.count].reshape(port.shape))
+        at += port.count
+    return parts

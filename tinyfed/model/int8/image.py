@@ -1,0 +1,378 @@
+"""An int8 network as the bytes the engine runs (docs/int8.md): a table of operators whose buffers are placed, and
+weights laid out as the kernels read them."""
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.model.int8 import arithmetic, spec
+from tinyfed.model.int8.pack import PackedLayer, pack_convolution, pack_dense, pack_depthwise
+from tinyfed.model.int8.plan import ALIGNMENT, Buffer, aligned, place
+
+MAGIC = 0x38494654  # "TFI8"
+VERSION = 1
+HEADER = struct.Struct("<IHHIIHHBBHIIQ24x")  # magic .. multiply-adds
+RECORD = struct.Struct("<10B5bxHHIHHI7I4x")
+PORT = struct.Struct("<IIHHIfiB7x")  # of an input or output
+MOST_OPERATORS = 512
+
+KINDS = {
+    "conv": 1,
+    "dense": 2,
+    "depthwise": 3,
+    "max_pool": 4,
+    "average_pool": 5,
+    "mean": 6,
+    "add": 7,
+    "pad": 8,
+    "softmax": 9,
+    "table": 10,
+    "resize": 11,
+}
+FLAG_GENERAL = 1
+
+
+@dataclass(frozen=True)
+class Int8Plan:
+    """What running the program takes and does."""
+
+    program_bytes: int
+    work_bytes: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Int8Port:
+    """An input or output of a program. real = scale * (q - zero_point)."""
+
+    offset: int
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+    @property
+    def count(self) -> int:
+        return int(np.prod(self.shape))
+
+
+def read_plan(program: bytes) -> Int8Plan:
+    """What an encoded program takes; the program must be a valid one."""
+    fields = HEADER.unpack_from(program)
+    return Int8Plan(fields[3], fields[4], fields[12])
+
+
+def read_ports(program: bytes) -> tuple[tuple[Int8Port, ...], tuple[Int8Port, ...]]:
+    """(inputs, outputs) of an encoded program; the program must be a valid one."""
+    fields = HEADER.unpack_from(program)
+    inputs, outputs, at = fields[7], fields[8], fields[10]
+    ports = []
+    for index in range(inputs + outputs):
+        offset, _, height, width, channels, scale, zero_point, rank = PORT.unpack_from(program, at + index * PORT.size)
+        ports.append(Int8Port(offset, (height, width, channels)[3 - rank :], scale, zero_point))
+    return tuple(ports[:inputs]), tuple(ports[inputs:])
+
+
+@dataclass
+class _Operator:
+    """A record before its offsets are known. `packed` carries weights, table and window."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    output: int
+    packed: PackedLayer
+    scratch_bytes: int = 0
+    in_place: bool = False
+    clamp: tuple[int, int] = (arithmetic.INT8_MIN, arithmetic.INT8_MAX)
+    flags: int = 0
+    data_at: int = 0
+    table_at: int = 0
+
+
+def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
+    """The program of `network`, and what it needs. UsageError names a layer that cannot be carried."""
+    aliases = _aliases(network)
+    operators = [op for layer in network.layers if (op := _lower(network, layer)) is not None]
+    _check_ports(network, aliases)
+    if len(operators) > MOST_OPERATORS:
+        raise UsageError(f"{network.name or 'the network'}: {len(operators)} operators; at most {MOST_OPERATORS}")
+    offsets, scratch, work_bytes = _place(network, operators, aliases)
+    macs = sum(op.packed.multiply_adds for op in operators)
+    ports = [*network.inputs, *network.outputs]
+    ports_at = HEADER.size + len(operators) * RECORD.size
+    data_start = aligned(ports_at + len(ports) * PORT.size)
+    data = _lay_out(operators, data_start)
+    total = data_start + len(data)
+    header = HEADER.pack(
+        MAGIC, VERSION, HEADER.size, total, work_bytes, len(operators), RECORD.size,
+        len(network.inputs), len(network.outputs), PORT.size, ports_at, data_start, macs,
+    )  # fmt: skip
+    records = b"".join(_record(network, op, offsets, scratch[index], aliases) for index, op in enumerate(operators))
+    port_bytes = b"".join(_port(network.tensors[index], offsets[aliases[index]]) for index in ports)
+    head = header + records + port_bytes
+    return head + bytes(data_start - len(head)) + data, Int8Plan(total, work_bytes, macs)
+
+
+def _lower(network: spec.Int8Network, layer: spec.Int8Layer) -> _Operator | None:
+    """The operator of a layer; None for a reshape, which is another name for the same bytes."""
+    tensors = network.tensors
+    source, output = tensors[layer.inputs[0]], tensors[layer.output]
+    where = f"{type(layer).__name__} {layer.name!r}"
+    try:
+        return _lower_checked(layer, source, output, tensors, where)
+    except UsageError as error:
+        raise UsageError(str(error) if where in str(error) else f"{where}: {error}") from error
+
+
+def _lower_checked(
+    layer: spec.Int8Layer,
+    source: spec.Int8Tensor,
+    output: spec.Int8Tensor,
+    tensors: Sequence[spec.Int8Tensor],
+    where: str,
+) -> _Operator | None:
+    match layer:
+        case spec.Int8Reshape():
+            _same_count(source, output)
+            return None
+        case spec.Int8Conv2D():
+            return _weighted(layer, "conv", pack_convolution(layer, source, output), output)
+        case spec.Int8DepthwiseConv2D():
+            multiplier = output.image_shape[2] // source.image_shape[2]
+            if multiplier != 1 or source.image_shape[2] == 1:
+                # With one input channel it is a convolution; with more, one with zeros between.
+                as_conv = _depthwise_as_convolution(layer, source.image_shape[2])
+                return _weighted(layer, "conv", pack_convolution(as_conv, source, output), output)
+            return _weighted(layer, "depthwise", pack_depthwise(layer, source, output), output)
+        case spec.Int8Dense():
+            return _weighted(layer, "dense", pack_dense(layer, source, output), output)
+        case spec.Int8MaxPool2D() | spec.Int8AveragePool2D():
+            _same_quantization(source, output)
+            kind = "max_pool" if isinstance(layer, spec.Int8MaxPool2D) else "average_pool"
+            packed = PackedLayer.window(layer.pool, layer.stride, (1, 1), layer.padding, source, output)
+            _same_channels(source, output)
+            clamp = arithmetic.activation_range(layer.activation, output)
+            return _Operator(kind, layer.inputs, layer.output, packed, clamp=clamp)
+        case spec.Int8Mean():
+            if output.count not in [math.prod(source.shape[axis:]) for axis in range(len(source.shape) + 1)]:
+                raise UsageError(
+                    f"{where}: output {output.shape} is no mean over the first dimensions of {source.shape}"
+                )
+            pair = arithmetic.mean_multiplier(source, output, source.count // output.count)
+            packed = PackedLayer(table=struct.pack("<2i", *pair))
+            return _Operator("mean", layer.inputs, layer.output, packed)
+        case spec.Int8Add():
+            other = tensors[layer.inputs[1]]
+            if not source.image_shape == other.image_shape == output.image_shape:
+                raise UsageError(f"{where}: shapes {source.shape} + {other.shape}: make them equal (no broadcasting)")
+            pairs = arithmetic.add_multipliers(source, other, output)
+            packed = PackedLayer(table=b"".join(struct.pack("<2i", *p) for p in pairs))
+            clamp = arithmetic.activation_range(layer.activation, output)
+            return _Operator("add", layer.inputs, layer.output, packed, in_place=True, clamp=clamp)
+        case spec.Int8Pad():
+            return _lower_pad(layer, source, output, where)
+        case spec.Int8Softmax():
+            _same_count(source, output)
+            packed = PackedLayer(table=struct.pack("<3i", *arithmetic.softmax_multiplier(source, layer.beta)))
+            return _Operator("softmax", layer.inputs, layer.output, packed, in_place=True)
+        case spec.Int8Logistic():
+            return _table(layer, arithmetic.logistic_table(source), source, output)
+        case spec.Int8Relu():
+            return _table(layer, arithmetic.relu_table(layer.activation, source, output), source, output)
+        case spec.Int8LeakyRelu():
+            return _table(layer, arithmetic.leaky_relu_table(layer.alpha, source, output), source, output)
+        case spec.Int8Requantize():
+            return _table(layer, arithmetic.requantize_table(source, output), source, output)
+        case spec.Int8ResizeNearest():
+            return _lower_resize(layer, source, output)
+
+
+def _weighted(
+    layer: spec.Int8Conv2D | spec.Int8DepthwiseConv2D | spec.Int8Dense,
+    kind: str,
+    packed: PackedLayer,
+    output: spec.Int8Tensor,
+) -> _Operator:
+    return _Operator(
+        kind,
+        layer.inputs,
+        layer.output,
+        packed,
+        scratch_bytes=packed.scratch_bytes,
+        in_place=kind == "depthwise" and not packed.general,
+        clamp=arithmetic.activation_range(layer.activation, output),
+        flags=FLAG_GENERAL if packed.general else 0,
+    )
+
+
+def _depthwise_as_convolution(layer: spec.Int8DepthwiseConv2D, channels_in: int) -> spec.Int8Conv2D:
+    kernel_h, kernel_w, channels_out = layer.weights.shape
+    weights = np.zeros((channels_out, kernel_h, kernel_w, channels_in), np.int8)
+    multiplier = channels_out // channels_in
+    for out in range(channels_out):
+        weights[out, :, :, out // multiplier] = layer.weights[:, :, out]
+    return spec.Int8Conv2D(
+        layer.inputs, layer.output, weights, layer.weight_scales, layer.bias, layer.stride, layer.dilation,
+        layer.padding, layer.activation, name=layer.name,
+    )  # fmt: skip
+
+
+def _table(
+    layer: spec.Int8Layer, values: NDArray[np.int8], source: spec.Int8Tensor, output: spec.Int8Tensor
+) -> _Operator:
+    _same_count(source, output)
+    # Indexed by the byte itself: 0..127 first, then -128..-1.
+    packed = PackedLayer(table=np.roll(values, 128).tobytes())
+    return _Operator("table", layer.inputs, layer.output, packed, in_place=True)
+
+
+def _lower_pad(layer: spec.Int8Pad, source: spec.Int8Tensor, output: spec.Int8Tensor, where: str) -> _Operator:
+    _same_quantization(source, output)
+    expected = tuple(n + a + b for n, (a, b) in zip(source.image_shape, layer.pads, strict=True))
+    if output.image_shape != expected or min(min(p) for p in layer.pads) < 0:
+        raise UsageError(f"{where}: pads {layer.pads} of {source.shape} do not give {output.shape}")
+    value = source.zero_point if layer.value is None else layer.value
+    before = [p[0] for p in layer.pads]
+    packed = PackedLayer(table=struct.pack("<3ii", *before, value))
+    return _Operator("pad", layer.inputs, layer.output, packed)
+
+
+def _lower_resize(layer: spec.Int8ResizeNearest, source: spec.Int8Tensor, output: spec.Int8Tensor) -> _Operator:
+    """The rows and columns that are read, found here: the engine needs no float division."""
+    _same_quantization(source, output)
+    _same_channels(source, output)
+    lists = [
+        _nearest(source.image_shape[axis], output.image_shape[axis], layer.align_corners, layer.half_pixel_centers)
+        for axis in (0, 1)
+    ]
+    packed = PackedLayer(table=np.concatenate(lists).astype("<u2").tobytes())
+    return _Operator("resize", layer.inputs, layer.output, packed)
+
+
+def _nearest(size_in: int, size_out: int, align_corners: bool, half_pixel: bool) -> NDArray[np.int64]:
+    if align_corners and size_out > 1:
+        scale = np.float32(size_in - 1) / np.float32(size_out - 1)
+    else:
+        scale = np.float32(size_in) / np.float32(size_out)
+    offset = np.float32(0.5) if half_pixel else np.float32(0)
+    at = (np.arange(size_out, dtype=np.float32) + offset) * scale
+    index: NDArray[np.float32] = np.floor(at + np.float32(0.5)) if align_corners else np.floor(at)
+    return np.array([min(max(int(i), 0), size_in - 1) for i in index], np.int64)
+
+
+def _check_ports(network: spec.Int8Network, aliases: dict[int, int]) -> None:
+    inputs = {aliases[index] for index in network.inputs}
+    for index in network.outputs:
+        if aliases[index] in inputs:
+            raise UsageError(f"output {network.tensors[index].name!r} is an input under another shape: nothing to run")
+
+
+def _same_count(source: spec.Int8Tensor, output: spec.Int8Tensor) -> None:
+    if source.count != output.count:
+        raise UsageError(f"{source.shape} has {source.count} values and {output.shape} has {output.count}")
+
+
+def _same_channels(source: spec.Int8Tensor, output: spec.Int8Tensor) -> None:
+    if source.image_shape[2] != output.image_shape[2]:
+        raise UsageError(f"{source.shape} and {output.shape} differ in channels")
+
+
+def _same_quantization(source: spec.Int8Tensor, output: spec.Int8Tensor) -> None:
+    if (np.float32(source.scale), source.zero_point) != (np.float32(output.scale), output.zero_point):
+        raise UsageError(
+            f"input {source.scale}/{source.zero_point} and output {output.scale}/{output.zero_point} "
+            "must have the same scale and zero point"
+        )
+
+
+def _aliases(network: spec.Int8Network) -> dict[int, int]:
+    """The tensor whose bytes each tensor is: itself, or what it is a reshape of."""
+    aliases = {index: index for index in range(len(network.tensors))}
+    for layer in network.layers:
+        if isinstance(layer, spec.Int8Reshape):
+            aliases[layer.output] = aliases[layer.inputs[0]]
+    return aliases
+
+
+def _place(
+    network: spec.Int8Network, operators: Sequence[_Operator], aliases: dict[int, int]
+) -> tuple[dict[int, int], list[int], int]:
+    """(offset of each tensor, offset of each operator's scratch, bytes of the work area)."""
+    first: dict[int, int] = {aliases[index]: 0 for index in network.inputs}
+    last: dict[int, int] = dict(first)
+    for step, op in enumerate(operators):
+        first.setdefault(aliases[op.output], step)
+        for index in (*op.inputs, op.output):
+            last[aliases[index]] = step
+    for index in network.outputs:
+        last[aliases[index]] = len(operators)
+    # An operator that may run in place takes over the bytes of an input nobody reads later.
+    holder = {index: index for index in first}
+    size = {index: network.tensors[index].count for index in first}
+    for step, op in enumerate(operators):
+        output = aliases[op.output]
+        for index in op.inputs if op.in_place else ():
+            held = holder[aliases[index]]
+            if last[held] == step and size[held] >= network.tensors[output].count and held != holder[output]:
+                holder[output] = held
+                last[held] = last[output]
+                break
+    held_by = sorted(set(holder.values()))
+    buffers = [Buffer(size[index], first[index], last[index]) for index in held_by]
+    buffers += [Buffer(op.scratch_bytes, step, step) for step, op in enumerate(operators)]
+    placed, work_bytes = place(buffers)
+    at = dict(zip(held_by, placed, strict=False))
+    return {index: at[holder[index]] for index in holder}, placed[len(held_by) :], max(work_bytes, ALIGNMENT)
+
+
+def _lay_out(operators: Sequence[_Operator], start: int) -> bytes:
+    data = bytearray()
+    seen: dict[bytes, int] = {}
+
+    def put(part: bytes) -> int:
+        if not part:
+            return 0
+        if part not in seen:
+            data.extend(bytes(-len(data) % ALIGNMENT))
+            seen[part] = start + len(data)
+            data.extend(part)
+        return seen[part]
+
+    for op in operators:
+        op.data_at = put(op.packed.weights)
+        op.table_at = put(op.packed.table)
+    data.extend(bytes(-len(data) % ALIGNMENT))
+    return bytes(data)
+
+
+def _record(
+    network: spec.Int8Network, op: _Operator, offsets: dict[int, int], scratch_at: int, aliases: dict[int, int]
+) -> bytes:
+    source, output = network.tensors[op.inputs[0]], network.tensors[op.output]
+    packed = op.packed
+    second = offsets[aliases[op.inputs[1]]] if len(op.inputs) > 1 else 0
+    second_zero = network.tensors[op.inputs[1]].zero_point if len(op.inputs) > 1 else 0
+    in_shape = source.image_shape
+    out_shape = output.image_shape
+    if op.kind == "dense":
+        in_shape, out_shape = (1, 1, source.count), (1, 1, output.count)
+    if op.kind == "mean":
+        out_shape = (1, 1, output.count)
+        if in_shape[2] != output.count:
+            in_shape = (source.count // output.count, 1, output.count)
+    fields = (*packed.kernel, *packed.stride, *packed.dilation, *packed.pad)
+    if max(fields) > 255 or max(in_shape[:2] + out_shape[:2]) > 65535:
+        raise UsageError(f"{op.kind} of {source.shape} to {output.shape}: a window or an image side is too large")
+    return RECORD.pack(
+        KINDS[op.kind], op.flags, *fields, source.zero_point, output.zero_point, *op.clamp, second_zero,
+        *in_shape, *out_shape, offsets[aliases[op.inputs[0]]], second, offsets[aliases[op.output]], scratch_at,
+        op.data_at, op.table_at, packed.chunk,
+    )  # fmt: skip
+
+
+def _port(tensor: spec.Int8Tensor, offset: int) -> bytes:
+    return PORT.pack(offset, tensor.count, *tensor.image_shape, tensor.scale, tensor.zero_point, len(tensor.shape))

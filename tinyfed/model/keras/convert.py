@@ -1,0 +1,307 @@
+"""Keras models (.keras, .h5, SavedModel) as networks for the engine, and as .tflite. The only importer of Keras here;
+.keras and .h5 files become networks without it."""
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
+from tinyfed.model.keras.file import KerasModel, read_archive, read_keras, read_whole, shown
+from tinyfed.model.keras.hdf5 import SIGNATURE, Group, Hdf5File
+from tinyfed.model.keras.layers import Step, convert_layer
+from tinyfed.model.tflite.view import ConvertError
+
+MOST_OBJECTS = 65536  # in an HDF5 file
+LONGEST_MESSAGE = 1000
+_LOSSES = {
+    "mse": "mse",
+    "mean_squared_error": "mse",
+    "sparse_categorical_crossentropy": "softmax_cross_entropy",
+    "categorical_crossentropy": "softmax_cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+}
+
+
+def is_keras(path: Path) -> bool:
+    """Whether a file or folder looks like a Keras model or a SavedModel."""
+    if path.is_dir():
+        return (path / "saved_model.pb").is_file()
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return False
+    return start == SIGNATURE or start[:4] == b"PK\x03\x04"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keras prints, and TensorFlow writes to standard error from C++; what goes wrong is told by exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink, contextlib.redirect_stdout(io.StringIO()):
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def import_tensorflow() -> Any:
+    """The tensorflow module. Raises MissingToolError with what to install."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    try:
+        with quiet():
+            import tensorflow
+    except ImportError as error:
+        raise MissingToolError(
+            "TensorFlow is not installed, which reads and writes Keras models: pip install 'tinyfed[keras]'"
+        ) from error
+    return tensorflow
+
+
+def load_keras(path: Path) -> Any:
+    """The Keras model of a .keras or .h5 file, not compiled. Raises UsageError of one line for what is not one.
+
+    Keras is given a copy with what tinyfed's own reader found in the file: damaged HDF5 can end the process that reads
+    it with the HDF5 library.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file")
+    copy = rewritten(path)
+    tensorflow = import_tensorflow()
+    try:
+        with quiet(), tempfile.TemporaryDirectory(prefix="tinyfed-") as folder:
+            file = Path(folder) / f"model.{'h5' if copy[:8] == SIGNATURE else 'keras'}"
+            file.write_bytes(copy)
+            return tensorflow.keras.models.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # whatever Keras raises, which is of many kinds, is about the file
+        raise ConvertError(f"{path}: Keras cannot load the model: {first_line(error)}") from error
+
+
+def rewritten(path: Path) -> bytes:
+    """A .keras or .h5 file of what tinyfed's own reader finds in the file at `path`. Raises UsageError."""
+    content = read_whole(path)
+    try:
+        if content[:8] == SIGNATURE:
+            return _copied(Hdf5File(content, str(path)))
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as written:
+            for name, member in read_archive(content, str(path)).items():
+                inside = Hdf5File(member, f"{path}: {name}") if name.endswith(".h5") else None
+                written.writestr(name, _copied(inside) if inside else member)
+        return buffer.getvalue()
+    except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:  # of h5py, about names and sizes
+        raise ConvertError(f"{path}: cannot be written again for Keras: {shown(first_line(error))}") from error
+
+
+def _copied(file: Hdf5File) -> bytes:
+    """The groups, arrays and attributes of a file, written again by the HDF5 library."""
+    import h5py  # type: ignore[import-untyped]
+
+    buffer = io.BytesIO()
+    left = MOST_OBJECTS
+    with h5py.File(buffer, "w") as written:
+        waiting: list[tuple[Group, Any]] = [(file.root, written)]
+        while waiting:
+            group, target = waiting.pop()
+            target.attrs.update(group.attributes())
+            for name in group.links():
+                left -= 1
+                if left < 0:
+                    raise ConvertError(f"{file.what}: more than {MOST_OBJECTS} groups and arrays")
+                member = group.member(name)
+                if isinstance(member, Group):
+                    waiting.append((member, target.create_group(name)))
+                elif member is not None:
+                    target.create_dataset(name, data=member.array()).attrs.update(member.attributes())
+    return buffer.getvalue()
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of others says, short enough for a message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+def convert_keras(path: Path, loss: str | None = None) -> Converted:
+    """The spec and weights of a Keras model or a SavedModel, frozen layers not trainable. Only a SavedModel takes
+    TensorFlow.
+
+    The loss is what the model was compiled with where the file says it, else what its last activation suggests.
+    Raises UsageError, which names the layer, the reason and what would work instead.
+    """
+    if path.is_dir():
+        from tinyfed.model.tflite.file import parse
+        from tinyfed.model.tflite.to_float import convert_float
+
+        return convert_float(parse(saved_model_tflite(path), str(path)), loss)
+    return convert_keras_model(read_keras(path), loss)
+
+
+def convert_keras_model(
+    model: KerasModel, loss: str | None = None, shapes: dict[str, tuple[tuple[int, ...], int]] | None = None
+) -> Converted:
+    """`convert_keras` of a model that was read. `shapes` takes the output's shape and the multiply-adds of each layer,
+    as far as it got."""
+    walk = _Walk(model.source, {} if shapes is None else shapes)
+    try:
+        graph = walk.graph(model)
+        return convert_graph(graph, loss or _compiled_loss(model.loss), tuple(walk.notes))
+    except UsageError as error:  # values of the configuration stand in messages as they are
+        raise ConvertError(shown(error, LONGEST_MESSAGE)) from error
+
+
+def _compiled_loss(loss: Any) -> str | None:
+    if isinstance(loss, dict):
+        config = loss.get("config")
+        loss = config.get("name", loss.get("class_name")) if isinstance(config, dict) else None
+    return _LOSSES.get(loss) if isinstance(loss, str) else None
+
+
+class _Walk:
+    """Visits the layers of a model, and of models inside it, in order."""
+
+    def __init__(self, source: str, shapes: dict[str, tuple[tuple[int, ...], int]]) -> None:
+        self.source = source
+        self.nodes: list[Node] = []
+        self.notes: list[str] = []
+        self.shapes = shapes
+
+    def graph(self, model: KerasModel) -> Graph:
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise ConvertError(
+                f"{self.source}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; the engine takes one each"
+            )
+        name, found = model.inputs[0]
+        shape = tuple(size for size in found if size is not None)
+        if len(shape) != len(found):
+            raise ConvertError(
+                f'{self.source}: input "{name.split("/")[0]}" has the dynamic shape {list(found)}; build the model '
+                "with a fixed input shape"
+            )
+        if not 1 <= len(shape) <= 3:
+            raise ConvertError(f"{self.source}: an input of shape {list(shape)}; the engine takes 1 to 3 dimensions")
+        result = self._visit(model, [0], [shape])
+        if result != len(self.nodes):
+            raise ConvertError(f"{self.source}: the output is not what the last layer gives")
+        return Graph(self.source, shape, tuple(self.nodes))
+
+    def _visit(self, model: KerasModel, sources: list[int], shapes: list[tuple[int, ...]]) -> int:
+        """The tensor of the model's output, whose inputs are `sources`."""
+        tensors = {
+            name: (source, shape) for (name, _), source, shape in zip(model.inputs, sources, shapes, strict=True)
+        }
+        for call in model.calls:
+            layer = call.layer
+            where = f'{self.source}: layer "{layer.name}" ({layer.kind})'
+            inputs = [tensors[name] for name in call.inputs]
+            if not inputs:
+                raise ConvertError(f"{where}: it has no input")
+            numbers, sizes = [pair[0] for pair in inputs], [pair[1] for pair in inputs]
+            if layer.inner is not None:
+                if len(layer.inner.inputs) != len(inputs) or len(layer.inner.outputs) != 1:
+                    raise ConvertError(f"{where}: {len(inputs)} inputs, {len(layer.inner.outputs)} outputs inside")
+                number = self._visit(layer.inner, numbers, sizes)
+            else:
+                if layer.name in self.shapes and layer.weights:
+                    self.notes.append(f"{where}: used more than once: each use learns weights of its own from here on")
+                first = len(self.nodes)
+                convert_layer(Step(layer, where, tuple(numbers), tuple(sizes), self.nodes, self.notes))
+                number = len(self.nodes)
+                macs = sum(node.multiply_adds for node in self.nodes[first:])
+                self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))
+            tensors[call.output] = (number, self.nodes[number - 1].shape if number else shapes[0])
+            if len(self.nodes) > MOST_NODES:
+                raise ConvertError(f"{where}: more than {MOST_NODES} layers; the engine takes fewer")
+        return tensors[model.outputs[0]][0]
+
+
+class TfliteSource:
+    """A Keras model or SavedModel that TensorFlow can convert to .tflite, for a batch of 1: with an open batch,
+    Flatten would compute shapes at run time. `converter()` gives a new one each time."""
+
+    def __init__(self, path: Path) -> None:
+        self.source = str(path)
+        self.tensorflow = import_tensorflow()
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.model: Any = None
+        if path.is_dir():
+            self.folder = self._resaved()
+        else:
+            self.model = self._for_one_sample(load_keras(path))
+
+    @classmethod
+    def of_model(cls, model: Any, source: str) -> "TfliteSource":
+        """Of a Keras model in memory; `source` names it in messages."""
+        self = cls.__new__(cls)
+        self.source, self.folder, self.tensorflow = source, None, import_tensorflow()
+        self.model = self._for_one_sample(model)
+        return self
+
+    def converter(self) -> Any:
+        lite = self.tensorflow.lite.TFLiteConverter
+        return lite.from_saved_model(self.folder.name) if self.folder else lite.from_keras_model(self.model)
+
+    def convert(self, converter: Any) -> bytes:
+        """The file that a converter gives. Raises ConvertError of one line."""
+        try:
+            with quiet():
+                return bytes(converter.convert())
+        except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the model
+            raise ConvertError(f"{self.source}: TensorFlow cannot convert the model: {first_line(error)}") from error
+
+    def _shape(self, shape: tuple[int | None, ...], inputs: int, outputs: int) -> tuple[int, ...]:
+        if inputs != 1 or outputs != 1:
+            raise ConvertError(f"{self.source}: {inputs} inputs and {outputs} outputs; a model with one each is needed")
+        if any(size is None for size in shape[1:]):
+            raise ConvertError(
+                f"{self.source}: the input has the dynamic shape {list(shape[1:])}; build the model with a fixed one"
+            )
+        return tuple(size for size in shape[1:] if size is not None)
+
+    def _for_one_sample(self, model: Any) -> Any:
+        keras = self.tensorflow.keras
+        if not getattr(model, "inputs", None):
+            raise ConvertError(f"{self.source}: the model has no input shape; build it with a fixed one")
+        shape = self._shape(tuple(model.inputs[0].shape), len(model.inputs), len(model.outputs))
+        with quiet():
+            source = keras.Input(batch_shape=(1, *shape), name="input")
+            return keras.Model(source, model(source, training=False), name="one_sample")
+
+    def _resaved(self) -> "tempfile.TemporaryDirectory[str]":
+        folder = tempfile.TemporaryDirectory(prefix="tinyfed-")
+        try:
+            with quiet():
+                saved = self.tensorflow.saved_model
+                module = saved.load(self.source)
+                signature = module.signatures["serving_default"]
+                inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+                (name, specification), result = next(iter(inputs.items())), next(iter(outputs))
+                shape = self._shape(tuple(specification.shape), len(inputs), len(outputs))
+                one = self.tensorflow.TensorSpec([1, *shape], self.tensorflow.float32, name="input")
+                function = self.tensorflow.function(lambda x: {"output": signature(**{name: x})[result]})
+                holder = self.tensorflow.Module()
+                holder.inner = module
+                saved.save(holder, folder.name, signatures=function.get_concrete_function(one))
+        except ConvertError:
+            raise
+        except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the folder
+            raise ConvertError(f"{self.source}: TensorFlow cannot load the SavedModel: {first_line(error)}") from error
+        return folder
+
+
+def saved_model_tflite(path: Path) -> bytes:
+    """A SavedModel as a float .tflite file. Raises UsageError of one line."""
+    source = TfliteSource(path)
+    return source.convert(source.converter())

@@ -1,0 +1,376 @@
+"""A full-integer .tflite file as the int8 network that tinyfed's engine runs."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.model.int8 import spec as i8
+from tinyfed.model.tflite.file import Tensor, TfliteModel
+from tinyfed.model.tflite.view import ConvertError, View, check_sizes, sample_shape, short_name
+
+_WRONG_TYPE = {
+    "uint8": "unsigned 8-bit quantization of before 2020; quantize again to int8",
+    "int16": "16-bit activations; quantize again to int8",
+    "float16": "float16; convert again as float32 or quantize to int8",
+    "float32": "float32 among int8 layers (only the weights are quantized, or only a part of the model); "
+    "quantize fully with `tinyfed model quantize`",
+}
+
+
+def is_int8(model: TfliteModel) -> bool:
+    """Whether the model computes on int8: any activation that an operator other than a cast writes is int8."""
+    return any(
+        model.tensors[index].dtype == "int8"
+        for operator in model.operators
+        for index in (*operator.inputs, *operator.outputs)
+        if index >= 0 and not model.tensors[index].constant_bytes
+    )
+
+
+def convert_int8(model: TfliteModel) -> i8.Int8Network:
+    """The network of a full-integer .tflite model.
+
+    QUANTIZE of a float input and DEQUANTIZE of an output fall away: the engine does both. Raises ConvertError,
+    which names the operator or tensor, the reason, and what would work instead.
+    """
+    for operator in model.operators:
+        if operator.name not in _CONVERT:
+            known = ", ".join(sorted(_CONVERT))
+            View(model, operator).refuse(f"the int8 engine does not have this operator; it has {known}")
+    check_sizes(model)
+    return _Converter(model).network()
+
+
+class _Converter:
+    def __init__(self, model: TfliteModel) -> None:
+        self.model = model
+        self.numbers: dict[int, int] = {}
+        self.tensors: list[i8.Int8Tensor] = []
+        self.stands_for: dict[int, int] = {}
+
+    def network(self) -> i8.Int8Network:
+        layers: list[i8.Int8Layer] = []
+        inputs = [self._entry(index) for index in self.model.inputs]
+        for operator in self.model.operators:
+            view = View(self.model, operator)
+            if operator.index in self.skipped:
+                continue
+            try:
+                layer = _CONVERT[view.kind](self, view)
+            except ConvertError:
+                raise
+            except UsageError as error:
+                view.refuse(str(error))
+            if layer is not None:
+                layers.append(layer)
+        outputs = [self.tensor(self.stands_for.get(index, index)) for index in self.model.outputs]
+        try:
+            return i8.Int8Network(tuple(self.tensors), tuple(layers), tuple(inputs), tuple(outputs))
+        except UsageError as error:
+            raise ConvertError(f"{self.model.source}: {error}") from error
+
+    skipped: frozenset[int] = frozenset()
+
+    def _entry(self, index: int) -> int:
+        """The number of a network input: the model's, or what QUANTIZE makes of it where that is float."""
+        tensor = self.model.tensors[index]
+        if tensor.dtype != "float32":
+            return self.tensor(index)
+        readers = [operator for operator in self.model.operators if index in operator.inputs]
+        if len(readers) != 1 or readers[0].name != "QUANTIZE" or len(readers[0].outputs) != 1:
+            raise ConvertError(f"{self.model.source}: input {tensor} is {_WRONG_TYPE['float32']}")
+        self.skipped |= {readers[0].index}
+        return self.tensor(readers[0].outputs[0])
+
+    def tensor(self, index: int) -> int:
+        """The network's number of an activation. Raises ConvertError where it is not int8."""
+        if index in self.numbers:
+            return self.numbers[index]
+        tensor = self.model.tensors[index]
+        where = f"{self.model.source}: {tensor}"
+        if tensor.constant_bytes:
+            raise ConvertError(f"{where}: a constant where the engine computes; fold it into a layer's weights")
+        if tensor.dtype != "int8":
+            reason = _WRONG_TYPE.get(tensor.dtype, f"type {tensor.dtype}; quantize the model to int8")
+            raise ConvertError(f"{where}: {reason}")
+        if tensor.quantization is None or tensor.quantization.per_channel:
+            raise ConvertError(f"{where}: an int8 activation needs one scale and one zero point")
+        try:
+            described = i8.Int8Tensor(
+                short_name(tensor),
+                sample_shape(self.model, tensor),
+                float(tensor.quantization.scale[0]),
+                int(tensor.quantization.zero_point[0]),
+            )
+        except ConvertError:
+            raise
+        except UsageError as error:
+            raise ConvertError(f"{self.model.source}: {error}") from error
+        self.numbers[index] = len(self.tensors)
+        self.tensors.append(described)
+        return self.numbers[index]
+
+    def ends(self, view: View, *positions: int) -> dict[str, Any]:
+        """`inputs`, `output` and `name` of a layer that reads the operands at `positions`."""
+        return {
+            "inputs": tuple(self.tensor(view.input(position).index) for position in positions or (0,)),
+            "output": self.tensor(view.output.index),
+            "name": short_name(view.output),
+        }
+
+    def weights(self, view: View, channel_axis: int, rank: int) -> tuple[i8.Int8Array, i8.Float32Array]:
+        """Values and scales of operand 1."""
+        tensor = view.input(1)
+        if tensor.dtype == "int4":
+            view.refuse(f"{tensor} is int4; quantize again with int8 weights")
+        values = view.constant(1, "int8")
+        view.require(values.ndim == rank, f"{tensor} has shape {list(tensor.shape)}, expected {rank} dimensions")
+        quantization = tensor.quantization
+        if quantization is None:
+            view.refuse(f"{tensor} has no scale")
+        view.require(
+            not quantization.zero_point.any(), f"{tensor} has a zero point; the engine's weights are symmetric"
+        )
+        view.require((quantization.scale > 0).all(), f"{tensor} has a scale of 0")
+        view.require(
+            not quantization.per_channel or quantization.axis == channel_axis,
+            f"{tensor} has scales along axis {quantization.axis}, expected {channel_axis}",
+        )
+        return np.ascontiguousarray(values), quantization.scale
+
+    def bias(self, view: View, channels: int) -> i8.Int32Array | None:
+        if not view.has_input(2):
+            return None
+        values = view.constant(2, "int32")
+        view.require(values.size == channels, f"{view.input(2)} has {values.size} values for {channels} channels")
+        return np.ascontiguousarray(values.reshape(channels), dtype=np.int32)
+
+    def fused(self, view: View) -> i8.Activation:
+        name = view.activation()
+        try:
+            return i8.Activation(name)
+        except ValueError:
+            view.refuse(f"fused activation {name}; the int8 engine fuses relu, relu6 and relu_n1_to_1")
+
+    def window(self, view: View, kernel: tuple[int, int]) -> dict[str, Any]:
+        stride, dilation = view.pair("stride"), view.pair("dilation")
+        view.check_window(kernel, stride, dilation, view.padding())
+        return {
+            "stride": stride,
+            "dilation": dilation,
+            "padding": i8.Padding(view.padding()),
+            "activation": self.fused(view),
+        }
+
+    def conv2d(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(2, 3)
+        weights, scales = self.weights(view, 0, 4)
+        channels_out, height, width, channels_in = weights.shape
+        view.require(
+            view.image(view.input(0))[2] == channels_in and view.image(view.output)[2] == channels_out,
+            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
+            f"{list(view.output.shape)}; a convolution in groups is not known to the engine",
+        )
+        return i8.Int8Conv2D(
+            **self.ends(view),
+            weights=weights,
+            weight_scales=scales,
+            bias=self.bias(view, channels_out),
+            **self.window(view, (height, width)),
+        )
+
+    def depthwise(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(2, 3)
+        weights, scales = self.weights(view, 3, 4)
+        one, height, width, channels_out = weights.shape
+        channels_in = view.image(view.input(0))[2]
+        view.require(
+            one == 1 and view.image(view.output)[2] == channels_out and channels_out % channels_in == 0,
+            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
+            f"{list(view.output.shape)}",
+        )
+        return i8.Int8DepthwiseConv2D(
+            **self.ends(view),
+            weights=np.ascontiguousarray(weights[0]),
+            weight_scales=scales,
+            bias=self.bias(view, channels_out),
+            **self.window(view, (height, width)),
+        )
+
+    def dense(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(2, 3)
+        weights, scales = self.weights(view, 0, 2)
+        units, count = weights.shape
+        view.require(view.operator.options["weights_format"] == 0, "weights are shuffled; convert the model again")
+        view.require(
+            view.input(0).element_count == count and view.output.element_count == units,
+            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
+            f"{list(view.output.shape)}; only one row is computed at a time",
+        )
+        return i8.Int8Dense(
+            **self.ends(view),
+            weights=weights,
+            weight_scales=scales,
+            bias=self.bias(view, units),
+            activation=self.fused(view),
+        )
+
+    def pool(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(1, 1)
+        pool, stride = view.pair("filter"), view.pair("stride")
+        view.check_window(pool, stride, (1, 1), view.padding())
+        view.require(view.image(view.input(0))[2] == view.image(view.output)[2], "the numbers of channels differ")
+        ends = self.ends(view)
+        source, result = self.tensors[ends["inputs"][0]], self.tensors[ends["output"]]
+        view.require(
+            (source.scale, source.zero_point) == (result.scale, result.zero_point),
+            "input and output have different scales; quantize the model again with a current converter",
+        )
+        kind = i8.Int8MaxPool2D if view.kind == "MAX_POOL_2D" else i8.Int8AveragePool2D
+        return kind(**ends, pool=pool, stride=stride, padding=i8.Padding(view.padding()), activation=self.fused(view))
+
+    def mean(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(2, 2)
+        shape = view.input(0).shape
+        rank = len(shape)
+        axes = {int(axis) % rank if rank else 0 for axis in view.constant(1, "int32").reshape(-1)}
+        kept = [axis for axis in range(1, rank) if axis not in axes and shape[axis] > 1]
+        view.require(
+            all(axis > max(axes, default=0) for axis in kept),
+            f"a mean over axes {sorted(axes)} of shape {list(shape)}; the engine has it over the first ones behind the "
+            "batch, as [1, 2] (height and width), [1] (time) or all; put a Permute before it",
+        )
+        view.require(
+            view.output.element_count == math.prod(shape[axis] for axis in kept),
+            f"{view.output} has shape {list(view.output.shape)}, not that of the mean",
+        )
+        return i8.Int8Mean(**self.ends(view))
+
+    def add(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(2, 2)
+        shapes = [list(view.input(0).shape), list(view.input(1).shape), list(view.output.shape)]
+        view.require(
+            shapes[0] == shapes[1] == shapes[2],
+            f"shapes {shapes[0]} and {shapes[1]} differ; the engine does not broadcast",
+        )
+        return i8.Int8Add(**self.ends(view, 0, 1), activation=self.fused(view))
+
+    def pad(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(2, 3)
+        source, result = view.input(0).shape, view.output.shape
+        amounts = view.constant(1, "int32", "int64")
+        view.require(
+            amounts.shape == (len(source), 2) and 2 <= len(source) <= 4 and len(result) == len(source),
+            f"{view.input(1)} has shape {list(amounts.shape)} for an input of {len(source)} dimensions",
+        )
+        view.require((amounts >= 0).all() and not amounts[0].any(), "padding is negative or of the batch")
+        for axis, size in enumerate(source):
+            grown = size + int(amounts[axis][0]) + int(amounts[axis][1])
+            view.require(result[axis] == grown, f"{view.output} has {result[axis]} along axis {axis}, expected {grown}")
+        pairs = [(int(before), int(after)) for before, after in amounts[1:]]
+        pairs = [(0, 0)] * (3 - len(pairs)) + pairs
+        value: int | None = None
+        if view.kind == "PADV2":
+            constant = view.constant(2, "int8")
+            view.require(constant.size == 1, f"{view.input(2)} has {constant.size} values, expected one")
+            value = int(constant.reshape(-1)[0])
+        return i8.Int8Pad(**self.ends(view), pads=(pairs[0], pairs[1], pairs[2]), value=value)
+
+    def reshape(self, view: View) -> i8.Int8Layer:
+        source, result = view.input(0), view.output
+        view.require(
+            source.element_count == result.element_count,
+            f"{list(source.shape)} and {list(result.shape)} have different numbers of values",
+        )
+        self._same_scale(view, source, result)
+        return i8.Int8Reshape(**self.ends(view))
+
+    def _same_scale(self, view: View, source: Tensor, result: Tensor) -> None:
+        first, second = source.quantization, result.quantization
+        if first is None or second is None:
+            view.refuse("an operand without a scale")
+        view.require(
+            first.scale.tolist() == second.scale.tolist() and first.zero_point.tolist() == second.zero_point.tolist(),
+            "input and output have different scales; quantize the model again with a current converter",
+        )
+
+    def _same_shape(self, view: View) -> None:
+        source, result = view.input(0), view.output
+        view.require(source.shape == result.shape, f"{list(source.shape)} becomes {list(result.shape)}")
+
+    def softmax(self, view: View) -> i8.Int8Layer:
+        self._same_shape(view)
+        beta = view.operator.options["beta"]
+        view.require(np.isfinite(beta) and beta > 0, f"beta {beta} must be positive")
+        return i8.Int8Softmax(**self.ends(view), beta=float(beta))
+
+    def logistic(self, view: View) -> i8.Int8Layer:
+        self._same_shape(view)
+        return i8.Int8Logistic(**self.ends(view))
+
+    def relu(self, view: View) -> i8.Int8Layer:
+        self._same_shape(view)
+        return i8.Int8Relu(**self.ends(view), activation=i8.Activation(view.kind.lower()))
+
+    def leaky_relu(self, view: View) -> i8.Int8Layer:
+        self._same_shape(view)
+        alpha = view.operator.options["alpha"]
+        view.require(np.isfinite(alpha), f"alpha {alpha} is not finite")
+        return i8.Int8LeakyRelu(**self.ends(view), alpha=float(alpha))
+
+    def quantize(self, view: View) -> i8.Int8Layer:
+        self._same_shape(view)
+        return i8.Int8Requantize(**self.ends(view))
+
+    def dequantize(self, view: View) -> i8.Int8Layer | None:
+        """Allowed where nothing but the caller reads the result."""
+        result = view.output
+        readers = [operator for operator in self.model.operators if result.index in operator.inputs]
+        if readers or result.index not in self.model.outputs or result.dtype != "float32":
+            view.refuse("back to float in the middle of the model; quantize fully with `tinyfed model quantize`")
+        self.stands_for[result.index] = view.input(0).index
+        return None
+
+    def resize(self, view: View) -> i8.Int8Layer:
+        view.inputs_are(2, 2)
+        size: NDArray[Any] = view.constant(1, "int32")
+        height, width, channels = view.image(view.output)
+        view.require(
+            size.tolist() == [height, width] and channels == view.image(view.input(0))[2],
+            f"{view.output} has shape {list(view.output.shape)} for size {size.tolist()}",
+        )
+        self._same_scale(view, view.input(0), view.output)
+        return i8.Int8ResizeNearest(
+            **self.ends(view),
+            align_corners=bool(view.operator.options["align_corners"]),
+            half_pixel_centers=bool(view.operator.options["half_pixel_centers"]),
+        )
+
+
+_CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
+    "ADD": _Converter.add,
+    "AVERAGE_POOL_2D": _Converter.pool,
+    "CONV_2D": _Converter.conv2d,
+    "DEPTHWISE_CONV_2D": _Converter.depthwise,
+    "DEQUANTIZE": _Converter.dequantize,
+    "EXPAND_DIMS": _Converter.reshape,
+    "FULLY_CONNECTED": _Converter.dense,
+    "LEAKY_RELU": _Converter.leaky_relu,
+    "LOGISTIC": _Converter.logistic,
+    "MAX_POOL_2D": _Converter.pool,
+    "MEAN": _Converter.mean,
+    "PAD": _Converter.pad,
+    "PADV2": _Converter.pad,
+    "QUANTIZE": _Converter.quantize,
+    "RELU": _Converter.relu,
+    "RELU6": _Converter.relu,
+    "RELU_N1_TO_1": _Converter.relu,
+    "RESHAPE": _Converter.reshape,
+    "RESIZE_NEAREST_NEIGHBOR": _Converter.resize,
+    "SOFTMAX": _Converter.softmax,
+    "SQUEEZE": _Converter.reshape,
+}

@@ -1,0 +1,140 @@
+"""What the converters ask of a .tflite model: operands of one operator, checked, with errors that name it."""
+
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel
+from tinyfed.model.tflite.schema import ACTIVATIONS, PADDINGS
+
+LARGEST_STRIDE = 255
+
+
+class ConvertError(UsageError):
+    """A model that tinyfed cannot run; the message names the file, the operator or tensor, and what would work."""
+
+
+def short_name(tensor: Tensor) -> str:
+    """The first of the names that a converter joined with semicolons."""
+    return tensor.name.split(";")[0] or f"tensor {tensor.index}"
+
+
+class View:
+    """One operator of a model."""
+
+    def __init__(self, model: TfliteModel, operator: Operator) -> None:
+        self.model = model
+        self.operator = operator
+
+    @property
+    def kind(self) -> str:
+        return self.operator.name
+
+    @property
+    def where(self) -> str:
+        outputs = self.operator.outputs
+        name = f' ("{short_name(self.model.tensors[outputs[0]])}")' if outputs else ""
+        return f"{self.model.source}: {self.operator}{name}"
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise ConvertError with `reason`, which says also what would work instead."""
+        raise ConvertError(f"{self.where}: {reason}")
+
+    def require(self, condition: object, reason: str) -> None:
+        if not condition:
+            self.refuse(reason)
+
+    def has_input(self, position: int) -> bool:
+        return position < len(self.operator.inputs) and self.operator.inputs[position] != ABSENT
+
+    def input(self, position: int) -> Tensor:
+        self.require(self.has_input(position), f"input {position} is missing")
+        return self.model.tensors[self.operator.inputs[position]]
+
+    @property
+    def output(self) -> Tensor:
+        self.require(len(self.operator.outputs) == 1, f"{len(self.operator.outputs)} outputs, expected one")
+        return self.model.tensors[self.operator.outputs[0]]
+
+    def inputs_are(self, least: int, most: int) -> None:
+        count = len(self.operator.inputs)
+        self.require(least <= count <= most, f"{count} inputs, expected {least} to {most}")
+
+    def constant(self, position: int, *dtypes: str) -> NDArray[Any]:
+        """The values of an input that must be a constant of one of the types."""
+        tensor = self.input(position)
+        if tensor.dtype not in dtypes:
+            self.refuse(f"{tensor} is {tensor.dtype}, expected {' or '.join(dtypes)}")
+        if tensor.data is None or tensor.sparse:
+            self.refuse(f"{tensor} must be a constant with its values in the file")
+        if tensor.dtype.startswith("float") and not np.isfinite(tensor.data).all():
+            self.refuse(f"{tensor} holds NaN or infinity")
+        return tensor.data
+
+    def activation(self) -> str:
+        number = self.operator.options["activation"]
+        self.require(0 <= number < len(ACTIVATIONS), f"fused activation number {number} is not known")
+        return ACTIVATIONS[number]
+
+    def padding(self) -> str:
+        number = self.operator.options["padding"]
+        self.require(0 <= number < len(PADDINGS), f"padding number {number} is not known")
+        return PADDINGS[number]
+
+    def pair(self, name: str) -> tuple[int, int]:
+        """(y, x) of the option, positive."""
+        y, x = self.operator.options[f"{name}_y"], self.operator.options[f"{name}_x"]
+        self.require(
+            1 <= y <= LARGEST_STRIDE and 1 <= x <= LARGEST_STRIDE, f"{name} {y}x{x} is outside 1 to {LARGEST_STRIDE}"
+        )
+        return y, x
+
+    def image(self, tensor: Tensor) -> tuple[int, int, int]:
+        """(height, width, channels) of a tensor of one sample."""
+        if len(tensor.shape) != 4:
+            self.refuse(f"{tensor} has shape {list(tensor.shape)}, expected [1, height, width, channels]")
+        return tensor.shape[1], tensor.shape[2], tensor.shape[3]
+
+    def check_window(
+        self, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: str
+    ) -> None:
+        """The output's height and width are what kernel, stride and padding give."""
+        source, result = self.image(self.input(0)), self.image(self.output)
+        for axis in range(2):
+            reach = (kernel[axis] - 1) * dilation[axis] + 1
+            if padding == "same":
+                expected = math.ceil(source[axis] / stride[axis])
+            else:
+                self.require(reach <= source[axis], f"a window of {reach} is larger than the input's {source[axis]}")
+                expected = (source[axis] - reach) // stride[axis] + 1
+            if result[axis] != expected:
+                self.refuse(
+                    f"{self.output} has shape {list(result)}, but the window gives {expected} along {'yx'[axis]}"
+                )
+
+
+def check_sizes(model: TfliteModel) -> None:
+    """Every activation is of one sample and of known shape. Raises ConvertError naming the tensor."""
+    used = {index for operator in model.operators for index in (*operator.inputs, *operator.outputs)}
+    for index in sorted(used | set(model.inputs) | set(model.outputs)):
+        tensor = model.tensors[index]
+        if index == ABSENT or tensor.constant_bytes:
+            continue
+        where = f"{model.source}: {tensor}"
+        if any(dimension > 0 for dimension in tensor.dynamic_dimensions):
+            raise ConvertError(f"{where}: a dynamic shape; convert the model again with fixed sizes")
+        if len(tensor.shape) > 1 and tensor.shape[0] != 1:
+            raise ConvertError(f"{where}: a batch of {tensor.shape[0]}; convert the model again with a batch size of 1")
+        if 0 in tensor.shape:
+            raise ConvertError(f"{where}: shape {list(tensor.shape)} has no elements")
+
+
+def sample_shape(model: TfliteModel, tensor: Tensor) -> tuple[int, ...]:
+    """Shape without the batch, of 1 to 3 dimensions. Raises ConvertError."""
+    shape = tensor.shape[1:] if len(tensor.shape) > 1 else tensor.shape or (1,)
+    if len(shape) > 3:
+        raise ConvertError(f"{model.source}: {tensor}: shape {list(tensor.shape)}: at most 3 dimensions and the batch")
+    return shape

@@ -1,0 +1,90 @@
+"""What comes back of a visit that shares only a part of its weights: the bytes of docs/order.md, read."""
+
+import math
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.errors import UsageError
+from tinyfed.model.image import read_records
+from tinyfed.wire.encodings import WeightsEncoding, decode
+from tinyfed.wire.order import Order
+
+_HEAD = struct.Struct("<BBHIII")
+VERSION = 1
+BITMAP, GAPS = 1, 2
+
+
+def layer_sizes(image: bytes) -> tuple[int, ...]:
+    """Parameters of each layer of a model image that has any, in order."""
+    _, _, records = read_records(image)
+    sizes = (sum(math.prod(shape) for shape in record.parameter_shapes) for record in records)
+    return tuple(size for size in sizes if size)
+
+
+def shared_part(order: Order, sizes: tuple[int, ...]) -> tuple[int, int]:
+    """First and number of the values an order shares. Raises UsageError when its local layers leave none."""
+    end = len(sizes) - order.local_last
+    if order.local_first >= end:
+        raise UsageError(
+            f"order: {order.local_first + order.local_last} local layers, the model has {len(sizes)} with parameters: "
+            "leave one that is shared"
+        )
+    return sum(sizes[: order.local_first]), sum(sizes[order.local_first : end])
+
+
+def expand(order: Order, content: bytes, base: bytes, part: tuple[int, int]) -> bytes:
+    """All weights, float32: those of `base`, which the visit began with, and in their place those that came back.
+
+    Raises UsageError when the bytes are not an update for this order and part.
+    """
+    first, count = part
+    weights = np.frombuffer(base, "<f4").copy()
+    if order.answer != "float32":
+        content = decode(WeightsEncoding.named(order.answer), content, weights[first : first + count].tobytes())
+    if not order.top:
+        if len(content) != 4 * count:
+            raise UsageError(f"update: {len(content)} bytes where {count} weights are expected")
+        weights[first : first + count] = np.frombuffer(content, "<f4")
+        return weights.tobytes()
+    indices, values = read_update(content, part)
+    weights[first + indices] = values
+    return weights.tobytes()
+
+
+def read_update(content: bytes, part: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Indices within the part, ascending, and values of an update. Raises UsageError when it is damaged."""
+    if len(content) < _HEAD.size:
+        raise UsageError(f"update: {len(content)} bytes are no update")
+    version, coding, reserved, first, count, chosen = _HEAD.unpack_from(content)
+    at = _HEAD.size + 4 * chosen
+    if version != VERSION or reserved or (first, count) != part or chosen > count or at > len(content):
+        raise UsageError("update: its head is wrong: docs/order.md says what it holds")
+    listed = content[at:]
+    if coding == BITMAP and len(listed) == (count + 7) // 8:
+        bits = np.unpackbits(np.frombuffer(listed, np.uint8), bitorder="little")
+        indices = np.flatnonzero(bits)
+    elif coding == GAPS:
+        indices = np.cumsum(_gaps(listed) + 1) - 1
+    else:
+        raise UsageError(f"update: coding {coding} with {len(listed)} bytes of indices is unknown")
+    if len(indices) != chosen or (chosen and indices[-1] >= count):
+        raise UsageError("update: its indices do not fit its values")
+    return indices, np.frombuffer(content, "<f4", chosen, _HEAD.size).astype(np.float32)
+
+
+def _gaps(listed: bytes) -> NDArray[np.int64]:
+    """Numbers in groups of seven bits, the lowest first."""
+    found, value, shift = [], 0, 0
+    for byte in listed:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            found.append(value)
+            value, shift = 0, 0
+        elif shift > 28:
+            raise UsageError("update: a gap is longer than 32 bits")
+    if shift:
+        raise UsageError("update: it ends in a gap")
+    return np.array(found, np.int64)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import require_tools
 from tinyfed_host.cli.main import run_command
-from tinyfed_host.device.personal import learned, own_order
 from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.fleet.fleet import device_id
+from tinyfed_host.run.personal import learned, own_order
 from tinyfed_host.run.setup import PLAYED_US
 from tinyfed_host.transport.socket import SocketTransport
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reference_draw import encode_shard
 from test_visit_line import connect
-from tinyfed_host.run.weights import Downlink
+from tinyfed_host.run.exchange import Downlink
 
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError

@@ -15,8 +15,8 @@ from tinyfed_host.fleet.fleet import Fleet, Rotation, device_id
 from tinyfed_host.run import coordinator as coordinator_module
 from tinyfed_host.run.coordinator import Coordinator
 from tinyfed_host.run.events import Event
+from tinyfed_host.run.exchange import Downlink
 from tinyfed_host.run.store import RunHeader, RunStore
-from tinyfed_host.run.weights import Downlink
 
 from tinyfed.device import Device, DeviceInfo, Traffic, VisitOutcome
 from tinyfed.errors import DeviceError, DoesNotFitError
@@ -346,7 +346,7 @@ def test_when_all_are_late_the_round_waits_for_them(store: RunStore) -> None:
 
 
 def test_a_late_answer_that_never_comes_is_given_up(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinyfed_host.run.late.GIVE_UP_AFTER", 2)
+    monkeypatch.setattr("tinyfed_host.run.flight.GIVE_UP_AFTER", 2)
 
     def hang(device: ScriptedDevice, data: bytes) -> bytes:
         assert device.cancelled.wait(10)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_link import ORDER, RESULT, CLine
+from test_line import ORDER, RESULT, CLine
 from tinyfed_host.device.line import SerialDevice
 from wire_pair import CDevice, Channel, Pair, bit_errors, library
 

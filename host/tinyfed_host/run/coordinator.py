@@ -23,9 +23,9 @@ from tinyfed.model.image import replace_weights
 from tinyfed.wire.encodings import Shortened, WeightsEncoding
 from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.run.events import Event, Observer, nobody
-from tinyfed_host.run.late import LateVisits
+from tinyfed_host.run.exchange import Downlink, as_if_sent_exactly
+from tinyfed_host.run.flight import LateVisits
 from tinyfed_host.run.store import RoundRecord, RunStore, VisitRecord, weights_sha256
-from tinyfed_host.run.weights import Downlink, as_if_sent_exactly
 
 LEFT_OUT_MAX_ROUNDS = 64
 RETRY_FIRST_S = 0.05  # doubled with each retry of a visit

@@ -36,7 +36,7 @@ def adapt(
     from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.device.discovery import connect
     from tinyfed_host.device.line import SerialDevice
-    from tinyfed_host.device.personal import learned, own_order
+    from tinyfed_host.run.personal import learned, own_order
     from tinyfed_host.run.store import run_folder
 
     parts, image = learned(run_folder(run.rstrip("/")))

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tinyfed_host.device.personal import own_order
 from tinyfed_host.experiment.schema import Experiment
+from tinyfed_host.run.personal import own_order
 from tinyfed_host.run.setup import Parts, make_fleet, read_experiment
 
 from tinyfed.errors import UsageError

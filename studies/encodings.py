@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from tinyfed_host.experiment.schema import Experiment
-from tinyfed_host.run.setup import Run, make_fleet, read_experiment
+from tinyfed_host.run.parts import make_fleet, read_experiment
+from tinyfed_host.run.run import Run
 
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.tasks.task import Task

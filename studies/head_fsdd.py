@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
 from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
@@ -154,7 +154,7 @@ class OnBoard:
     ) -> tuple[Result, bytes]:
         """One visit: only the head goes over the line. `model`: a whole image to send instead of the one in flash."""
         with start(BOARD, ID, write_shard(samples), image=self.image, counting=counting) as emulated:
-            device = SerialDevice(connect(emulated.port), patience_s=60.0)
+            device = RemoteDevice(connect(emulated.port), patience_s=60.0)
             try:
                 if model is not None:
                     device.load(model)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from tinyfed_host.device.line import PATIENCE_S, SerialDevice
+from tinyfed_host.device.line import PATIENCE_S, RemoteDevice
 from tinyfed_host.emulation.qemu import start
 from tinyfed_host.transport.base import Transport
 
@@ -57,7 +57,7 @@ class Twin:
         self._unique_id = f"{number:024x}"
         self._stack = stack
         self._counting = counting
-        self._pair: tuple[SerialDevice, SimulatedDevice] | None = None
+        self._pair: tuple[RemoteDevice, SimulatedDevice] | None = None
 
     def load(self, image: bytes) -> None:
         """See `Device.load`."""
@@ -77,24 +77,24 @@ class Twin:
             )
         return outcome
 
-    def _started(self) -> tuple[SerialDevice, SimulatedDevice]:
+    def _started(self) -> tuple[RemoteDevice, SimulatedDevice]:
         self._check()
         if self._pair is None:
             shard = self._client.shard
             emulated = self._stack.enter_context(
                 start(BOARD, self._unique_id, shard, counting=self._counting, in_memory=True)
             )
-            board = _slow(emulated.connect()) if self._counting else SerialDevice(emulated.connect())
+            board = _slow(emulated.connect()) if self._counting else RemoteDevice(emulated.connect())
             self._stack.callback(board.close)
             simulated = SimulatedDevice(self._client.name, shard=shard, arena_bytes=board.info.arena_bytes)
             self._pair = board, simulated
         return self._pair
 
 
-def _slow(line: Transport) -> SerialDevice:
+def _slow(line: Transport) -> RemoteDevice:
     """A device whose clock counts instructions: nothing is repeated because the computer is busy."""
     line.bytes_per_s = SLOW_BYTES_PER_S
-    return SerialDevice(line, clock=lambda: HASTE * time.monotonic(), patience_s=HASTE * PATIENCE_S)
+    return RemoteDevice(line, clock=lambda: HASTE * time.monotonic(), patience_s=HASTE * PATIENCE_S)
 
 
 def _learned(result: Result) -> bytes:
@@ -102,7 +102,7 @@ def _learned(result: Result) -> bytes:
     return replace(result, train_us=0, train_instructions=0, stack_bytes=0, arena_bytes=0).encode()
 
 
-class Fleet:
+class Twins:
     """Twins of clients that end together."""
 
     def __init__(self, clients: Sequence[Client], stack: ExitStack, check: Check) -> None:
@@ -131,7 +131,7 @@ def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Ch
     strategy = study.make_strategy(method, task)
     weights = study.first_weights(spec, seed)
     with ExitStack() as stack:
-        fleet = Fleet(task.train, stack, check)
+        fleet = Twins(task.train, stack, check)
         for twin in fleet.twins.values():
             twin.load(encode(spec, weights))
         rounds = min(strategy.rounds, method.confirmed // devices_a_round(method) or strategy.rounds)
@@ -148,7 +148,7 @@ def confirm_newcomers(
     """Boards and visits of newcomers that adapt from `weights` on emulated boards, to the values of the first seed
     where there is a `reached`. Raises as `confirm`."""
     with ExitStack() as stack:
-        fleet = Fleet(task.held_out, stack, check)
+        fleet = Twins(task.held_out, stack, check)
         devices: dict[str, Learner] = dict(fleet.twins)
         found = newcomers(task, spec, weights, study.draws, seed, devices)
     if reached is not None and found != reached.values[0].tolist():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.transport.socket import SocketTransport
 
 from tinyfed.device.simulated import SimulatedDevice
@@ -96,7 +96,7 @@ def test_a_device_behind_the_framework_learns_the_same_bits(board: str, program:
     ours, theirs = socket.socketpair()
     process = subprocess.Popen([program], stdin=theirs, stdout=theirs)
     theirs.close()
-    device = SerialDevice(SocketTransport(ours, "arduino stand-in"))
+    device = RemoteDevice(SocketTransport(ours, "arduino stand-in"))
     try:
         assert device.info.board == board
         assert device.info.unique_id == "a1a2a3a4a5a6a7a800000000"

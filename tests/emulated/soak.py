@@ -25,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed_host.device import discovery as devices
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
+from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.experiment.schema import Experiment, parse
-from tinyfed_host.fleet.fleet import Fleet, device_id
-from tinyfed_host.fleet.slots import EmulatedSeat
+from tinyfed_host.fleet.fleet import Fleet
+from tinyfed_host.fleet.slots import EmulatedSlot
 from tinyfed_host.run.events import Event
-from tinyfed_host.run.setup import Run, make_fleet
+from tinyfed_host.run.parts import make_fleet
+from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RunStore
 from tinyfed_host.transport.base import Transport
 
@@ -75,8 +77,8 @@ def simulated(folder: Path, wanted: Experiment) -> list[str]:
         return [entry["weights_sha256"] for entry in run.store.rounds()]
 
 
-def seats(board: str, count: int, greet: Callable[[str], Device] = devices.greet) -> list[EmulatedSeat]:
-    return [EmulatedSeat(device_id(number), read_board(board), greet) for number in range(count)]
+def slots(board: str, count: int, greet: Callable[[str], Device] = devices.greet) -> list[EmulatedSlot]:
+    return [EmulatedSlot(device_id(number), read_board(board), greet) for number in range(count)]
 
 
 def resident_bytes() -> int:
@@ -95,7 +97,7 @@ def soak_fleet(folder: Path, board: str, boards: int, seconds: float) -> dict[st
     """All boards at once, half of them each round, for some time."""
     wanted = experiment(1_000_000, boards, "fedavg", f"devices = {max(1, boards // 2)}")
     samples: list[tuple[float, int]] = []
-    with Run.begin(folder / "fleet", wanted, "") as run, Fleet(seats(board, boards), check=run.parts.check) as fleet:
+    with Run.begin(folder / "fleet", wanted, "") as run, Fleet(slots(board, boards), check=run.parts.check) as fleet:
         run.meet(fleet, simulated=False)
         begun, busy = time.monotonic(), cpu_s()
 
@@ -179,7 +181,7 @@ def soak_line(folder: Path, board: str, rounds: int, seed: int) -> dict[str, Any
 
     def greet(port: str) -> Device:
         lines.append(SpoiltLine(devices.open_transport(port), random.Random(rng.random())))
-        return SerialDevice(lines[-1])
+        return RemoteDevice(lines[-1])
 
     retries = []
 
@@ -187,7 +189,7 @@ def soak_line(folder: Path, board: str, rounds: int, seed: int) -> dict[str, Any
         if event.kind in ("retry", "device-failed"):
             retries.append(event.text)
 
-    with Run.begin(folder / "line", wanted, "") as run, Fleet(seats(board, 2, greet), check=run.parts.check) as fleet:
+    with Run.begin(folder / "line", wanted, "") as run, Fleet(slots(board, 2, greet), check=run.parts.check) as fleet:
         begun = time.monotonic()
         end = run.go(fleet, observe)
         lasted = time.monotonic() - begun
@@ -223,21 +225,21 @@ def soak_power(folder: Path, board: str, strikes: int, seed: int, how: str = "ki
         if event.kind in ("retry", "device-failed"):
             retries.append(event.kind)
 
-    places = seats(board, 3)
+    boards = slots(board, 3)
 
     def strike() -> None:
         while len(struck) < strikes and not over.wait(rng.random() * pause):
-            seat = rng.choice(places)
-            pid = seat.pid
+            slot = rng.choice(boards)
+            pid = slot.pid
             if pid is None:
                 continue
             if how == "reset":
-                seat.reset()
+                slot.reset()
             else:
                 os.kill(pid, signal.SIGKILL)
-            struck.append(seat.unique_id)
+            struck.append(slot.unique_id)
 
-    with Run.begin(folder / "power", wanted, "") as run, Fleet(places, check=run.parts.check) as fleet:
+    with Run.begin(folder / "power", wanted, "") as run, Fleet(boards, check=run.parts.check) as fleet:
         begun = time.monotonic()
         run.meet(fleet, simulated=False)
         # A visit begins anew twelve times: where boards take longer to be back, they are left in peace for longer.
@@ -267,7 +269,7 @@ def soak_power(folder: Path, board: str, strikes: int, seed: int, how: str = "ki
         "visits_failed": len(failed),
         "kept": {
             "all strikes happened": len(struck) == strikes,
-            "every board is back": back == {seat.unique_id for seat in places},
+            "every board is back": back == {slot.unique_id for slot in boards},
             "the weights are the faultless run's": failed != [] or found == expected,
             "no visit failed for good": failed == [],
         },

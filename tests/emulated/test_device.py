@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import EmulatedDevice, start
 from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
@@ -78,9 +78,9 @@ def emulate(name: str, data: bytes | None = None, *, counting: bool = False) -> 
 
 
 @contextmanager
-def device_on(name: str, data: bytes | None = None, *, counting: bool = False) -> Iterator[SerialDevice]:
+def device_on(name: str, data: bytes | None = None, *, counting: bool = False) -> Iterator[RemoteDevice]:
     with emulate(name, data, counting=counting) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         try:
             yield device
         finally:
@@ -175,7 +175,7 @@ def test_the_stack_is_measured() -> None:
         assert 200 < used < read_board("mps2_an386").stack_bytes * 3 // 4
 
 
-REFUSED: list[tuple[str, Callable[[SerialDevice], object], type[Exception], str]] = [
+REFUSED: list[tuple[str, Callable[[RemoteDevice], object], type[Exception], str]] = [
     ("a shard it has not", lambda d: d.visit(None, SHARD, want_weights=False), DeviceError, f"{ID}"),
     ("no image", lambda d: d.load(b"TFMX" + bytes(200)), UsageError, "model"),
     ("half an image", lambda d: d.load(sine_model()[:200]), UsageError, "model"),
@@ -185,7 +185,7 @@ REFUSED: list[tuple[str, Callable[[SerialDevice], object], type[Exception], str]
 @pytest.mark.parametrize("name", ["mps2_an386", "native"])
 @pytest.mark.parametrize(("what", "ask", "kind", "told"), REFUSED, ids=[entry[0] for entry in REFUSED])
 def test_it_refuses_and_goes_on(
-    name: str, what: str, ask: Callable[[SerialDevice], object], kind: type[Exception], told: str
+    name: str, what: str, ask: Callable[[RemoteDevice], object], kind: type[Exception], told: str
 ) -> None:
     with device_on(name) as device:
         device.load(sine_model())
@@ -229,7 +229,7 @@ def test_weights_for_another_model_are_refused() -> None:
 
 def test_a_device_that_is_killed_in_a_visit_is_an_error_and_not_a_hang() -> None:
     with emulate("mps2_an386") as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         device.load(sine_model())
         killer = threading.Timer(0.3, emulated.stop)
         killer.start()
@@ -243,14 +243,14 @@ def test_a_device_that_is_killed_in_a_visit_is_an_error_and_not_a_hang() -> None
 
 def test_a_host_that_is_gone_does_not_take_the_device_with_it() -> None:
     with emulate("mps2_an386") as emulated:
-        first = SerialDevice(connect(emulated.port))
+        first = RemoteDevice(connect(emulated.port))
         first.load(sine_model())
         leave = threading.Timer(0.3, first.close)
         leave.start()
         with suppress(DeviceError):
             first.visit(None, LONG, want_weights=True)
         leave.join()
-        second = SerialDevice(connect(emulated.port))
+        second = RemoteDevice(connect(emulated.port))
         try:
             assert second.info.unique_id == ID
             second.load(sine_model())
@@ -281,7 +281,7 @@ def test_a_build_for_dense_nets_refuses_other_layers_and_learns_the_same_bits() 
     other = encode(spec, initialize(spec, 1))
     lean = firmware.build("mps2_an386", dense_only=True)
     with start("mps2_an386", ID, image=lean) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         try:
             with pytest.raises(UsageError, match="layer"):
                 device.load(other)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.transport.socket import connect
 
@@ -43,7 +43,7 @@ def test_a_board_trains_from_the_weights_that_python_decodes(board: str) -> None
                 how = WeightsEncoding(name, delta)
                 most = 1153 * {"float32": 4, "float16": 2, "int8": 1}[name] * 1.04 + 400
                 for _ in range(TRIES):
-                    device = SerialDevice(connect(emulated.port))
+                    device = RemoteDevice(connect(emulated.port))
                     device.load(image)
                     held = device.visit(None, ORDER, want_weights=True).weights
                     assert held is not None
@@ -67,7 +67,7 @@ def test_a_board_answers_in_the_bits_of_a_simulated_device(board: str) -> None:
     simulated = SimulatedDevice()
     simulated.load(image)
     with Emulators() as emulators:
-        device = SerialDevice(connect(emulators.start(board, ID).port))
+        device = RemoteDevice(connect(emulators.start(board, ID).port))
         device.load(image)
         plain = device.visit(weights, ORDER, want_weights=True).weights
         for name in ("float16", "int8", "float16-delta", "int8-delta"):

@@ -14,11 +14,11 @@ import pytest
 import soak
 from conftest import require_tools
 from faulty_line import FaultyLine
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.run.events import Event
-from tinyfed_host.run.setup import Run
+from tinyfed_host.run.run import Run
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.device.simulated import SimulatedDevice
@@ -44,7 +44,7 @@ def test_rounds_on_a_bad_line_end_in_the_weights_of_a_good_one() -> None:
     with Emulators() as emulators:
         board = emulators.start("mps2_an386", ID)
         line = FaultyLine(connect(board.port), random.Random(seed), bit_error_rate=1e-4, frame_loss=0.01)
-        device = SerialDevice(line)
+        device = RemoteDevice(line)
         device.load(image)
         weights = expected = read_weights(image).tobytes()
         for number in range(ROUNDS):
@@ -76,12 +76,12 @@ def test_a_board_that_loses_its_power_is_told_at_once_and_is_back_with_the_next_
     restarts = failed = number = 0
     with Emulators() as emulators:
         board = emulators.start(board_name, ID)
-        device: SerialDevice | None = None
+        device: RemoteDevice | None = None
         while number < 20:
             cut: threading.Timer | None = None
             try:
                 if device is None:
-                    device = SerialDevice(connect(board.port))
+                    device = RemoteDevice(connect(board.port))
                     device.load(image)
                 if restarts < 8 and rng.random() < 0.6:
                     restarts += 1
@@ -124,7 +124,7 @@ def test_a_board_whose_reset_button_is_pressed_goes_on_over_the_same_line(board_
     failed = 0
     with Emulators() as emulators:
         board = emulators.start(board_name, ID)
-        device = SerialDevice(connect(board.port))
+        device = RemoteDevice(connect(board.port))
         for number in range(12):
             order = Order("sine", 1, 1000, 4, number, 0.01, (1000,), passes=2)
             press = threading.Timer(rng.uniform(0.0, 0.05), board.reset)
@@ -155,7 +155,7 @@ def test_a_slow_board_s_late_answer_is_used(tmp_path: Path) -> None:
         {"fedavg": {"devices": 4, "late": "drop"}},
         ("mps2_an386",),
     )
-    places = soak.seats("native", 3)
+    boards = soak.slots("native", 3)
     stopped: list[int] = []
     used: list[Event] = []
 
@@ -163,8 +163,8 @@ def test_a_slow_board_s_late_answer_is_used(tmp_path: Path) -> None:
         os.kill(stopped[0], signal.SIGCONT)
 
     def observe(event: Event) -> None:
-        if event.kind == "visit-started" and event.device == places[0].unique_id and not stopped:
-            pid = places[0].pid
+        if event.kind == "visit-started" and event.device == boards[0].unique_id and not stopped:
+            pid = boards[0].pid
             assert pid is not None
             stopped.append(pid)
             os.kill(pid, signal.SIGSTOP)
@@ -172,12 +172,12 @@ def test_a_slow_board_s_late_answer_is_used(tmp_path: Path) -> None:
         if event.kind == "visit-ended" and event.data.get("age"):
             used.append(event)
 
-    with Run.begin(tmp_path / "late", wanted, "") as run, Fleet(places, check=run.parts.check) as fleet:
+    with Run.begin(tmp_path / "late", wanted, "") as run, Fleet(boards, check=run.parts.check) as fleet:
         run.meet(fleet, simulated=False)
         end = run.go(fleet, observe, until=lambda: bool(used))
         rounds = run.store.rounds()
-    assert used[0].device == places[0].unique_id
+    assert used[0].device == boards[0].unique_id
     assert end.rounds == used[0].round < 1000
-    failures = [visit["failure"] for visit in rounds[0]["visits"] if visit["device"] == places[0].unique_id]
-    assert failures == [f"device {places[0].unique_id}: no answer within 0.4 s"]
+    failures = [visit["failure"] for visit in rounds[0]["visits"] if visit["device"] == boards[0].unique_id]
+    assert failures == [f"device {boards[0].unique_id}: no answer within 0.4 s"]
     assert used[0].data["age"] == used[0].round - 1 >= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
 from tinyfed_host.transport.socket import connect
 
@@ -102,7 +102,7 @@ def test_flashing_an_emulated_board_starts_it_with_the_model_in_its_firmware(tmp
     try:
         assert process.stdout is not None
         port = json.loads(process.stdout.readline())["port"]
-        device = SerialDevice(connect(port))
+        device = RemoteDevice(connect(port))
         assert device.info.structure_hash == structure_hash(model.read_bytes())
         device.close()
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
 from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
@@ -47,7 +47,7 @@ def test_a_head_learns_on_a_network_in_flash(tmp_path: Path) -> None:
     simulated = SimulatedDevice("simulated", shard=samples)
     simulated.load(image)
     with start(board, ID, samples, image=firmware.build(board, model=tmp_path / "head.tfm")) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         try:
             assert device.info.structure_hash == structure_hash(image)
             for seed in (9, 10):
@@ -84,13 +84,13 @@ def shards(count: int) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def boards(samples: list[bytes], **how: Path) -> Iterator[list[SerialDevice]]:
+def boards(samples: list[bytes], **how: Path) -> Iterator[list[RemoteDevice]]:
     """Emulated boards with these shards and stock firmware."""
     with contextlib.ExitStack() as stack:
         found = []
         for k, shard in enumerate(samples):
             emulated = stack.enter_context(start("mps2_an386", f"{k:024x}", shard, **how))
-            found.append(stack.enter_context(contextlib.closing(SerialDevice(connect(emulated.port)))))
+            found.append(stack.enter_context(contextlib.closing(RemoteDevice(connect(emulated.port)))))
         yield found
 
 

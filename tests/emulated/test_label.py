@@ -9,7 +9,7 @@ import pytest
 from conftest import require_tools
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.device import discovery as devices
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import Emulators
 
 from tinyfed.boards import read_board
@@ -51,7 +51,7 @@ def test_label_by_command_and_learn_on_the_board(board: str, capsys: pytest.Capt
             assert said[-1]["ended"] and said[-1]["windows"] == WINDOWS
             assert said[-1]["counts"] == [WINDOWS] * (label + 1)
         device = devices.greet(emulated.port)
-        assert isinstance(device, SerialDevice)
+        assert isinstance(device, RemoteDevice)
         try:
             info = device.info
             assert "sensor" in info.capabilities and "shard" in info.capabilities
@@ -77,7 +77,7 @@ def test_in_the_boards_own_time_it_takes_two_seconds_to_the_first_window() -> No
     with Emulators() as emulators:
         emulated = emulators.start("mps2_an386", "0" * 23 + "8", sensor=played(period_us=20_000))
         device = devices.greet(emulated.port)
-        assert isinstance(device, SerialDevice)
+        assert isinstance(device, RemoteDevice)
         try:
             status = device.record(0, seconds=3.1)
             assert (status.windows, status.status) == (2, 0)

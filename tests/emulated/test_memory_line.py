@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation import memory_line as memory
 from tinyfed_host.emulation.memory_line import DOWN, LINE_BYTES, RING_BYTES, UP, MemoryTransport
 from tinyfed_host.emulation.qemu import start
@@ -123,7 +123,7 @@ def test_a_visit_has_the_bits_of_one_over_the_uart() -> None:
     found = []
     for in_memory in (False, True):
         with start("mps2_an386", ID, in_memory=in_memory) as emulated:
-            device = SerialDevice(emulated.connect())
+            device = RemoteDevice(emulated.connect())
             assert device.info.unique_id == ID
             device.load(image)
             found.append(device.visit(weights, ORDER, want_weights=True))
@@ -133,7 +133,7 @@ def test_a_visit_has_the_bits_of_one_over_the_uart() -> None:
                     assert again.weights == found[0].weights
                 emulated.reload(None)
                 device.close()
-                device = SerialDevice(emulated.connect())
+                device = RemoteDevice(emulated.connect())
                 device.load(image)
                 assert device.visit(weights, ORDER, want_weights=True).weights == found[0].weights
             device.close()
@@ -144,7 +144,7 @@ def test_a_board_that_ends_is_missed() -> None:
     require_tools("qemu-system-arm", "arm-none-eabi-gcc")
     with start("mps2_an386", ID, in_memory=True) as emulated:
         line = emulated.connect()
-        device = SerialDevice(line)
+        device = RemoteDevice(line)
         assert emulated.pid is not None
         os.kill(emulated.pid, signal.SIGKILL)
         with pytest.raises(DeviceError, match="the connection was closed"):

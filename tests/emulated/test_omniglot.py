@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, require, require_tools
 from run_helpers import Command
 from tinyfed_host.bench.nets import bench_net
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
 from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
@@ -52,7 +52,7 @@ def both(board: Board, shard: bytes, *visits: tuple[bytes, Order]) -> list[Visit
     simulated = SimulatedDevice(arena_bytes=board.arena_bytes, shard=shard)
     outcomes = []
     with start(board, "0123456789abcdef01234567", shard) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         try:
             assert device.info.arena_bytes == board.arena_bytes
             for image, order in visits:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from conftest import require_tools
 from tinyfed_host.cli.main import run_command
+from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.emulation.qemu import Emulators
-from tinyfed_host.fleet.fleet import device_id
-from tinyfed_host.run.personal import learned, own_order
-from tinyfed_host.run.setup import PLAYED_US
+from tinyfed_host.run.parts import PLAYED_US
+from tinyfed_host.run.personal import learned, personal_order
 from tinyfed_host.transport.socket import SocketTransport
 
 from tinyfed.data.recording import write_recording
@@ -121,7 +121,7 @@ def test_record_run_and_adapt(
     samples = watch.samples(NEWCOMER)
     twin = SimulatedDevice(shard=write_shard([samples[gesture][:WINDOWS] for gesture in GESTURES]))
     twin.load(image)
-    outcome = twin.visit(None, own_order(parts, "twin", 4, (WINDOWS,) * 4), want_weights=True)
+    outcome = twin.visit(None, personal_order(parts, "twin", 4, (WINDOWS,) * 4), want_weights=True)
     assert [(p["samples_a_class"], p["accuracy"], p["loss"]) for p in judged] == [
         (p.shots, p.accuracy, p.loss) for p in outcome.result.checkpoints
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import require_tools
 from test_device import ID, SINE, board_for, emulate, sine_model
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
 from tinyfed_host.transport.socket import connect
 
@@ -29,7 +29,7 @@ def test_a_saved_model_outlives_a_killed_emulator(name: str, tmp_path: Path) -> 
     require_tools(*filter(None, [board.compiler.prefix + "gcc", board.emulator.program if board.emulator else ""]))
     store = tmp_path / "board, with a comma.flash"
     with start(board, ID, store=store) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         device.load(sine_model())
         device.visit(None, SINE, want_weights=False)
         learnt = device.visit(None, SINE, want_weights=True).weights
@@ -41,7 +41,7 @@ def test_a_saved_model_outlives_a_killed_emulator(name: str, tmp_path: Path) -> 
         assert emulated.pid is not None
         os.kill(emulated.pid, signal.SIGKILL)
     with start(board, ID, store=store) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         assert f"{device.info.weights_hash:016x}" == told["weights_hash"]
         try:
             device.reset()
@@ -53,7 +53,7 @@ def test_a_saved_model_outlives_a_killed_emulator(name: str, tmp_path: Path) -> 
         done = subprocess.run([*SAVE, emulated.port, "--forget"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and "keeps no model any more" in done.stdout
         emulated.reload(None)
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         assert device.info.structure_hash == 0
         device.close()
 
@@ -76,14 +76,14 @@ def test_the_image_for_the_stm32_starts_with_the_newest_slot(tmp_path: Path) -> 
         words += ["-device", f"loader,file={file},addr={address:#x},force-raw=on"]
     (tmp_path / "stm32_saved.json").write_text(json.dumps(manifest))
     with start(read_board("stm32_saved", tmp_path), ID) as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         assert device.info.weights_hash == weights_hash(read_weights(new))
         device.close()
 
 
 def test_stm32_under_qemu_says_that_it_cannot() -> None:
     with emulate("stm32f405") as emulated:
-        device = SerialDevice(connect(emulated.port))
+        device = RemoteDevice(connect(emulated.port))
         device.load(sine_model())
         with pytest.raises(DeviceError, match="keeps no model"):
             device.save()

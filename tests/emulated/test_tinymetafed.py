@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.transport.socket import connect
 
@@ -32,7 +32,7 @@ def test_tinymetafed_on_a_board_gives_the_simulated_bits(board: str) -> None:
     simulated = SimulatedDevice()
     simulated.load(image)
     with Emulators() as emulators:
-        device = SerialDevice(connect(emulators.start(board, ID).port))
+        device = RemoteDevice(connect(emulators.start(board, ID).port))
         device.load(image)
         whole = device.visit(first.astype("<f4").tobytes(), order, want_weights=True)
         choices: tuple[dict[str, object], ...] = (

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 from tinyfed_host.device.discovery import connect
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.firmware import build as firmware
 
 from tinyfed.boards import Board, read_board
@@ -40,9 +40,9 @@ def board(pytestconfig: pytest.Config) -> Board:
 
 
 @pytest.fixture
-def device(board: Board, pytestconfig: pytest.Config) -> Iterator[SerialDevice]:
+def device(board: Board, pytestconfig: pytest.Config) -> Iterator[RemoteDevice]:
     found = connect(pytestconfig.getoption("--port"))
-    assert isinstance(found, SerialDevice)
+    assert isinstance(found, RemoteDevice)
     yield found
     found.close()
 
@@ -52,13 +52,13 @@ def image(seed: int) -> bytes:
     return encode(spec, initialize(spec, seed))
 
 
-def test_it_runs_this_firmware(board: Board, device: SerialDevice) -> None:
+def test_it_runs_this_firmware(board: Board, device: RemoteDevice) -> None:
     assert device.info.board == board.name
     assert device.info.firmware_build == firmware.build_id(board), "flash it: tinyfed firmware flash"
     assert int(device.info.unique_id, 16) not in (0, 2**96 - 1)
 
 
-def test_it_learns_the_same_bits_as_the_simulated_device(device: SerialDevice) -> None:
+def test_it_learns_the_same_bits_as_the_simulated_device(device: RemoteDevice) -> None:
     simulated = SimulatedDevice(arena_bytes=device.info.arena_bytes)
     for seed in range(3):
         device.load(image(seed))
@@ -72,7 +72,7 @@ def test_it_learns_the_same_bits_as_the_simulated_device(device: SerialDevice) -
         assert there.result.train_us > 0
 
 
-def test_it_refuses_and_goes_on(device: SerialDevice) -> None:
+def test_it_refuses_and_goes_on(device: RemoteDevice) -> None:
     device.load(image(1))
     with pytest.raises(DeviceError):
         device.visit(bytes(40), ORDER, want_weights=False)
@@ -80,14 +80,14 @@ def test_it_refuses_and_goes_on(device: SerialDevice) -> None:
     assert device.visit(None, ORDER, want_weights=False).result.samples == 32
 
 
-def test_it_restarts(device: SerialDevice) -> None:
+def test_it_restarts(device: RemoteDevice) -> None:
     unique_id = device.info.unique_id
     device.load(image(1))
     device.reset()
     assert (device.info.unique_id, device.info.structure_hash) == (unique_id, 0)
 
 
-def test_it_keeps_a_model_through_a_restart(device: SerialDevice) -> None:
+def test_it_keeps_a_model_through_a_restart(device: RemoteDevice) -> None:
     if "save" not in device.info.capabilities:
         pytest.skip("this board has no flash that it can keep a model in")
     device.load(image(2))
@@ -101,7 +101,7 @@ def test_it_keeps_a_model_through_a_restart(device: SerialDevice) -> None:
     assert device.info.weights_hash == 0
 
 
-def test_it_records_from_its_sensor(device: SerialDevice) -> None:
+def test_it_records_from_its_sensor(device: RemoteDevice) -> None:
     """Move the board while this runs, or leave it: it counts windows, whatever they hold."""
     if "sensor" not in device.info.capabilities:
         pytest.skip("this board has no sensor")

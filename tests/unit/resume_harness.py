@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from tinyfed_host.experiment.schema import Experiment, parse
-from tinyfed_host.run.setup import Run, make_fleet
+from tinyfed_host.run.parts import make_fleet
+from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RunStore, StoreError
 
 TEXT = """rounds = {rounds}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reference_draw import encode_shard
 from test_visit_line import connect
-from tinyfed_host.run.exchange import Downlink
+from tinyfed_host.run.exchange import WeightsExchange
 
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
@@ -161,14 +161,14 @@ def test_an_answer_of_the_wrong_length_is_refused(content: bytes) -> None:
 
 def test_what_a_device_cannot_answer_in_is_told_once_and_float32() -> None:
     told: list[str] = []
-    downlink = Downlink("float32", IMAGE, lambda event: told.append(event.text), "int8-delta")
+    exchange = WeightsExchange("float32", IMAGE, lambda event: told.append(event.text), "int8-delta")
     able = simulated().info
     able = replace(able, capabilities=able.capabilities | {"answers"})
-    assert downlink.answered(able, ORDER, 1).answer == "int8-delta"
+    assert exchange.answered(able, ORDER, 1).answer == "int8-delta"
     # these go with no such answer, whatever the device
-    assert downlink.answered(able, replace(ORDER, top=100), 1).answer == "float32"
-    assert downlink.answered(able, replace(ORDER, update="sgd", meta_gradient=True), 1).answer == "float32"
+    assert exchange.answered(able, replace(ORDER, top=100), 1).answer == "float32"
+    assert exchange.answered(able, replace(ORDER, update="sgd", meta_gradient=True), 1).answer == "float32"
     assert told == []
     lacking = replace(able, capabilities=frozenset())
-    assert [downlink.answered(lacking, ORDER, number).answer for number in (1, 2)] == ["float32", "float32"]
+    assert [exchange.answered(lacking, ORDER, number).answer for number in (1, 2)] == ["float32", "float32"]
     assert told == ["its firmware answers in float32 only, not in int8-delta; flash a newer one"]

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.experiment.schema import RoundSection
-from tinyfed_host.fleet.fleet import Fleet, Rotation, device_id
+from tinyfed_host.fleet.fleet import Fleet
+from tinyfed_host.fleet.rotation import Rotation
 from tinyfed_host.run import coordinator as coordinator_module
 from tinyfed_host.run.coordinator import Coordinator
 from tinyfed_host.run.events import Event
-from tinyfed_host.run.exchange import Downlink
+from tinyfed_host.run.exchange import WeightsExchange
 from tinyfed_host.run.store import RunHeader, RunStore
 
 from tinyfed.device import Device, DeviceInfo, Traffic, VisitOutcome
@@ -69,7 +71,7 @@ class ScriptedDevice:
 
 
 @dataclasses.dataclass
-class ScriptedSeat:
+class ScriptedSlot:
     unique_id: str
     script: Behaviour | None = None
     connections: int = 0
@@ -98,14 +100,14 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 def run(
     store: RunStore,
-    seats: list[ScriptedSeat],
+    slots: list[ScriptedSlot],
     rounds: int = 12,
     rules: RoundSection = RULES,
     strategy: object = None,
 ) -> tuple[coordinator_module.RunEnd, list[Event]]:
     events: list[Event] = []
     algorithm = strategy or TinyReptile(ORDER, rounds)
-    with Fleet(seats) as fleet:
+    with Fleet(slots) as fleet:
         conductor = Coordinator(algorithm, fleet, store, IMAGE, rules, events.append)  # type: ignore[arg-type]
         snapshot = store.snapshot()
         if snapshot is None:
@@ -116,8 +118,8 @@ def run(
     return end, events
 
 
-def seats(count: int, **scripts: Behaviour) -> list[ScriptedSeat]:
-    return [ScriptedSeat(device_id(k), scripts.get(f"d{k}")) for k in range(count)]
+def slots(count: int, **scripts: Behaviour) -> list[ScriptedSlot]:
+    return [ScriptedSlot(device_id(k), scripts.get(f"d{k}")) for k in range(count)]
 
 
 def fail(device: ScriptedDevice, data: bytes) -> bytes:
@@ -126,7 +128,7 @@ def fail(device: ScriptedDevice, data: bytes) -> bytes:
 
 def test_weights_are_what_the_strategy_says(store: RunStore) -> None:
     """The same arithmetic by hand: phi + alpha_t * (phi' - phi), one device a round."""
-    end, _ = run(store, seats(3), rounds=5)
+    end, _ = run(store, slots(3), rounds=5)
     strategy = TinyReptile(ORDER, 5)
     state = strategy.begin(np.zeros(PARAMETERS, np.float32), 7)
     for _ in range(5):
@@ -143,17 +145,17 @@ def test_weights_are_what_the_strategy_says(store: RunStore) -> None:
 
 
 def test_resume_gives_the_same_bits(store: RunStore, tmp_path: Path) -> None:
-    run(store, seats(3), rounds=12)
+    run(store, slots(3), rounds=12)
     whole = store.snapshot()
     with RunStore.create(tmp_path / "parts", HEADER) as parts:
         strategy = TinyReptile(ORDER, 12)
         for rounds in (3, 4, 12):
-            run(parts, seats(3), rounds=rounds, strategy=strategy)
+            run(parts, slots(3), rounds=rounds, strategy=strategy)
         assert parts.snapshot() == whole
 
 
 def test_a_failed_device_is_recorded_left_out_and_tried_again(store: RunStore) -> None:
-    fleet = seats(3, d1=fail)
+    fleet = slots(3, d1=fail)
     end, events = run(store, fleet, rounds=40)
     assert end.rounds == 40
     failed = [(e.round, e.text) for e in events if e.kind == "device-failed"]
@@ -170,7 +172,7 @@ def test_a_failed_device_is_recorded_left_out_and_tried_again(store: RunStore) -
 
 
 def test_retries_within_a_round_give_the_faultless_bits(store: RunStore, tmp_path: Path) -> None:
-    run(store, seats(3), rounds=12)
+    run(store, slots(3), rounds=12)
     faultless = store.snapshot()
     calls = {"count": 0}
 
@@ -179,7 +181,7 @@ def test_retries_within_a_round_give_the_faultless_bits(store: RunStore, tmp_pat
         return fail(device, data) if calls["count"] % 2 else data
 
     with RunStore.create(tmp_path / "faulty", HEADER) as faulty:
-        fleet = seats(3, d0=every_second, d1=every_second)
+        fleet = slots(3, d0=every_second, d1=every_second)
         _, events = run(faulty, fleet, rounds=12)
         snapshot = faulty.snapshot()
     assert calls["count"] > 2
@@ -188,7 +190,7 @@ def test_retries_within_a_round_give_the_faultless_bits(store: RunStore, tmp_pat
     assert snapshot.arrays == faultless.arrays
     assert [e for e in events if e.kind == "retry"]
     assert not [e for e in events if e.kind == "device-failed"]
-    assert sum(seat.connections for seat in fleet) > 3  # a failed device is connected anew
+    assert sum(slot.connections for slot in fleet) > 3  # a failed device is connected anew
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_retries_within_a_round_give_the_faultless_bits(store: RunStore, tmp_pat
     ],
 )
 def test_spoilt_weights_are_not_used(store: RunStore, spoil: Callable[[bytes], bytes], reason: str) -> None:
-    end, events = run(store, seats(2, d0=lambda device, data: spoil(data)), rounds=12)
+    end, events = run(store, slots(2, d0=lambda device, data: spoil(data)), rounds=12)
     assert end.rounds == 12
     failures = [e for e in events if e.kind == "device-failed"]
     assert failures
@@ -218,7 +220,7 @@ def test_nobody_left_ends_the_run_and_keeps_it(store: RunStore) -> None:
     def later(device: ScriptedDevice, data: bytes) -> bytes:
         return fail(device, data) if gone.is_set() else data
 
-    fleet = seats(2, d0=later, d1=later)
+    fleet = slots(2, d0=later, d1=later)
     run(store, fleet, rounds=3)
     gone.set()
     with pytest.raises(DeviceError, match=r"round 4: none of 2 devices answers; the last said: .*unplugged") as caught:
@@ -236,7 +238,7 @@ def test_straggler_is_left_behind_and_its_late_answer_dropped(store: RunStore) -
 
     rules = dataclasses.replace(RULES, timeout_s=0.1)
     begun = time.monotonic()
-    end, events = run(store, seats(2, d0=hang), rounds=6, rules=rules)
+    end, events = run(store, slots(2, d0=hang), rounds=6, rules=rules)
     assert end.rounds == 6
     assert time.monotonic() - begun < 5
     assert any("no answer within 0.1 s" in e.text for e in events if e.kind == "device-failed")
@@ -277,7 +279,7 @@ def late_run(
     """Three devices, of which the first takes until round `release_in` is over for its first visit."""
     release = threading.Event()
     strategy = Remembering(ORDER, rounds, devices=3, given=([],), **changes)  # type: ignore[arg-type]
-    fleet = Fleet(seats(3, d0=slow_once(release)))
+    fleet = Fleet(slots(3, d0=slow_once(release)))
     events: list[Event] = []
 
     def observe(event: Event) -> None:
@@ -325,7 +327,7 @@ def test_a_late_answer_is_asked_for_again_by_a_run_that_goes_on(store: RunStore,
     assert snapshot is not None
     assert list(snapshot.document["late"]) == [device_id(0)]
     strategy = Remembering(ORDER, 3, devices=3, given=([],))
-    with Fleet(seats(3)) as fleet:
+    with Fleet(slots(3)) as fleet:
         conductor = Coordinator(strategy, fleet, store, IMAGE, LATE_RULES)
         state = conductor.restore(snapshot.document, snapshot.arrays)
         time.sleep(0.1)
@@ -338,7 +340,7 @@ def test_when_all_are_late_the_round_waits_for_them(store: RunStore) -> None:
     release = threading.Event()
     strategy = Remembering(ORDER, 2, devices=1, given=([],))
     threading.Timer(0.5, release.set).start()
-    with Fleet(seats(1, d0=slow_once(release))) as fleet:
+    with Fleet(slots(1, d0=slow_once(release))) as fleet:
         Coordinator(strategy, fleet, store, IMAGE, LATE_RULES).run(
             strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=2
         )
@@ -359,7 +361,7 @@ def test_a_late_answer_that_never_comes_is_given_up(store: RunStore, monkeypatch
         if event.kind == "round-ended":
             time.sleep(0.1)
 
-    with Fleet(seats(3, d0=hang)) as fleet:
+    with Fleet(slots(3, d0=hang)) as fleet:
         Coordinator(strategy, fleet, store, IMAGE, rules, pause).run(
             strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=8
         )
@@ -379,7 +381,7 @@ class Everybody(TinyReptile):
 def test_quorum_of_a_round_with_many(store: RunStore) -> None:
     """Four are asked, two fail: half is enough for a quorum of 0.5, and the failed two are left out next."""
     strategy = Everybody(ORDER, 2)
-    end, _ = run(store, seats(4, d0=fail, d2=fail), rounds=2, strategy=strategy)
+    end, _ = run(store, slots(4, d0=fail, d2=fail), rounds=2, strategy=strategy)
     assert end.rounds == 2
     first, second = store.rounds()
     assert (first["answered"], first["failed"]) == (2, 2)
@@ -389,7 +391,7 @@ def test_quorum_of_a_round_with_many(store: RunStore) -> None:
 def test_missed_quorum_repeats_the_round_with_those_left(store: RunStore) -> None:
     strategy = Everybody(ORDER, 1)
     rules = dataclasses.replace(RULES, quorum=0.8)
-    _, events = run(store, seats(4, d0=fail, d2=fail), rounds=1, rules=rules, strategy=strategy)
+    _, events = run(store, slots(4, d0=fail, d2=fail), rounds=1, rules=rules, strategy=strategy)
     (only,) = store.rounds()
     assert (only["answered"], only["failed"]) == (4, 2)  # two answered twice
     started = [e.data["devices"] for e in events if e.kind == "round-started"]
@@ -403,20 +405,20 @@ def test_visits_of_a_round_run_at_once(store: RunStore) -> None:
         barrier.wait(5)
         return data
 
-    run(store, seats(4, d0=meet, d1=meet, d2=meet, d3=meet), rounds=2, strategy=Everybody(ORDER, 2))
+    run(store, slots(4, d0=meet, d1=meet, d2=meet, d3=meet), rounds=2, strategy=Everybody(ORDER, 2))
     assert [entry["answered"] for entry in store.rounds()] == [4, 4]
 
 
 def test_model_that_does_not_fit_is_not_tried_again(store: RunStore) -> None:
-    seat = ScriptedSeat(device_id(0))
+    slot = ScriptedSlot(device_id(0))
 
     class Small(ScriptedDevice):
         def load(self, image: bytes) -> None:
             raise DoesNotFitError(f"device {self.info.unique_id}: 100 bytes short")
 
-    seat.connect = lambda shard: Small(seat.unique_id, None)  # type: ignore[method-assign]
+    slot.connect = lambda shard: Small(slot.unique_id, None)  # type: ignore[method-assign]
     with pytest.raises(DeviceError, match="100 bytes short"):
-        run(store, [seat], rounds=1)
+        run(store, [slot], rounds=1)
 
 
 ENCODINGS = ("float32", "float16", "int8", "float16-delta", "int8-delta")
@@ -424,7 +426,7 @@ CAPABLE = frozenset({"float16", "int8", "delta"})
 
 
 @dataclasses.dataclass
-class CapableSeat(ScriptedSeat):
+class CapableSlot(ScriptedSlot):
     """Its device takes shorter weights."""
 
     capabilities: frozenset[str] = CAPABLE
@@ -450,11 +452,11 @@ def test_shortened_weights_give_the_same_bits_after_faults_and_resumes(
     store: RunStore, tmp_path: Path, encoding: str
 ) -> None:
     rules = dataclasses.replace(RULES, encoding=encoding)
-    fleet = [CapableSeat(device_id(k)) for k in range(3)]
+    fleet = [CapableSlot(device_id(k)) for k in range(3)]
     run(store, list(fleet), rounds=12, rules=rules)
     whole = store.snapshot()
     assert whole is not None
-    heard = {word for seat in fleet for word in seat.heard}
+    heard = {word for slot in fleet for word in slot.heard}
     assert heard == {"image", encoding}
     calls = {"count": 0}
 
@@ -465,24 +467,24 @@ def test_shortened_weights_give_the_same_bits_after_faults_and_resumes(
     with RunStore.create(tmp_path / "parts", HEADER) as parts:
         strategy = TinyReptile(ORDER, 12)
         for rounds in (3, 4, 12):
-            run(parts, [CapableSeat(device_id(k), every_third) for k in range(3)], rounds, rules, strategy)
+            run(parts, [CapableSlot(device_id(k), every_third) for k in range(3)], rounds, rules, strategy)
         assert parts.snapshot() == whole
     assert calls["count"] > 12
 
 
 def test_a_part_of_the_layers_goes_in_float32_and_a_sparse_answer_is_no_base() -> None:
-    downlink = Downlink("int8-delta", IMAGE, lambda event: None)
+    exchange = WeightsExchange("int8-delta", IMAGE, lambda event: None)
     device = ScriptedDevice("aa", None)
     info = dataclasses.replace(device.info, capabilities=CAPABLE)
     weights = np.float32([0.1, 0.2, 0.3, 0.4, 0.5, 7.0]).tobytes()
     sparse = dataclasses.replace(ORDER, top=10)
     partial = dataclasses.replace(ORDER, local_last=1)
-    downlink.holds("aa", sparse, weights)
-    assert downlink.document() == []
-    assert downlink.shorten(info, weights, sparse, 1).encoding.name == "int8"
-    downlink.holds("aa", ORDER, weights)
-    assert downlink.shorten(info, weights, ORDER, 1).encoding.name == "int8-delta"
-    plain = downlink.shorten(info, weights, partial, 1)
+    exchange.holds("aa", sparse, weights)
+    assert exchange.document() == []
+    assert exchange.shorten(info, weights, sparse, 1).encoding.name == "int8"
+    exchange.holds("aa", ORDER, weights)
+    assert exchange.shorten(info, weights, ORDER, 1).encoding.name == "int8-delta"
+    plain = exchange.shorten(info, weights, partial, 1)
     assert (plain.encoding.name, plain.weights) == ("float32", weights)
 
 
@@ -492,11 +494,11 @@ def test_rounding_on_the_way_down_does_not_build_up(store: RunStore) -> None:
     def learn_nothing(device: ScriptedDevice, data: bytes) -> bytes:
         return device.held
 
-    seat = CapableSeat(device_id(0), learn_nothing)
+    slot = CapableSlot(device_id(0), learn_nothing)
     rules = dataclasses.replace(RULES, encoding="int8")
     strategy = TinyReptile(ORDER, 1)
     start = np.float32([0.1, 0.2, 0.3, 0.4, 0.5, 7.0])
-    with Fleet([seat]) as fleet:
+    with Fleet([slot]) as fleet:
         Coordinator(strategy, fleet, store, IMAGE, rules).run(strategy.begin(start, 7))
     snapshot = store.snapshot()
     assert snapshot is not None
@@ -505,8 +507,8 @@ def test_rounding_on_the_way_down_does_not_build_up(store: RunStore) -> None:
 
 def test_a_device_that_lacks_an_encoding_gets_another_and_that_is_told(store: RunStore) -> None:
     rules = dataclasses.replace(RULES, encoding="int8-delta")
-    lacking = CapableSeat(device_id(0), capabilities=frozenset({"int8"}))
-    unable = CapableSeat(device_id(1), capabilities=frozenset())
+    lacking = CapableSlot(device_id(0), capabilities=frozenset({"int8"}))
+    unable = CapableSlot(device_id(1), capabilities=frozenset())
     _, events = run(store, [lacking, unable], rounds=8, rules=rules)
     told = {event.device: event.text for event in events if event.kind == "fallback"}
     assert "takes no int8-delta weights: sent as int8" in told[device_id(0)]
@@ -518,7 +520,7 @@ def test_a_device_that_lacks_an_encoding_gets_another_and_that_is_told(store: Ru
 
 def test_two_devices_with_one_id_are_refused() -> None:
     with pytest.raises(DeviceError, match="answers twice"):
-        Fleet([ScriptedSeat("aa"), ScriptedSeat("aa")])
+        Fleet([ScriptedSlot("aa"), ScriptedSlot("aa")])
 
 
 def test_rotation_gives_every_client_its_turn() -> None:
@@ -526,11 +528,11 @@ def test_rotation_gives_every_client_its_turn() -> None:
 
     clients = [Client(f"c{k}", lambda k=k: bytes([k])) for k in range(14)]  # type: ignore[misc]
     rotation = Rotation(clients, 5, 2)
-    for seat in range(5):
-        names = {rotation.client(seat, r).name for r in range(28)}  # type: ignore[union-attr]
+    for slot in range(5):
+        names = {rotation.client(slot, r).name for r in range(28)}  # type: ignore[union-attr]
         assert len(names) == 14
     for r in range(20):
-        assert len({rotation.client(seat, r) for seat in range(5)}) == 5
+        assert len({rotation.client(slot, r) for slot in range(5)}) == 5
         assert rotation.client(0, r - r % 2) is rotation.client(0, r)
     fixed = Rotation(clients, 5, 0)
     assert [fixed.client(3, r) for r in range(9)] == [clients[3]] * 9
@@ -540,25 +542,25 @@ def test_rotation_reaches_the_seat(store: RunStore) -> None:
     from tinyfed.tasks.task import Client
 
     clients = [Client(f"c{k}", lambda k=k: bytes([k])) for k in range(3)]  # type: ignore[misc]
-    seat = ScriptedSeat(device_id(0))
-    with Fleet([seat], Rotation(clients, 1, 2)) as fleet:
+    slot = ScriptedSlot(device_id(0))
+    with Fleet([slot], Rotation(clients, 1, 2)) as fleet:
         shards = []
         for round_index in range(6):
-            fleet.ready(seat.unique_id, round_index)
-            shards.append(seat.shard)
+            fleet.ready(slot.unique_id, round_index)
+            shards.append(slot.shard)
     assert shards == [b"\0", b"\0", b"\1", b"\1", b"\2", b"\2"]
-    assert seat.connections == 3
+    assert slot.connections == 3
 
 
 def test_devices_join_and_leave_between_rounds(store: RunStore) -> None:
     events: list[Event] = []
-    fleet = Fleet(seats(1))
+    fleet = Fleet(slots(1))
     strategy = Everybody(ORDER, 9)
 
     def observe(event: Event) -> None:
         events.append(event)
         if event.kind == "round-ended" and event.round == 3:
-            fleet.add(ScriptedSeat(device_id(5)))
+            fleet.add(ScriptedSlot(device_id(5)))
         if event.kind == "round-ended" and event.round == 6:
             fleet.remove(device_id(0))
 
@@ -572,13 +574,13 @@ def test_devices_join_and_leave_between_rounds(store: RunStore) -> None:
 
 
 def test_a_known_device_is_taken_back_only_when_it_is_gone() -> None:
-    fleet = Fleet(seats(1))
+    fleet = Fleet(slots(1))
     with fleet:
         fleet.ready(device_id(0), 0)
         with pytest.raises(DeviceError, match="answers twice"):
-            fleet.replace(ScriptedSeat(device_id(0)))
+            fleet.replace(ScriptedSlot(device_id(0)))
         fleet.lost(device_id(0))
-        back = ScriptedSeat(device_id(0))
+        back = ScriptedSlot(device_id(0))
         fleet.replace(back)
         fleet.ready(device_id(0), 0)
         assert back.connections == 1

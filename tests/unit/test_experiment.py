@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinyfed_host.experiment import schema as experiment
 from tinyfed_host.experiment import source as experiment_source
-from tinyfed_host.run.setup import Parts
+from tinyfed_host.run.parts import Parts
 
 from tinyfed import meta
 from tinyfed.errors import UsageError

@@ -1,4 +1,4 @@
-"""SerialDevice and probe over a transport whose other end is the real C link; time is a number that reading passes."""
+"""RemoteDevice and probe over a transport whose other end is the real C link; time is a number that reading passes."""
 
 import socket
 import struct
@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from tinyfed_host.device.line import KILL_LINE, SerialDevice, probe
+from tinyfed_host.device.line import KILL_LINE, RemoteDevice, probe
 from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.socket import SocketTransport, connect
 from wire_pair import CDevice, Fault, no_fault
@@ -59,9 +59,9 @@ class CLine:
         self.closed = True
 
 
-def open_device(line: CLine) -> SerialDevice:
+def open_device(line: CLine) -> RemoteDevice:
     line.device.set_result(RESULT.encode())
-    return SerialDevice(line, clock=line.clock)
+    return RemoteDevice(line, clock=line.clock)
 
 
 def test_the_lines_are_transports() -> None:
@@ -170,7 +170,7 @@ def test_progress_is_what_the_heartbeat_says() -> None:
     line = CLine(CDevice(steps=100))
     line.device.set_result(RESULT.encode())
     seen: list[tuple[int, int]] = []
-    device = SerialDevice(line, clock=line.clock, progress=lambda done, total: seen.append((done, total)))
+    device = RemoteDevice(line, clock=line.clock, progress=lambda done, total: seen.append((done, total)))
     device.load(b"image123")
     original = line.read
 
@@ -301,7 +301,7 @@ def test_a_probe_changes_nothing_on_a_device() -> None:
     info = probe(line)
     assert info is not None
     assert info.weights_hash == hash64(outcome.weights)
-    assert SerialDevice(line, clock=line.clock).info == info
+    assert RemoteDevice(line, clock=line.clock).info == info
     assert line.device.trained == 1
     assert line.device.valid
 

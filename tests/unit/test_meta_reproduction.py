@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from conftest import require, require_tools
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from typer.testing import CliRunner
 
 from studies.reproduction.claim import claim, factor, kept_claims, spent
@@ -271,14 +271,14 @@ def test_rows_are_confirmed_and_priced_on_emulated_boards() -> None:
 def test_a_visit_with_another_bit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The board's answer is changed in its last bit on the way."""
     require_tools("qemu-system-arm", "arm-none-eabi-gcc")
-    visit = SerialDevice.visit
+    visit = RemoteDevice.visit
 
     def changed(*words: Any, **options: Any) -> VisitOutcome:
         outcome = visit(*words, **options)
         assert outcome.weights is not None
         return replace(outcome, weights=outcome.weights[:-1] + bytes([outcome.weights[-1] ^ 1]))
 
-    monkeypatch.setattr(SerialDevice, "visit", changed)
+    monkeypatch.setattr(RemoteDevice, "visit", changed)
     reached = Reached("TinyReptile", (0,), np.zeros((1, 1)), ())
     with pytest.raises(DeviceError, match=r"sine-\d on mps2_an386, visit 1: not the simulated device's bits"):
         confirm(SMALL, SMALL.methods[0], reached, 1)

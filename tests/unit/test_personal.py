@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from tinyfed_host.experiment.schema import Experiment
-from tinyfed_host.run.personal import own_order
-from tinyfed_host.run.setup import Parts, make_fleet, read_experiment
+from tinyfed_host.run.parts import Parts, make_fleet, read_experiment
+from tinyfed_host.run.personal import personal_order
 
 from tinyfed.errors import UsageError
 
@@ -19,19 +19,19 @@ def parts() -> Parts:
 
 
 def test_it_learns_as_the_run_does_and_keeps_samples_to_judge_on(parts: Parts) -> None:
-    order = own_order(parts, "p", 4, (12, 13, 12, 40))
+    order = personal_order(parts, "p", 4, (12, 13, 12, 40))
     assert (order.shots, order.checkpoints, order.queries) == (10, (0, 1, 3, 5, 10), 0)
     assert order.true_labels and order.in_time and order.learning_rate == parts.task.adapt.learning_rate
-    few = own_order(parts, "p", 4, (9, 7, 9, 9), passes=2)
+    few = personal_order(parts, "p", 4, (9, 7, 9, 9), passes=2)
     assert (few.shots, few.passes, few.checkpoints) == (6, 2, (0, 1, 3, 5, 10, 12))
-    stored = own_order(parts, "p", 4, ())
+    stored = personal_order(parts, "p", 4, ())
     assert (stored.shots, stored.checkpoints) == (10, (0, 1, 3, 5, 10))
 
 
 def test_with_all_samples_nothing_is_left_to_judge_on(parts: Parts) -> None:
-    assert own_order(parts, "p", 4, (7, 7, 7, 8), shots=7).checkpoints == ()
-    assert own_order(parts, "p", 4, (1, 2, 2, 2)).checkpoints == ()
-    many = own_order(parts, "p", 4, (300,) * 4, shots=200, passes=2)
+    assert personal_order(parts, "p", 4, (7, 7, 7, 8), shots=7).checkpoints == ()
+    assert personal_order(parts, "p", 4, (1, 2, 2, 2)).checkpoints == ()
+    many = personal_order(parts, "p", 4, (300,) * 4, shots=200, passes=2)
     assert many.checkpoints == (0, 1, 3, 5, 10, 20, 50, 400)
     many.encode()
 
@@ -40,16 +40,16 @@ def test_other_classes_and_too_few_samples_are_told(parts: Parts) -> None:
     with pytest.raises(
         UsageError, match="has samples of 3 classes, the run's model tells 4 apart: record classes 0 to 3"
     ):
-        own_order(parts, "p", 3, (9, 9, 9))
+        personal_order(parts, "p", 3, (9, 9, 9))
     with pytest.raises(UsageError, match=r"has recorded 0 windows of class 2, 1 are needed: `tinyfed .* PORT 2`"):
-        own_order(parts, "p", 4, (3, 1, 0, 5))
+        personal_order(parts, "p", 4, (3, 1, 0, 5))
     with pytest.raises(UsageError, match="has recorded 6 windows of class 1, 7 are needed"):
-        own_order(parts, "p", 4, (8, 6, 8, 8), shots=7)
+        personal_order(parts, "p", 4, (8, 6, 8, 8), shots=7)
 
 
 def test_a_regression_has_no_labels_of_its_own() -> None:
     sine = Parts.make(read_experiment(ROOT / "examples" / "sine.toml"))
-    order = own_order(sine, "p", 0, (), shots=5, passes=1)
+    order = personal_order(sine, "p", 0, (), shots=5, passes=1)
     assert (order.source, order.true_labels, order.shots, order.checkpoints) == ("sine", False, 5, (0, 1, 3, 5))
     order.encode()
 

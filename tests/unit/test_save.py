@@ -5,7 +5,7 @@ import random
 import pytest
 from faulty_line import FaultyLine
 from test_visit_line import IMAGE, SHARD, SPEC, WEIGHTS, InProcess
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from wire_pair import CDevice, Channel, Pair, bit_errors
 
 from tinyfed.device.simulated import SimulatedDevice
@@ -33,9 +33,9 @@ def flash() -> memoryview:
     return memoryview(block[start : start + STORE_BYTES])
 
 
-def power_on(store: memoryview | None, model: bytes | None = None) -> SerialDevice:
+def power_on(store: memoryview | None, model: bytes | None = None) -> RemoteDevice:
     line = InProcess(LineDevice(65536, bytes(range(12)), "some-board", SHARD, model, store=store))
-    return SerialDevice(line, clock=line.clock)
+    return RemoteDevice(line, clock=line.clock)
 
 
 def test_what_was_learnt_is_there_after_the_power_was_cut() -> None:
@@ -127,7 +127,7 @@ def test_saving_over_a_bad_line_ends_well_each_time() -> None:
     store = flash()
     line = InProcess(LineDevice(65536, bytes(range(12)), "some-board", SHARD, store=store))
     faulty = FaultyLine(line, random.Random(3), bit_error_rate=5e-4, frame_loss=0.1)
-    device = SerialDevice(faulty, clock=line.clock)
+    device = RemoteDevice(faulty, clock=line.clock)
     for seed in range(20):
         device.load(encode(SPEC, initialize(SPEC, seed)))
         device.save()

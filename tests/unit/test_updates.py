@@ -9,7 +9,7 @@ import pytest
 from faulty_line import FaultyLine
 from reference_draw import arrays, draw, encode_shard
 from test_visit_line import InProcess
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 
 from tinyfed import meta
 from tinyfed.device.simulated import SimulatedDevice
@@ -173,7 +173,7 @@ def test_the_line_gives_the_simulated_bits(name: str, errors: float) -> None:
     """The whole device over its line, a good one and one that flips a bit in 10,000."""
     transport = InProcess(LineDevice(65536, bytes(range(12)), "some-board", SHARD))
     line = FaultyLine(transport, random.Random(7), bit_error_rate=errors)
-    device = SerialDevice(line, clock=transport.clock)
+    device = RemoteDevice(line, clock=transport.clock)
     assert {"sparse", "partial"} <= device.info.capabilities
     device.load(IMAGE)
     for seed in (77, 78):
@@ -192,7 +192,7 @@ def test_the_line_gives_the_simulated_bits(name: str, errors: float) -> None:
 def test_fewer_bytes_pass_and_local_weights_never_do() -> None:
     """Shared are 448 of 475 values; 5 % of them are 23, in 16 + 92 + 23 bytes (gaps below 128) at most."""
     transport = InProcess(LineDevice(65536, bytes(range(12)), "some-board", SHARD))
-    device = SerialDevice(transport, clock=transport.clock)
+    device = RemoteDevice(transport, clock=transport.clock)
     device.load(IMAGE)
     whole = device.visit(WEIGHTS.tobytes(), ORDER, want_weights=True)
     order = replace(PARTIAL, top=500, checkpoints=())

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from reference_draw import encode_shard
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from wire_pair import bit_errors
 
 from tinyfed.device.simulated import SimulatedDevice
@@ -61,9 +61,9 @@ class InProcess:
         pass
 
 
-def connect(arena_bytes: int = 65536, shard: bytes | None = SHARD) -> tuple[SerialDevice, InProcess]:
+def connect(arena_bytes: int = 65536, shard: bytes | None = SHARD) -> tuple[RemoteDevice, InProcess]:
     transport = InProcess(LineDevice(arena_bytes, bytes(range(12)), "some-board", shard))
-    return SerialDevice(transport, clock=transport.clock), transport
+    return RemoteDevice(transport, clock=transport.clock), transport
 
 
 def test_a_visit_over_the_line_gives_the_simulated_bits() -> None:
@@ -130,7 +130,7 @@ def test_the_whole_firmware_answers_after_an_hour_of_noise_and_old_traffic() -> 
         transport.device.feed(data, int(transport.now_s * 1e6) % 2**32, 16)
         transport.now_s += len(data) / 11_520
         left -= len(data)
-    device = SerialDevice(transport, clock=transport.clock)
+    device = RemoteDevice(transport, clock=transport.clock)
     device.load(IMAGE)
     assert device.visit(WEIGHTS.tobytes(), ORDER, want_weights=True).weights == expected
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_line import ORDER, RESULT, CLine
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 from wire_pair import CDevice, Channel, Pair, bit_errors, library
 
 from tinyfed.errors import UsageError
@@ -154,7 +154,7 @@ def test_a_device_is_told_what_it_takes_and_what_it_holds_is_known(how: WeightsE
     device_end.set_capabilities((1 << len(CAPABILITIES)) - 1)
     device_end.set_result(RESULT.encode())
     line = CLine(device_end)
-    device = SerialDevice(line, clock=line.clock)
+    device = RemoteDevice(line, clock=line.clock)
     device.load(encode_image(spec, start))
     device_end.set_image(start.tobytes())
     held = device.visit(None, ORDER, want_weights=True).weights
@@ -177,7 +177,7 @@ def test_a_device_that_does_not_hold_the_base_is_given_the_same_weights_in_full(
     device_end.set_capabilities((1 << len(CAPABILITIES)) - 1)
     device_end.set_result(RESULT.encode())
     line = CLine(device_end)
-    device = SerialDevice(line, clock=line.clock)
+    device = RemoteDevice(line, clock=line.clock)
     device.load(encode_image(spec, start))
     device_end.set_image(start.tobytes())
     shortened = shorten(WeightsEncoding("int8", delta=True), weights.tobytes(), (), start.tobytes())

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from faulty_line import FaultyLine
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device.line import RemoteDevice
 
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine._device import LineDevice
@@ -92,13 +92,13 @@ def test_rounds_on_a_bad_line_end_in_the_weights_of_a_good_one(rounds: int, cut_
     rng = random.Random(f"{rounds} {cut_chance}")
     board = Board(rng, cut_chance)
     line = FaultyLine(board, rng, bit_error_rate=1e-4, frame_loss=0.01)
-    device: SerialDevice | None = None
+    device: RemoteDevice | None = None
     weights = WEIGHTS.astype("<f4").tobytes()
     number = failed = 0
     while number < rounds:
         try:
             if device is None:
-                device = SerialDevice(line, clock=board.clock)
+                device = RemoteDevice(line, clock=board.clock)
                 device.load(IMAGE)
             outcome = device.visit(weights, order(number), want_weights=True)
         except DeviceError:

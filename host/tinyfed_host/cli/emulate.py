@@ -11,7 +11,8 @@ import typer
 from tinyfed.boards import read_board
 from tinyfed.errors import UsageError
 from tinyfed_host.cli.output import print_json, print_line
-from tinyfed_host.emulation.qemu import UNIQUE_ID_BYTES, Emulators
+from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES
+from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.firmware import build as firmware
 
 app = typer.Typer(add_completion=False)

@@ -46,7 +46,8 @@ def run(
     """
     from tinyfed_host.device.port_choice import at_terminal, choose
     from tinyfed_host.experiment.schema import FleetSection, override
-    from tinyfed_host.run.setup import Run, read_experiment
+    from tinyfed_host.run.parts import read_experiment
+    from tinyfed_host.run.run import Run
     from tinyfed_host.run.store import run_folder
 
     ask = None if as_json else at_terminal()
@@ -108,7 +109,7 @@ def _weights_of(text: str) -> bytes:
 def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
     import dataclasses
 
-    from tinyfed_host.run.setup import make_fleet
+    from tinyfed_host.run.parts import make_fleet
     from tinyfed_host.view.progress import LogView, Views, choose_view
 
     experiment = dataclasses.replace(opened.parts.experiment, fleet=fleet_section)

@@ -16,8 +16,9 @@ from tinyfed.meta.strategy import Array
 from tinyfed.model import replace_weights
 from tinyfed.tasks.task import Client
 from tinyfed.wire.order import Order, Result
-from tinyfed_host.fleet.fleet import device_id
-from tinyfed_host.run.setup import Parts, make_seat
+from tinyfed_host.device.unique_id import device_id
+from tinyfed_host.fleet.slots import make_slot
+from tinyfed_host.run.parts import Parts
 
 if TYPE_CHECKING:
     from tinyfed_host.demo.screen import Screen
@@ -75,19 +76,19 @@ def newcomers_on_boards(parts: Parts, starts: Mapping[str, Array], screen: "Scre
     images = {kind: replace_weights(parts.image, weights) for kind, weights in starts.items()}
 
     def work(number: int) -> int:
-        seat = make_seat("emulated", device_id(FIRST_NEWCOMER + number), read_board(boards[number]))
+        slot = make_slot("emulated", device_id(FIRST_NEWCOMER + number), read_board(boards[number]))
         done = 0
         try:
             for client, order in mine[number]:
-                device = seat.connect(client.shard)
+                device = slot.connect(client.shard)
                 parts.check(device)
                 for kind, image in images.items():
                     device.load(image)
                     found = device.visit(None, order, want_weights=False).result
-                    _same(f"{boards[number]} {seat.unique_id}, {client.name}, {kind}", found, image, client, order)
+                    _same(f"{boards[number]} {slot.unique_id}, {client.name}, {kind}", found, image, client, order)
                     done += 1
         finally:
-            seat.close()
+            slot.close()
         return done
 
     with (

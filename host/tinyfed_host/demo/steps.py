@@ -22,7 +22,8 @@ from tinyfed_host.experiment.schema import Experiment, FleetSection
 from tinyfed_host.firmware import build as firmware
 from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, write_report
 from tinyfed_host.run.events import nobody
-from tinyfed_host.run.setup import Parts, Run, make_fleet, read_experiment
+from tinyfed_host.run.parts import Parts, make_fleet, read_experiment
+from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RunStore
 from tinyfed_host.view.progress import LogView, Views
 

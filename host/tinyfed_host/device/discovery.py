@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tinyfed.device import Device, DeviceInfo
+from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError
+from tinyfed_host.device.line import RemoteDevice, probe
+from tinyfed_host.transport import serial, socket
 from tinyfed_host.transport.base import Transport
 
 _Answer = TypeVar("_Answer")
@@ -19,25 +21,17 @@ _looking = threading.Lock()
 def open_transport(port: str) -> Transport:
     """A serial port by its path, or `socket://HOST:PORT`, `unix://PATH`. Raises `DeviceError`, `UsageError`."""
     if "://" in port:
-        from tinyfed_host.transport.socket import connect
-
-        return connect(port)
-    from tinyfed_host.transport.serial import SerialTransport
-
-    return SerialTransport(port)
+        return socket.connect(port)
+    return serial.SerialTransport(port)
 
 
-def greet(port: str) -> Device:
+def greet(port: str) -> RemoteDevice:
     """The device on a port of an emulator that may still be starting. Raises `DeviceError`."""
-    from tinyfed_host.device.line import SerialDevice
-
-    return SerialDevice(open_transport(port))
+    return RemoteDevice(open_transport(port))
 
 
-def connect(port: str) -> Device:
+def connect(port: str) -> RemoteDevice:
     """The device on a port. A port that is something else is left as it was found. Raises `DeviceError`."""
-    from tinyfed_host.device.line import SerialDevice, probe
-
     transport = open_transport(port)
     try:
         if probe(transport) is None:
@@ -48,13 +42,11 @@ def connect(port: str) -> Device:
     except BaseException:
         transport.close()
         raise
-    return SerialDevice(transport)
+    return RemoteDevice(transport)
 
 
 def probe_port(port: str) -> DeviceInfo:
     """Who is on a port. Raises `TinyfedError`: nobody, something else, or the port cannot be opened."""
-    from tinyfed_host.device.line import probe
-
     transport = open_transport(port)
     try:
         info = probe(transport)
@@ -67,9 +59,7 @@ def probe_port(port: str) -> DeviceInfo:
 
 def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
     """Ask all ports at once (none given: every USB serial port). One entry a port, JSON; `error` says what is wrong."""
-    from tinyfed_host.transport.serial import list_serial_ports
-
-    known = {entry.port: entry for entry in list_serial_ports()}
+    known = {entry.port: entry for entry in serial.list_serial_ports()}
     asked = list(dict.fromkeys(ports)) or list(known)
     if not asked:
         return []
@@ -104,13 +94,12 @@ def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
     return at_once(ask, asked)
 
 
-def find(unique_id: str, port: str) -> Device:
+def find(unique_id: str, port: str) -> RemoteDevice:
     """The device with this unique id, on the port it was last seen on or, these asked at once, another USB serial port.
 
     Raises:
         DeviceError: it answers on none of them.
     """
-    from tinyfed_host.transport.serial import list_serial_ports
 
     def ask(candidate: str) -> tuple[str | None, str]:
         try:
@@ -122,7 +111,7 @@ def find(unique_id: str, port: str) -> Device:
     answers = {port: ask(port)}
     if answers[port][0] != unique_id:
         with _looking:
-            others = [entry.port for entry in list_serial_ports() if entry.port != port]
+            others = [entry.port for entry in serial.list_serial_ports() if entry.port != port]
             answers.update(zip(others, at_once(ask, others), strict=True))
     for candidate, (there, _) in answers.items():
         if there == unique_id:

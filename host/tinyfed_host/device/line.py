@@ -61,8 +61,9 @@ def device_info(hello: Hello) -> DeviceInfo:
     )
 
 
-class SerialDevice:
-    """A device on a line. Implements `Device`; takes the transport over.
+class RemoteDevice:
+    """A device at the other end of a line. Implements `Device`, `InferenceDevice` and `Recorder`; takes the transport
+    over.
 
     Raises:
         DeviceError: nothing that speaks tinyfed's protocol answers within `patience_s`.
@@ -171,12 +172,7 @@ class SerialDevice:
         )
 
     def infer(self, sample: bytes) -> bytes:
-        """What the model it holds makes of a sample, both float32: the bits of the in-process engine.
-
-        Raises:
-            DoesNotFitError: the arena has no room for the sample behind the model.
-            DeviceError: it holds no model, or its firmware is older than this.
-        """
+        """See `InferenceDevice.infer`: the bits of the in-process engine."""
         self._cancelled.clear()
         if "infer" not in self.info.capabilities:
             raise DeviceError(
@@ -204,14 +200,7 @@ class SerialDevice:
         seconds: float = 0.0,
         progress: Callable[[RecordStatus], None] | None = None,
     ) -> RecordStatus:
-        """Have the device record samples of a class from its sensor, until so many windows or seconds or the store is
-        full; `label` can be `wire.record.STOP` or `FORGET` too. Blocks; `progress` hears of each window.
-
-        Raises:
-            UsageError: no such class, or the board has no sensor.
-            DoesNotFitError: the store is full, or the model leaves no room for it.
-            DeviceError: it does not answer, or restarted: what was recorded is gone then.
-        """
+        """See `Recorder.record`."""
         if "sensor" not in self.info.capabilities:
             raise UsageError(f"{self._who()}: this board has no sensor to record from; docs/howto-sensor.md adds one")
         if label < STOP - 1 and not 0 <= label < CLASSES_MAX:
@@ -231,8 +220,7 @@ class SerialDevice:
         return operation.status
 
     def recorded(self) -> tuple[int, ...]:
-        """Samples of each class it has recorded itself; none without a sensor. A recording that runs is ended. Raises
-        DeviceError."""
+        """See `Recorder.recorded`."""
         return self.record(STOP).counts if "sensor" in self.info.capabilities else ()
 
     def _not_recorded(self, operation: LabelOperation) -> DeviceError | DoesNotFitError | UsageError:

@@ -1,15 +1,12 @@
 """Which ports a run is to use, when a person named devices by their unique ids, or named none."""
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyfed.errors import DeviceError, UsageError
 from tinyfed_host.device import discovery as devices
-
-_UNIQUE_ID = re.compile(r"[0-9a-fA-F]{24}")
-
+from tinyfed_host.device.unique_id import is_unique_id
 
 # Shows a question and returns the line that a person typed; EOFError at the end of input.
 Ask = Callable[[str], str]
@@ -43,7 +40,7 @@ def choose(ports: Sequence[str], *, needed: bool, ask: Ask | None = None) -> tup
     """
     if not ports and not needed:
         return ()
-    if ports and not any(_UNIQUE_ID.fullmatch(port) for port in ports):
+    if ports and not any(map(is_unique_id, ports)):
         return tuple(ports)
     found = devices.probe_all(())
     if not ports:
@@ -58,7 +55,7 @@ def choose(ports: Sequence[str], *, needed: bool, ask: Ask | None = None) -> tup
     where = {entry["unique_id"]: entry["port"] for entry in found if not entry["error"]}
     chosen = []
     for port in ports:
-        wanted = _UNIQUE_ID.fullmatch(port) is not None
+        wanted = is_unique_id(port)
         if wanted and port.lower() not in where:
             raise DeviceError(f"device {port.lower()} is on no USB serial port: {_told(found)}; plug it in")
         chosen.append(where[port.lower()] if wanted else port)

@@ -23,13 +23,13 @@ from typing import Self
 
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
+from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES, is_unique_id
 from tinyfed_host.emulation import qmp
 from tinyfed_host.emulation.memory_line import MemoryTransport
 from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.socket import connect as socket_connect
 
-UNIQUE_ID_BYTES = 12
 STOP_TIMEOUT_S = 3.0
 PROMISE_TIMEOUT_S = 10.0
 LAUNCHER = "setpriv"  # of util-linux, on every Debian
@@ -310,7 +310,7 @@ def start(
         raise UsageError(f"{board.name} cannot have its line in memory; mps2_an386 can")
     if in_memory and store is not None:
         raise UsageError(f"{store}: no store for saved models goes with a line in memory")
-    if len(unique_id) != 2 * UNIQUE_ID_BYTES or not all(digit in "0123456789abcdefABCDEF" for digit in unique_id):
+    if not is_unique_id(unique_id):
         raise UsageError(f'"{unique_id}" is no unique id: give {2 * UNIQUE_ID_BYTES} hexadecimal digits')
     if board.emulator.program:
         _find(board.emulator.program, board.emulator.package)

@@ -1,23 +1,38 @@
-"""What it takes to reach a device: a simulated one, an emulated one, one on a port of this computer."""
+"""What it takes to reach a device, and to reach it again after it was lost: a simulated one, an emulated one, one on a
+port of this computer."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 from tinyfed.boards import Board
 from tinyfed.data.recording import take_count
-from tinyfed.device import Device, DeviceInfo
+from tinyfed.device import Device, DeviceInfo, Recorder
 from tinyfed.device.simulated import SimulatedDevice
-from tinyfed.errors import DeviceError, DoesNotFitError
+from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.status import Status
-from tinyfed_host.device.line import SerialDevice
+from tinyfed_host.device import discovery
 from tinyfed_host.emulation.qemu import EmulatedDevice, start
 from tinyfed_host.firmware import build as firmware
 
 IDENTIFY_AT_ONCE = 64
 # What every firmware of this version can read, so that a simulated run learns the same bits.
 SHORTER_WEIGHTS = frozenset({"float16", "int8", "delta", "answers"})
+
+
+class Slot(Protocol):
+    """Where one device is."""
+
+    unique_id: str  # hexadecimal, of the device
+
+    def connect(self, data: bytes | None) -> Device:
+        """Make a device with this data (a shard, or what a `RecordedSlot` plays) answer here; the previous one is let
+        go. Raises `DeviceError`."""
+
+    def close(self) -> None:
+        """Let go of the device, and end what was started for it."""
 
 
 class _NamedDevice(SimulatedDevice):
@@ -40,7 +55,7 @@ class _NamedDevice(SimulatedDevice):
         )
 
 
-class SimulatedSeat:
+class SimulatedSlot:
     """A device in-process, with the arena of the board it stands for."""
 
     def __init__(self, unique_id: str, board: Board) -> None:
@@ -48,18 +63,22 @@ class SimulatedSeat:
         self._board = board
 
     def connect(self, data: bytes | None) -> Device:
-        """See `Seat.connect`."""
+        """See `Slot.connect`."""
         return _NamedDevice(self.unique_id, self._board.name, self._board.arena_bytes, data)
 
     def close(self) -> None:
         """Nothing was started."""
 
 
-class EmulatedSeat:
+class EmulatedSlot:
     """An emulated board, started at the first connection; it keeps its port while shards change."""
 
     def __init__(
-        self, unique_id: str, board: Board, connect: Callable[[str], Device], model: bytes | None = None
+        self,
+        unique_id: str,
+        board: Board,
+        connect: Callable[[str], Recorder] = discovery.greet,
+        model: bytes | None = None,
     ) -> None:
         """`connect` gives the device that answers on a port. `model`: an image that its firmware carries."""
         self.unique_id = unique_id
@@ -83,7 +102,7 @@ class EmulatedSeat:
         emulated.reset()
 
     def connect(self, data: bytes | None) -> Device:
-        """See `Seat.connect`. An emulator that has ended, or has another shard, is started anew."""
+        """See `Slot.connect`. An emulator that has ended, or has another shard, is started anew."""
         self._let_go()
         if self._emulated is None:
             self._emulated = start(self._board, self.unique_id, data, image=self._image())
@@ -94,7 +113,7 @@ class EmulatedSeat:
         return self._device
 
     def close(self) -> None:
-        """See `Seat.close`."""
+        """See `Slot.close`."""
         self._let_go()
         if self._emulated is not None:
             self._emulated.stop()
@@ -112,14 +131,14 @@ class EmulatedSeat:
                 return
 
 
-class RecordedSeat(EmulatedSeat):
+class RecordedSlot(EmulatedSlot):
     """An emulated board without a shard: its sensor plays a client's readings (docs/recording.md), a take a class, and
     it records them itself before the run uses it."""
 
     _counts: tuple[int, ...] = ()  # windows it has recorded of each class
 
     def connect(self, data: bytes | None) -> Device:
-        """See `Seat.connect`; `data` is the recording. A board that lost what it had recorded records again.
+        """See `Slot.connect`; `data` is the recording. A board that lost what it had recorded records again.
 
         Raises `UsageError` for a board whose emulator has no sensor, `DoesNotFitError` when a class finds no room.
         """
@@ -144,40 +163,37 @@ class RecordedSeat(EmulatedSeat):
             self._counts = status.counts
         return device
 
-    def _greet(self, *, anew: bool = False) -> SerialDevice:
+    def _greet(self, *, anew: bool = False) -> Recorder:
         self._let_go()
         assert self._emulated is not None
         if anew or self._emulated.pid is None:
             self._emulated.reload(None)
-        device = self._connect(self._emulated.port)
-        assert isinstance(device, SerialDevice)
-        self._device = device
+        self._device = device = self._connect(self._emulated.port)
         return device
 
 
-class PortSeat:
+class PortSlot:
     """A device on a port of this computer; its samples are its own. It is looked for on the other ports too."""
 
-    def __init__(self, unique_id: str, port: str, find: Callable[[str, str], Device], first: Device | None) -> None:
-        """`find` gives the device with a unique id, given the port it was last seen on."""
+    def __init__(self, unique_id: str, port: str, first: Device | None) -> None:
+        """`port`: where it was last seen; `first`: the device, when it is connected already."""
         self.unique_id = unique_id
         self._port = port
-        self._find = find
         self._device = first
         self._fresh = first is not None
 
     def connect(self, data: bytes | None) -> Device:
-        """See `Seat.connect`; `data` must be None."""
+        """See `Slot.connect`; `data` must be None."""
         assert data is None
         if self._fresh and self._device is not None:
             self._fresh = False
             return self._device
         self.close()
-        self._device = self._find(self.unique_id, self._port)
+        self._device = discovery.find(self.unique_id, self._port)
         return self._device
 
     def close(self) -> None:
-        """See `Seat.close`."""
+        """See `Slot.close`."""
         device, self._device = self._device, None
         self._fresh = False
         if device is not None:
@@ -187,14 +203,12 @@ class PortSeat:
                 return
 
 
-def seats_on_ports(
-    ports: Sequence[str], connect: Callable[[str], Device], find: Callable[[str, str], Device]
-) -> list[PortSeat]:
+def slots_on_ports(ports: Sequence[str]) -> list[PortSlot]:
     """Greet all ports at once. Raises `DeviceError` when one does not answer, or two devices have one id."""
 
     def greet(port: str) -> Device | DeviceError:
         try:
-            return connect(port)
+            return discovery.connect(port)
         except DeviceError as error:
             return error
 
@@ -221,4 +235,14 @@ def seats_on_ports(
             device.close()
         raise problem
 
-    return [PortSeat(device.info.unique_id, port, find, device) for port, device in zip(ports, devices, strict=True)]
+    return [PortSlot(device.info.unique_id, port, device) for port, device in zip(ports, devices, strict=True)]
+
+
+def make_slot(kind: str, unique_id: str, board: Board, model: bytes | None = None, *, plays: bool = False) -> Slot:
+    """A slot for a simulated or emulated device; emulated firmware carries `model`; `plays`: its sensor plays
+    recordings. Raises `UsageError` for a board without an emulator."""
+    if kind == "simulated":
+        return SimulatedSlot(unique_id, board)
+    if board.emulator is None:
+        raise UsageError(f"{board.name} cannot be emulated; `tinyfed boards` shows which can")
+    return (RecordedSlot if plays else EmulatedSlot)(unique_id, board, model=model)

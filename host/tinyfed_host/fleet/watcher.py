@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 from tinyfed.device import Device
 from tinyfed.errors import DeviceError, TinyfedError
-from tinyfed_host.device import discovery as devices
+from tinyfed_host.device import discovery
 from tinyfed_host.fleet.fleet import Fleet
-from tinyfed_host.fleet.slots import PortSeat
+from tinyfed_host.fleet.slots import PortSlot
 from tinyfed_host.transport.serial import list_serial_ports
 
 ANY = "any"  # the word that stands for every port with a device
@@ -46,7 +46,7 @@ class PortWatcher:
         self._asked.update(new)
         if not new:
             return []
-        answers = devices.at_once(self._greet, new)
+        answers = discovery.at_once(self._greet, new)
         joined = []
         for port, device in zip(new, answers, strict=True):
             if device is not None and self._join(port, device):
@@ -55,20 +55,20 @@ class PortWatcher:
 
     def _greet(self, port: str) -> Device | None:
         try:
-            return devices.connect(port)
+            return discovery.connect(port)
         except TinyfedError:
             return None
 
     def _join(self, port: str, device: Device) -> bool:
         unique_id = device.info.unique_id
-        seat = PortSeat(unique_id, port, devices.find, device)
+        slot = PortSlot(unique_id, port, device)
         try:
-            if unique_id in self._fleet.ids():  # it is back, on this port or another: its seat looks for it itself
-                self._fleet.replace(seat)
+            if unique_id in self._fleet.ids():  # it is back, on this port or another: its slot looks for it
+                self._fleet.replace(slot)
                 return False
-            self._fleet.add(seat)
+            self._fleet.add(slot)
         except DeviceError:
-            seat.close()
+            slot.close()
             return False
         return True
 

@@ -23,7 +23,7 @@ from tinyfed.model.image import replace_weights
 from tinyfed.wire.encodings import Shortened, WeightsEncoding
 from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.run.events import Event, Observer, nobody
-from tinyfed_host.run.exchange import Downlink, as_if_sent_exactly
+from tinyfed_host.run.exchange import WeightsExchange, as_if_sent_exactly
 from tinyfed_host.run.flight import LateVisits
 from tinyfed_host.run.store import RoundRecord, RunStore, VisitRecord, weights_sha256
 
@@ -106,7 +106,7 @@ class Coordinator:
         self._rules = rules
         self._observe = observe
         self._absences: dict[str, _Absence] = {}
-        self._downlink = Downlink(rules.encoding, image, observe, rules.answer)
+        self._exchange = WeightsExchange(rules.encoding, image, observe, rules.answer)
         self._busy: dict[str, Future[_Visited]] = {}
         self._late: set[str] = set()  # cancelled, not yet back
         self._takes_late = takes_late(strategy)
@@ -144,7 +144,7 @@ class Coordinator:
     def restore(self, document: Mapping[str, Any], arrays: Mapping[str, bytes]) -> State:
         """The state that a commit of this coordinator stored."""
         self._absences = {unique_id: _Absence(*values) for unique_id, values in document.get("absences", {}).items()}
-        self._downlink.restore(document.get("held", []), arrays)
+        self._exchange.restore(document.get("held", []), arrays)
         for unique_id, asked in self._awaited.restore(document.get("late", {}), arrays).items():
             self._busy[unique_id] = _in_thread(self._visit, unique_id, asked.assignment, asked.round_index)
         return State.restore(document["strategy"], arrays)
@@ -167,11 +167,11 @@ class Coordinator:
                 for unique_id, absence in sorted(self._absences.items())
                 if absence.failures
             },
-            "held": self._downlink.document(),
+            "held": self._exchange.document(),
             "late": self._awaited.document(),
         }
         number = after.round
-        arrays = {**after.arrays(), **self._downlink.changes(), **self._awaited.changes()}
+        arrays = {**after.arrays(), **self._exchange.changes(), **self._awaited.changes()}
         record = RoundRecord(number, document, arrays, metrics, records)
         self._store.commit_round(record)
         self._observe(Event("round-ended", number, data={**metrics, "rounds": last}))
@@ -318,7 +318,7 @@ class Coordinator:
             attempt = attempts.get(unique_id, 0) + 1
             absence = self._absences.setdefault(unique_id, _Absence())
             if unique_id in outcomes:
-                self._downlink.holds(unique_id, chosen[unique_id].order, outcomes[unique_id].outcome.weights)
+                self._exchange.holds(unique_id, chosen[unique_id].order, outcomes[unique_id].outcome.weights)
                 metrics = _visit_metrics(outcomes[unique_id])
                 if age:
                     metrics["age"] = age
@@ -351,8 +351,8 @@ class Coordinator:
                 down, up, begun = device.traffic.down, device.traffic.up, time.monotonic()
                 order = assignment.order
                 if assignment.want_weights:
-                    order = self._downlink.answered(device.info, order, number)
-                sent = self._downlink.shorten(device.info, weights, order, number)
+                    order = self._exchange.answered(device.info, order, number)
+                sent = self._exchange.shorten(device.info, weights, order, number)
                 in_image = self._loaded.get(unique_id) is not device
                 if in_image:  # the structure and this round's weights in one transfer
                     device.load(replace_weights(self._image, np.frombuffer(sent.weights, "<f4")))

@@ -21,7 +21,7 @@ from tinyfed_host.run.events import Event, Observer
 _HELD = "held/"  # the store's arrays of what devices hold
 
 
-class Downlink:
+class WeightsExchange:
     """Thread-safe for different devices."""
 
     def __init__(self, encoding: str, image: bytes, observe: Observer, answer: str = "float32") -> None:

@@ -9,7 +9,7 @@ from tinyfed.errors import UsageError
 from tinyfed.model import replace_weights
 from tinyfed.wire.order import Order
 from tinyfed_host.experiment.schema import from_json
-from tinyfed_host.run.setup import Parts
+from tinyfed_host.run.parts import Parts
 from tinyfed_host.run.store import RunStore, StoreError
 
 POINTS = (0, 1, 3, 5, 10, 20, 50)  # and the last: samples a class after which the device judges itself
@@ -28,7 +28,7 @@ def learned(folder: Path) -> tuple[Parts, bytes]:
     return parts, replace_weights(header.image, np.frombuffer(snapshot.arrays["weights"], "<f4"))
 
 
-def own_order(
+def personal_order(
     parts: Parts,
     who: str,
     class_count: int,

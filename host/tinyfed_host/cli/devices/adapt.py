@@ -35,19 +35,17 @@ def adapt(
     from tinyfed.errors import DeviceError
     from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.device.discovery import connect
-    from tinyfed_host.device.line import SerialDevice
-    from tinyfed_host.run.personal import learned, own_order
+    from tinyfed_host.run.personal import learned, personal_order
     from tinyfed_host.run.store import run_folder
 
     parts, image = learned(run_folder(run.rstrip("/")))
     device = connect(port)
-    assert isinstance(device, SerialDevice)
     try:
         if save and "save" not in device.info.capabilities:
             raise DeviceError(f"{port}: this board keeps no model; leave --save away")
         parts.check(device)
         info, counts = device.info, device.recorded()
-        order = own_order(parts, port, info.class_count, counts, shots=shots, passes=passes, seed=seed)
+        order = personal_order(parts, port, info.class_count, counts, shots=shots, passes=passes, seed=seed)
         device.load(image)
         result = device.visit(None, order, want_weights=False).result
         if save:

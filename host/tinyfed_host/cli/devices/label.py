@@ -36,12 +36,10 @@ def label(
     from tinyfed.wire.record import FORGET, STOP, RecordStatus
     from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.device.discovery import connect
-    from tinyfed_host.device.line import SerialDevice
 
     if [number is not None, stop, forget].count(True) != 1:
         raise UsageError("say which CLASS to record (0, 1, ...), or --stop, or --forget")
     device = connect(port)
-    assert isinstance(device, SerialDevice)
 
     def facts(status: RecordStatus) -> dict[str, Any]:
         return {"port": port, **dataclasses.asdict(status)}

@@ -22,7 +22,7 @@ def save(
     Exit codes: 4 when the device does not answer or cannot save, 5 when the model is larger than a slot.
     """
     from tinyfed_host.device.discovery import open_transport
-    from tinyfed_host.device.line import SerialDevice
+    from tinyfed_host.device.line import RemoteDevice
 
     told = -1
 
@@ -37,7 +37,7 @@ def save(
         else:
             print_line(f"saving: {percent} %")
 
-    device = SerialDevice(open_transport(port), progress=show)
+    device = RemoteDevice(open_transport(port), progress=show)
     try:
         device.save(forget=forget)
         info = device.info

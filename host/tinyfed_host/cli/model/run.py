@@ -1,5 +1,6 @@
 """`tinyfed model run`."""
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,7 +79,9 @@ def _npy(values: NDArray[Any]) -> bytes:
 
 def _on_device(model: Model, batch: tuple[NDArray[Any], ...], board: str | None, port: str | None) -> Any:
     from tinyfed.boards import read_board
-    from tinyfed_host.device.inference import connected, emulated, run_on
+    from tinyfed_host.device.discovery import connect
+    from tinyfed_host.device.inference import run_on
+    from tinyfed_host.emulation.inference import emulated
 
-    with emulated(model, read_board(board)) if board is not None else connected(port or "") as device:
+    with emulated(model, read_board(board)) if board is not None else contextlib.closing(connect(port or "")) as device:
         return run_on(model, batch, device)

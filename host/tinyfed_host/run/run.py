@@ -1,0 +1,151 @@
+"""A run that is open: begun, or gone on with where it stopped."""
+
+import datetime
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyfed.device import DeviceInfo
+from tinyfed.errors import DeviceError, UsageError
+from tinyfed.meta.strategy import State
+from tinyfed.model import plan, read_weights, replace_weights, structure_hash
+from tinyfed_host.experiment.schema import Experiment, from_json
+from tinyfed_host.fleet.fleet import Fleet
+from tinyfed_host.run.coordinator import Coordinator, RunEnd
+from tinyfed_host.run.events import Observer, nobody
+from tinyfed_host.run.parts import Parts
+from tinyfed_host.run.store import RunHeader, RunStore, StoreError
+
+
+@dataclass
+class Run:
+    """A run that is open: its store, and the parts to go on with."""
+
+    store: RunStore
+    parts: Parts
+    fresh: bool = False  # begun by this process
+
+    @classmethod
+    def begin(
+        cls, folder: Path, experiment: Experiment, command: str, start_weights: bytes | None = None, **extra: Any
+    ) -> "Run":
+        """A new run. `start_weights` (float32 little-endian) replace the initial ones.
+
+        Raises `UsageError` when they are not the model's, `StoreError` when the folder has a run.
+        """
+        parts = Parts.make(experiment)
+        if start_weights is not None:
+            weights = np.frombuffer(start_weights, "<f4")
+            if weights.size != parts.spec.parameter_count:
+                raise UsageError(
+                    f"the run to start from has {weights.size:,} weights, this experiment's model has "
+                    f"{parts.spec.parameter_count:,}: the two models must be the same"
+                )
+            parts = Parts(experiment, parts.task, parts.spec, parts.strategy, replace_weights(parts.image, weights))
+        header = RunHeader(
+            name=folder.name,
+            experiment=experiment.to_json(),
+            image=parts.image,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=command,
+            extra=extra,
+        )
+        return cls(RunStore.create(folder, header), parts, fresh=True)
+
+    @classmethod
+    def resume(cls, folder: Path) -> "Run":
+        """Go on with a run. Raises `StoreError` when that cannot be."""
+        store = RunStore.resume(folder)
+        try:
+            header = store.header()
+            parts = Parts.make(from_json(header.experiment), header.image)
+            if structure_hash(parts.image) != structure_hash(header.image):
+                raise UsageError(f"{folder}: the run's model is built differently by this version of tinyfed")
+            return cls(store, Parts(parts.experiment, parts.task, parts.spec, parts.strategy, header.image))
+        except BaseException:
+            store.close()
+            raise
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """A run that failed before its first round leaves nothing."""
+        nothing = kind is not None and self.fresh and not self.has_rounds()
+        self.store.close()
+        if nothing:
+            shutil.rmtree(self.store.folder, ignore_errors=True)
+
+    def has_rounds(self) -> bool:
+        """Whether there is something to go on from."""
+        try:
+            return self.store.snapshot() is not None
+        except StoreError:
+            return True  # it cannot be known: keep it
+
+    def state(self, coordinator: Coordinator) -> State:
+        """Where to go on: the last committed round, or the beginning."""
+        snapshot = self.store.snapshot()
+        if snapshot is None:
+            return self.parts.strategy.begin(read_weights(self.parts.image), self.parts.experiment.seed)
+        return coordinator.restore(snapshot.document, snapshot.arrays)
+
+    def learned_image(self) -> bytes:
+        """The model after the last committed round."""
+        snapshot = self.store.snapshot()
+        if snapshot is None:
+            return self.parts.image
+        return replace_weights(self.parts.image, np.frombuffer(snapshot.arrays["weights"], "<f4"))
+
+    def go(
+        self,
+        fleet: Fleet,
+        observe: Observer = nobody,
+        *,
+        rounds: int | None = None,
+        until: Callable[[], bool] | None = None,
+    ) -> RunEnd:
+        """Carry on with these devices, as `Coordinator.run`; the model is written out however it ends."""
+        parts = self.parts
+        coordinator = Coordinator(parts.strategy, fleet, self.store, parts.image, parts.experiment.round, observe)
+        try:
+            return coordinator.run(self.state(coordinator), rounds=rounds, until=until)
+        finally:
+            if self.has_rounds():
+                self.store.write_model(self.learned_image())
+                known = self.store.devices()
+                for unique_id, info in fleet.infos().items():
+                    if unique_id not in known:  # it joined on the way
+                        self._remember(info, simulated=False)
+
+    def meet(self, fleet: Fleet, *, simulated: bool) -> dict[str, str]:
+        """Greet every device of the fleet and remember who it is; returns board names by unique id.
+
+        Raises what a device that cannot take part raises, and `DeviceError` when one does not answer.
+        """
+        snapshot = self.store.snapshot()
+        now = 0 if snapshot is None else snapshot.round
+        ids = fleet.ids()
+        if not ids:
+            raise DeviceError("the fleet is empty: no device to learn with")
+        with ThreadPoolExecutor(max_workers=min(8, len(ids))) as pool:
+            there = dict(zip(ids, pool.map(lambda unique_id: fleet.ready(unique_id, now), ids), strict=True))
+        for device in there.values():
+            self._remember(device.info, simulated=simulated)
+        return {unique_id: device.info.board for unique_id, device in there.items()}
+
+    def _remember(self, info: DeviceInfo, *, simulated: bool) -> None:
+        facts = {
+            "board": info.board,
+            "firmware_build": info.firmware_build,
+            "arena_bytes": info.arena_bytes,
+            "ram_bytes": plan(self.parts.spec).arena_bytes,
+            "capabilities": sorted(info.capabilities),
+            "simulated": simulated,
+        }
+        self.store.put_device(info.unique_id, facts)

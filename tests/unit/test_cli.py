@@ -1,5 +1,7 @@
 """The command line: quick to start, one line for every error, documented exit codes."""
 
+import ast
+import inspect
 import os
 import re
 import subprocess
@@ -8,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from tinyfed_host.cli import main as cli
 from tinyfed_host.run.store import StoreError
 
@@ -50,9 +53,9 @@ def test_help_lists_the_commands_without_importing_them() -> None:
         [sys.executable, "-X", "importtime", TINYFED, "--help"], capture_output=True, text=True, timeout=60
     )
     assert shown.returncode == 0
-    for name in cli.LazyGroup().list_commands(None):  # type: ignore[arg-type]
+    for name in cli.commands():
         assert name in shown.stdout
-        module = cli.COMMANDS[name][0]
+        module = cli.COMMANDS[name].module
         assert f"tinyfed_host.cli.{module}" not in shown.stderr
     for heavy in ("numpy", "matplotlib", "serial", "sqlite3", "tinyfed_host.run.coordinator"):
         assert not any(line.split("|")[-1].strip() == heavy for line in shown.stderr.splitlines()), heavy
@@ -62,11 +65,11 @@ def test_every_command_has_help_with_an_example(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for name in cli.LazyGroup().list_commands(None):  # type: ignore[arg-type]
+    for name in cli.commands():
         assert cli.run_command([name, "--help"]) == 0
         shown = capsys.readouterr().out
         assert f"tinyfed {name}" in shown
-        if cli.COMMANDS[name][0] in ("run", "runs", "report", "devices", "demo"):
+        if cli.COMMANDS[name].module in ("run", "runs", "report", "devices", "demo"):
             assert "Examples" in shown, name
 
 
@@ -93,11 +96,48 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], words: li
         assert word in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "tinyfed [OPTIONS] COMMAND"),
+        (["model"], 2, "tinyfed model [OPTIONS] COMMAND"),
+        (["devices", "--bogus"], 2, "tinyfed devices ask --help"),
+        (["devices", "save"], 2, "tinyfed devices save --help"),
+        (["run"], 2, "EXPERIMENT.toml"),
+        (["run", "--rounds", "0", "x.toml"], 2, "--rounds"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_told_on_standard_error(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run_command(arguments) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert words in told.err
+
+
+@pytest.mark.parametrize("words", [["run"], ["devices"], ["devices", "save"], ["model", "plan"], ["bench", "step"]])
+def test_h_is_help_of_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_command([*words, "-h"]) == 0
+    assert f"tinyfed {' '.join(words)} [OPTIONS]" in capsys.readouterr().out
+
+
+def test_only_what_typer_documents_is_used() -> None:
+    """Newer versions have no `click` beneath them, and modules of other names."""
+    for source in sorted((ROOT / "host").rglob("*.py")):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not any(name.split(".")[0] == "click" or name.startswith("typer.") for name in names), source
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "typer":
+                assert node.attr in typer.__dict__ and not inspect.ismodule(getattr(typer, node.attr)), source
+
+
 def raiser(error: BaseException) -> Callable[..., None]:
-    def app(*arguments: object, **options: object) -> None:
+    def call(words: list[str]) -> None:
         raise error
 
-    return app
+    return call
 
 
 CODES = {
@@ -118,7 +158,7 @@ CODES = {
 def test_exit_codes(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "app", raiser(error))
+    monkeypatch.setattr(cli, "call", raiser(error))
     assert cli.run_command([]) == code
     told = capsys.readouterr()
     assert told.out == ""
@@ -130,6 +170,6 @@ def test_exit_codes(
 
 def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYFED_TRACEBACK", "1")
-    monkeypatch.setattr(cli, "app", raiser(UsageError("x")))
+    monkeypatch.setattr(cli, "call", raiser(UsageError("x")))
     with pytest.raises(UsageError):
         cli.run_command([])

@@ -10,7 +10,7 @@ from tinyfed.errors import BuildError
 from tinyfed_host.cli.output import print_json, print_line, print_table
 from tinyfed_host.firmware import build as firmware
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build firmware for a board.")
+app = typer.Typer(add_completion=False, help="Build firmware for a board.")
 
 BoardOption = Annotated[str, typer.Option("--board", "-b", help="Which board; `tinyfed boards` lists them.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]

@@ -1,7 +1,7 @@
 """The `tinyfed` command: finds the subcommand, and turns every error into one line and an exit code.
 
-Subcommands are modules of this package with a typer application `app`, imported only when they are called, so
-that `tinyfed --help` stays quick. docs/cli.md lists the exit codes.
+Subcommands are modules of this package with a typer application `app`, imported only when they are called, so that
+`tinyfed --help` stays quick. docs/cli.md lists the exit codes.
 """
 
 import contextlib
@@ -12,33 +12,45 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol, runtime_checkable
 
-import click
 import typer
-from typer.core import TyperGroup
 
 from tinyfed import __version__
-from tinyfed.errors import TinyfedError
+from tinyfed.errors import TinyfedError, UsageError
 
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
-# name: (module, what `tinyfed --help` says)
+HELP_OPTIONS = ["-h", "--help"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `tinyfed`: its module has a typer application `app`."""
+
+    module: str
+    help: str  # what `tinyfed --help` says
+    is_group: bool = False  # of commands of its own; without one of them it shows its help
+    default: str = ""  # the one of its own that is meant where none is named
+
+
 COMMANDS = {
-    "demo": ("demo", "Personal gestures: a fleet learns, a stranger's device adapts."),
-    "run": ("run", "Run an experiment, or go on with one."),
-    "runs": ("runs", "List runs."),
-    "report": ("report", "Write a run's report.html."),
-    "devices": ("devices", "Ask each port who is there."),
-    "emulate": ("emulate", "Start emulated boards and print their ports."),
-    "boards": ("boards", "List the boards tinyfed knows, or show one."),
-    "firmware": ("firmware", "Build and flash firmware."),
-    "model": ("model", "Look at a model: layers, bytes, memory plan."),
-    "reproduce": ("reproduce", "The comparison of the papers, measured."),
-    "data": ("data", "Data sets: list, fetch, check; write shards."),
-    "bench": ("bench", "Measure the engine."),
+    "demo": Command("demo", "Personal gestures: a fleet learns, a stranger's device adapts."),
+    "run": Command("run", "Run an experiment, or go on with one."),
+    "runs": Command("runs", "List runs."),
+    "report": Command("report", "Write a run's report.html."),
+    "devices": Command("devices", "Ask each port who is there.", default="ask"),
+    "emulate": Command("emulate", "Start emulated boards and print their ports."),
+    "boards": Command("boards", "List the boards tinyfed knows, or show one."),
+    "firmware": Command("firmware", "Build and flash firmware.", is_group=True),
+    "model": Command("model", "Look at a model: layers, bytes, memory plan.", is_group=True),
+    "reproduce": Command("reproduce", "The comparison of the papers, measured."),
+    "data": Command("data", "Data sets: list, fetch, check; write shards.", is_group=True),
+    "bench": Command("bench", "Measure the engine.", is_group=True),
 }
 
 EPILOG = """Examples: "tinyfed demo" shows everything in under four minutes. "tinyfed run examples/sine.toml" learns on
@@ -49,60 +61,60 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP: end in order, as on Ctrl-C."""
 
 
-class LazyGroup(TyperGroup):
-    """Imports a subcommand's module when it is called, not when it is listed."""
+@runtime_checkable
+class CommandLineError(Protocol):
+    """What typer raises for a wrong command line; `typer.BadParameter` is one. Their root has no public name."""
 
-    _listing = False
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands whose module is there."""
-        return [name for name, (module, _) in COMMANDS.items() if _is_there(module)]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command itself, or only its name and help while help is written."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        module, text = COMMANDS[cmd_name]
-        if self._listing:
-            return click.Command(cmd_name, help=text)
-        command = typer.main.get_command(importlib.import_module(f"tinyfed_host.cli.{module}").app)
-        command.name = cmd_name
-        return command
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Help without importing the subcommands."""
-        self._listing = True
-        try:
-            super().format_help(ctx, formatter)
-        finally:
-            self._listing = False
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Say what is near when a command is unknown."""
-        name = args[0] if args else ""
-        known = self.list_commands(ctx)
-        if name and not name.startswith("-") and name not in known:
-            match = difflib.get_close_matches(name, known, n=1)
-            hint = f'; did you mean "{match[0]}"?' if match else ""
-            raise click.UsageError(f'"{name}" is no command{hint} (commands: {", ".join(known)})')
-        return super().resolve_command(ctx, args)
+    def format_message(self) -> str:
+        """One sentence."""
 
 
-def _is_there(module: str) -> bool:
-    return importlib.util.find_spec(f"tinyfed_host.cli.{module}") is not None
+def commands() -> dict[str, Command]:
+    """The commands whose module is there."""
+    return {
+        name: command
+        for name, command in COMMANDS.items()
+        if importlib.util.find_spec(f"tinyfed_host.cli.{command.module}") is not None
+    }
 
 
-app = typer.Typer(
-    cls=LazyGroup,
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+def call(words: list[str]) -> object:
+    """Carry out a command line. Returns what the command returned, or its exit code."""
+    while words and words[0] == "--":
+        words = words[1:]
+    if not words or words[0].startswith("-"):
+        return _enter(_overview(), "tinyfed", words, is_group=True)
+    name, rest = words[0], words[1:]
+    known = commands()
+    if name not in known:
+        match = difflib.get_close_matches(name, known, n=1)
+        hint = f'; did you mean "{match[0]}"?' if match else ""
+        raise UsageError(f'"{name}" is no command{hint} (commands: {", ".join(known)}); see `tinyfed --help`')
+    command = known[name]
+    app: typer.Typer = importlib.import_module(f"tinyfed_host.cli.{command.module}").app
+    if command.default:
+        named = {info.name for info in app.registered_commands}
+        if not rest or rest[0] not in (*named, *HELP_OPTIONS):
+            rest = [command.default, *rest]
+    return _enter(app, f"tinyfed {name}", rest, is_group=command.is_group)
+
+
+def _enter(app: typer.Typer, name: str, words: list[str], *, is_group: bool) -> object:
+    app.pretty_exceptions_enable = False
+    if is_group and not words:
+        with contextlib.redirect_stdout(sys.stderr):
+            app(["--help"], prog_name=name, standalone_mode=False, help_option_names=HELP_OPTIONS)
+        return 2
+    return app(words, prog_name=name, standalone_mode=False, help_option_names=HELP_OPTIONS)
+
+
+def _overview() -> typer.Typer:
+    """What `tinyfed --help` shows: the names of the commands, without their modules."""
+    app = typer.Typer(epilog=EPILOG, add_completion=False, rich_markup_mode="rich")
+    app.callback()(root)
+    for name, command in commands().items():
+        app.command(name, help=command.help)(lambda: None)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -111,7 +123,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
 ) -> None:
@@ -164,20 +175,12 @@ def run_command(arguments: list[str] | None = None) -> int:
     want_traceback = os.environ.get("TINYFED_TRACEBACK") == "1"
     try:
         with _orderly_signals():
-            code = app(arguments, prog_name="tinyfed", standalone_mode=False)
+            code = call(sys.argv[1:] if arguments is None else arguments)
             sys.stdout.flush()
         if code == EXIT_INTERRUPTED:  # typer has caught the KeyboardInterrupt
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as end:
-        return int(end.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show(sys.stderr)
-        return 2
-    except click.ClickException as error:
-        _tell(error.format_message() + _help_hint(error))
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         if want_traceback:
             raise
         _tell("interrupted")
@@ -195,6 +198,9 @@ def run_command(arguments: list[str] | None = None) -> int:
         _tell(str(error))
         return error.exit_code
     except Exception as error:
+        if isinstance(error, CommandLineError):
+            _tell(error.format_message() + _help_hint(error))
+            return 2
         if want_traceback:
             raise
         _tell(
@@ -204,7 +210,7 @@ def run_command(arguments: list[str] | None = None) -> int:
         return EXIT_INTERNAL
 
 
-def _help_hint(error: click.ClickException) -> str:
+def _help_hint(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     return f"; see `{context.command_path} --help`" if context is not None else "; see `tinyfed --help`"
 

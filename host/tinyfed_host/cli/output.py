@@ -36,6 +36,6 @@ def _cell(value: object) -> str:
 
 
 def print_line(text: str) -> None:
-    """A line for people; with a program reading JSON it goes to standard error."""
+    """A line for people, on standard output: a command in JSON mode prints none."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

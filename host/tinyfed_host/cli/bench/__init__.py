@@ -13,7 +13,7 @@ EXAMPLES = (
     "host_steps_per_s is this computer's, as busy as it is."
 )
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False)
 
 
 @app.callback()

@@ -13,7 +13,7 @@ from tinyfed.errors import TinyfedError, UsageError
 from tinyfed_host.cli.data.recording import recording
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False)
 
 TIMEOUT_S = 60.0
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]

@@ -1,39 +1,14 @@
 """`tinyfed devices [PORT...]`, and the commands behind it, such as `tinyfed devices save PORT`."""
 
-import importlib
 from typing import Annotated, Any
 
-import click
 import typer
-from typer.core import TyperGroup
 
-# Name: module of this package with a typer application `app`.
-SUBCOMMANDS = {"adapt": "devices.adapt", "label": "devices.label", "save": "devices.save"}
+from tinyfed_host.cli.devices import adapt as devices_adapt
+from tinyfed_host.cli.devices import label as devices_label
+from tinyfed_host.cli.devices import save as devices_save
 
-
-class PortsOrCommand(TyperGroup):
-    """A first word that is no subcommand is a port to ask."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The subcommands; asking ports needs no name."""
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A subcommand's module is imported when it is called."""
-        if cmd_name not in SUBCOMMANDS:
-            return super().get_command(ctx, cmd_name)
-        command = typer.main.get_command(importlib.import_module(f"tinyfed_host.cli.{SUBCOMMANDS[cmd_name]}").app)
-        command.name = cmd_name
-        return command
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Without a subcommand: `devices`."""
-        if not args or (args[0] not in SUBCOMMANDS and args[0] not in ("-h", "--help")):
-            args = ["ask", *args]
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(add_completion=False, cls=PortsOrCommand, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(add_completion=False)
 
 
 @app.callback(
@@ -104,3 +79,8 @@ def _row(entry: dict[str, Any]) -> list[str]:
         entry["port"], entry["board"], entry["unique_id"], entry["firmware_build"], model,
         f"{entry['arena_bytes']:,} B", samples, entry["usb_id"],
     ]  # fmt: skip
+
+
+app.command("adapt", epilog=devices_adapt.EXAMPLES)(devices_adapt.adapt)
+app.command("label", epilog=devices_label.EXAMPLES)(devices_label.label)
+app.command("save", epilog=devices_save.EXAMPLES)(devices_save.save)

@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False)
-
-
-@app.command(
-    epilog="Examples: tinyfed devices adapt /dev/ttyACM0 demo --save · tinyfed devices adapt /dev/ttyACM0 runs/kitchen "
+EXAMPLES = (
+    "Examples: tinyfed devices adapt /dev/ttyACM0 demo --save · tinyfed devices adapt /dev/ttyACM0 runs/kitchen "
     "--shots 5"
 )
+
+
 def adapt(
     port: Annotated[str, typer.Argument(metavar="PORT", help="Where the device is.")],
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run whose model it starts from.")],

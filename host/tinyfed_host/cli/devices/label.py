@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(add_completion=False)
-
-
-@app.command(
-    epilog="Examples: tinyfed devices label /dev/ttyACM0 0 --seconds 20 · tinyfed devices label /dev/ttyACM0 1 "
+EXAMPLES = (
+    "Examples: tinyfed devices label /dev/ttyACM0 0 --seconds 20 · tinyfed devices label /dev/ttyACM0 1 "
     "--windows 15 · tinyfed devices label /dev/ttyACM0 --forget"
 )
+
+
 def label(
     port: Annotated[str, typer.Argument(metavar="PORT", help="Where the device is.")],
     number: Annotated[

@@ -6,10 +6,9 @@ import typer
 
 from tinyfed_host.cli.output import print_json, print_line
 
-app = typer.Typer(add_completion=False)
+EXAMPLES = "Examples: tinyfed devices save /dev/ttyACM0 · tinyfed devices save /dev/ttyACM0 --forget"
 
 
-@app.command(epilog="Examples: tinyfed devices save /dev/ttyACM0 · tinyfed devices save /dev/ttyACM0 --forget")
 def save(
     port: Annotated[str, typer.Argument(help="The device's port or address.")],
     forget: Annotated[bool, typer.Option("--forget", help="Erase what is saved instead.")] = False,

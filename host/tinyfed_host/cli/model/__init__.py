@@ -11,7 +11,7 @@ from tinyfed_host.cli.model import plan as model_plan
 from tinyfed_host.cli.model import quantize as model_quantize
 from tinyfed_host.cli.model import run as model_run
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False)
 
 
 @app.callback()

@@ -14,6 +14,10 @@ typedef struct job {
     uint32_t sample_count;
     float learning_rate;
 } job_t;
+_Static_assert(sizeof(job_t) == 24 && offsetof(job_t, image_bytes) == 4 && offsetof(job_t, inputs_offset) == 8 &&
+                   offsetof(job_t, targets_offset) == 12 && offsetof(job_t, sample_count) == 16 &&
+                   offsetof(job_t, learning_rate) == 20,
+               "tinyfed_host.bench.board knows the offsets");
 
 #define STACK_PAINT 0x5A5A5A5Au
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, require_tools
+from tinyfed_host.emulation import memory_line as ml
+from tinyfed_host.emulation import qemu
 from tinyfed_host.firmware import build as firmware
 
 from tinyfed.wire.frames import Frame, encode
@@ -42,6 +44,26 @@ def test_the_flash_drivers_hold_to_their_controllers(tmp_path: Path) -> None:
     includes = [PORT, PORT / "stm32f4", PORT / "nrf52"]
     models = ["-DTINYFED_STM32F4_MODEL", "-DTINYFED_NRF52_MODEL"]
     run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *models)
+
+
+def test_the_host_writes_what_an_emulated_board_reads(tmp_path: Path) -> None:
+    """port/cortexm/emulator.h as this computer's compiler lays it out, beside what the host uses."""
+    require_tools("gcc")
+    identity = ("unique_id", "counted", "in_memory")
+    line = ("down_written", "down_taken", "up_written", "up_taken", "down", "up")
+    values = [f"offsetof(tinyfed_identity_t, {name})" for name in identity] + ["sizeof(tinyfed_identity_t)"]
+    values += [f"offsetof(tinyfed_memory_line_t, {name})" for name in line] + ["sizeof(tinyfed_memory_line_t)"]
+    main = "".join(f'printf("%zu\\n", {value});' for value in values)
+    source = tmp_path / "layout.c"
+    source.write_text(f'#include <stdio.h>\n#include "emulator.h"\nint main(void) {{ {main} return 0; }}\n')
+    includes = [f"-I{PORT}", f"-I{PORT / 'cortexm'}", "-DTINYFED_IDENTITY_ADDRESS=0u"]
+    subprocess.run(["gcc", *STRICT, *includes, source, "-o", tmp_path / "layout"], check=True, timeout=60)
+    told = [int(word) for word in subprocess.check_output([tmp_path / "layout"], text=True, timeout=60).split()]
+    blank = qemu._identity("00" * 12, False, False)
+    marked = (("01" * 12, False, False), ("00" * 12, True, False), ("00" * 12, False, True))
+    places = [qemu._identity(*fields).index(1) for fields in marked]
+    counts = [4 * number for number in (ml.DOWN_WRITTEN, ml.DOWN_TAKEN, ml.UP_WRITTEN, ml.UP_TAKEN)]
+    assert told == [*places, len(blank), *counts, ml.DOWN, ml.UP, ml.LINE_BYTES]
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ static void relu(float *y, uint32_t count)
 static float *tanh_inside(float *y, uint32_t count)
 {
     static const float coefficients[] = {TINYFED_TANH_COEFFICIENTS, TINYFED_TANH_BOUND * TINYFED_TANH_BOUND};
+    _Static_assert(sizeof coefficients == 9 * sizeof(float), "s16-s19 above, s20-s23 below the line, s24 the bound");
     __asm volatile("vldmia %[table], {s16-s24}\n vmov.f32 s25, #1.0\n"
                    "1: vldr s0, [%[y]]\n vmul.f32 s1, s0, s0\n vcmp.f32 s1, s24\n vmrs APSR_nzcv, fpscr\n bpl 2f\n"
                    " vmul.f32 s2, s16, s1\n vmul.f32 s3, s20, s1\n vadd.f32 s2, s2, s17\n vadd.f32 s3, s3, s21\n"

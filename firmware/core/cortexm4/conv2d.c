@@ -36,16 +36,21 @@ void tinyfed_conv2d_forward_f32(float *y, const float *x, const float *weights, 
 }
 
 /* The taps that reach one input pixel: a grid of output pixels, walked from the last to the first so that the taps come
- * in order. Steps in bytes, from behind a tap to the next. The assembly knows the offsets. */
+ * in order. Steps in bytes, from behind a tap to the next. */
 typedef struct reach {
-    uint32_t columns;                       /* 0: of the grid */
-    uint32_t outputs;                       /* 4 */
-    int32_t weight_column, gradient_column; /* 8, 12: the next column */
-    int32_t weight_row, gradient_row;       /* 16, 20: the next row, from the next column */
-    const float *gradient;                  /* 24: of the first tap's output pixel */
-    uint32_t rows;                          /* 28: of the grid */
-    uint32_t skips_zeros;                   /* 32: a value of 0 is a dead ReLU's, with gradient 0 */
+    uint32_t columns;                       /* of the grid */
+    uint32_t outputs;
+    int32_t weight_column, gradient_column; /* the next column */
+    int32_t weight_row, gradient_row;       /* the next row, from the next column */
+    const float *gradient;                  /* of the first tap's output pixel */
+    uint32_t rows;                          /* of the grid */
+    uint32_t skips_zeros;                   /* a value of 0 is a dead ReLU's, with gradient 0 */
 } reach_t;
+_Static_assert(offsetof(reach_t, columns) == 0 && offsetof(reach_t, outputs) == 4 && offsetof(reach_t, weight_column) == 8 &&
+                   offsetof(reach_t, gradient_column) == 12 && offsetof(reach_t, weight_row) == 16 &&
+                   offsetof(reach_t, gradient_row) == 20 && offsetof(reach_t, gradient) == 24 &&
+                   offsetof(reach_t, rows) == 28 && offsetof(reach_t, skips_zeros) == 32,
+               "gradients_of_pixel knows the offsets");
 
 #define REACH_LANE(lane) "vldmia %[w]!, {s8}\n vldmia %[g]!, {s16}\n vmla.f32 s" #lane ", s8, s16\n subs %[n], %[n], #1\n beq 5f\n "
 
@@ -127,14 +132,17 @@ void tinyfed_conv2d_input_gradient_f32(const tinyfed_input_gradient_t *input, co
     }
 }
 
-/* The pixels that one tap meets. Steps in bytes. Offsets are known to the assembly. */
+/* The pixels that one tap meets. Steps in bytes. */
 typedef struct meet {
-    uint32_t columns;                      /* 0 */
-    uint32_t value_row, gradient_row;      /* 4, 8: after a whole row, further than a column */
-    float factor;                          /* 12 */
-    uint32_t rows;                         /* 16 */
-    uint32_t value_column, gradient_column; /* 20, 24 */
+    uint32_t columns;
+    uint32_t value_row, gradient_row; /* after a whole row, further than a column */
+    float factor;
+    uint32_t rows;
+    uint32_t value_column, gradient_column;
 } meet_t;
+_Static_assert(offsetof(meet_t, columns) == 0 && offsetof(meet_t, value_row) == 4 && offsetof(meet_t, gradient_row) == 8 &&
+                   offsetof(meet_t, factor) == 12,
+               "GRADIENT_STRIP knows the offsets");
 
 /* A strip of outputs of one tap, summed over its pixels and given to `to`. */
 #define GRADIENT_STRIP(load, add, give, width)                                                                     \

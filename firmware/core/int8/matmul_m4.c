@@ -27,6 +27,10 @@ typedef struct state {
     const int32_t *end;               /* of the columns in whole fours of quads */
     uint32_t quads;
 } state_t;
+_Static_assert(offsetof(sums_t, mixed_a) == 0 && offsetof(sums_t, mixed_b) == 4 && offsetof(sums_t, even_a) == 8 &&
+                   offsetof(sums_t, even_b) == 12 && offsetof(state_t, columns) == 0 && offsetof(state_t, weights) == 4 &&
+                   offsetof(state_t, pair) == 8 && offsetof(state_t, end) == 40 && offsetof(state_t, quads) == 44,
+               "multiply_two knows the offsets");
 
 /* Two inputs of both columns times two pairs of channels. */
 #define HALF_QUAD                                                                                            \

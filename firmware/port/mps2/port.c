@@ -1,5 +1,6 @@
 /* Arm MPS2 with the AN386 image: a Cortex-M4F at 25 MHz, as QEMU's machine mps2-an386 models it. */
 #include "../cortexm/cortexm.h"
+#include "../cortexm/emulator.h"
 #include "../played/played.h"
 #include "tinyfed_port.h"
 
@@ -25,34 +26,13 @@
 
 #define STORE_BLOCK_BYTES 4096u
 
-/* What a real board has in fuses stands at a fixed address; the emulator's loader fills it. */
-typedef struct identity {
-    uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
-    uint8_t counted;   /* 1: QEMU runs with -icount shift=7, so time counts instructions */
-    uint8_t in_memory; /* 1: the line's bytes go through TINYFED_LINE_ADDRESS, see line_t */
-    uint8_t reserved[2];
-} identity_t;
-
-#define LINE_BYTES 65536u
-
-/* QEMU's UART takes one byte a turn of its main loop, some 16 us each. Where thousands of visits are run over, the bytes lie
- * in PSRAM, which the emulator keeps in a file that the host maps too, and a byte on the UART only says that there are
- * some. The counts are of bytes ever written and taken; each has one writer. */
-typedef struct line {
-    volatile uint32_t down_written, down_taken, up_written, up_taken;
-    uint8_t reserved[48];
-    uint8_t down[LINE_BYTES], up[LINE_BYTES];
-} line_t;
-
 static tinyfed_ring_t received, sending;
 static uint32_t ticks_seen, now_us, now_rest; /* now_rest: ticks that do not fill a microsecond */
 static uint64_t ticks_total;
 
-static const volatile identity_t *identity(void) { return (const volatile identity_t *)(uintptr_t)TINYFED_IDENTITY_ADDRESS; }
+static tinyfed_memory_line_t *line(void) { return (tinyfed_memory_line_t *)(uintptr_t)TINYFED_LINE_ADDRESS; }
 
-static line_t *line(void) { return (line_t *)(uintptr_t)TINYFED_LINE_ADDRESS; }
-
-static bool in_memory(void) { return identity()->in_memory == 1u; }
+static bool in_memory(void) { return tinyfed_identity()->in_memory == 1u; }
 
 static void barrier(void) { __asm volatile("dmb" ::: "memory"); }
 
@@ -61,7 +41,7 @@ static size_t read_memory(uint8_t *bytes, size_t capacity)
     const uint32_t from = line()->down_taken, waiting = line()->down_written - from;
     const size_t count = waiting < capacity ? waiting : capacity;
     barrier(); /* the bytes are read after the count that promised them, and before their room is given back */
-    for (size_t i = 0; i < count; i++) bytes[i] = line()->down[(from + i) % LINE_BYTES];
+    for (size_t i = 0; i < count; i++) bytes[i] = line()->down[(from + i) % TINYFED_MEMORY_LINE_BYTES];
     barrier();
     line()->down_taken = from + (uint32_t)count;
     return count;
@@ -69,9 +49,9 @@ static size_t read_memory(uint8_t *bytes, size_t capacity)
 
 static size_t write_memory(const uint8_t *bytes, size_t byte_count)
 {
-    const uint32_t to = line()->up_written, room = LINE_BYTES - (to - line()->up_taken);
+    const uint32_t to = line()->up_written, room = TINYFED_MEMORY_LINE_BYTES - (to - line()->up_taken);
     const size_t count = byte_count < room ? byte_count : room;
-    for (size_t i = 0; i < count; i++) line()->up[(to + i) % LINE_BYTES] = bytes[i];
+    for (size_t i = 0; i < count; i++) line()->up[(to + i) % TINYFED_MEMORY_LINE_BYTES] = bytes[i];
     barrier();
     line()->up_written = to + (uint32_t)count;
     barrier();
@@ -170,7 +150,7 @@ uint32_t tinyfed_port_now_us(void)
 
 uint32_t tinyfed_port_instructions(void)
 {
-    if (identity()->counted != 1u) return 0u;
+    if (tinyfed_identity()->counted != 1u) return 0u;
     update_clock();
     /* 128 ns an instruction and 40 ns a tick: 3.2 ticks an instruction, rounded to the nearest. */
     return (uint32_t)((ticks_total * 5u + 8u) / 16u);
@@ -214,7 +194,7 @@ const tinyfed_flash_t *tinyfed_port_flash(void)
 
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
-    for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = identity()->unique_id[i];
+    for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = tinyfed_identity()->unique_id[i];
 }
 
 uint32_t tinyfed_port_stack_bytes(void) { return tinyfed_cortexm_stack_bytes(); }

@@ -1,6 +1,7 @@
 /* STM32F405 (Feather STM32F405, Netduino Plus 2, Olimex H405): USART1 on PB6 (transmit) and PB7 (receive). The same
  * image runs on QEMU's netduinoplus2. */
 #include "../cortexm/cortexm.h"
+#include "../cortexm/emulator.h"
 #include "clock.h"
 #include "flash.h"
 #include "tinyfed_port.h"
@@ -30,13 +31,6 @@
 
 #define UNIQUE_ID 0x1FFF7A10u
 
-/* QEMU has no unique id; its loader fills this record at the end of the data flash instead. */
-typedef struct identity {
-    uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
-    uint8_t counted; /* 1: -icount shift=7, so time counts instructions */
-    uint8_t reserved[3];
-} identity_t;
-
 /* SysTick runs on for ever and interrupts when it wraps; it also ends the longest sleep. */
 #define WRAP_MS 10u
 
@@ -44,8 +38,6 @@ static tinyfed_ring_t received, sending;
 static tinyfed_clock_t clock;
 static tinyfed_ticks_t ticks_seen;
 static volatile uint32_t wraps;
-
-static const volatile identity_t *identity(void) { return (const volatile identity_t *)(uintptr_t)TINYFED_IDENTITY_ADDRESS; }
 
 static void receive(void)
 {
@@ -139,7 +131,7 @@ uint32_t tinyfed_port_now_us(void) { return (uint32_t)(ticks() / (clock.core_hz 
 
 uint32_t tinyfed_port_instructions(void)
 {
-    if (clock.source != TINYFED_CLOCK_EMULATED || identity()->counted != 1u) return 0u;
+    if (clock.source != TINYFED_CLOCK_EMULATED || tinyfed_identity()->counted != 1u) return 0u;
     /* 128 ns an instruction at 168 MHz: 21.504 ticks, rounded to the nearest. */
     return (uint32_t)((ticks() * 125u + 1344u) / 2688u);
 }
@@ -184,9 +176,10 @@ const tinyfed_flash_t *tinyfed_port_flash(void)
     return clock.source == TINYFED_CLOCK_EMULATED ? &readable : &flash;
 }
 
+/* QEMU has no unique id: its loader's record stands for it. */
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
-    const volatile uint8_t *from = clock.source == TINYFED_CLOCK_EMULATED ? identity()->unique_id
+    const volatile uint8_t *from = clock.source == TINYFED_CLOCK_EMULATED ? tinyfed_identity()->unique_id
                                                                           : (const volatile uint8_t *)UNIQUE_ID;
     for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = from[i];
 }

@@ -1,8 +1,9 @@
 """An emulated board's line through memory that this process and the emulator share: `emulator.start(in_memory=True)`.
 
 QEMU's UART takes one byte a turn of its main loop, which is most of the time of a visit. Here the bytes lie in two
-rings in the board's PSRAM (`line_t` in firmware/port/mps2/port.c), which the emulator keeps in a file; a byte on the
-UART's socket only says that there are some. What the firmware and the host make of the bytes is the same.
+rings in the board's PSRAM (`tinyfed_memory_line_t` in firmware/port/cortexm/emulator.h), which the emulator keeps in a
+file; a byte on the UART's socket only says that there are some. What the firmware and the host make of the bytes is
+the same.
 """
 
 import mmap

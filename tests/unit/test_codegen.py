@@ -295,3 +295,11 @@ def test_a_port_carries_scale_and_zero_point() -> None:
     bundle = tflite_bundle(tflite.load(path_of("kws_ref_model")), "kws")
     assert bundle.inputs[0].zero_point == 83 and bundle.inputs[0].shape == (1, 49, 10, 1)
     assert bundle.inputs[0].scale == pytest.approx(0.5847, abs=1e-4)
+
+
+def test_trigraphs_are_broken_up() -> None:
+    """`??/` is a backslash in C99, which would take what follows it into the comment, or end no string."""
+    assert comment_text("what??/") == "what? ?/"
+    assert comment_text("????") == "? ? ? ?"
+    assert comment_text("one? two ?") == "one? two ?"
+    assert string_text("what??/") == '"what\\?\\?/"'

@@ -214,6 +214,86 @@ def test_spoilt_weights_are_not_used(store: RunStore, spoil: Callable[[bytes], b
     assert np.isfinite(np.frombuffer(snapshot.arrays["weights"], "<f4")).all()
 
 
+def test_weights_are_used_up_to_the_norm_that_is_allowed(store: RunStore) -> None:
+    """(3, 4, 0, ...) has the norm 5: no more than max_norm = 5. (3, 4.001, 0, ...) has 5.0008: refused."""
+
+    def sends(*values: float) -> Behaviour:
+        return lambda device, data: np.float32([*values, 0, 0, 0, 0]).tobytes()
+
+    rules = dataclasses.replace(RULES, max_norm=5.0)
+    fleet = slots(2, d0=sends(3, 4), d1=sends(3, 4.001))
+    _, events = run(store, fleet, rounds=2, rules=rules, strategy=Everybody(ORDER, 2))
+    (failure,) = [event for event in events if event.kind == "device-failed"]
+    assert failure.device == device_id(1)
+    assert "its weights' norm is 5, more than round.max_norm = 5: not used" in failure.text
+    assert {v["device"] for entry in store.rounds() for v in entry["visits"] if v["failure"] is None} == {device_id(0)}
+
+
+def test_a_device_that_keeps_failing_is_asked_again_within_64_rounds(store: RunStore) -> None:
+    """retry_after = 40: left out for 40 rounds, then for 64, as 80 is too many. It fails in round 1, so it is back
+    in round 1 + 41 = 42, and fails, and is back in 42 + 65 = 107."""
+    rules = dataclasses.replace(RULES, retry_after=40, retries=0)
+    _, events = run(store, slots(2, d1=fail), rounds=107, rules=rules, strategy=Everybody(ORDER, 107))
+    failed = [event for event in events if event.kind == "device-failed"]
+    assert [event.round for event in failed] == [1, 42, 107]
+    assert [event.text.rpartition("; ")[2] for event in failed] == [
+        "left out for 40 rounds",
+        "left out for 64 rounds",
+        "left out for 64 rounds",
+    ]
+
+
+class Telling(ScriptedDevice):
+    """Says how its losses were, and counts the bytes of its line as a real one does."""
+
+    VISIT_BYTES = (24, 30)
+
+    def __init__(self, unique_id: str, loss_first: float, loss_last: float) -> None:
+        super().__init__(unique_id, None)
+        self.losses = loss_first, loss_last
+
+    def load(self, image: bytes) -> None:
+        super().load(image)
+        self.traffic.down += len(image) + 100
+        self.traffic.up += 50
+
+    def visit(self, *arguments: object, **options: object) -> VisitOutcome:
+        outcome = super().visit(*arguments, **options)  # type: ignore[arg-type]
+        down, up = self.VISIT_BYTES
+        self.traffic.down += down
+        self.traffic.up += up
+        result = Result(4, *self.losses, 0, 0, 0, ())
+        return dataclasses.replace(outcome, result=result, bytes_down=down, bytes_up=up)
+
+
+def tell(*losses: tuple[float, float]) -> list[ScriptedSlot]:
+    """A fleet of devices, each with its first and last loss."""
+    fleet = slots(len(losses))
+    for slot, (first, last) in zip(fleet, losses, strict=True):
+        device = Telling(slot.unique_id, first, last)
+        slot.connect = lambda data, device=device: device  # type: ignore[method-assign, misc]
+    return fleet
+
+
+def test_a_rounds_losses_are_the_means_over_its_devices(store: RunStore) -> None:
+    """First: (1 + 2 + 6) / 3 = 3. Last: (0.5 + 1.5) / 2 = 1, as one has none. Samples add up: 3 * 4."""
+    run(store, tell((1.0, 0.5), (2.0, 1.5), (6.0, float("nan"))), rounds=1, strategy=Everybody(ORDER, 1))
+    (entry,) = store.rounds()
+    assert (entry["loss_first"], entry["loss_last"]) == (3.0, 1.0)
+    assert (entry["answered"], entry["samples"]) == (3, 12)
+
+
+def test_a_visit_counts_the_bytes_of_the_image_it_began_with(store: RunStore) -> None:
+    """The first visit loads the model: its transfer of len(image) + 100 bytes down and 50 up is the visit's, beside
+    the 24 and 30 of the visit itself. The next visits send weights only. A round adds up its two devices."""
+    run(store, tell((1.0, 0.5), (1.0, 0.5)), rounds=2, strategy=Everybody(ORDER, 2))
+    first, second = store.rounds()
+    down, up = Telling.VISIT_BYTES
+    assert {(v["bytes_down"], v["bytes_up"]) for v in first["visits"]} == {(len(IMAGE) + 100 + down, 50 + up)}
+    assert {(v["bytes_down"], v["bytes_up"]) for v in second["visits"]} == {(down, up)}
+    assert (first["bytes_down"], first["bytes_up"]) == (2 * (len(IMAGE) + 100 + down), 2 * (50 + up))
+
+
 def test_nobody_left_ends_the_run_and_keeps_it(store: RunStore) -> None:
     gone = threading.Event()
 
@@ -536,6 +616,19 @@ def test_rotation_gives_every_client_its_turn() -> None:
         assert rotation.client(0, r - r % 2) is rotation.client(0, r)
     fixed = Rotation(clients, 5, 0)
     assert [fixed.client(3, r) for r in range(9)] == [clients[3]] * 9
+
+
+@pytest.mark.parametrize(("count", "places"), [(14, 5), (10, 5), (7, 3), (3, 1), (4, 4), (2, 5)])
+def test_rotation_leaves_no_client_out(count: int, places: int) -> None:
+    """14 clients on 5 devices are through after ceil(14 / 5) = 3 turns; then it goes on where it stopped."""
+    from tinyfed.tasks.task import Client
+
+    clients = [Client(f"c{k}", lambda k=k: bytes([k])) for k in range(count)]  # type: ignore[misc]
+    rotation = Rotation(clients, places, 2)
+    turns = -(-count // places)
+    held = [rotation.client(place, 2 * turn) for turn in range(3 * turns) for place in range(places)]
+    assert {client.name for client in held[: turns * places]} == {f"c{k}" for k in range(count)}  # type: ignore[union-attr]
+    assert held == [clients[k % count] for k in range(len(held))]
 
 
 def test_rotation_reaches_the_seat(store: RunStore) -> None:

@@ -16,6 +16,7 @@ import pytest
 from conftest import require
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.line import probe
+from tinyfed_host.firmware import flash
 from tinyfed_host.transport import serial as serial_transport
 from tinyfed_host.transport.serial import PortDescription, SerialTransport
 from wire_pair import CDevice, library
@@ -259,6 +260,15 @@ def test_many_ports_are_asked_side_by_side_within_two_seconds(monkeypatch: pytes
         assert time.monotonic() - begin < 6.0  # 2 s and a slow machine; one after the other it were 8 s
         with pytest.raises(DeviceError, match=r"not found on .* nor on another port .*plug it in again"):
             devices.find("f" * 24, ports[11].path)
+
+
+def test_the_build_that_was_flashed_must_answer(port: Port) -> None:
+    """The device behind the port says build 1122334455667788."""
+    with behind(serve_device, port):
+        info = flash.wait_for_answer(port.path, "1122334455667788")
+        assert info.firmware_build == "1122334455667788"
+        with pytest.raises(DeviceError, match="build 1122334455667788 answers, 1122334455667789 was flashed"):
+            flash.wait_for_answer(port.path, "1122334455667789", timeout_s=0)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,21 @@ def test_tinyreptile_moves_a_share_of_the_way_and_anneals_it() -> None:
     assert state.weights.dtype == np.float32
 
 
+def test_late_answers_count_less_the_older_they_are() -> None:
+    """Samples count (1 + age)^-staleness each. "a" answers at once, "b" 3 rounds late, so b's 8 samples count:
+
+    staleness 0.5: 8 * 4^-0.5 = 4; with 12 of a's the shares are 0.75, 0.25: 0.75 (4, 0) + 0.25 (8, 4) = (5, 1)
+    staleness 1:   8 * 4^-1 = 2; with 14 of a's they are 0.875, 0.125: 0.875 (4, 0) + 0.125 (8, 4) = (4.5, 0.5)
+    staleness 0:   8; with 8 of a's they are 0.5, 0.5: (6, 2)
+    """
+    for staleness, samples, expected in ((0.5, 12, [5.0, 1.0]), (1.0, 14, [4.5, 0.5]), (0.0, 8, [6.0, 2.0])):
+        strategy = meta.make("fedavg", ORDER, 4, staleness=staleness)
+        now = Reply("a", replace(RESULT, samples=samples), f32(4, 0))
+        late = Reply("b", replace(RESULT, samples=8), f32(8, 4), age=3)
+        state = strategy.aggregate(strategy.begin(f32(9, 9), seed=9), [now, late])
+        assert state.weights.tolist() == expected, staleness
+
+
 def test_tinyreptile_computes_in_float32() -> None:
     """phi + alpha * (phi' - phi) with each operation rounded differs from the rounded exact value in some places."""
     rng = np.random.default_rng(3)

@@ -245,6 +245,24 @@ def test_an_update_is_read_strictly() -> None:
         read_update(good, (0, 20))
 
 
+def test_a_gap_has_at_most_five_groups() -> None:
+    """32 bits are 5 groups of 7 bits. 2^32 - 1 is the largest gap; the value 3 in six groups is refused as too long,
+    in five it is not."""
+    values = np.float32([1.5]).tobytes()
+    most = 2**32 - 1
+
+    def update(count: int, gap: bytes) -> bytes:
+        head = bytes([1, GAPS, 0, 0]) + b"".join(n.to_bytes(4, "little") for n in (4, count, 1))
+        return head + values + gap
+
+    assert read_update(update(most, b"\xfe\xff\xff\xff\x0f"), (4, most))[0].tolist() == [most - 1]
+    assert read_update(update(20, b"\x83\x80\x80\x80\x00"), (4, 20))[0].tolist() == [3]
+    with pytest.raises(UsageError, match="a gap is longer than 32 bits"):
+        read_update(update(20, b"\x83\x80\x80\x80\x80\x00"), (4, 20))
+    with pytest.raises(UsageError, match="its indices do not fit"):
+        read_update(update(most, b"\xff\xff\xff\xff\x0f"), (4, most))
+
+
 def test_tinymetafed_asks_for_its_parts() -> None:
     result = Result(12, 1.0, 0.5, 0, 0, 0, ())
     strategy = meta.make("tinymetafed", ORDER, 4, alpha=0.5, top_percent=12.5, reconstruct=3, schedule="constant")

@@ -132,6 +132,19 @@ def test_sequence_numbers_may_wrap() -> None:
     assert line.hear() == []
 
 
+@pytest.mark.parametrize("now", [200, 20, 0x8010])
+def test_a_delayed_greeting_is_told_from_another_host(now: int) -> None:
+    """Up to 64 numbers behind (modulo 65,536) it is a delayed one: not answered. Further behind, another host drew the
+    same session: answered, and its numbers count from there."""
+    line = Line(greet=False)
+    hello(line, now)
+    for behind in (1, 63, 64):
+        line.say(MessageType.HELLO_REQUEST, (now - behind) & 0xFFFF)
+        assert line.hear() == [], behind
+    hello(line, (now - 65) & 0xFFFF)
+    hello(line, (now - 64) & 0xFFFF)
+
+
 def test_another_session_is_answered_with_an_error_and_changes_nothing() -> None:
     line = Line()
     line.load()

@@ -216,3 +216,30 @@ def test_a_payload_cut_short_is_told_and_nothing_else_happens(payload: bytes, ki
         session.poll(0.0)
         session.feed(encode(Frame(kind, 0x7777, operation.sequence, payload)), 0.0)
         session.poll(0.1)
+
+
+@pytest.mark.parametrize("piece", [1, 700, 10_000])
+@pytest.mark.parametrize("length", [1045, 1046, 5000])
+def test_bytes_too_many_for_a_frame_are_one_damaged_frame(length: int, piece: int) -> None:
+    """The longest frame has 6 + 4 + 1024 + 4 = 1038 bytes, stuffed at most 1038 + 4 + 2 = 1044. Whatever is longer is
+    dropped once its end comes, counted once, and the next frame is found."""
+    decoder = FrameDecoder()
+    good = Frame(5, 1, 2, bytes(1028))
+    line = b"\x01" * length + encode(good)
+    found = [frame for at in range(0, len(line), piece) for frame in decoder.feed(line[at : at + piece])]
+    assert found == [good]
+    assert decoder.damaged == 1
+    assert decoder.feed(b"\x01" * 5000 + b"\0\0\0") == []
+    assert decoder.damaged == 2
+    assert decoder.feed(encode(good)) == [good]
+    assert decoder.damaged == 2
+
+
+def test_the_longest_frame_is_found_a_byte_at_a_time() -> None:
+    decoder = FrameDecoder()
+    for payload in (bytes([255]) * 1028, bytes(1028)):
+        frame = Frame(131, 1, 2, payload)
+        assert [found for byte in encode(frame) for found in decoder.feed(bytes([byte]))] == [frame]
+    assert decoder.damaged == 0
+    with pytest.raises(ValueError, match="1029 bytes is too long"):
+        encode(Frame(131, 1, 2, bytes(1029)))

@@ -62,14 +62,14 @@ fuzz-models: setup ## 10,000 mutations of each .tflite, .keras and .h5 model thr
 	@$(RUN) nice -n 10 python scripts/fuzz-models $(or $(FUZZ_ROUNDS),10000)
 
 bench: setup ## measure the benchmark nets and write docs/benchmarks.md
-	@$(RUN) scripts/bench
+	@$(RUN) python -m studies.bench
 
 .cache/peers-env/.ready: $(VENV)/.python scripts/setup-peers
 	@$(RUN) scripts/setup-peers .cache/peers-env
 	@touch $@
 
 bench-peers: setup .cache/peers-env/.ready ## visits a second beside JAX, PyTorch and Keras (installs them apart)
-	@$(RUN) PEERS_PYTHON=$(CURDIR)/.cache/peers-env/bin/python python studies/peers.py
+	@$(RUN) PEERS_PYTHON=$(CURDIR)/.cache/peers-env/bin/python python -m studies.peers
 
 reproduce: setup ## the papers' comparison on all tasks whose data is here, boards included (writes docs/reproduction.md)
 	@$(RUN) tinyfed reproduce --output docs/reproduction.md

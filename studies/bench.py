@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
-"""Measure the benchmark nets and write docs/benchmarks.md between its markers. Usage: bench [--check]
+"""The benchmark nets on the emulated Cortex-M4F, into docs/benchmarks.md and README.md between their markers.
+
+    python -m studies.bench [--check]
 
 --check: write nothing, fail where the board's figures are not those of the page (they are the same on every run).
 """
 
-import re
 import sys
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tinyfed_host.bench.board import build
 from tinyfed_host.bench.figures import Figures, measure
 from tinyfed_host.bench.nets import NETS, bench_net
 
+from studies.markers import replaced
 from tinyfed.boards import read_board
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -86,32 +87,19 @@ def host_table(found: list[Figures]) -> str:
     return "\n".join(lines)
 
 
-def replaced(page: str, marker: str, text: str) -> str:
-    """The page with what stands between a marker's lines replaced."""
-    pattern = re.compile(rf"(<!-- {marker}: begin[^\n]*-->\n).*?(<!-- {marker}: end -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise SystemExit(f"bench: {PAGE} has lost its markers {marker}")
-    return pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page)
-
-
 def main() -> int:
     """Exit code 1 when --check finds a difference."""
     board = read_board(BOARD)
     found = [measure(board, bench_net(name)) for name in NETS]
-    page = PAGE.read_text(encoding="utf-8")
     dense, online = (build(board, ("-DTINYFED_DENSE_ONLY",), keep_all=keep_all) for keep_all in (True, False))
-    written = replaced(page, "board", board_table(found, dense.code_bytes, online.code_bytes))
+    page = replaced(PAGE, "board", board_table(found, dense.code_bytes, online.code_bytes))
     if "--check" in sys.argv:
-        if written != page:
+        same = page == PAGE.read_text(encoding="utf-8")
+        if not same:
             print("bench: docs/benchmarks.md is out of date: run `make bench`", file=sys.stderr)
-        return int(written != page)
-    PAGE.write_text(replaced(written, "host", host_table(found)), encoding="utf-8")
-    front = README.read_text(encoding="utf-8")
-    head, begin, rest = front.partition("<!-- bench:begin -->\n")
-    _, end, tail = rest.partition("<!-- bench:end -->")
-    if not end:
-        raise SystemExit(f"bench: {README} has lost its markers bench")
-    README.write_text(head + begin + readme_table(found) + "\n" + end + tail, encoding="utf-8")
+        return int(not same)
+    PAGE.write_text(replaced(PAGE, "host", host_table(found), page), encoding="utf-8")
+    README.write_text(replaced(README, "bench", readme_table(found)), encoding="utf-8")
     print(f"wrote {PAGE} and {README}")
     return 0
 

@@ -48,13 +48,15 @@ def mel_matrix() -> NDArray[np.float64]:
     """(FFT bins, bands): triangles that are even in mel between 20 and 4000 Hz (HTK's scale)."""
 
     def mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1127 * np.log1p(hz / 700)
+        scaled: NDArray[np.float64] = 1127 * np.log1p(hz / 700)
+        return scaled
 
-    edges = np.linspace(*mel(np.array([20.0, 4000.0])), BANDS + 2)
+    low, high = mel(np.array([20.0, 4000.0])).tolist()
+    edges = np.linspace(low, high, BANDS + 2)
     bins = mel(np.linspace(0, RATE_HZ / 2, FFT // 2 + 1))[:, None]
     up = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     down = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    triangles = np.maximum(0, np.minimum(up, down))
+    triangles: NDArray[np.float64] = np.maximum(0, np.minimum(up, down))
     triangles[0] = 0
     return triangles
 
@@ -70,7 +72,8 @@ def mfcc(sound: NDArray[np.int16]) -> NDArray[np.float32]:
     frames = np.stack([wave[STEP * k : STEP * k + FRAME] * window for k in range(FRAMES)])
     energies = np.log(np.abs(np.fft.rfft(frames, FFT)) @ mel_matrix() + 1e-6)
     angles = np.pi / BANDS * (np.arange(BANDS)[:, None] + 0.5) * np.arange(COEFFICIENTS)
-    return (energies @ np.cos(angles) * np.sqrt(2 / BANDS)).astype(np.float32)[..., None]
+    coefficients: NDArray[np.float64] = energies @ np.cos(angles) * np.sqrt(2 / BANDS)
+    return coefficients.astype(np.float32)[..., None]
 
 
 def read_sounds() -> Sounds:
@@ -206,7 +209,7 @@ def main() -> None:
             weights = heads.learned_from_others(person)
             results = [heads.adapt(person, weights, seed)[0] for seed in range(1, arguments.seeds + 1)]
             found = check_on_board(board, heads, sounds, person, weights)
-            means.append([np.mean([share(result, k) for result in results]) for k in (0, 1)])
+            means.append([float(np.mean([share(result, k) for result in results])) for k in (0, 1)])
             row = [*means[-1], share(found, 0), share(found, 1)]
             print(f"| {person} | " + " | ".join(f"{100 * value:.1f} %" for value in row) + " |", flush=True)
         whole, head = step_instructions(board, heads, sounds, people[0])

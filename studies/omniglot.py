@@ -1,8 +1,8 @@
 """Omniglot, 5-way, on a device with 256 KB of RAM, training included: first-order MAML, judged on 1,000 unseen tasks.
 
-    TINYFED_DATA=... .venv/bin/python studies/omniglot.py train FOLDER [--filters 16,32,32,32] [--rounds 26000] ...
-    TINYFED_DATA=... .venv/bin/python studies/omniglot.py judge FOLDER [--validate]
-    TINYFED_DATA=... .venv/bin/python studies/omniglot.py tinyreptile [--visits 20000]
+    TINYFED_DATA=... .venv/bin/python -m studies.omniglot train FOLDER [--filters 16,32,32,32] [--rounds 26000] ...
+    TINYFED_DATA=... .venv/bin/python -m studies.omniglot judge FOLDER [--validate]
+    TINYFED_DATA=... .venv/bin/python -m studies.omniglot tinyreptile [--visits 20000]
 
 28x28 -> convolutions of stride 2 with leaky ReLU -> dense. A visit learns `--ways` characters by `--steps` steps of the
 last layer alone, from zero; what comes back is the gradient of other drawings by the layers before it, and the server

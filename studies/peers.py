@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+from studies.markers import replaced
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
 STEPS, RATE, VMAPPED = 32, 0.01, 100
-BEGIN, END = "<!-- peers: begin, written by `make bench-peers` -->\n", "<!-- peers: end -->"
 PEERS = {
     "tinyfed": f"tinyfed, {VMAPPED} visits one after the other",
     "jax": f"JAX, jit + vmap over {VMAPPED} visits",
@@ -142,7 +144,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
     for peer, rates in found.items():
         cells = [f"{rates[a]:,.0f}" + ("" if peer == "tinyfed" else f" (1/{ours[a] / rates[a]:,.1f})") for a in ours]
         lines.append(f"| {PEERS[peer]} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -161,20 +163,15 @@ def main() -> int:
     for peer in PEERS:
         program = sys.executable if peer == "tinyfed" else python
         done = subprocess.run(
-            [program, __file__, peer], env=environment, capture_output=True, text=True, timeout=600, check=False
-        )
+            [program, "-m", "studies.peers", peer],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
         if done.returncode != 0:
             print(f"bench-peers: {peer} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
             return 1
         found[peer] = json.loads(done.stdout.splitlines()[-1])
         print(f"{PEERS[peer]}: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in found[peer].items()), flush=True)
-    page = PAGE.read_text(encoding="utf-8")
-    head, _, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end:
-        print(f"bench-peers: {PAGE} has lost its markers for peers", file=sys.stderr)
-        return 1
-    PAGE.write_text(head + BEGIN + table(found) + END + tail, encoding="utf-8")
+    PAGE.write_text(replaced(PAGE, "peers", table(found)), encoding="utf-8")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Reptile's small example of the sines, computed apart from the engine: what its own settings give.
 
-    .venv/bin/python studies/sine_published.py [--seeds 3] [--iterations 30000] [--tasks 1000]
+    .venv/bin/python -m studies.sine_published [--seeds 3] [--iterations 30000] [--tasks 1000]
 
 1-64-64-1 tanh in NumPy, float64: one task an iteration, one pass over its 50 points in minibatches of 10, SGD 0.02,
 the weights moved by alpha (1 - t / iterations) towards the trained ones; then for each new task 32 steps on the mean

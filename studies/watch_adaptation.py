@@ -1,6 +1,6 @@
 """Personal gestures on held-out people: the learned initialization beside what it is held against.
 
-    .venv/bin/python studies/watch_adaptation.py [--seeds 5] [--draws 20] [--rounds 2000] [--alpha 0.5] [--step-s 1]
+    .venv/bin/python -m studies.watch_adaptation [--seeds 5] [--draws 20] [--rounds 2000] [--alpha 0.5] [--step-s 1]
 
 Everything runs on simulated devices, which give the boards' bits. Each seed has its own first weights, training run
 and draws. Prints mean accuracy over the held-out clients and draws, with the 95 % interval over seeds (Student's t),
@@ -8,17 +8,15 @@ and ends with 1 where the learned initialization misses what it is to reach.
 """
 
 import argparse
-import math
 import sys
 
 import numpy as np
 
+from studies.reproduction.intervals import value_over
 from tinyfed import meta, tasks
 from tinyfed.meta.adaptation import adaptation
 from tinyfed.meta.references import REFERENCES, learn, reference
 from tinyfed.model import encode, mlp
-
-T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
 def main() -> int:
@@ -46,12 +44,11 @@ def main() -> int:
         values[kind] = np.array(rows)  # (seeds, shots)
     points = task.adapt.checkpoints
     print(f"{'windows a gesture':20s}" + "".join(f"{k:>16d}" for k in points))
-    for kind, rows in values.items():
-        mean = rows.mean(axis=0)
-        spread = T95.get(len(rows), 1.96) * rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
-        cells = [f"{m:.3f} +-{s:.3f}" for m, s in zip(mean, spread, strict=True)]
+    for kind, found_by_seed in values.items():
+        over_seeds = [value_over(column) for column in found_by_seed.T]
+        cells = [f"{value.mean:.3f} +-{value.half_width:.3f}" for value in over_seeds]
         print(f"{kind:20s}" + "".join(f"{cell:>16s}" for cell in cells))
-    means = {kind: dict(zip(points, rows.mean(axis=0), strict=True)) for kind, rows in values.items()}
+    means = {kind: dict(zip(points, each.mean(axis=0), strict=True)) for kind, each in values.items()}
     wanted = [
         ("one window reaches 0.75", means["learned"][1] - 0.75),
         ("one window beats random by 0.3", means["learned"][1] - means["random"][1] - 0.3),

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from studies.reproduction.intervals import value_over
+from studies.reproduction.results import Value
 from tinyfed import meta, tasks
 from tinyfed.errors import UsageError
 from tinyfed.meta.adaptation import adaptation
@@ -27,11 +29,6 @@ from tinyfed.wire.update import layer_sizes, shared_part
 
 CURVE_POINTS = 40
 CURVE_DRAWS = 5
-# by degrees of freedom
-STUDENT_95 = (
-    *(math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145),
-    *(2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045),
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,6 @@ class Study:
     convolutions: tuple[Layer, ...] = ()  # before the hidden layers
     points: int = CURVE_POINTS  # of a learning curve
     points_a_step: int = 0  # newcomers that go through a stored set: so many samples looked at are a step
-    left_out: str = ""  # which rows other tasks have are not run here, and why
     uniform_biases: bool = False  # first weights and biases uniform within 1 / sqrt(inputs), as PyTorch has them
 
     def first_weights(self, spec: ModelSpec, seed: int) -> Array:
@@ -86,6 +82,27 @@ class Study:
             return self.first_weights(spec, seed)
         return reference(kind, spec, task, seed=seed, rounds=max(1, self.visits), watch=watch)
 
+    @property
+    def smaller_is_better(self) -> bool:
+        """Squared errors are, accuracies are not."""
+        return self.make_task().loss == "mse"
+
+    @property
+    def model(self) -> str:
+        """In words: its sizes, and the activation of dense layers or the number of parameters."""
+        task = self.make_task()
+        if not self.convolutions:
+            sizes = (task.feature_count, *self.hidden, task.output_count)
+            return f"{'-'.join(map(str, sizes))} {self.activation}"
+        spec = self.make_spec(task)
+        shapes = "-".join("x".join(map(str, shape)) for shape in spec.shapes)
+        return f"{shapes}, {spec.parameter_count:,} parameters"
+
+    def visits_of(self, method: Method) -> int:
+        """Of a row's run: whole rounds."""
+        devices = devices_a_round(method)
+        return max(1, (method.visits or self.visits) // devices) * devices
+
     def make_task(self) -> Task:
         """The task with this study's options and newcomers."""
         task = tasks.get(self.task, **self.options)
@@ -106,7 +123,7 @@ class Study:
     def make_strategy(self, method: Method, task: Task) -> Strategy:
         """The strategy of a row."""
         order = replace(task.order, **method.order)
-        rounds = max(1, (method.visits or self.visits) // devices_a_round(method))
+        rounds = self.visits_of(method) // devices_a_round(method)
         return meta.make(method.strategy, order, rounds, **method.options)
 
 
@@ -125,18 +142,9 @@ class Reached:
     curve: tuple[tuple[int, float], ...]  # (visits, value at the target's shots), mean over seeds
     seed_curves: tuple[tuple[float, ...], ...] = ()  # (seeds)(points), the values the mean is of
 
-    def mean(self, shots: int) -> float:
-        """Over seeds."""
-        return float(self.values[:, self.shots.index(shots)].mean())
-
-    def half_width(self, shots: int) -> float:
-        """Half of the 95 % interval over seeds (Student's t); NaN for a single seed."""
-        return half_width(self.values[:, self.shots.index(shots)])
-
-    def value_at(self, visits: int) -> float | None:
-        """Of the last point of the curve up to so many visits; None before the first and after the run's end."""
-        known = [value for point, value in self.curve if point <= visits]
-        return known[-1] if known and visits <= self.curve[-1][0] else None
+    def by_shots(self) -> dict[int, Value]:
+        """What is kept of it."""
+        return {shots: value_over(self.values[:, at]) for at, shots in enumerate(self.shots)}
 
     def visits_to(self, target: float, *, smaller_is_better: bool) -> int | None:
         """The first point of the curve that reaches the target; None when none does."""
@@ -253,8 +261,6 @@ STUDIES = {
             points_a_step=10,
             draws=125,
             references=("random",),
-            left_out="the other strategies, whose visits would be 30,000 too; joint training and transfer learning, "
-            "since devices make their samples",
             uniform_biases=True,
         ),
         Study(
@@ -271,7 +277,6 @@ STUDIES = {
             2000,
             _WATCH[:4] + _META_FED + _WORDS_FOR_TIME + _WORDS_REBUILT,
             target=(1, 0.7),
-            left_out="FedAvg, FedProx and FedSGD, for the time they take",
         ),
         Study(
             "omniglot",
@@ -288,8 +293,6 @@ STUDIES = {
                 for filters, kernel in ((16, 5), (32, 3), (32, 3), (32, 3))
             ),
             points=12,
-            left_out="batched Reptile, FedAvg, FedProx, FedSGD and TinyMetaFed, and joint training, for the time they "
-            "take; transfer learning, since a visit takes at most 32 classes and there are 1,200 characters",
         ),
         Study("occupancy", (32, 32), 1000, _WATCH + _META_FED, target=(10, 0.7), draws=5),
         Study(
@@ -334,15 +337,6 @@ def newcomers(
     found = adaptation(encode(spec, weights), task.held_out, task.adapt, draws=draws, seed=seed, devices=devices)
     by_shots = found.loss_by_shots() if task.loss == "mse" else found.by_shots()
     return list(by_shots.values())
-
-
-def half_width(values: NDArray[np.float64]) -> float:
-    """Half of the 95 % interval (Student's t) of a mean; NaN for a single value."""
-    freedom = len(values) - 1
-    if freedom < 1:
-        return math.nan
-    factor = STUDENT_95[freedom] if freedom < len(STUDENT_95) else 1.96
-    return float(factor * values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def reach(

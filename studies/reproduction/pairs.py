@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.reproduction.measure import Reached, Study, half_width, reach, reach_reference
+from studies.reproduction.intervals import value_over
+from studies.reproduction.measure import Reached, Study, reach, reach_reference
+from studies.reproduction.results import PairRow, Value
 from tinyfed.meta.simulate import Watcher
 
 TASK = "fsdd"
@@ -36,47 +38,58 @@ def measure_pair(
     return Pair(held_out, (learned, *(reach_reference(study, kind, seeds, watch=watch)[0] for kind in KINDS[1:])))
 
 
-def to_markdown(pairs: Sequence[Pair]) -> str:
+def pair_rows(pairs: Sequence[Pair]) -> tuple[PairRow, ...]:
+    """As they are kept: a row a pair, and the mean over all, in which each seed counts once."""
+    if not pairs:
+        return ()
+    rows = [
+        PairRow(
+            pair.held_out,
+            {row.label: row.by_shots() for row in pair.rows},
+            {shots: value_over(pair.lead(shots)) for shots in SHOTS},
+        )
+        for pair in pairs
+    ]
+    means = {
+        kind: {shots: Value(float(np.mean([row.values[kind][shots].mean for row in rows]))) for shots in SHOTS}
+        for kind in KINDS
+    }
+    leads = {shots: value_over(np.mean([pair.lead(shots) for pair in pairs], axis=0)) for shots in SHOTS}
+    return (*rows, PairRow((), means, leads))
+
+
+def to_markdown(rows: Sequence[PairRow], seeds: int) -> str:
     """The table, and what it says."""
     columns = [f"{kind}, {shots}" for shots in SHOTS for kind in KINDS]
     lines = [
         f"### {TASK}: every pair of speakers held out",
         "",
-        f"5-way, each speaker's words in the speaker's own order, {len(pairs[0].rows[0].values)} seeds: accuracy after "
+        f"5-way, each speaker's words in the speaker's own order, {seeds} seeds: accuracy after "
         "1 and 5 samples a class, and by how much TinyReptile is ahead of transfer learning (+- is half of the 95 % "
         "interval over seeds).",
         "",
         "| held out | " + " | ".join([*columns, *(f"ahead, {shots}" for shots in SHOTS)]) + " |",
         "|---|" + "---|" * (len(columns) + len(SHOTS)),
     ]
-    for pair in pairs:
-        cells = [f"{row.mean(shots):.3f}" for shots in SHOTS for row in pair.rows]
-        lines.append(f"| {', '.join(pair.held_out)} | " + " | ".join([*cells, *map(_lead, _leads(pair))]) + " |")
-    means = [
-        f"{np.mean([pair.rows[k].mean(shots) for pair in pairs]):.3f}" for shots in SHOTS for k in range(len(KINDS))
-    ]
-    leads = [np.mean([pair.lead(shots) for pair in pairs], axis=0) for shots in SHOTS]
-    lines += [f"| **mean** | {' | '.join([*means, *map(_lead, leads)])} |", "", *map(_verdict, SHOTS, [pairs] * 2)]
-    return "\n".join(lines) + "\n"
+    for row in rows:
+        cells = [f"{row.values[kind][shots].mean:.3f}" for shots in SHOTS for kind in KINDS]
+        leads = [_lead(row.ahead[shots]) for shots in SHOTS]
+        lines.append(f"| {', '.join(row.held_out) or '**mean**'} | {' | '.join([*cells, *leads])} |")
+    pairs = [row for row in rows if row.held_out]
+    return "\n".join([*lines, "", *(_verdict(shots, pairs) for shots in SHOTS)]) + "\n"
 
 
-def _leads(pair: Pair) -> list[NDArray[np.float64]]:
-    return [pair.lead(shots) for shots in SHOTS]
+def _lead(ahead: Value) -> str:
+    return f"{ahead.mean:+.3f}" + ("" if ahead.half_width is None else f" +-{ahead.half_width:.3f}")
 
 
-def _lead(values: NDArray[np.float64]) -> str:
-    half = half_width(values)
-    return f"{values.mean():+.3f}" + ("" if np.isnan(half) else f" +-{half:.3f}")
-
-
-def _verdict(shots: int, pairs: Sequence[Pair]) -> str:
+def _verdict(shots: int, pairs: Sequence[PairRow]) -> str:
     """How many pairs are better off, beyond the interval."""
-    signs = {1: 0, -1: 0, 0: 0}
-    for pair in pairs:
-        values = pair.lead(shots)
-        half = half_width(values)
-        signs[0 if np.isnan(half) or abs(values.mean()) <= half else int(np.sign(values.mean()))] += 1
+    leads = [pair.ahead[shots] for pair in pairs]
+    sure = [lead.mean for lead in leads if lead.half_width is not None and abs(lead.mean) > lead.half_width]
+    ahead = sum(mean > 0 for mean in sure)
     return (
         f"- After {shots} sample{'s' if shots > 1 else ''} a class TinyReptile is ahead of transfer learning on "
-        f"{signs[1]} of {len(pairs)} pairs, behind on {signs[-1]}, and on {signs[0]} the interval holds 0."
+        f"{ahead} of {len(pairs)} pairs, behind on {len(sure) - ahead}, and on {len(pairs) - len(sure)} the interval "
+        "holds 0."
     )

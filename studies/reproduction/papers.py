@@ -6,49 +6,47 @@ TinyReptile: Ren, Anicic, Runkler, IJCNN 2023, arXiv 2304.05201. TinyMetaFed: Re
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from studies.reproduction.claim import SERIAL, TINY, factor
-from studies.reproduction.measure import Reached
-from studies.reproduction.table import Row, Table, amount
+from studies.reproduction.intervals import deviation
+from studies.reproduction.results import Results, Row
 
 META = "TinyMetaFed"
 REFERENCES = {"random": "random first weights", "global": "one global model", "transfer": "transfer learning"}
 
 
-def found(table: Table) -> list[str]:
+def found(results: Results) -> list[str]:
     """A line a claim, of those that the table's rows can say something of."""
-    rows = {row.reached.label: row for row in table.rows}
+    rows = {row.label: row for row in results.rows}
     lines: list[str] = []
     if TINY in rows:
-        lines += _initialization(table, rows[TINY].reached)
+        lines += _initialization(results, rows[TINY])
         if SERIAL in rows:
-            lines += _comparable(table, rows[TINY].reached, rows[SERIAL].reached)
+            lines += _comparable(results, rows[TINY], rows[SERIAL])
         if META in rows:
-            lines += _meta_fed(table, rows[META], rows[TINY])
-        lines += _below_random(table)
+            lines += _meta_fed(results, rows[META], rows[TINY])
+        lines += _below_random(results)
     return ["Beside what the papers claim:", "", *lines] if lines else []
 
 
-def _initialization(table: Table, tiny: Reached) -> Iterator[str]:
-    shots = table.study.target[0]
-    others = "".join(f", {_value(each, shots)} from {REFERENCES[each.label]}" for each in table.references)
+def _initialization(results: Results, tiny: Row) -> Iterator[str]:
+    shots = results.target[0]
+    others = "".join(f", {_value(each, shots)} from {REFERENCES[each.label]}" for each in results.references)
     yield (
         f"- TinyReptile, *a start that a new device adapts quickly*: {_value(tiny, tiny.shots[0])} after "
-        f"{amount(table.study, tiny.shots[0])}, {_value(tiny, shots)} after {amount(table.study, shots)}{others}."
+        f"{results.amount(tiny.shots[0])}, {_value(tiny, shots)} after {results.amount(shots)}{others}."
     )
 
 
-def _comparable(table: Table, tiny: Reached, serial: Reached) -> Iterator[str]:
-    shots = table.study.target[0]
+def _comparable(results: Results, tiny: Row, serial: Row) -> Iterator[str]:
+    shots = results.target[0]
     yield (
-        f"- TinyReptile, *comparable performance*: {_value(tiny, shots)} after {amount(table.study, shots)} against "
-        f"{_value(serial, shots)} of serial Reptile, both with all visits: {_verdict(table, tiny, serial, shots)}."
+        f"- TinyReptile, *comparable performance*: {_value(tiny, shots)} after {results.amount(shots)} against "
+        f"{_value(serial, shots)} of serial Reptile, both with all visits: {_verdict(results, tiny, serial, shots)}."
     )
 
 
-def _meta_fed(table: Table, meta: Row, tiny: Row) -> Iterator[str]:
-    shots, target = table.study.target
+def _meta_fed(results: Results, meta: Row, tiny: Row) -> Iterator[str]:
+    shots = results.target[0]
     if meta.price is not None and tiny.price is not None:
         down, up = (
             f"{less:,} B against {more:,} B, {factor(more / less)}"
@@ -58,13 +56,13 @@ def _meta_fed(table: Table, meta: Row, tiny: Row) -> Iterator[str]:
             )
         )
         yield f"- TinyMetaFed, *less communication* than TinyReptile: down {down}; up {up}, a visit."
-    visits = [row.reached.visits_to(target, smaller_is_better=table.smaller_is_better) for row in (meta, tiny)]
+    visits = [row.to_target.mean if row.to_target is not None else None for row in (meta, tiny)]
     told = ["never" if count is None else f"in {count:,} visits" for count in visits]
-    yield f"- TinyMetaFed, *faster convergence*: {table.bound} {told[0]}, TinyReptile {told[1]}."
-    if len(table.seeds) > 1:
+    yield f"- TinyMetaFed, *faster convergence*: {results.bound} {told[0]}, TinyReptile {told[1]}."
+    if (seeds := len(results.seeds)) > 1:
         yield (
-            f"- TinyMetaFed, *steadier training*: over seeds the standard deviation after {amount(table.study, shots)} "
-            f"is {_deviation(meta.reached, shots):.3f}, TinyReptile's {_deviation(tiny.reached, shots):.3f}."
+            f"- TinyMetaFed, *steadier training*: over seeds the standard deviation after {results.amount(shots)} "
+            f"is {deviation(meta.values[shots], seeds):.3f}, TinyReptile's {deviation(tiny.values[shots], seeds):.3f}."
         )
     if meta.price is not None and tiny.price is not None and visits[0] and visits[1]:
         ratio = visits[1] * tiny.price.visit_s / (visits[0] * meta.price.visit_s)
@@ -74,40 +72,35 @@ def _meta_fed(table: Table, meta: Row, tiny: Row) -> Iterator[str]:
         )
 
 
-def _below_random(table: Table) -> Iterator[str]:
+def _below_random(results: Results) -> Iterator[str]:
     """Rows that would have done better with nothing learned."""
-    shots, smaller = table.study.target[0], table.smaller_is_better
-    random = next((each for each in table.references if each.label == "random"), None)
+    shots, smaller = results.target[0], results.smaller_is_better
+    random = next((each for each in results.references if each.label == "random"), None)
     if random is None:
         return
     worse = [
-        f"{row.reached.label} ({_value(row.reached, shots)})"
-        for row in table.rows
-        if (row.reached.mean(shots) > random.mean(shots)) == smaller
+        f"{row.label} ({_value(row, shots)})"
+        for row in results.rows
+        if (row.mean(shots) > random.mean(shots)) == smaller
     ]
     if worse:
         yield (
-            f"- Worse than random first weights ({_value(random, shots)}) after {amount(table.study, shots)}: "
-            f"{', '.join(worse)}. Their rates were tried once or twice, TinyReptile's and serial Reptile's up to 22 "
-            "times; and what learns one model for all gives those nothing whose labels are their own."
+            f"- Worse than random first weights ({_value(random, shots)}) after {results.amount(shots)}: "
+            f"{', '.join(worse)}."
         )
 
 
-def _value(reached: Reached, shots: int) -> str:
-    return f"{reached.mean(shots):.3f}"
+def _value(row: Row, shots: int) -> str:
+    return f"{row.mean(shots):.3f}"
 
 
-def _deviation(reached: Reached, shots: int) -> float:
-    values = reached.values[:, reached.shots.index(shots)]
-    return float(values.std(ddof=1))
-
-
-def _verdict(table: Table, tiny: Reached, serial: Reached, shots: int) -> str:
+def _verdict(results: Results, tiny: Row, serial: Row, shots: int) -> str:
     """By the 95 % intervals over seeds."""
     lead = tiny.mean(shots) - serial.mean(shots)
-    halves = tiny.half_width(shots), serial.half_width(shots)
-    if np.isnan(halves).any():
+    halves = [row.values[shots].half_width for row in (tiny, serial)]
+    known = [half for half in halves if half is not None]
+    if len(known) < len(halves):
         return "one seed says no more"
-    if abs(lead) <= sum(halves):
+    if abs(lead) <= sum(known):
         return "the intervals overlap"
-    return "TinyReptile is better" if (lead < 0) == table.smaller_is_better else "TinyReptile is worse"
+    return "TinyReptile is better" if (lead < 0) == results.smaller_is_better else "TinyReptile is worse"

@@ -1,51 +1,12 @@
 """`tinyfed reproduce`: what a visit costs a device, measured on an emulated Cortex-M4."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from studies.reproduction.confirm import BOARD, Confirmed, Twin
-from studies.reproduction.measure import Memory, Method, Study, memory
+from studies.reproduction.measure import Method, Study, memory
+from studies.reproduction.results import Price
 from tinyfed.errors import DeviceError
 from tinyfed.model import encode
-
-CLOCK_HZ = 64_000_000
-BITS_PER_S = 115_200
-
-
-@dataclass(frozen=True)
-class Price:
-    """What a visit costs a device, measured on the emulated Cortex-M4."""
-
-    instructions: int
-    stack_bytes: int
-    bytes_down: int
-    bytes_up: int
-    memory: Memory
-    arena_bytes: int  # in use, as the board says: weights and all but the stored samples
-
-    @property
-    def compute_s(self) -> float:
-        """At 64 MHz and one instruction a cycle."""
-        return self.instructions / CLOCK_HZ
-
-    @property
-    def wire_s(self) -> float:
-        """At 115,200 baud, ten bits a byte."""
-        return 10 * (self.bytes_down + self.bytes_up) / BITS_PER_S
-
-    @property
-    def visit_s(self) -> float:
-        """Both."""
-        return self.visit_s_at(BITS_PER_S)
-
-    def visit_s_at(self, bits_per_s: int) -> float:
-        """Both, on another line."""
-        return self.compute_s + 10 * (self.bytes_down + self.bytes_up) / bits_per_s
-
-    @property
-    def ram_bytes(self) -> int:
-        """A device's RAM beside the model's own weights, stack included."""
-        return self.memory.total + self.stack_bytes
 
 
 def measure_price(study: Study, method: Method, done: Confirmed) -> Price:
@@ -71,5 +32,11 @@ def measure_price(study: Study, method: Method, done: Confirmed) -> Price:
             f"reproduce: {method.label} on {BOARD} takes {result.arena_bytes:,} bytes of arena, not as planned"
         )
     return Price(
-        result.train_instructions, result.stack_bytes, done.bytes_down, done.bytes_up, planned, result.arena_bytes
+        instructions=result.train_instructions,
+        arena_bytes=result.arena_bytes,
+        stack_bytes=result.stack_bytes,
+        bytes_down=done.bytes_down,
+        bytes_up=done.bytes_up,
+        ram_bytes=planned.total + result.stack_bytes,
+        stored_bytes=planned.support_bytes,
     )

@@ -5,14 +5,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeVar
 
-from studies.reproduction.confirm import Confirmed, confirm, confirm_newcomers
+from studies.reproduction.confirm import BOARD, confirm, confirm_newcomers
 from studies.reproduction.measure import Method, Reached, Study, reach, reach_reference
 from studies.reproduction.pairs import TASK as PAIRED_TASK
-from studies.reproduction.pairs import Pair, measure_pair
-from studies.reproduction.price import Price, measure_price
+from studies.reproduction.pairs import Pair, measure_pair, pair_rows
+from studies.reproduction.price import measure_price
+from studies.reproduction.results import (
+    ACCURACY,
+    SQUARED_ERROR,
+    Measured,
+    OnBoards,
+    Results,
+    Row,
+    Settings,
+    ToTarget,
+)
 from tinyfed.errors import TinyfedError
 from tinyfed.meta.strategy import Reply, State
 from tinyfed.tasks.fsdd import SPEAKERS
@@ -21,44 +31,6 @@ SWITCH_S = 0.0005  # a line's thread must not wait long for one that computes
 Tell = Callable[[str], None]
 What = TypeVar("What")
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A strategy's: what it reached, what a visit costs, and what of it ran on emulated boards."""
-
-    method: Method
-    reached: Reached
-    price: Price | None = None
-    confirmed: Confirmed | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A study's rows."""
-
-    study: Study
-    seeds: tuple[int, ...]
-    rows: tuple[Row, ...]
-    references: tuple[Reached, ...]
-    pairs: tuple[Pair, ...] = ()  # of the spoken words alone
-
-    @property
-    def smaller_is_better(self) -> bool:
-        """Squared errors are, accuracies are not."""
-        return self.study.make_task().loss == "mse"
-
-    @property
-    def bound(self) -> str:
-        """The performance whose price is compared, in words."""
-        shots, target = self.study.target
-        return f"{'at most' if self.smaller_is_better else 'at least'} {target:g} after {amount(self.study, shots)}"
-
-
-def amount(study: Study, count: int) -> str:
-    """How much newcomers have learned from, in words: samples a class, or steps."""
-    number, unit = (count // study.points_a_step, "step") if study.points_a_step else (count, "sample")
-    return f"{number} {unit}{'s' if number != 1 else ''}"
 
 
 class Measurement:
@@ -87,7 +59,7 @@ class Measurement:
         self._pool.shutdown(cancel_futures=True)
         sys.setswitchinterval(self._interval)
 
-    def tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[Results]:
         """The tables in the order of the studies, each as soon as it and those before it are there. Raises what the
         first row raised that failed, of whatever table."""
         # the longest rows first, so that no core is idle at the end
@@ -95,9 +67,21 @@ class Measurement:
         started = {k: self._start(self._studies[k]) for k in order}
         for k, study in enumerate(self._studies):
             rows, references, pairs = started[k]
-            yield Table(study, self._seeds, self._results(rows), self._results(references), self._results(pairs))
+            yield Results(
+                task=study.task,
+                model=study.model,
+                metric=SQUARED_ERROR if study.smaller_is_better else ACCURACY,
+                visits=study.visits,
+                seeds=self._seeds,
+                target=study.target,
+                rows=self._results(rows),
+                references=self._results(references),
+                pairs=pair_rows(self._results(pairs)),
+                points_a_step=study.points_a_step,
+                measured=Measured(board=BOARD if self._boards else ""),
+            )
 
-    def _start(self, study: Study) -> "tuple[list[Future[Row]], list[Future[Reached]], list[Future[Pair]]]":
+    def _start(self, study: Study) -> "tuple[list[Future[Row]], list[Future[Row]], list[Future[Pair]]]":
         rows = [self._submit(study, method.label, self._row, method) for method in study.methods]
         references = [self._submit(study, kind, self._reference, kind) for kind in study.references]
         held_out = itertools.combinations(SPEAKERS, 2) if study.task == PAIRED_TASK else ()
@@ -141,18 +125,20 @@ class Measurement:
 
     def _row(self, study: Study, method: Method) -> Row:
         reached = reach(study, method, self._seeds, watch=self._watch)
+        row = result(study, method, reached)
         if not self._boards:
-            return Row(method, reached)
+            return row
         done = confirm(study, method, reached, self._seeds[0], self._check)
-        return Row(method, reached, measure_price(study, method, done), done)
+        price = measure_price(study, method, done)
+        return replace(row, price=price, on_boards=OnBoards(done.visits, done.adaptations, done.boards))
 
-    def _reference(self, study: Study, kind: str) -> Reached:
+    def _reference(self, study: Study, kind: str) -> Row:
         reached, weights = reach_reference(study, kind, self._seeds, watch=self._watch)
         if self._boards:
             task = study.make_task()
             spec = study.make_spec(task)
             confirm_newcomers(study, task, spec, weights[0], reached, self._seeds[0], self._check)
-        return reached
+        return Row(kind, reached.by_shots())
 
     def _pair(self, study: Study, held_out: tuple[str, str]) -> Pair:
         return measure_pair(study, held_out, self._seeds, watch=self._watch)
@@ -163,8 +149,23 @@ def _named(error: BaseException, row: str) -> BaseException:
     return type(error)(f"reproduce: {row}: {error}") if isinstance(error, TinyfedError) else error
 
 
+def result(study: Study, method: Method, reached: Reached) -> Row:
+    """What a row reached, as it is kept."""
+    smaller, target = study.smaller_is_better, study.target[1]
+    known = reached.visits_of_seeds(target, smaller_is_better=smaller)
+    never = None in known
+    some = [each for each in known if each is not None] if len(known) > 1 else []
+    to_target = ToTarget(
+        reached.visits_to(target, smaller_is_better=smaller),
+        min(some, default=None),
+        None if never else max(some, default=None),
+    )
+    settings = Settings(method.strategy, method.options, method.order, method.adapt, study.visits_of(method))
+    return Row(method.label, reached.by_shots(), settings, reached.curve, to_target)
+
+
 def _confirmation(row: Row) -> str:
-    done = row.confirmed
+    done = row.on_boards
     if done is None:
         return ""
-    return f" ({done.visits:,} visits and {done.adaptations:,} newcomers on {done.boards} emulated boards, same bits)"
+    return f" ({done.visits:,} visits and {done.newcomers:,} newcomers on {done.boards} emulated boards, same bits)"

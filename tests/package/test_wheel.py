@@ -80,7 +80,7 @@ def test_the_wheel_carries_what_builds_firmware_and_nothing_else(wheel: Path) ->
         assert needed in names
     for name in names:
         assert not name.endswith((".o", ".elf", ".npy", ".pyc")), name
-        assert not name.startswith(("tests/", "docs/")), name
+        assert not name.startswith(("tests/", "docs/", "studies/")), name
         assert ".pio" not in name, name
 
 
@@ -95,6 +95,15 @@ def test_it_runs_an_experiment_on_simulated_devices(installed: Path) -> None:
     assert result["rounds"] == 20
     assert len(result["weights_sha256"]) == 64
     assert (installed / "runs" / "sine" / "model.tfm").stat().st_size > 1000
+
+
+def test_it_says_where_the_studies_are(installed: Path) -> None:
+    """They are no part of a wheel: exit code 2 and one line."""
+    program = "from tinyfed_host.cli.main import run_command; print(run_command(['reproduce', 'sine']))"
+    assert run("python", "-c", f"import sys; sys.stderr = sys.stdout\n{program}", folder=installed).splitlines() == [
+        "tinyfed: reproduce: the studies are part of a checkout of tinyfed, not of its wheel; run it from there",
+        "2",
+    ]
 
 
 def test_it_builds_the_mps2_firmware(installed: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,20 +28,30 @@ def reproduce(
         typer.Option(
             "--output",
             "-o",
-            help="Write the page here, pictures into images/ beside it; sections of other tasks in it are kept.",
+            help="Write the page here, pictures into images/ beside it; what other tasks' rows there are is kept.",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            help="Keep the page's rows in this folder, a JSON file a task. Without: studies/reproduction/results for "
+            "docs/reproduction.md, a folder named as the page for any other.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row, the last one the result.")] = False,
 ) -> None:
     """Run the comparison of the papers: each strategy on each task, what it reaches and what a visit costs a device."""
-    from studies.reproduction.measure import STUDIES, shortened, study
-    from studies.reproduction.page import read_page, to_json, to_markdown, write_page
-    from studies.reproduction.table import Measurement
-
     _find_studies()
+    from studies.reproduction import page
+    from studies.reproduction.measure import STUDIES, shortened, study
+    from studies.reproduction.results import Measured
+    from studies.reproduction.table import Measurement
     from tinyfed.errors import UsageError
     from tinyfed_host.cli.output import print_json, print_line
 
+    if results is not None and output is None:
+        raise UsageError("reproduce: --results keeps the rows of a page: add --output PAGE")
     studies, skipped = [], []
     for each in [study(name) for name in (task or STUDIES)]:
         whole = shortened(each, SHORT_SHARE) if short else each
@@ -55,26 +66,33 @@ def reproduce(
             studies.append(whole)
     command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
     command += "" if boards else " --no-boards"
+    folder = Path()
+    if output is not None:
+        beside = page.RESULTS if output.resolve() == page.PAGE else output.with_suffix("")
+        folder = beside if results is None else results
+        page.prepare(output, folder)
     begun, tables = time.monotonic(), []
-    old = read_page(output) if output is not None else ""
     with Measurement(
         studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=lambda text: typer.echo(text, err=True)
     ) as measurement:
         for table in measurement.tables():
             tables.append(table)
             if as_json:
-                for row in to_json(table):
+                for row in page.to_json(table):
                     print_json(row)
             else:
-                print_line(to_markdown(table))
+                print_line(page.to_markdown(table))
             if output is not None:  # at once: what is measured stays, whatever comes
-                cost = f"{sum(os.times()[:4]):,.0f} s of CPU time and {(time.monotonic() - begun) / 60:,.0f} minutes"
-                cost += "" if len(tables) == len(studies) else " so far"
-                write_page(output, tables, command, cost, old)
+                measured = Measured(
+                    command,
+                    table.measured.board,
+                    round(sum(os.times()[:4]), 1),
+                    round((time.monotonic() - begun) / 60, 1),
+                    len(tables) == len(studies),
+                )
+                page.write(output, folder, [replace(each, measured=measured) for each in tables])
     if as_json:
-        print_json(
-            {"tasks": [t.study.task for t in tables], "left_out": skipped, "page": str(output) if output else None}
-        )
+        print_json({"tasks": [t.task for t in tables], "left_out": skipped, "page": str(output) if output else None})
 
 
 def _find_studies() -> None:

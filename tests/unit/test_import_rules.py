@@ -14,7 +14,7 @@ CONFINED = {
     "serial": {"host/tinyfed_host/transport/serial.py"},
     "tensorflow": {"tinyfed/model/keras/convert.py", "tinyfed/model/quantize.py"},
     "keras": {"tinyfed/model/keras/convert.py", "tinyfed/model/quantize.py"},
-    "h5py": {"tinyfed/model/keras/convert.py"},
+    "h5py": {"tinyfed/model/keras/hdf5.py"},
     "ai_edge_litert": {"tinyfed/model/tflite/file.py", "tinyfed/model/quantize.py"},
     "tflite_runtime": {"tinyfed/model/tflite/file.py"},
     "ai_edge_quantizer": {"tinyfed/model/quantize.py"},
@@ -70,6 +70,12 @@ def test_nothing_imports_the_cli(path: str) -> None:
     assert not any(name.startswith("tinyfed_host.cli") for name in imported_modules(path))
 
 
+@pytest.mark.parametrize("path", LIBRARY)
+def test_one_module_of_the_library_starts_a_process(path: str) -> None:
+    starts = {name.split(".")[0] for name in imported_modules(path)} & {"subprocess", "multiprocessing", "concurrent"}
+    assert not starts or path == "tinyfed/model/isolated.py"
+
+
 def test_strategies_never_see_a_port() -> None:
     for path in python_files("tinyfed/meta"):
         assert not imported_packages(path) & {"socket", "subprocess", "threading", "asyncio"}, path
@@ -78,7 +84,7 @@ def test_strategies_never_see_a_port() -> None:
 def test_importing_the_library_brings_no_heavy_package() -> None:
     program = (
         "import sys, tinyfed, tinyfed.engine, tinyfed.model\n"
-        "heavy = {'tensorflow', 'keras', 'matplotlib', 'serial', 'typer', 'rich'} & set(sys.modules)\n"
+        "heavy = {'tensorflow', 'keras', 'h5py', 'matplotlib', 'serial', 'typer', 'rich'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

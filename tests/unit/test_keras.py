@@ -1,5 +1,6 @@
 """Keras models become specs and weights. TensorFlow is imported once, here."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from keras_fixture import load_keras_module
@@ -228,6 +230,56 @@ def test_files(suffix: str, keras: Any, tmp_path: Path, capsys: pytest.CaptureFi
     assert output.read_bytes() == encode(converted.spec, converted.weights)
     assert_inspected_alone(path)
     assert found.parameter_count == len(weights)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize(
+    ("file_options", "array_options"),
+    [
+        ({}, {"compression": "gzip", "shuffle": True}),
+        ({"libver": "latest"}, {}),
+        ({"libver": "v108"}, {"chunks": True}),
+    ],
+)
+def test_compressed_and_newer_files_give_the_same(
+    suffix: str, file_options: dict[str, Any], array_options: dict[str, Any], keras: Any, tmp_path: Path
+) -> None:
+    """By the command, the image to the last byte."""
+    path = tmp_path / f"model.{suffix}"
+    model = randomize(dense_model(keras))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.save(path)
+    images = []
+    for _ in range(2):
+        output = tmp_path / "model.tfm"
+        assert run_command(["model", "convert", str(path), "-o", str(output)]) == 0
+        images.append(output.read_bytes())
+        if suffix == "h5":
+            path.write_bytes(stored_otherwise(path.read_bytes(), file_options, array_options))
+            continue
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members["model.weights.h5"] = stored_otherwise(members["model.weights.h5"], file_options, array_options)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    assert images[0] == images[1]
+
+
+def stored_otherwise(content: bytes, file_options: dict[str, Any], array_options: dict[str, Any]) -> bytes:
+    """The same HDF5 file, written with other options."""
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as source, h5py.File(buffer, "w", **file_options) as target:
+
+        def copy(name: str, item: Any) -> None:
+            options = array_options if getattr(item, "shape", ()) else {}
+            made = target.create_group(name) if item.__class__ is h5py.Group else None
+            made = made if made is not None else target.create_dataset(name, data=item[()], **options)
+            made.attrs.update(item.attrs)
+
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    return buffer.getvalue()
 
 
 def test_the_compiled_loss_is_taken(keras: Any, tmp_path: Path) -> None:

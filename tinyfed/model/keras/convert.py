@@ -13,12 +13,12 @@ from typing import Any
 
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
-from tinyfed.model.keras.file import KerasModel, read_archive, read_keras, read_whole, shown
-from tinyfed.model.keras.hdf5 import SIGNATURE, Group, Hdf5File
+from tinyfed.model.keras import hdf5
+from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras, read_whole, shown
+from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.keras.layers import Step, convert_layer
 from tinyfed.model.tflite.view import ConvertError
 
-MOST_OBJECTS = 65536  # in an HDF5 file
 LONGEST_MESSAGE = 1000
 _LOSSES = {
     "mse": "mse",
@@ -73,8 +73,7 @@ def import_tensorflow() -> Any:
 def load_keras(path: Path) -> Any:
     """The Keras model of a .keras or .h5 file, not compiled. Raises UsageError of one line for what is not one.
 
-    Keras is given a copy with what tinyfed's own reader found in the file: damaged HDF5 can end the process that reads
-    it with the HDF5 library.
+    Keras is given a copy with what `keras.hdf5` found in the file, and so no damaged HDF5.
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
@@ -90,42 +89,27 @@ def load_keras(path: Path) -> Any:
 
 
 def rewritten(path: Path) -> bytes:
-    """A .keras or .h5 file of what tinyfed's own reader finds in the file at `path`. Raises UsageError."""
+    """A .keras or .h5 file of what `keras.hdf5` finds in the file at `path`, without the optimizer's state.
+
+    Raises UsageError.
+    """
     content = read_whole(path)
+    is_hdf5 = content[:8] == SIGNATURE
+    members = {"": content} if is_hdf5 else read_archive(content, str(path))
     try:
-        if content[:8] == SIGNATURE:
-            return _copied(Hdf5File(content, str(path)))
+        for name, member in members.items():
+            if is_hdf5 or name.endswith(".h5"):
+                where = f"{path}: {name}" if name else str(path)
+                members[name] = hdf5.write(hdf5.read(member, where, without=OPTIMIZERS))
+        if is_hdf5:
+            return members[""]
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as written:
-            for name, member in read_archive(content, str(path)).items():
-                inside = Hdf5File(member, f"{path}: {name}") if name.endswith(".h5") else None
-                written.writestr(name, _copied(inside) if inside else member)
+            for name, member in members.items():
+                written.writestr(name, member)
         return buffer.getvalue()
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:  # of h5py, about names and sizes
-        raise ConvertError(f"{path}: cannot be written again for Keras: {shown(first_line(error))}") from error
-
-
-def _copied(file: Hdf5File) -> bytes:
-    """The groups, arrays and attributes of a file, written again by the HDF5 library."""
-    import h5py  # type: ignore[import-untyped]
-
-    buffer = io.BytesIO()
-    left = MOST_OBJECTS
-    with h5py.File(buffer, "w") as written:
-        waiting: list[tuple[Group, Any]] = [(file.root, written)]
-        while waiting:
-            group, target = waiting.pop()
-            target.attrs.update(group.attributes())
-            for name in group.links():
-                left -= 1
-                if left < 0:
-                    raise ConvertError(f"{file.what}: more than {MOST_OBJECTS} groups and arrays")
-                member = group.member(name)
-                if isinstance(member, Group):
-                    waiting.append((member, target.create_group(name)))
-                elif member is not None:
-                    target.create_dataset(name, data=member.array()).attrs.update(member.attributes())
-    return buffer.getvalue()
+        raise ConvertError(f"cannot be written again for Keras: {shown(first_line(error))}", where=str(path)) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Keras models in .keras and .h5 files: layers, how they are connected, and weights, read without Keras.
 
 A .keras file is an archive of the configuration as JSON and the weights as HDF5; an .h5 file is HDF5 with the
-configuration as an attribute. Both are read with readers that check every offset, so damage ends in one message.
+configuration as an attribute. Damage ends in one message: HDF5 is read in a process of its own (`keras.hdf5`).
 """
 
 import io
@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.model.keras.hdf5 import SIGNATURE, Dataset, Group, Hdf5File
+from tinyfed.model.keras import hdf5
+from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE, Dataset, Group, printable
 from tinyfed.model.tflite.view import ConvertError
 
 Shape = tuple[int, ...]
-# What an archive may unpack to; a file that says more is refused before anything is unpacked.
-LARGEST_BYTES = 1 << 29
 LARGEST_CONFIG_BYTES = 1 << 24
 MOST_LAYERS = 4096
 DEEPEST_MODEL = 8
 _WEIGHTS = "model.weights.h5"
+# Groups at the root of the two forms that hold the state of training.
+OPTIMIZERS = ("optimizer", "optimizer_weights")
 _MODELS = ("Sequential", "Functional", "Model")
 # Weights in the order in which a layer makes them; a name is dropped where the layer's flag of it is off.
 _VARIABLES: dict[str, tuple[str, ...]] = {
@@ -106,7 +107,7 @@ class KerasModel:
 
 
 def read_keras(path: Path) -> KerasModel:
-    """The model of a .keras or .h5 file. Raises UsageError: what is wrong, in which layer or at which offset."""
+    """The model of a .keras or .h5 file. Raises UsageError: what is wrong, and in which layer."""
     return parse_keras(read_whole(path), str(path))
 
 
@@ -123,8 +124,8 @@ def read_whole(path: Path) -> bytes:
 def parse_keras(content: bytes, source: str) -> KerasModel:
     """`read_keras` of a file in memory."""
     if content[:8] == SIGNATURE:
-        root = Hdf5File(content, source).root
-        attributes = root.attributes()
+        root = hdf5.read(content, source, without=OPTIMIZERS)
+        attributes = root.attributes
         if not isinstance(attributes.get("model_config"), bytes):
             raise ConvertError(f"{source}: no model_config: weights alone; save the whole model")
         config = _json(attributes["model_config"], source, "model_config")
@@ -138,7 +139,7 @@ def parse_keras(content: bytes, source: str) -> KerasModel:
         members = read_archive(content, source)
         config = _json(members["config.json"], source, "config.json")
         compiled = config.get("compile_config") or {}
-        root = Hdf5File(members[_WEIGHTS], f"{source}: {_WEIGHTS}").root
+        root = hdf5.read(members[_WEIGHTS], f"{source}: {_WEIGHTS}", without=OPTIMIZERS)
         reader = _Reader(source, root, legacy=False)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
     return reader.whole(config, loss)
@@ -178,8 +179,7 @@ def _json(text: bytes, source: str, what: str) -> dict[str, Any]:
 
 def shown(text: Any, most: int = 200) -> str:
     """Text of a file on one line and not long."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:most])
-    return shown.encode("utf-8", "backslashreplace").decode()
+    return printable(str(text)[:most])
 
 
 def _snake(name: str) -> str:
@@ -269,7 +269,7 @@ class _Reader:
                 )
             if not isinstance(dataset, Dataset):
                 raise self.refuse(where, f"its weights have no {key} in the file; save the model again")
-            arrays[key] = dataset.array()
+            arrays[key] = dataset.values
         return arrays
 
     def _legacy(self, path: str, name: str, key: str, where: str) -> Group | Dataset | None:
@@ -277,7 +277,7 @@ class _Reader:
         group = self.weights.find(path)
         if not isinstance(group, Group):
             return None
-        names = group.attributes().get("weight_names")
+        names = group.attributes.get("weight_names")
         if not isinstance(names, list):
             return None
         keys = (key, "depthwise_kernel") if key == "kernel" else (key,)

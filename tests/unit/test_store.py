@@ -205,3 +205,34 @@ def test_an_interrupt_as_a_transaction_begins_leaves_none_open(tmp_path: Path) -
             assert not connection.in_transaction
             assert store.snapshot() is not None
         assert store.results() == {}
+
+
+def test_a_full_disk_is_told_by_sqlites_code_and_the_run_so_far_kept(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store.commit_round(record(1))
+        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")  # as if the disk had no more
+        large = RoundRecord(2, {}, {"weights": bytes(1 << 20)}, {}, [])
+        with pytest.raises(StoreError, match="the disk is full: free some space"):
+            store.commit_round(large)
+        snapshot = store.snapshot()
+        assert snapshot is not None and snapshot.round == 1
+
+
+def test_a_locked_database_is_told_by_sqlites_code(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        other = sqlite3.connect(tmp_path / "r" / DATABASE, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked by another process"):
+            store.commit_round(record(1))
+        other.close()
+        store.commit_round(record(1))
+
+
+@pytest.mark.parametrize("word", ["full", "locked"])
+def test_what_sqlite_says_in_words_decides_nothing(tmp_path: Path, word: str) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store._connection.execute(f"CREATE TRIGGER t BEFORE INSERT ON round BEGIN SELECT RAISE(ABORT, '{word}'); END")
+        with pytest.raises(StoreError, match=f"cannot be used: {word}"):
+            store.commit_round(record(1))

@@ -417,12 +417,12 @@ def _translate(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        text = str(error)
-        if "full" in text:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part; none: not SQLite's own
+        if code == sqlite3.SQLITE_FULL:
             raise _full(folder) from error
-        if "locked" in text:
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreError(f"{folder}: the run's database is locked by another process") from error
-        raise StoreError(f"{folder / DATABASE}: the run's database cannot be used: {text}") from error
+        raise StoreError(f"{folder / DATABASE}: the run's database cannot be used: {error}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(folder) from error

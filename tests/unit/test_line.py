@@ -3,10 +3,9 @@
 import socket
 import struct
 import threading
-import time
 
 import pytest
-from tinyfed_host.device.line import KILL_LINE, RemoteDevice, probe
+from tinyfed_host.device.line import KILL_LINE, PROBE_S, RemoteDevice, probe
 from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.socket import SocketTransport, connect
 from wire_pair import CDevice, Fault, no_fault
@@ -228,14 +227,18 @@ class Script:
 
     def __init__(self, answer: bytes = b"", *, echo: bool = False) -> None:
         self.written = b""
+        self.now_s = 0.0
         self._answer = answer
         self._echo = echo
         self._waiting = b""
 
+    def clock(self) -> float:
+        return self.now_s
+
     def read(self, timeout_s: float) -> bytes:
         data, self._waiting = self._waiting, b""
         if not data:
-            time.sleep(min(timeout_s, 0.01))
+            self.now_s += timeout_s
         return data
 
     def write(self, data: bytes) -> None:
@@ -259,7 +262,8 @@ def test_a_probe_finds_a_device() -> None:
     [Script(), Script(echo=True), Script(b"$GPGGA,123519,4807.038,N\r\n"), Script(b"\r\nERROR\r\n"), Script(b"\0")],
 )
 def test_something_else_is_no_device_and_gets_nothing_it_could_act_on(other: Script) -> None:
-    assert probe(other, timeout_s=0.15) is None
+    assert probe(other, clock=other.clock) is None
+    assert other.now_s <= PROBE_S
     frames = FrameDecoder().feed(other.written)
     assert 1 <= len(frames) <= 3
     assert {frame.type for frame in frames} == {MessageType.HELLO_REQUEST}
@@ -289,7 +293,7 @@ def test_a_probe_tells_a_device_of_another_protocol_version() -> None:
                 self._waiting += encode(Frame(MessageType.HELLO, frame.session, frame.sequence, bytes(90), version=3))
 
     with pytest.raises(DeviceError, match="version 3 of the protocol; this tinyfed speaks version 1: flash"):
-        probe(Newer())
+        probe(Newer(), clock=Script().clock)
 
 
 def test_a_probe_changes_nothing_on_a_device() -> None:

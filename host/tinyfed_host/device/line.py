@@ -445,7 +445,9 @@ class RemoteDevice:
         return self._failed(failure, "loading the model")
 
 
-def probe(transport: Transport, timeout_s: float = PROBE_S) -> DeviceInfo | None:
+def probe(
+    transport: Transport, timeout_s: float = PROBE_S, clock: Callable[[], float] = time.monotonic
+) -> DeviceInfo | None:
     """Who is at the other end, or None when it is no tinyfed device. Does not close the transport.
 
     What is sent has no byte that a terminal acts on, and is taken back when nobody answered.
@@ -455,15 +457,15 @@ def probe(transport: Transport, timeout_s: float = PROBE_S) -> DeviceInfo | None
     """
     session = HostSession.for_probe(secrets.randbits(64), bytes_per_s=transport.bytes_per_s, patience_s=timeout_s)
     operation = HelloOperation(interval_s=timeout_s / PROBE_ATTEMPTS, attempts=PROBE_ATTEMPTS)
-    session.start(operation, time.monotonic())
+    session.start(operation, clock())
     while True:
-        data = session.poll(time.monotonic())
+        data = session.poll(clock())
         if data:
             transport.write(data)
         if operation.done:
             break
-        received = transport.read(max(0.0, session.deadline() - time.monotonic()))
-        session.feed(received, time.monotonic())
+        received = transport.read(max(0.0, session.deadline() - clock()))
+        session.feed(received, clock())
     if operation.hello is not None:
         return device_info(operation.hello)
     if operation.failure is not None and operation.failure.reason is Reason.VERSION:

@@ -4,7 +4,6 @@ do is in tests/emulated and test_run.py."""
 import dataclasses
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +13,12 @@ from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.rotation import Rotation
-from tinyfed_host.run import coordinator as coordinator_module
-from tinyfed_host.run.coordinator import Coordinator
+from tinyfed_host.run.attendance import LEFT_OUT_MAX_ROUNDS, Attendance
+from tinyfed_host.run.coordinator import Coordinator, RunEnd
 from tinyfed_host.run.events import Event
 from tinyfed_host.run.exchange import WeightsExchange
 from tinyfed_host.run.store import RunHeader, RunStore
+from virtual_clock import VirtualClock
 
 from tinyfed.device import Device, DeviceInfo, Traffic, VisitOutcome
 from tinyfed.errors import DeviceError, DoesNotFitError
@@ -86,10 +86,9 @@ class ScriptedSlot:
         return
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator_module, "EMPTY_WAIT_S", 0.01)
-    monkeypatch.setattr(coordinator_module, "RETRY_FIRST_S", 0.001)
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
 
 
 @pytest.fixture
@@ -104,11 +103,20 @@ def run(
     rounds: int = 12,
     rules: RoundSection = RULES,
     strategy: object = None,
-) -> tuple[coordinator_module.RunEnd, list[Event]]:
+    clock: VirtualClock | None = None,
+) -> tuple[RunEnd, list[Event]]:
     events: list[Event] = []
     algorithm = strategy or TinyReptile(ORDER, rounds)
     with Fleet(slots) as fleet:
-        conductor = Coordinator(algorithm, fleet, store, IMAGE, rules, events.append)  # type: ignore[arg-type]
+        conductor = Coordinator(
+            algorithm,  # type: ignore[arg-type]
+            fleet,
+            store,
+            IMAGE,
+            rules,
+            events.append,
+            clock or VirtualClock(),
+        )
         snapshot = store.snapshot()
         if snapshot is None:
             state = algorithm.begin(np.zeros(PARAMETERS, np.float32), 7)  # type: ignore[attr-defined]
@@ -311,19 +319,45 @@ def test_nobody_left_ends_the_run_and_keeps_it(store: RunStore) -> None:
     assert snapshot.round == 3
 
 
-def test_straggler_is_left_behind_and_its_late_answer_dropped(store: RunStore) -> None:
-    def hang(device: ScriptedDevice, data: bytes) -> bytes:
-        assert device.cancelled.wait(10)
+def hang(clock: VirtualClock) -> Behaviour:
+    """Does nothing until it is cancelled."""
+
+    def work(device: ScriptedDevice, data: bytes) -> bytes:
+        with clock.waiting():
+            assert device.cancelled.wait(10)
         return data
 
-    rules = dataclasses.replace(RULES, timeout_s=0.1)
-    begun = time.monotonic()
-    end, events = run(store, slots(2, d0=hang), rounds=6, rules=rules)
+    return work
+
+
+def test_straggler_is_left_behind_and_its_late_answer_dropped(store: RunStore, clock: VirtualClock) -> None:
+    rules = dataclasses.replace(RULES, timeout_s=0.5)
+    end, events = run(store, slots(2, d0=hang(clock)), rounds=6, rules=rules, clock=clock)
     assert end.rounds == 6
-    assert time.monotonic() - begun < 5
-    assert any("no answer within 0.1 s" in e.text for e in events if e.kind == "device-failed")
+    failures = [e.text for e in events if e.kind == "device-failed"]
+    assert failures
+    assert all("no answer within 0.5 s" in text for text in failures)
+    assert clock.now() == 0.5 * len(failures)  # nothing else is waited for
     answered = [v["device"] for entry in store.rounds() for v in entry["visits"] if v["failure"] is None]
     assert set(answered) == {device_id(1)}
+
+
+def test_a_device_is_left_out_twice_as_long_each_time_up_to_a_limit() -> None:
+    """retry_after * 2^(failures in a row - 1) rounds after the one it failed in, at most 64."""
+    attendance = Attendance(3, lambda event: None)
+    lasted = []
+    for round_index in range(0, 700, 100):
+        attendance.failed("aa", round_index, "unplugged")
+        out = [k for k in range(1, 100) if attendance.selectable(round_index + k, ["aa", "bb"], ()) == ["bb"]]
+        assert out == list(range(1, len(out) + 1))
+        lasted.append(len(out))
+    assert LEFT_OUT_MAX_ROUNDS == 64
+    assert lasted == [3, 6, 12, 24, 48, 64, 64]
+    assert attendance.selectable(601, ["aa"], ()) == ["aa"]  # nobody else is there
+    attendance.answered("aa", 601)
+    assert attendance.selectable(602, ["aa", "bb"], ()) == ["aa", "bb"]
+    attendance.failed("aa", 602, "unplugged")  # counted from the beginning again
+    assert attendance.document() == {"aa": [1, 606]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,44 +372,43 @@ class Remembering(FedAvg):
         return super().aggregate(state, replies)
 
 
-LATE_RULES = dataclasses.replace(RULES, timeout_s=0.15, quorum=0.3)
+LATE_RULES = dataclasses.replace(RULES, timeout_s=0.5, quorum=0.3)
+SLOW_S = 3.0  # less than late answers are waited for
 
 
-def slow_once(release: threading.Event) -> Behaviour:
-    """Does its first visit when it is allowed to, the others at once."""
+def slow_once(clock: VirtualClock) -> Behaviour:
+    """Takes long for its first visit."""
     visits = itertools.count()
 
     def work(device: ScriptedDevice, data: bytes) -> bytes:
         if next(visits) == 0:
-            assert release.wait(20)
+            clock.pause(SLOW_S)
         return data
 
     return work
 
 
 def late_run(
-    store: RunStore, rounds: int, release_in: int, **changes: object
+    store: RunStore, rounds: int, ready_in: int, **changes: object
 ) -> tuple[list[list[tuple[str, int]]], list[Event]]:
-    """Three devices, of which the first takes until round `release_in` is over for its first visit."""
-    release = threading.Event()
+    """Three devices, of which the first takes until round `ready_in` is over for its first visit."""
+    clock = VirtualClock()
     strategy = Remembering(ORDER, rounds, devices=3, given=([],), **changes)  # type: ignore[arg-type]
-    fleet = Fleet(slots(3, d0=slow_once(release)))
     events: list[Event] = []
 
     def observe(event: Event) -> None:
         events.append(event)
-        if event.kind == "round-ended" and event.round == release_in:
-            release.set()
-            time.sleep(0.1)  # it answers before the next round begins
+        if event.kind == "round-ended" and event.round == ready_in:
+            clock.advance(SLOW_S)
 
-    with fleet:
-        conductor = Coordinator(strategy, fleet, store, IMAGE, LATE_RULES, observe)
+    with Fleet(slots(3, d0=slow_once(clock))) as fleet:
+        conductor = Coordinator(strategy, fleet, store, IMAGE, LATE_RULES, observe, clock)
         conductor.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=rounds)
     return strategy.given[0], events
 
 
 def test_a_late_answer_is_handed_to_a_later_round_with_its_age(store: RunStore, tmp_path: Path) -> None:
-    given, events = late_run(store, 5, release_in=2)
+    given, events = late_run(store, 5, ready_in=2)
     others = {(device_id(1), 0), (device_id(2), 0)}
     assert [set(round_) for round_ in given[:2]] == [others, others]
     assert set(given[2]) == {*others, (device_id(0), 0), (device_id(0), 2)}  # it is asked again, too
@@ -386,68 +419,67 @@ def test_a_late_answer_is_handed_to_a_later_round_with_its_age(store: RunStore, 
     assert "its answer is used when it comes" in told[0].text
     assert not [event for event in events if event.kind == "device-failed"]
     first, _, third, *_ = store.rounds()
-    assert "no answer within 0.15 s" in next(v["failure"] for v in first["visits"] if v["device"] == device_id(0))
+    assert "no answer within 0.5 s" in next(v["failure"] for v in first["visits"] if v["device"] == device_id(0))
     assert [v["age"] for v in third["visits"] if "age" in v] == [2]
     # the same order of events gives the same bits
     with RunStore.create(tmp_path / "again", HEADER) as again:
-        late_run(again, 5, release_in=2)
+        late_run(again, 5, ready_in=2)
         assert [r["weights_sha256"] for r in again.rounds()] == [r["weights_sha256"] for r in store.rounds()]
     with RunStore.create(tmp_path / "dropped", HEADER) as dropped:
-        given, _ = late_run(dropped, 5, release_in=2, late="drop")
+        given, _ = late_run(dropped, 5, ready_in=2, late="drop")
         assert all(age == 0 for round_ in given for _, age in round_)
 
 
 def test_a_late_answer_is_asked_for_again_by_a_run_that_goes_on(store: RunStore, tmp_path: Path) -> None:
     """Stopped in between: the resumed run asks the same again, and its answer counts as in the run that was not."""
     with RunStore.create(tmp_path / "whole", HEADER) as whole:
-        late_run(whole, 3, release_in=2)
+        late_run(whole, 3, ready_in=2)
         expected = [entry["weights_sha256"] for entry in whole.rounds()]
-    late_run(store, 2, release_in=99)
+    late_run(store, 2, ready_in=99)
     snapshot = store.snapshot()
     assert snapshot is not None
     assert list(snapshot.document["late"]) == [device_id(0)]
     strategy = Remembering(ORDER, 3, devices=3, given=([],))
+    before = threading.enumerate()  # the stopped run's device has not answered
     with Fleet(slots(3)) as fleet:
-        conductor = Coordinator(strategy, fleet, store, IMAGE, LATE_RULES)
+        conductor = Coordinator(strategy, fleet, store, IMAGE, LATE_RULES, clock=VirtualClock())
         state = conductor.restore(snapshot.document, snapshot.arrays)
-        time.sleep(0.1)
+        for thread in threading.enumerate():
+            if thread.name == f"visit-{device_id(0)}" and thread not in before:
+                thread.join()
         conductor.run(state, rounds=3)
     assert strategy.given[0][0][-1] == (device_id(0), 2)
     assert [entry["weights_sha256"] for entry in store.rounds()] == expected
 
 
-def test_when_all_are_late_the_round_waits_for_them(store: RunStore) -> None:
-    release = threading.Event()
+def test_when_all_are_late_the_round_waits_for_them(store: RunStore, clock: VirtualClock) -> None:
     strategy = Remembering(ORDER, 2, devices=1, given=([],))
-    threading.Timer(0.5, release.set).start()
-    with Fleet(slots(1, d0=slow_once(release))) as fleet:
-        Coordinator(strategy, fleet, store, IMAGE, LATE_RULES).run(
+    with Fleet(slots(1, d0=slow_once(clock))) as fleet:
+        Coordinator(strategy, fleet, store, IMAGE, LATE_RULES, clock=clock).run(
             strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=2
         )
     assert strategy.given[0] == [[(device_id(0), 0), (device_id(0), 0)], [(device_id(0), 0)]]
+    assert SLOW_S <= clock.now() < SLOW_S + 1
 
 
-def test_a_late_answer_that_never_comes_is_given_up(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinyfed_host.run.flight.GIVE_UP_AFTER", 2)
-
-    def hang(device: ScriptedDevice, data: bytes) -> bytes:
-        assert device.cancelled.wait(10)
-        raise DeviceError(f"device {device.info.unique_id}: given up")
-
+def test_a_late_answer_that_never_comes_is_given_up(store: RunStore, clock: VirtualClock) -> None:
+    """After ten times the round's 0.5 s: in the sixth round when each takes 0.9 s."""
     strategy = Remembering(ORDER, 8, devices=3, given=([],))
-    rules = dataclasses.replace(LATE_RULES, retries=0)
 
-    def pause(event: Event) -> None:
+    def pass_time(event: Event) -> None:
         if event.kind == "round-ended":
-            time.sleep(0.1)
+            clock.advance(0.9)
 
-    with Fleet(slots(3, d0=hang)) as fleet:
-        Coordinator(strategy, fleet, store, IMAGE, rules, pause).run(
+    with Fleet(slots(3, d0=hang(clock))) as fleet:
+        Coordinator(strategy, fleet, store, IMAGE, LATE_RULES, pass_time, clock).run(
             strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=8
         )
-    failures = [v["failure"] for entry in store.rounds() for v in entry["visits"] if v["failure"]]
-    assert any("no answer within 0.15 s" in text for text in failures)
-    assert any("no answer to round 1" in text for text in failures)
+    failures = [
+        (entry["round"], v["failure"]) for entry in store.rounds() for v in entry["visits"] if v["failure"] is not None
+    ]
+    who = f"device {device_id(0)}"
+    assert failures[:2] == [(1, f"{who}: no answer within 0.5 s"), (7, f"{who}: no answer to round 1")]
+    assert not any(age for round_ in strategy.given[0] for _, age in round_)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -631,7 +663,7 @@ def test_rotation_leaves_no_client_out(count: int, places: int) -> None:
     assert held == [clients[k % count] for k in range(len(held))]
 
 
-def test_rotation_reaches_the_seat(store: RunStore) -> None:
+def test_rotation_reaches_the_slot(store: RunStore) -> None:
     from tinyfed.tasks.task import Client
 
     clients = [Client(f"c{k}", lambda k=k: bytes([k])) for k in range(3)]  # type: ignore[misc]

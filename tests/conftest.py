@@ -6,8 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from tinyfed_host.firmware.build import recipe
 
 ROOT = Path(__file__).parent.parent
+FIRMWARE = ROOT / "firmware"
+RECIPE = recipe()  # sources, includes and flags of the C code
 
 # Real data sets and models, where a checkout has them beside it; whoever sets the variable decides.
 SHARED_DATA = ROOT.parent / "shared" / "data"

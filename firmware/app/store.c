@@ -1,21 +1,11 @@
 #include "store.h"
 
-#include <string.h>
+#include "tinyfed_bytes.h"
 
 #define MAGIC 0x31534654u /* "TFS1" */
 
 /* Offsets in a slot's header. */
 enum { AT_MAGIC = 0, AT_SEQUENCE = 4, AT_BYTES = 8, AT_CRC = 12, AT_ORIGIN = 16, AT_KIND = 24, AT_HEADER_CRC = 60 };
-
-static uint32_t get(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void put(uint8_t *p, uint32_t value)
-{
-    for (uint32_t i = 0; i < 4u; i++) p[i] = (uint8_t)(value >> (8u * i));
-}
 
 static const uint8_t *slot_at(const tinyfed_store_t *store, int slot)
 {
@@ -25,16 +15,16 @@ static const uint8_t *slot_at(const tinyfed_store_t *store, int slot)
 static bool has_header(const tinyfed_store_t *store, int slot)
 {
     const uint8_t *p = slot_at(store, slot);
-    return get(p + AT_MAGIC) == MAGIC && get(p + AT_HEADER_CRC) == tinyfed_crc32(0, p, AT_HEADER_CRC)
-        && get(p + AT_BYTES) <= store->flash->slot_bytes - TINYFED_STORE_HEADER_BYTES;
+    return tinyfed_get32(p + AT_MAGIC) == MAGIC && tinyfed_get32(p + AT_HEADER_CRC) == tinyfed_crc32(0, p, AT_HEADER_CRC)
+        && tinyfed_get32(p + AT_BYTES) <= store->flash->slot_bytes - TINYFED_STORE_HEADER_BYTES;
 }
 
 static bool is_ours(const tinyfed_store_t *store, int slot)
 {
     const uint8_t *p = slot_at(store, slot);
     return has_header(store, slot)
-        && ((uint64_t)get(p + AT_ORIGIN + 4) << 32 | get(p + AT_ORIGIN)) == store->origin
-        && get(p + AT_CRC) == tinyfed_crc32(0, p + TINYFED_STORE_HEADER_BYTES, get(p + AT_BYTES));
+        && tinyfed_get64(p + AT_ORIGIN) == store->origin
+        && tinyfed_get32(p + AT_CRC) == tinyfed_crc32(0, p + TINYFED_STORE_HEADER_BYTES, tinyfed_get32(p + AT_BYTES));
 }
 
 static bool is_newer(uint32_t a, uint32_t b) { return (int32_t)(a - b) > 0; }
@@ -49,9 +39,9 @@ void tinyfed_store_open(tinyfed_store_t *store, const tinyfed_flash_t *flash, ui
     bool any = false;
     for (int slot = 0; flash != NULL && slot < 2; slot++) {
         if (!has_header(store, slot)) continue;
-        const uint32_t sequence = get(slot_at(store, slot) + AT_SEQUENCE);
+        const uint32_t sequence = tinyfed_get32(slot_at(store, slot) + AT_SEQUENCE);
         const bool ours = is_ours(store, slot);
-        if (ours && (store->newest < 0 || is_newer(sequence, get(slot_at(store, store->newest) + AT_SEQUENCE))))
+        if (ours && (store->newest < 0 || is_newer(sequence, tinyfed_get32(slot_at(store, store->newest) + AT_SEQUENCE))))
             store->newest = (int8_t)slot;
         if (!any || is_newer(sequence, store->sequence)) store->sequence = sequence;
         any = true;
@@ -63,7 +53,7 @@ const uint8_t *tinyfed_store_content(const tinyfed_store_t *store, uint8_t *kind
     if (store->newest < 0) return NULL;
     const uint8_t *p = slot_at(store, store->newest);
     *kind = p[AT_KIND];
-    *byte_count = get(p + AT_BYTES);
+    *byte_count = tinyfed_get32(p + AT_BYTES);
     return p + TINYFED_STORE_HEADER_BYTES;
 }
 
@@ -109,14 +99,13 @@ static tinyfed_status_t seal(tinyfed_store_t *store, uint32_t slot_offset)
 {
     uint8_t header[TINYFED_STORE_HEADER_BYTES];
     memset(header, 0, sizeof header);
-    put(header + AT_MAGIC, MAGIC);
-    put(header + AT_SEQUENCE, store->sequence + 1u);
-    put(header + AT_BYTES, store->content_bytes);
-    put(header + AT_CRC, store->crc);
-    put(header + AT_ORIGIN, (uint32_t)store->origin);
-    put(header + AT_ORIGIN + 4, (uint32_t)(store->origin >> 32));
+    tinyfed_put32(header + AT_MAGIC, MAGIC);
+    tinyfed_put32(header + AT_SEQUENCE, store->sequence + 1u);
+    tinyfed_put32(header + AT_BYTES, store->content_bytes);
+    tinyfed_put32(header + AT_CRC, store->crc);
+    tinyfed_put64(header + AT_ORIGIN, store->origin);
     header[AT_KIND] = store->kind;
-    put(header + AT_HEADER_CRC, tinyfed_crc32(0, header, AT_HEADER_CRC));
+    tinyfed_put32(header + AT_HEADER_CRC, tinyfed_crc32(0, header, AT_HEADER_CRC));
     if (store->flash->write(slot_offset, header, sizeof header) != TINYFED_FLASH_DONE) return TINYFED_E_FLASH;
     if (memcmp(store->flash->base + slot_offset, header, sizeof header) != 0) return TINYFED_E_FLASH;
     store->sequence++;

@@ -1,5 +1,6 @@
 #include "tinyfed_app.h"
 #include "app_record.h"
+#include "tinyfed_bytes.h"
 
 #include <string.h>
 
@@ -15,11 +16,6 @@
 /* Of a model image: where its CRC-32 stands, and what is behind it (docs/model-image.md). */
 #define IMAGE_CRC_AT 12u
 #define IMAGE_CRC_FROM 16u
-
-static uint32_t aligned(uint32_t byte_count)
-{
-    return (byte_count + (TINYFED_ALIGNMENT - 1u)) & ~(TINYFED_ALIGNMENT - 1u);
-}
 
 /* ---- time ---------------------------------------------------------------------------------------- */
 
@@ -42,7 +38,7 @@ static float *parameters(const tinyfed_app_t *app)
 }
 
 /* Where the engine's work area begins, and what it and what is before it need. */
-static uint32_t work_at(const tinyfed_app_t *app) { return aligned(app->held_bytes); }
+static uint32_t work_at(const tinyfed_app_t *app) { return tinyfed_align_up(app->held_bytes); }
 static uint64_t arena_needed(const tinyfed_app_t *app) { return (uint64_t)work_at(app) + app->plan.work_bytes; }
 
 static uint32_t parameter_bytes(const tinyfed_app_t *app) { return app->model.parameter_count * (uint32_t)sizeof(float); }
@@ -401,7 +397,7 @@ static void finish_visit(tinyfed_app_t *app)
     result.train_instructions = app->train_instructions;
     result.stack_bytes = app->config.stack_bytes != NULL ? app->config.stack_bytes() : 0u;
     const uint32_t byte_count = tinyfed_result_encode(app->result, &result);
-    tinyfed_link_visit_end(&app->link, TINYFED_WIRE_OK, 0, app->result, byte_count);
+    tinyfed_link_visit_end(&app->link, TINYFED_OK, 0, app->result, byte_count);
 }
 
 static void step_visit(tinyfed_app_t *app)
@@ -427,7 +423,7 @@ static void seal_image(const tinyfed_app_t *app)
     uint8_t *image = app->config.arena;
     uint32_t crc = tinyfed_crc32(0, image, IMAGE_CRC_AT);
     crc = tinyfed_crc32(crc, image + IMAGE_CRC_FROM, app->held_bytes - IMAGE_CRC_FROM);
-    for (uint32_t i = 0; i < 4u; i++) image[IMAGE_CRC_AT + i] = (uint8_t)(crc >> (8u * i));
+    tinyfed_put32(image + IMAGE_CRC_AT, crc);
 }
 
 /* *same: it is what the newest slot holds, so nothing has to be written. */
@@ -462,7 +458,7 @@ static void begin_save(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     tinyfed_link_save_begin(&app->link, app->config.flash->quiet_ms);
     app->saving = !same;
     app->save_ms = app->clock_ms;
-    if (same) tinyfed_link_save_end(&app->link, TINYFED_WIRE_OK, 0);
+    if (same) tinyfed_link_save_end(&app->link, TINYFED_OK, 0);
 }
 
 static void end_save(tinyfed_app_t *app, tinyfed_status_t status)

@@ -10,8 +10,8 @@
 float tinyfed_slope_of(const uint8_t *image, uint32_t tensor)
 {
     const uint8_t *record = tinyfed_record(image, tensor - 1u);
-    while (record[TINYFED_IN_KIND] == TINYFED_KIND_RESHAPE && tinyfed_u16(record + TINYFED_IN_INPUT) != 0)
-        record = tinyfed_record(image, tinyfed_u16(record + TINYFED_IN_INPUT) - 1u);
+    while (record[TINYFED_IN_KIND] == TINYFED_KIND_RESHAPE && tinyfed_get16(record + TINYFED_IN_INPUT) != 0)
+        record = tinyfed_record(image, tinyfed_get16(record + TINYFED_IN_INPUT) - 1u);
     return tinyfed_alpha_of(record);
 }
 
@@ -43,7 +43,7 @@ static void pass_through(const tinyfed_input_gradient_t *input, const float *x, 
 static void backward_add(const tinyfed_engine_t *engine, const float *input, const step_t *step, uint32_t layer, uint32_t count)
 {
     const uint8_t *record = tinyfed_record(engine->model->image, layer);
-    const uint32_t a = tinyfed_u16(record + TINYFED_IN_INPUT), b = tinyfed_u16(record + TINYFED_IN_INPUT_B);
+    const uint32_t a = tinyfed_get16(record + TINYFED_IN_INPUT), b = tinyfed_get16(record + TINYFED_IN_INPUT_B);
     tinyfed_input_gradient_t to_a = step->input, to_b;
     gradient_of_input(&to_b, engine, layer, b);
     if (a == b) {
@@ -92,8 +92,8 @@ static TINYFED_ALWAYS_INLINE void find_step(step_t *step, const tinyfed_engine_t
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
     const uint8_t flags = record[TINYFED_IN_FLAGS];
-    const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
-    float *weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
+    const uint32_t channels = tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
+    float *weights = engine->parameters + tinyfed_get32(record + TINYFED_IN_PARAMETERS);
     const bool learns = !is_held(engine, layer);
     const bool weights_learn = learns && (flags & TINYFED_TRAIN_WEIGHTS) != 0;
     const bool bias_learns = learns && (flags & TINYFED_TRAIN_BIAS) != 0;

@@ -5,7 +5,6 @@
 #include "dense.h"
 #include "frozen.h"
 #include "root.h"
-#include "root.h"
 
 static tinyfed_batch_state_t *state_of(const tinyfed_engine_t *engine)
 {
@@ -16,18 +15,12 @@ static tinyfed_batch_state_t *state_of(const tinyfed_engine_t *engine)
 /* The arrays behind the state; each starts on the alignment. */
 static uint32_t array_values(uint32_t learning)
 {
-    const uint32_t mask = TINYFED_ALIGNMENT / (uint32_t)sizeof(float) - 1u;
-    return (learning + mask) & ~mask;
+    return tinyfed_align_up(learning * (uint32_t)sizeof(float)) / (uint32_t)sizeof(float);
 }
 
 static float *gradients_of(tinyfed_batch_state_t *state)
 {
     return (float *)(void *)(state + 1);
-}
-
-static bool is_finite(float value)
-{
-    return value - value == 0.0f;
 }
 
 tinyfed_status_t tinyfed_batch_begin(tinyfed_engine_t *engine)
@@ -112,7 +105,7 @@ static bool is_share(float value)
 
 static tinyfed_status_t check_optimizer(const tinyfed_optimizer_t *o, tinyfed_mode_t mode)
 {
-    if (!is_finite(o->learning_rate) || !is_finite(o->weight_decay) || !is_finite(o->clip_norm)) return TINYFED_E_NUMERIC;
+    if (!tinyfed_is_finite(o->learning_rate) || !tinyfed_is_finite(o->weight_decay) || !tinyfed_is_finite(o->clip_norm)) return TINYFED_E_NUMERIC;
     bool good = mode != TINYFED_MODE_BATCH_MOMENTUM || is_share(o->momentum);
     if (mode == TINYFED_MODE_BATCH_ADAM) good = is_share(o->beta1);
     if (is_adam(mode)) good = good && is_share(o->beta2) && o->epsilon > 0.0f;
@@ -146,7 +139,7 @@ tinyfed_status_t tinyfed_batch_step(tinyfed_engine_t *engine, const tinyfed_opti
     for (uint32_t layer = 0; layer < layers; layer++) {
         uint32_t skipped;
         const uint32_t count = tinyfed_layer_learning(&skipped, image, layer);
-        float *weights = engine->parameters + tinyfed_u32(tinyfed_record(image, layer) + TINYFED_IN_PARAMETERS) + skipped;
+        float *weights = engine->parameters + tinyfed_get32(tinyfed_record(image, layer) + TINYFED_IN_PARAMETERS) + skipped;
         change_run(weights, arrays, array_values(learning), count, optimizer, mode, rate);
         arrays += count;
     }

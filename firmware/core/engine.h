@@ -4,6 +4,7 @@
 
 #include "gradient.h"
 #include "layout.h"
+#include "tinyfed_float.h"
 #include "window.h"
 
 #if defined(__GNUC__)
@@ -32,9 +33,7 @@ static inline float *tinyfed_values_of(const tinyfed_engine_t *engine, const flo
 
 static inline float tinyfed_alpha_of(const uint8_t *record)
 {
-    float alpha;
-    memcpy(&alpha, record + TINYFED_IN_ALPHA, sizeof alpha);
-    return alpha;
+    return tinyfed_float(tinyfed_get32(record + TINYFED_IN_ALPHA));
 }
 
 /* Slope of the leaky ReLU that made a tensor, through the reshapes that handed it on. */

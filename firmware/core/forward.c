@@ -13,7 +13,7 @@
 void tinyfed_window_of(tinyfed_window_t *window, const uint8_t *image, uint32_t layer)
 {
     const uint8_t *record = tinyfed_record(image, layer);
-    window->in = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT)));
+    window->in = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_get16(record + TINYFED_IN_INPUT)));
     window->out = tinyfed_shape_at(record + TINYFED_IN_SHAPE);
     window->kernel_height = record[TINYFED_IN_KERNEL];
     window->kernel_width = record[TINYFED_IN_KERNEL + 1];
@@ -40,10 +40,10 @@ static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_places_t *to, const
     const uint32_t from = tinyfed_input_of(record, layer);
     to->x = tinyfed_values_of(engine, input, from);
     to->y = tinyfed_values_of(engine, input, layer + 1u);
-    to->weights = engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS);
+    to->weights = engine->parameters + tinyfed_get32(record + TINYFED_IN_PARAMETERS);
     to->bias = NULL;
     if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0)
-        to->bias = engine->parameters + tinyfed_parameters_end(image, layer) - tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+        to->bias = engine->parameters + tinyfed_parameters_end(image, layer) - tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
     to->inputs = tinyfed_tensor_count(image, from);
     to->outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
 }
@@ -86,10 +86,10 @@ static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, 
         forward_window(at, image, layer);
         break;
     case TINYFED_KIND_ADD:
-        add(y, x, tinyfed_values_of(engine, input, tinyfed_u16(record + TINYFED_IN_INPUT_B)), outputs);
+        add(y, x, tinyfed_values_of(engine, input, tinyfed_get16(record + TINYFED_IN_INPUT_B)), outputs);
         break;
     case TINYFED_KIND_SCALE: {
-        const uint32_t channels = tinyfed_u32(record + TINYFED_IN_SHAPE + 4);
+        const uint32_t channels = tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
         tinyfed_scale_forward_f32(y, x, weights, bias, outputs / channels, channels);
         break;
     }
@@ -110,7 +110,7 @@ void tinyfed_observe(const tinyfed_engine_t *engine, const float *input)
     for (uint32_t layer = 0; layer < engine->model->layer_count; layer++) {
         const uint8_t *record = tinyfed_record(engine->model->image, layer);
         if (record[TINYFED_IN_KIND] != TINYFED_KIND_STANDARDIZE) continue;
-        tinyfed_standardize_update_f32(engine->parameters + tinyfed_u32(record + TINYFED_IN_PARAMETERS), input,
+        tinyfed_standardize_update_f32(engine->parameters + tinyfed_get32(record + TINYFED_IN_PARAMETERS), input,
                                        tinyfed_shape_count(record + TINYFED_IN_SHAPE), tinyfed_alpha_of(record));
     }
 }

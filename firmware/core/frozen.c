@@ -7,32 +7,27 @@
 
 #define TINYFED_AT_INT8_WORK 12u /* of an int8 program: docs/int8.md */
 
-static uint32_t aligned(uint32_t bytes)
-{
-    return (bytes + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u);
-}
-
 static uint32_t program_at(const uint8_t *image)
 {
-    return TINYFED_HEADER_BYTES + TINYFED_RECORD_BYTES * tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
+    return TINYFED_HEADER_BYTES + TINYFED_RECORD_BYTES * tinyfed_get16(image + TINYFED_AT_LAYER_COUNT);
 }
 
 static uint32_t feature_bytes(const uint8_t *image)
 {
-    return aligned(tinyfed_tensor_count(image, 0) * (uint32_t)sizeof(float));
+    return tinyfed_align_up(tinyfed_tensor_count(image, 0) * (uint32_t)sizeof(float));
 }
 
 uint32_t tinyfed_frozen_bytes(const uint8_t *image)
 {
-    if (tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES) == 0) return 0;
-    return feature_bytes(image) + aligned(tinyfed_u32(image + program_at(image) + TINYFED_AT_INT8_WORK));
+    if (tinyfed_get32(image + TINYFED_AT_FROZEN_BYTES) == 0) return 0;
+    return feature_bytes(image) + tinyfed_align_up(tinyfed_get32(image + program_at(image) + TINYFED_AT_INT8_WORK));
 }
 
 tinyfed_status_t tinyfed_frozen_open(tinyfed_frozen_t *frozen, uint32_t *at, const uint8_t *image)
 {
     memset(frozen, 0, sizeof *frozen);
     frozen->input_count = tinyfed_tensor_count(image, 0);
-    const uint32_t bytes = tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES);
+    const uint32_t bytes = tinyfed_get32(image + TINYFED_AT_FROZEN_BYTES);
     if (bytes == 0) return TINYFED_OK;
     uint32_t inside = 0;
     const tinyfed_status_t status = tinyfed_int8_open(&frozen->net, &inside, image + program_at(image), bytes);
@@ -66,7 +61,7 @@ tinyfed_status_t tinyfed_frozen_open(tinyfed_frozen_t *frozen, uint32_t *at, con
     memset(frozen, 0, sizeof *frozen);
     frozen->input_count = tinyfed_tensor_count(image, 0);
     *at = TINYFED_AT_FROZEN_BYTES;
-    return tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES) == 0 ? TINYFED_OK : TINYFED_E_LAYER;
+    return tinyfed_get32(image + TINYFED_AT_FROZEN_BYTES) == 0 ? TINYFED_OK : TINYFED_E_LAYER;
 }
 
 const float *tinyfed_frozen_features(const tinyfed_engine_t *engine, const float *input)

@@ -4,11 +4,8 @@
 
 #include <string.h>
 
+#include "tinyfed_bytes.h"
 #include "tinyfed_core.h"
-
-#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "tinyfed trains the image in place: float32 little-endian"
-#endif
 
 #define TINYFED_IMAGE_MAGIC 0x314D4654u /* "TFM1" */
 #define TINYFED_IMAGE_VERSION 1u
@@ -107,40 +104,19 @@ enum {
 #define TINYFED_WINDOW_MAX 0x1000000u /* samples: a float32 counts no further */
 #define TINYFED_TENSOR_MAX 0x400000u /* values of one tensor: keeps every sum of a plan below 2^32 */
 
-static inline uint16_t tinyfed_u16(const uint8_t *p)
-{
-    uint16_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-static inline uint32_t tinyfed_u32(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-static inline uint64_t tinyfed_u64(const uint8_t *p)
-{
-    uint64_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
 typedef struct tinyfed_shape {
     uint32_t height, width, channels;
 } tinyfed_shape_t;
 
 static inline tinyfed_shape_t tinyfed_shape_at(const uint8_t *p)
 {
-    tinyfed_shape_t shape = {tinyfed_u16(p), tinyfed_u16(p + 2), tinyfed_u32(p + 4)};
+    tinyfed_shape_t shape = {tinyfed_get16(p), tinyfed_get16(p + 2), tinyfed_get32(p + 4)};
     return shape;
 }
 
 static inline uint32_t tinyfed_shape_count(const uint8_t *p)
 {
-    return (uint32_t)tinyfed_u16(p) * tinyfed_u16(p + 2) * tinyfed_u32(p + 4);
+    return (uint32_t)tinyfed_get16(p) * tinyfed_get16(p + 2) * tinyfed_get32(p + 4);
 }
 
 static inline const uint8_t *tinyfed_record(const uint8_t *image, uint32_t layer)
@@ -168,21 +144,21 @@ static inline uint32_t tinyfed_input_of(const uint8_t *record, uint32_t layer)
     return layer;
 #else
     (void)layer;
-    return tinyfed_u16(record + TINYFED_IN_INPUT);
+    return tinyfed_get16(record + TINYFED_IN_INPUT);
 #endif
 }
 
 /* The second addend; 0 where there is none. */
 static inline uint32_t tinyfed_input_b_of(const uint8_t *record)
 {
-    return tinyfed_kind_of(record) == TINYFED_KIND_ADD ? tinyfed_u16(record + TINYFED_IN_INPUT_B) : 0;
+    return tinyfed_kind_of(record) == TINYFED_KIND_ADD ? tinyfed_get16(record + TINYFED_IN_INPUT_B) : 0;
 }
 
 /* Index behind the layer's last parameter: the next layer's first. */
 static inline uint32_t tinyfed_parameters_end(const uint8_t *image, uint32_t layer)
 {
-    const bool is_last = layer + 1u == tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
-    return tinyfed_u32(is_last ? image + TINYFED_AT_PARAMETER_COUNT : tinyfed_record(image, layer + 1u) + TINYFED_IN_PARAMETERS);
+    const bool is_last = layer + 1u == tinyfed_get16(image + TINYFED_AT_LAYER_COUNT);
+    return tinyfed_get32(is_last ? image + TINYFED_AT_PARAMETER_COUNT : tinyfed_record(image, layer + 1u) + TINYFED_IN_PARAMETERS);
 }
 
 #endif

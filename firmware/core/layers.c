@@ -2,6 +2,8 @@
 
 #include "layers.h"
 
+#include "tinyfed_float.h"
+
 /* Where a check fails and why: the field, and 8 bits up the status' number; 0 where nothing does. */
 typedef uint32_t fault_t;
 
@@ -29,16 +31,15 @@ static fault_t check_fields(const uint8_t *record, uint32_t layer)
     if ((flags & ~allowed) != 0) return wrong(TINYFED_IN_FLAGS, TINYFED_E_LAYER);
     if ((flags & TINYFED_TRAIN_BIAS) != 0 && (flags & TINYFED_HAS_BIAS) == 0)
         return wrong(TINYFED_IN_FLAGS, TINYFED_E_LAYER);
-    const uint32_t input = tinyfed_u16(record + TINYFED_IN_INPUT);
+    const uint32_t input = tinyfed_get16(record + TINYFED_IN_INPUT);
     if (input > layer || (tinyfed_kind_is_built(record) && tinyfed_input_of(record, layer) != input))
         return wrong(TINYFED_IN_INPUT, TINYFED_E_SHAPE);
-    const uint32_t input_b = tinyfed_u16(record + TINYFED_IN_INPUT_B);
+    const uint32_t input_b = tinyfed_get16(record + TINYFED_IN_INPUT_B);
     if (kind == TINYFED_KIND_ADD ? input_b > layer : input_b != 0) return wrong(TINYFED_IN_INPUT_B, TINYFED_E_SHAPE);
-    if (tinyfed_u16(record + TINYFED_IN_RESERVED) != 0) return wrong(TINYFED_IN_RESERVED, TINYFED_E_VERSION);
-    float alpha;
-    memcpy(&alpha, record + TINYFED_IN_ALPHA, sizeof alpha);
+    if (tinyfed_get16(record + TINYFED_IN_RESERVED) != 0) return wrong(TINYFED_IN_RESERVED, TINYFED_E_VERSION);
+    const float alpha = tinyfed_float(tinyfed_get32(record + TINYFED_IN_ALPHA));
     if (kind == TINYFED_KIND_STANDARDIZE) return FINE; /* alpha is its window: check_standardize */
-    if (activation == TINYFED_LEAKY_RELU ? !(alpha > 0.0f && alpha < 1.0f) : tinyfed_u32(record + TINYFED_IN_ALPHA) != 0)
+    if (activation == TINYFED_LEAKY_RELU ? !(alpha > 0.0f && alpha < 1.0f) : tinyfed_get32(record + TINYFED_IN_ALPHA) != 0)
         return wrong(TINYFED_IN_ALPHA, TINYFED_E_ARGUMENT);
     return FINE;
 }
@@ -113,7 +114,7 @@ static fault_t check_window(const uint8_t *record, tinyfed_shape_t out, tinyfed_
 
 static fault_t check_add(const uint8_t *image, const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
 {
-    const tinyfed_shape_t b = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_u16(record + TINYFED_IN_INPUT_B)));
+    const tinyfed_shape_t b = tinyfed_shape_at(tinyfed_tensor_shape(image, tinyfed_get16(record + TINYFED_IN_INPUT_B)));
     if (b.height != in.height || b.width != in.width || b.channels != in.channels)
         return wrong(TINYFED_IN_INPUT_B, TINYFED_E_SHAPE);
     return check_same_shape(record, out, in);
@@ -128,9 +129,8 @@ static fault_t check_global(const uint8_t *record, tinyfed_shape_t out, tinyfed_
 /* It reads the network's input, so that no gradient goes through it. */
 static fault_t check_standardize(const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in)
 {
-    float window;
-    memcpy(&window, record + TINYFED_IN_ALPHA, sizeof window);
-    if (tinyfed_u16(record + TINYFED_IN_INPUT) != 0) return wrong(TINYFED_IN_INPUT, TINYFED_E_SHAPE);
+    const float window = tinyfed_float(tinyfed_get32(record + TINYFED_IN_ALPHA));
+    if (tinyfed_get16(record + TINYFED_IN_INPUT) != 0) return wrong(TINYFED_IN_INPUT, TINYFED_E_SHAPE);
     if (record[TINYFED_IN_ACTIVATION] != TINYFED_LINEAR) return wrong(TINYFED_IN_ACTIVATION, TINYFED_E_LAYER);
     if (!(window >= 2.0f && window <= (float)TINYFED_WINDOW_MAX)) return wrong(TINYFED_IN_ALPHA, TINYFED_E_ARGUMENT);
     return check_same_shape(record, out, in);
@@ -197,8 +197,8 @@ tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint3
 uint32_t tinyfed_layer_weight_count(const uint8_t *image, uint32_t layer)
 {
     const uint8_t *record = tinyfed_record(image, layer);
-    const uint32_t count = tinyfed_parameters_end(image, layer) - tinyfed_u32(record + TINYFED_IN_PARAMETERS);
-    return (record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0 ? count - tinyfed_u32(record + TINYFED_IN_SHAPE + 4) : count;
+    const uint32_t count = tinyfed_parameters_end(image, layer) - tinyfed_get32(record + TINYFED_IN_PARAMETERS);
+    return (record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0 ? count - tinyfed_get32(record + TINYFED_IN_SHAPE + 4) : count;
 }
 
 uint32_t tinyfed_layer_learning(uint32_t *skipped, const uint8_t *image, uint32_t layer)
@@ -208,5 +208,5 @@ uint32_t tinyfed_layer_learning(uint32_t *skipped, const uint8_t *image, uint32_
     const uint32_t weights = tinyfed_layer_weight_count(image, layer);
     const bool weights_learn = (flags & TINYFED_TRAIN_WEIGHTS) != 0;
     *skipped = weights_learn ? 0 : weights;
-    return (weights_learn ? weights : 0u) + ((flags & TINYFED_TRAIN_BIAS) != 0 ? tinyfed_u32(record + TINYFED_IN_SHAPE + 4) : 0u);
+    return (weights_learn ? weights : 0u) + ((flags & TINYFED_TRAIN_BIAS) != 0 ? tinyfed_get32(record + TINYFED_IN_SHAPE + 4) : 0u);
 }

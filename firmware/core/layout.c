@@ -173,8 +173,7 @@ static void find_lifetimes(layout_t *layout)
 static uint32_t bytes_of(const layout_t *layout, uint32_t buffer)
 {
     const uint32_t tensor = buffer % layout->layers + 1u;
-    const uint32_t bytes = tinyfed_tensor_count(layout->image, tensor) * (uint32_t)sizeof(float);
-    return (bytes + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u);
+    return tinyfed_align_up(tinyfed_tensor_count(layout->image, tensor) * (uint32_t)sizeof(float));
 }
 
 static bool is_placed_class(const layout_t *layout, uint32_t buffer)
@@ -224,7 +223,7 @@ static uint32_t place(layout_t *layout, uint32_t start)
 uint32_t tinyfed_layout(tinyfed_slot_t *slots, const uint8_t *image, tinyfed_mode_t mode)
 {
     layout_t layout = {0};
-    const uint32_t layers = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
+    const uint32_t layers = tinyfed_get16(image + TINYFED_AT_LAYER_COUNT);
     layout.image = image;
     layout.slots = slots;
     layout.layers = layers;
@@ -239,7 +238,7 @@ uint32_t tinyfed_layout(tinyfed_slot_t *slots, const uint8_t *image, tinyfed_mod
     share_gradients(&layout);
     find_lifetimes(&layout);
     const uint32_t table = layers * (uint32_t)sizeof(tinyfed_slot_t);
-    const uint32_t end = place(&layout, (table + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u));
+    const uint32_t end = place(&layout, tinyfed_align_up(table));
     for (uint32_t layer = 0; layer < layers; layer++) {
         const uint32_t name = layout.class_of[layer];
         slots[layer].activation = name == EXTERNAL ? TINYFED_NOWHERE : layout.offset[name];

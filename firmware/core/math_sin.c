@@ -1,6 +1,6 @@
 #include "small.h"
 
-#include "bits.h"
+#include "tinyfed_float.h"
 
 #include "tinyfed_core.h"
 

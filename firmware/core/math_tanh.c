@@ -2,7 +2,7 @@
 
 #include "math_tanh.h"
 
-#include "bits.h"
+#include "tinyfed_float.h"
 #include "tinyfed_core.h"
 
 float tinyfed_tanh_f32(float x)

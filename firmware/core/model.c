@@ -9,21 +9,21 @@ static tinyfed_status_t check_header(uint32_t *at, const uint8_t *image, uint32_
     *at = image_bytes;
     if (image_bytes < TINYFED_HEADER_BYTES) return TINYFED_E_TRUNCATED;
     *at = TINYFED_AT_MAGIC;
-    if (tinyfed_u32(image + TINYFED_AT_MAGIC) != TINYFED_IMAGE_MAGIC) return TINYFED_E_MAGIC;
+    if (tinyfed_get32(image + TINYFED_AT_MAGIC) != TINYFED_IMAGE_MAGIC) return TINYFED_E_MAGIC;
     *at = TINYFED_AT_VERSION;
-    if (tinyfed_u16(image + TINYFED_AT_VERSION) != TINYFED_IMAGE_VERSION) return TINYFED_E_VERSION;
+    if (tinyfed_get16(image + TINYFED_AT_VERSION) != TINYFED_IMAGE_VERSION) return TINYFED_E_VERSION;
     *at = TINYFED_AT_HEADER_BYTES;
-    if (tinyfed_u16(image + TINYFED_AT_HEADER_BYTES) != TINYFED_HEADER_BYTES) return TINYFED_E_VERSION;
+    if (tinyfed_get16(image + TINYFED_AT_HEADER_BYTES) != TINYFED_HEADER_BYTES) return TINYFED_E_VERSION;
     *at = image_bytes;
-    if (tinyfed_u32(image + TINYFED_AT_IMAGE_BYTES) > image_bytes) return TINYFED_E_TRUNCATED;
+    if (tinyfed_get32(image + TINYFED_AT_IMAGE_BYTES) > image_bytes) return TINYFED_E_TRUNCATED;
     *at = TINYFED_AT_IMAGE_BYTES;
-    if (tinyfed_u32(image + TINYFED_AT_IMAGE_BYTES) < image_bytes) return TINYFED_E_ARGUMENT;
+    if (tinyfed_get32(image + TINYFED_AT_IMAGE_BYTES) < image_bytes) return TINYFED_E_ARGUMENT;
     *at = TINYFED_AT_CRC;
     uint32_t crc = tinyfed_crc32(0, image, TINYFED_AT_CRC);
     crc = tinyfed_crc32(crc, image + TINYFED_AT_STRUCTURE_HASH, image_bytes - TINYFED_AT_STRUCTURE_HASH);
-    if (crc != tinyfed_u32(image + TINYFED_AT_CRC)) return TINYFED_E_CHECKSUM;
+    if (crc != tinyfed_get32(image + TINYFED_AT_CRC)) return TINYFED_E_CHECKSUM;
     *at = TINYFED_AT_RECORD_BYTES;
-    if (tinyfed_u16(image + TINYFED_AT_RECORD_BYTES) != TINYFED_RECORD_BYTES) return TINYFED_E_VERSION;
+    if (tinyfed_get16(image + TINYFED_AT_RECORD_BYTES) != TINYFED_RECORD_BYTES) return TINYFED_E_VERSION;
     *at = TINYFED_AT_ELEMENT;
     if (image[TINYFED_AT_ELEMENT] != 1) return TINYFED_E_VERSION;
     *at = TINYFED_AT_ELEMENT + 1u;
@@ -31,22 +31,22 @@ static tinyfed_status_t check_header(uint32_t *at, const uint8_t *image, uint32_
     for (*at = TINYFED_AT_RESERVED; *at < TINYFED_HEADER_BYTES; ++*at)
         if (image[*at] != 0) return TINYFED_E_VERSION;
     *at = TINYFED_AT_LAYER_COUNT;
-    const uint32_t layers = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
+    const uint32_t layers = tinyfed_get16(image + TINYFED_AT_LAYER_COUNT);
     if (layers == 0 || layers > TINYFED_LAYERS_MAX) return TINYFED_E_LAYER;
     *at = TINYFED_AT_FROZEN_BYTES;
-    const uint32_t frozen_bytes = tinyfed_u32(image + TINYFED_AT_FROZEN_BYTES);
+    const uint32_t frozen_bytes = tinyfed_get32(image + TINYFED_AT_FROZEN_BYTES);
     if (frozen_bytes > image_bytes || frozen_bytes % TINYFED_ALIGNMENT != 0) return TINYFED_E_TRUNCATED;
     const uint32_t parameters_at = TINYFED_HEADER_BYTES + layers * TINYFED_RECORD_BYTES + frozen_bytes;
     *at = image_bytes;
     if (parameters_at > image_bytes) return TINYFED_E_TRUNCATED;
     *at = TINYFED_AT_PARAMETERS_OFFSET;
-    if (tinyfed_u32(image + TINYFED_AT_PARAMETERS_OFFSET) != parameters_at) return TINYFED_E_SHAPE;
+    if (tinyfed_get32(image + TINYFED_AT_PARAMETERS_OFFSET) != parameters_at) return TINYFED_E_SHAPE;
     *at = TINYFED_AT_PARAMETER_COUNT;
-    if ((uint64_t)tinyfed_u32(image + TINYFED_AT_PARAMETER_COUNT) * 4u != image_bytes - parameters_at)
+    if ((uint64_t)tinyfed_get32(image + TINYFED_AT_PARAMETER_COUNT) * 4u != image_bytes - parameters_at)
         return TINYFED_E_SHAPE;
     *at = TINYFED_AT_STRUCTURE_HASH;
     const uint64_t hash = tinyfed_hash64(TINYFED_HASH_START, image + TINYFED_AT_STRUCTURE, parameters_at - TINYFED_AT_STRUCTURE);
-    if (hash != tinyfed_u64(image + TINYFED_AT_STRUCTURE_HASH)) return TINYFED_E_CHECKSUM;
+    if (hash != tinyfed_get64(image + TINYFED_AT_STRUCTURE_HASH)) return TINYFED_E_CHECKSUM;
     return TINYFED_OK;
 }
 
@@ -76,24 +76,24 @@ static bool is_used(const uint8_t *image, uint32_t layers, uint32_t tensor)
 
 static tinyfed_status_t check_layers(uint32_t *at, const uint8_t *image)
 {
-    const uint32_t layers = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
+    const uint32_t layers = tinyfed_get16(image + TINYFED_AT_LAYER_COUNT);
     uint32_t parameters = 0;
     for (uint32_t layer = 0; layer < layers; layer++) {
         const uint8_t *record = tinyfed_record(image, layer);
         uint32_t field = 0, count = 0;
         tinyfed_status_t status = tinyfed_layer_check(image, layer, &count, &field);
-        if (status == TINYFED_OK && tinyfed_u32(record + TINYFED_IN_PARAMETERS) != parameters) {
+        if (status == TINYFED_OK && tinyfed_get32(record + TINYFED_IN_PARAMETERS) != parameters) {
             field = TINYFED_IN_PARAMETERS;
             status = TINYFED_E_SHAPE;
         }
         *at = (uint32_t)(record - image) + field;
         if (status != TINYFED_OK) return status;
         /* Both are at most the image's size: no overflow. */
-        if (count > tinyfed_u32(image + TINYFED_AT_PARAMETER_COUNT) - parameters) return TINYFED_E_SHAPE;
+        if (count > tinyfed_get32(image + TINYFED_AT_PARAMETER_COUNT) - parameters) return TINYFED_E_SHAPE;
         parameters += count;
     }
     *at = TINYFED_AT_PARAMETER_COUNT;
-    if (parameters != tinyfed_u32(image + TINYFED_AT_PARAMETER_COUNT)) return TINYFED_E_SHAPE;
+    if (parameters != tinyfed_get32(image + TINYFED_AT_PARAMETER_COUNT)) return TINYFED_E_SHAPE;
     for (uint32_t tensor = 0; tensor < layers; tensor++) {
         *at = (uint32_t)(tinyfed_tensor_shape(image, tensor) - image);
         if (!is_used(image, layers, tensor)) return TINYFED_E_SHAPE;
@@ -103,12 +103,12 @@ static tinyfed_status_t check_layers(uint32_t *at, const uint8_t *image)
 
 static tinyfed_status_t check_loss(uint32_t *at, const uint8_t *image)
 {
-    uint32_t last = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT); /* tensor */
+    uint32_t last = tinyfed_get16(image + TINYFED_AT_LAYER_COUNT); /* tensor */
     const uint8_t loss = image[TINYFED_AT_LOSS];
     *at = TINYFED_AT_LOSS;
     if (loss < TINYFED_LOSS_MSE || loss > TINYFED_LOSS_BINARY_CROSS_ENTROPY) return TINYFED_E_LAYER;
     while (last != 0 && tinyfed_record(image, last - 1u)[TINYFED_IN_KIND] == TINYFED_KIND_RESHAPE)
-        last = tinyfed_u16(tinyfed_record(image, last - 1u) + TINYFED_IN_INPUT);
+        last = tinyfed_get16(tinyfed_record(image, last - 1u) + TINYFED_IN_INPUT);
     *at = TINYFED_HEADER_BYTES + TINYFED_IN_KIND;
     if (last == 0) return TINYFED_E_LAYER; /* nothing but reshapes */
     /* Cross-entropies take logits: an activation before them would be a second one. */
@@ -138,9 +138,9 @@ tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offs
     }
     model->image = image;
     model->image_bytes = image_bytes;
-    model->parameters_offset = tinyfed_u32(image + TINYFED_AT_PARAMETERS_OFFSET);
-    model->parameter_count = tinyfed_u32(image + TINYFED_AT_PARAMETER_COUNT);
-    model->layer_count = tinyfed_u16(image + TINYFED_AT_LAYER_COUNT);
+    model->parameters_offset = tinyfed_get32(image + TINYFED_AT_PARAMETERS_OFFSET);
+    model->parameter_count = tinyfed_get32(image + TINYFED_AT_PARAMETER_COUNT);
+    model->layer_count = tinyfed_get16(image + TINYFED_AT_LAYER_COUNT);
     model->input_count = frozen.input_count;
     model->frozen = frozen.net;
     model->output_count = tinyfed_tensor_count(image, model->layer_count);
@@ -148,7 +148,12 @@ tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offs
     return TINYFED_OK;
 }
 
+uint64_t tinyfed_weights_hash(const float *parameters, uint32_t parameter_count)
+{
+    return tinyfed_hash64(TINYFED_HASH_START, parameters, (size_t)parameter_count * sizeof *parameters);
+}
+
 uint64_t tinyfed_model_structure_hash(const tinyfed_model_t *model)
 {
-    return tinyfed_u64(model->image + TINYFED_AT_STRUCTURE_HASH);
+    return tinyfed_get64(model->image + TINYFED_AT_STRUCTURE_HASH);
 }

@@ -3,11 +3,6 @@
 #include "frozen.h"
 #include "layout.h"
 
-static uint32_t aligned(uint32_t bytes)
-{
-    return (bytes + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u);
-}
-
 uint32_t tinyfed_batch_arrays(tinyfed_mode_t mode)
 {
     static const uint8_t arrays[] = {
@@ -27,8 +22,8 @@ uint64_t tinyfed_batch_bytes(const uint8_t *image, tinyfed_mode_t mode)
 {
     const uint32_t arrays = tinyfed_batch_arrays(mode);
     if (arrays == 0) return 0;
-    const uint32_t learning = tinyfed_learning_before(image, tinyfed_u16(image + TINYFED_AT_LAYER_COUNT));
-    return sizeof(tinyfed_batch_state_t) + arrays * (uint64_t)aligned(learning * (uint32_t)sizeof(float));
+    const uint32_t learning = tinyfed_learning_before(image, tinyfed_get16(image + TINYFED_AT_LAYER_COUNT));
+    return sizeof(tinyfed_batch_state_t) + arrays * (uint64_t)tinyfed_align_up(learning * (uint32_t)sizeof(float));
 }
 
 tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model, tinyfed_mode_t mode)
@@ -39,7 +34,7 @@ tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model
     plan->mode = mode;
     const uint64_t work = (uint64_t)tinyfed_layout(slots, model->image, mode) + tinyfed_frozen_bytes(model->image) +
                           tinyfed_batch_bytes(model->image, mode);
-    const uint64_t arena = aligned(model->image_bytes) + work;
+    const uint64_t arena = tinyfed_align_up(model->image_bytes) + work;
     if (arena > UINT32_MAX) return TINYFED_E_MEMORY;
     plan->work_bytes = (uint32_t)work;
     plan->arena_bytes = (uint32_t)arena;

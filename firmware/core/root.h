@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "bits.h"
+#include "tinyfed_float.h"
 
 /* Square root of a finite value >= 0, the same on every machine: Newton's method from half the exponent. Three steps
  * bring 3.5 bits of the first guess to more than 24. */

@@ -12,35 +12,9 @@
 #include <stdint.h>
 
 #include "places.h"
-
-#if defined(__GNUC__)
-#define TINYFED_MUST_USE __attribute__((warn_unused_result))
-#else
-#define TINYFED_MUST_USE
-#endif
-
-/* Zero is success, a negative value is an error. Values are part of the wire format: never renumber. */
-typedef enum tinyfed_status {
-    TINYFED_OK = 0,
-    TINYFED_E_ARGUMENT = -1,     /* a value outside its range */
-    TINYFED_E_MEMORY = -2,       /* the arena is too small */
-    TINYFED_E_TRUNCATED = -3,    /* the image ends before what it announces */
-    TINYFED_E_MAGIC = -4,        /* not a model image */
-    TINYFED_E_VERSION = -5,      /* an image or order version this build does not know */
-    TINYFED_E_CHECKSUM = -6,     /* CRC-32 or hash mismatch */
-    TINYFED_E_LAYER = -7,        /* a layer kind, activation or loss this build does not have */
-    TINYFED_E_SHAPE = -8,        /* shapes that do not fit together */
-    TINYFED_E_ALIGNMENT = -9,    /* an address that is not aligned as required */
-    TINYFED_E_NUMERIC = -10,     /* NaN or infinity where a finite number is needed */
-    TINYFED_E_STATE = -11,       /* called in the wrong state */
-    TINYFED_E_SOURCE = -12,      /* the sample source is missing, damaged or too small for the order */
-    TINYFED_E_BUSY = -13,        /* another transfer or visit is under way */
-    TINYFED_E_CANCELLED = -14,   /* given up on request */
-    TINYFED_E_FLASH = -15        /* flash did not take what was written */
-} tinyfed_status_t;
-
-/* 16 bytes, so that SIMD loads and VLDM are aligned. Images and arenas must start on it. */
-#define TINYFED_ALIGNMENT 16u
+#include "tinyfed_align.h"
+#include "tinyfed_checksum.h"
+#include "tinyfed_status.h"
 
 /* ---- model image -------------------------------------------------------------------------------- */
 
@@ -82,16 +56,11 @@ typedef enum tinyfed_loss {
 tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offset,
                                     const uint8_t *image, uint32_t image_bytes) TINYFED_MUST_USE;
 
-/* FNV-1a, 64 bit. Start with TINYFED_HASH_START; feed parts in order. */
-#define TINYFED_HASH_START 0xCBF29CE484222325u
-uint64_t tinyfed_hash64(uint64_t hash, const void *bytes, size_t byte_count);
 /* Hash of everything that is not a weight (header fields and layer table): equal for images that can
  * exchange weights. */
 uint64_t tinyfed_model_structure_hash(const tinyfed_model_t *model);
 /* Hash of parameter_count float32 values, little-endian. */
 uint64_t tinyfed_weights_hash(const float *parameters, uint32_t parameter_count);
-/* CRC-32 (IEEE 802.3, reflected, as zlib): start with crc = 0. */
-uint32_t tinyfed_crc32(uint32_t crc, const void *bytes, size_t byte_count);
 
 /* ---- plan --------------------------------------------------------------------------------------- */
 

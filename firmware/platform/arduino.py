@@ -18,8 +18,9 @@ build_id = tinyfed_build.build_id(firmware, board.id, manifest)
 defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(board.id, manifest).items()]
 if tinyfed_build.with_int8(manifest, None, False):
     env.Append(CPPDEFINES=["TINYFED_INT8"])
+env.Replace(SRC_FILTER=[f"+<{part}/>" for part in tinyfed_build.image_parts(manifest)])
 env.Append(
-    CPPPATH=[str(firmware / folder) for folder in ("core", "wire", "visit", "app", "port")],
+    CPPPATH=[str(firmware / part) for part in tinyfed_build.may_include("app")],
     CPPDEFINES=[*defines, ("TINYFED_BUILD_ID", f"0x{build_id}u"), ("TINYFED_MAIN", "tinyfed_main")],
-    CCFLAGS=["-ffp-contract=off"],
+    CCFLAGS=[*tinyfed_build.ARITHMETIC],
 )

@@ -5,33 +5,44 @@ Standard library only: PlatformIO runs it with its own interpreter."""
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-# Each folder sees its own headers and these: the layer rule of docs/architecture.md.
-INCLUDES = {
-    "core": ("core",),
-    "core/int8": ("core",),
-    # Fast bodies: each file is empty but for its own machine.
-    "core/cortexm4": (),
-    "core/neon": (),
-    "core/x86": (),
-    "wire": ("wire",),
-    "visit": ("visit", "core"),
-    "app": ("app", "core", "wire", "visit", "port"),
+# The parts of the firmware in their order, each with the parts below it whose headers it may include: the layer rule of
+# docs/architecture.md.
+PARTS: dict[str, tuple[str, ...]] = {
+    "base": (),
+    "core": ("base",),
+    "wire": ("base",),
+    "visit": ("core", "base"),
+    "app": ("core", "wire", "visit", "base", "port"),
 }
-# Promise 2: contraction off, no fast-math. -O2 where the arithmetic is; what waits for it is built for size (see
-# `optimization`). Sections, so that the linker drops what is not used. Relative names in debug information and
-# messages: an image does not depend on where its sources lie.
-C_FLAGS = [
-    *("-std=gnu99", "-O2", "-g", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"),
-    *("-Wall", "-Wextra", "-Wconversion", "-Werror"),
-]
+# Promise 2 of docs/architecture.md: contraction off, no fast-math.
+ARITHMETIC = ("-ffp-contract=off",)
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
+# Sections, so that the linker drops what is not used.
+C_FLAGS = ["-std=gnu99", "-g", *ARITHMETIC, "-ffunction-sections", "-fdata-sections", *WARNINGS, "-Werror"]
 
 
-def optimization(folder: str) -> str:
+def may_include(part: str) -> tuple[str, ...]:
+    """The folders a part's includes may come from, its own first."""
+    return (part, *PARTS.get(part, ("port", "base")))
+
+
+def sources(firmware: Path, *parts: str) -> list[Path]:
+    """The C files of parts, or of folders inside one. One that is not for the build's machine is empty there."""
+    return [path for part in parts for path in sorted((firmware / part).rglob("*.c"))]
+
+
+def include_flags(firmware: Path, *parts: str) -> list[str]:
+    """-I for everything that parts may include."""
+    return [f"-I{firmware / name}" for name in dict.fromkeys(name for part in parts for name in may_include(part))]
+
+
+def optimization(part: str) -> str:
     """Speed for the engine, size for everything that waits for it."""
-    return "-O2" if folder.startswith("core") else "-Os"
+    return "-O2" if part == "core" else "-Os"
 
 
 def port_folders(manifest: dict[str, Any]) -> list[str]:
@@ -40,9 +51,9 @@ def port_folders(manifest: dict[str, Any]) -> list[str]:
     return [f"port/{name}" for name in (*board.get("shared", []), board["port"])]
 
 
-def folders(manifest: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Folder with sources -> folders its includes may come from, relative to firmware/."""
-    return INCLUDES | {name: (name, "port") for name in port_folders(manifest)}
+def image_parts(manifest: dict[str, Any]) -> list[str]:
+    """What the board's image is made of."""
+    return [*PARTS, *port_folders(manifest)]
 
 
 def number(value: int | str) -> int:
@@ -98,10 +109,10 @@ def build_id(
         digest.update(f"{label}\0{len(content)}\0".encode())
         digest.update(content)
 
-    for folder in sorted({*folders(manifest), "port"}):
-        for path in sorted((firmware / folder).iterdir()):
-            if path.suffix in (".c", ".h", ".ld", ".cpp"):
-                add(f"{folder}/{path.name}", path.read_bytes())
+    found = {path for part in image_parts(manifest) for path in (firmware / part).rglob("*")}
+    for path in sorted({*found, *(firmware / "port").iterdir()}):
+        if path.suffix in (".c", ".h", ".inc", ".ld", ".cpp"):
+            add(path.relative_to(firmware).as_posix(), path.read_bytes())
     for recipe in ("tinyfed_build.py", "builder/main.py"):
         add(recipe, (firmware / "platform" / recipe).read_bytes())
     add("board", name.encode())
@@ -142,3 +153,18 @@ def model_source(image: bytes) -> str:
         + ",\n    ".join(lines)
         + "\n};\n"
     )
+
+
+def extension_lists(firmware: Path) -> dict[str, list[str]]:
+    """What CMakeLists.txt builds the Python extensions from: the engine, and the whole device without a port."""
+    device = [path for path in sources(firmware, "wire", "visit", "app", "port/played") if path.name != "main.c"]
+    return {
+        "ENGINE_SOURCES": [str(path) for path in sources(firmware, "base", "core")],
+        "ENGINE_FLAGS": [*ARITHMETIC, "-Wall", "-Wextra"],
+        "DEVICE_SOURCES": [str(path) for path in device],
+        "DEVICE_INCLUDES": [str(firmware / name) for name in (*may_include("app"), "port/played")],
+    }
+
+
+if __name__ == "__main__":
+    print(";".join(extension_lists(Path(__file__).resolve().parent.parent)[sys.argv[1]]))

@@ -4,7 +4,8 @@
 #include "image.h"
 #include "layers.h"
 #include "tinyfed_visit.h"
-#include "visit_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_float.h"
 
 #define SEGMENT_HEAD_BYTES 8u /* u32 count, float32 scale */
 #define STEPS_MAX 127.0f
@@ -24,7 +25,7 @@ typedef struct tensors {
 
 static tensors_t tensors_of(const tinyfed_model_t *model, uint32_t layer)
 {
-    const uint32_t first = tinyfed_u32(tinyfed_record(model->image, layer) + TINYFED_IN_PARAMETERS);
+    const uint32_t first = tinyfed_get32(tinyfed_record(model->image, layer) + TINYFED_IN_PARAMETERS);
     const uint32_t weights = tinyfed_layer_weight_count(model->image, layer);
     return (tensors_t){first, weights, tinyfed_parameters_end(model->image, layer) - first - weights};
 }
@@ -65,7 +66,7 @@ typedef struct packer {
 
 static float base_of(const packer_t *p, uint32_t i)
 {
-    return p->before != NULL ? visit_bits_float(visit_get32(p->before + 4u * (size_t)i)) : 0.0f;
+    return p->before != NULL ? tinyfed_float(tinyfed_get32(p->before + 4u * (size_t)i)) : 0.0f;
 }
 
 static float value_of(const packer_t *p, uint32_t i)
@@ -78,9 +79,9 @@ static float magnitude(float value) { return value < 0.0f ? -value : value; }
 /* To the nearest, of two the even one, as IEEE 754 rounds. */
 static uint16_t to_half(float value)
 {
-    const uint32_t bits = visit_float_bits(value), sign = bits >> 16 & 0x8000u;
+    const uint32_t bits = tinyfed_bits(value), sign = bits >> 16 & 0x8000u;
     uint32_t m = bits & 0x7FFFFFFFu;
-    if (m < HALF_NORMAL) m = visit_float_bits(magnitude(value) + 0.5f) - 0x3F000000u; /* 0.5's last bit is a subnormal's */
+    if (m < HALF_NORMAL) m = tinyfed_bits(magnitude(value) + 0.5f) - 0x3F000000u; /* 0.5's last bit is a subnormal's */
     else m = (m + 0xFFFu + (m >> 13 & 1u) - HALF_BIAS) >> 13;
     return (uint16_t)(sign | m);
 }
@@ -88,7 +89,7 @@ static uint16_t to_half(float value)
 static float from_half(uint16_t half)
 {
     const uint32_t m = half & 0x7FFFu;
-    const float value = m < 0x400u ? (float)m * 0x1p-24f : visit_bits_float((m << 13) + HALF_BIAS);
+    const float value = m < 0x400u ? (float)m * 0x1p-24f : tinyfed_float((m << 13) + HALF_BIAS);
     return (half & 0x8000u) != 0 ? -value : value;
 }
 
@@ -96,9 +97,9 @@ static tinyfed_status_t pack_half(packer_t *p, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++, p->to += 2) {
         const float value = value_of(p, i), base = base_of(p, i);
-        if ((visit_float_bits(value) & 0x7FFFFFFFu) >= HALF_TOO_LARGE) return TINYFED_E_NUMERIC;
+        if ((tinyfed_bits(value) & 0x7FFFFFFFu) >= HALF_TOO_LARGE) return TINYFED_E_NUMERIC;
         const uint16_t half = to_half(value);
-        visit_put16(p->to, half);
+        tinyfed_put16(p->to, half);
         p->values[i] = p->before != NULL ? base + from_half(half) : from_half(half);
     }
     return TINYFED_OK;
@@ -109,13 +110,13 @@ static tinyfed_status_t pack_tensor(packer_t *p, uint32_t count)
     float largest = 0.0f;
     for (uint32_t i = 0; i < count; i++) {
         const float m = magnitude(value_of(p, i));
-        if (!visit_is_finite(m)) return TINYFED_E_NUMERIC;
+        if (!tinyfed_is_finite(m)) return TINYFED_E_NUMERIC;
         if (m > largest) largest = m;
     }
     if (count == 0) return TINYFED_OK;
     const float scale = largest / STEPS_MAX;
-    visit_put32(p->to, count);
-    visit_put32(p->to + 4, visit_float_bits(scale));
+    tinyfed_put32(p->to, count);
+    tinyfed_put32(p->to + 4, tinyfed_bits(scale));
     p->to += SEGMENT_HEAD_BYTES;
     for (uint32_t i = 0; i < count; i++) {
         const float base = base_of(p, i);

@@ -1,5 +1,6 @@
 #include "tinyfed_visit.h"
-#include "visit_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_float.h"
 
 #define RATE_BITS_MIN 0x00800000u /* 2^-126, the smallest normal number */
 #define RATE_BITS_MAX 0x447A0000u /* 1000 */
@@ -7,14 +8,14 @@
 tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
 {
     /* Positive floats are ordered as their bits are; NaN and negative ones lie above the bound. */
-    uint32_t rate = visit_float_bits(order->learning_rate);
+    uint32_t rate = tinyfed_bits(order->learning_rate);
     if (order->source != TINYFED_SOURCE_SHARD && order->source != TINYFED_SOURCE_SINE) return TINYFED_E_ARGUMENT;
     if (order->ways < 1 || order->ways > TINYFED_WAYS_MAX || order->passes < 1) return TINYFED_E_ARGUMENT;
     if (order->shots < 1 || order->shots > TINYFED_SHOTS_MAX) return TINYFED_E_ARGUMENT;
     if (order->queries > TINYFED_SHOTS_MAX) return TINYFED_E_ARGUMENT;
     if (rate < RATE_BITS_MIN || rate > RATE_BITS_MAX) return TINYFED_E_ARGUMENT;
     if (order->checkpoint_count > TINYFED_CHECKPOINTS_MAX) return TINYFED_E_ARGUMENT;
-    uint32_t proximal = visit_float_bits(order->proximal);
+    uint32_t proximal = tinyfed_bits(order->proximal);
     if (order->update > TINYFED_UPDATE_ADAM_SECOND || (order->flags & ~TINYFED_ORDER_FLAGS) != 0) return TINYFED_E_ARGUMENT;
     if (order->update == TINYFED_UPDATE_ONLINE && order->batch != 0) return TINYFED_E_ARGUMENT;
     if (proximal != 0 && (proximal < RATE_BITS_MIN || proximal > RATE_BITS_MAX)) return TINYFED_E_ARGUMENT;
@@ -68,25 +69,25 @@ tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *byt
     if (bytes[0] > 1u) {
         order->update = bytes[40];
         order->flags = bytes[41];
-        order->batch = visit_get16(bytes + 42);
-        order->proximal = visit_bits_float(visit_get32(bytes + 44));
-        if (bytes[0] == 2u && (order->flags > TINYFED_ORDER_FLAGS_V2 || visit_get64(bytes + 48) != 0)) return TINYFED_E_ARGUMENT;
+        order->batch = tinyfed_get16(bytes + 42);
+        order->proximal = tinyfed_float(tinyfed_get32(bytes + 44));
+        if (bytes[0] == 2u && (order->flags > TINYFED_ORDER_FLAGS_V2 || tinyfed_get64(bytes + 48) != 0)) return TINYFED_E_ARGUMENT;
         order->local_first = bytes[48];
         order->local_last = bytes[49];
-        order->reconstruct = visit_get16(bytes + 50);
-        order->top = visit_get16(bytes + 52);
+        order->reconstruct = tinyfed_get16(bytes + 50);
+        order->top = tinyfed_get16(bytes + 52);
         order->answer = bytes[54];
         if (bytes[55] != 0) return TINYFED_E_ARGUMENT;
     }
     order->source = bytes[1];
     order->ways = bytes[2];
     order->passes = bytes[3];
-    order->shots = visit_get16(bytes + 4);
-    order->queries = visit_get16(bytes + 6);
-    order->seed = visit_get64(bytes + 8);
-    order->learning_rate = visit_bits_float(visit_get32(bytes + 16));
+    order->shots = tinyfed_get16(bytes + 4);
+    order->queries = tinyfed_get16(bytes + 6);
+    order->seed = tinyfed_get64(bytes + 8);
+    order->learning_rate = tinyfed_float(tinyfed_get32(bytes + 16));
     order->checkpoint_count = bytes[20];
-    for (uint32_t i = 0; i < TINYFED_CHECKPOINTS_MAX; i++) order->checkpoints[i] = visit_get16(bytes + 24 + 2 * i);
+    for (uint32_t i = 0; i < TINYFED_CHECKPOINTS_MAX; i++) order->checkpoints[i] = tinyfed_get16(bytes + 24 + 2 * i);
     if (bytes[21] | bytes[22] | bytes[23]) return TINYFED_E_ARGUMENT;
     tinyfed_status_t status = tinyfed_order_check(order);
     if (status != TINYFED_OK) return status;
@@ -101,19 +102,19 @@ uint32_t tinyfed_result_encode(uint8_t bytes[TINYFED_RESULT_BYTES], const tinyfe
     memset(bytes, 0, 32);
     bytes[0] = TINYFED_RESULT_VERSION;
     bytes[1] = result->checkpoint_count;
-    visit_put32(bytes + 4, result->samples);
-    visit_put32(bytes + 8, visit_float_bits(result->loss_first));
-    visit_put32(bytes + 12, visit_float_bits(result->loss_last));
-    visit_put32(bytes + 16, result->train_us);
-    visit_put32(bytes + 20, result->train_instructions);
-    visit_put32(bytes + 24, result->stack_bytes);
-    visit_put32(bytes + 28, result->arena_bytes);
+    tinyfed_put32(bytes + 4, result->samples);
+    tinyfed_put32(bytes + 8, tinyfed_bits(result->loss_first));
+    tinyfed_put32(bytes + 12, tinyfed_bits(result->loss_last));
+    tinyfed_put32(bytes + 16, result->train_us);
+    tinyfed_put32(bytes + 20, result->train_instructions);
+    tinyfed_put32(bytes + 24, result->stack_bytes);
+    tinyfed_put32(bytes + 28, result->arena_bytes);
     uint8_t *p = bytes + 32;
     for (uint32_t i = 0; i < result->checkpoint_count; i++, p += 16) {
-        visit_put32(p, result->checkpoints[i].shots);
-        visit_put32(p + 4, result->checkpoints[i].count);
-        visit_put32(p + 8, result->checkpoints[i].correct);
-        visit_put32(p + 12, visit_float_bits(result->checkpoints[i].loss));
+        tinyfed_put32(p, result->checkpoints[i].shots);
+        tinyfed_put32(p + 4, result->checkpoints[i].count);
+        tinyfed_put32(p + 8, result->checkpoints[i].correct);
+        tinyfed_put32(p + 12, tinyfed_bits(result->checkpoints[i].loss));
     }
     return (uint32_t)(p - bytes);
 }

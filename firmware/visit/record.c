@@ -1,16 +1,15 @@
 #include "tinyfed_record.h"
-#include "visit_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_float.h"
 
 /* A pointer is not as long everywhere; how many samples fit is. */
 typedef char recorder_fits_its_place[sizeof(tinyfed_recorder_t) <= TINYFED_RECORDER_BYTES ? 1 : -1];
-
-static uint32_t aligned(uint32_t byte_count) { return (byte_count + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u); }
 
 static uint32_t sample_bytes(const tinyfed_window_form_t *form) { return 4u * form->steps * form->channels; }
 
 static uint32_t head_bytes(const tinyfed_window_form_t *form)
 {
-    return TINYFED_RECORDER_BYTES + aligned(sample_bytes(form));
+    return TINYFED_RECORDER_BYTES + tinyfed_align_up(sample_bytes(form));
 }
 
 uint32_t tinyfed_recorder_capacity(const tinyfed_window_form_t *form, uint32_t memory_bytes)
@@ -50,7 +49,7 @@ void tinyfed_recorder_begin(tinyfed_recorder_t *recorder, uint32_t label)
 static void store(tinyfed_recorder_t *recorder)
 {
     const uint32_t features = recorder->feature_count, channels = recorder->form->channels;
-    const uint32_t place = visit_get32(recorder->ends + 4u * recorder->label);
+    const uint32_t place = tinyfed_get32(recorder->ends + 4u * recorder->label);
     float *sample = recorder->samples + (size_t)place * features;
     memmove(sample + features, sample, 4u * (size_t)(recorder->count - place) * features);
     /* The oldest step stands where the next one will. */
@@ -59,7 +58,7 @@ static void store(tinyfed_recorder_t *recorder)
     memcpy(sample + (features - oldest), recorder->ring, 4u * (size_t)oldest);
     for (uint32_t label = recorder->label; label < TINYFED_RECORD_CLASSES; label++) {
         uint8_t *end = recorder->ends + 4u * label;
-        visit_put32(end, visit_get32(end) + 1u);
+        tinyfed_put32(end, tinyfed_get32(end) + 1u);
     }
     recorder->count++;
     if (recorder->class_count <= recorder->label) recorder->class_count = recorder->label + 1u;
@@ -76,7 +75,7 @@ bool tinyfed_recorder_add(tinyfed_recorder_t *recorder, const double *reading)
     float *step = recorder->ring + recorder->steps % form->steps * form->channels;
     for (uint32_t c = 0; c < form->channels; c++) {
         step[c] = (float)((recorder->sum[c] / form->group - form->mean[c]) / form->deviation[c]);
-        if (!visit_is_finite(step[c])) {
+        if (!tinyfed_is_finite(step[c])) {
             tinyfed_recorder_gap(recorder);
             return false;
         }

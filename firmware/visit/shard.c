@@ -1,5 +1,5 @@
 #include "tinyfed_visit.h"
-#include "visit_bytes.h"
+#include "tinyfed_bytes.h"
 
 #define HEADER_BYTES 32u
 #define SHARD_VERSION 1u
@@ -8,8 +8,8 @@
 
 void tinyfed_shard_class(const tinyfed_shard_t *shard, uint32_t *first, uint32_t *count, uint32_t label)
 {
-    *first = label ? visit_get32(shard->ends + 4 * (label - 1)) : 0;
-    *count = visit_get32(shard->ends + 4 * label) - *first;
+    *first = label ? tinyfed_get32(shard->ends + 4 * (label - 1)) : 0;
+    *count = tinyfed_get32(shard->ends + 4 * label) - *first;
 }
 
 tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes, uint32_t byte_count)
@@ -19,11 +19,11 @@ tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes
     if (byte_count < HEADER_BYTES) return TINYFED_E_TRUNCATED;
     if (bytes[4] != SHARD_VERSION || bytes[5] != FEATURES_FLOAT32) return TINYFED_E_VERSION;
     if (bytes[6] | bytes[7]) return TINYFED_E_ARGUMENT;
-    uint32_t features = visit_get32(bytes + 8), classes = visit_get32(bytes + 12), samples = visit_get32(bytes + 16);
-    uint32_t offset = visit_get32(bytes + 20), total = visit_get32(bytes + 24), crc = visit_get32(bytes + 28);
+    uint32_t features = tinyfed_get32(bytes + 8), classes = tinyfed_get32(bytes + 12), samples = tinyfed_get32(bytes + 16);
+    uint32_t offset = tinyfed_get32(bytes + 20), total = tinyfed_get32(bytes + 24), crc = tinyfed_get32(bytes + 28);
     if (total > byte_count) return TINYFED_E_TRUNCATED;
     if (features == 0 || classes == 0 || classes > CLASS_SAMPLES_MAX) return TINYFED_E_SHAPE;
-    uint32_t expected = (HEADER_BYTES + 4 * classes + TINYFED_ALIGNMENT - 1) & ~(TINYFED_ALIGNMENT - 1);
+    uint32_t expected = tinyfed_align_up(HEADER_BYTES + 4 * classes);
     /* 64-bit products of two 32-bit numbers, so that nothing wraps; 4 * product is compared by dividing. */
     if (offset != expected || total < offset || (total - offset) % 4 != 0) return TINYFED_E_SHAPE;
     if ((uint64_t)features * samples != (total - offset) / 4) return TINYFED_E_SHAPE;
@@ -32,7 +32,7 @@ tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes
     }
     uint32_t begin = 0;
     for (uint32_t label = 0; label < classes; label++) {
-        uint32_t end = visit_get32(bytes + HEADER_BYTES + 4 * label);
+        uint32_t end = tinyfed_get32(bytes + HEADER_BYTES + 4 * label);
         if (end <= begin || end - begin > CLASS_SAMPLES_MAX) return TINYFED_E_SHAPE;
         begin = end;
     }

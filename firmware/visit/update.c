@@ -1,7 +1,8 @@
 /* The largest updates of a visit: chosen by radix selection in passes over the weights, without a list of them, and
  * packed over the copy of the weights the visit began with. Specified in docs/order.md. */
 #include "tinyfed_visit.h"
-#include "visit_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_float.h"
 
 #define HEAD_BYTES 16u
 #define DIGIT_BITS 8u
@@ -27,7 +28,7 @@ static const float *now(const tinyfed_visit_t *visit) { return visit->engine->pa
 
 static uint32_t magnitude(const tinyfed_visit_t *visit, uint32_t i)
 {
-    return visit_float_bits(now(visit)[i] - before(visit)[i]) & 0x7FFFFFFFu;
+    return tinyfed_bits(now(visit)[i] - before(visit)[i]) & 0x7FFFFFFFu;
 }
 
 void tinyfed_update_begin(tinyfed_visit_t *visit)
@@ -111,9 +112,9 @@ static void pack(tinyfed_visit_t *visit)
     memset(head, 0, HEAD_BYTES);
     head[0] = VERSION;
     head[1] = by_gaps ? GAPS : BITMAP;
-    visit_put32(head + 4, visit->shared_first);
-    visit_put32(head + 8, count);
-    visit_put32(head + 12, chosen);
+    tinyfed_put32(head + 4, visit->shared_first);
+    tinyfed_put32(head + 8, count);
+    tinyfed_put32(head + 12, chosen);
     visit->choice.bytes = HEAD_BYTES + 4u * chosen + (by_gaps ? gaps : bitmap_bytes(count));
 }
 

@@ -1,13 +1,12 @@
 #include "tinyfed_visit.h"
-#include "visit_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_float.h"
 
 enum { PHASE_TRAIN, PHASE_EVALUATE, PHASE_META_GRADIENT, PHASE_CHOOSE, PHASE_DONE, PHASE_FAILED };
 
-static uint32_t aligned(uint32_t byte_count) { return (byte_count + TINYFED_ALIGNMENT - 1u) & ~(TINYFED_ALIGNMENT - 1u); }
-
 static uint32_t weight_copy_bytes(const tinyfed_order_t *order, const tinyfed_model_t *model)
 {
-    return visit_float_bits(order->proximal) ? aligned(4u * model->parameter_count) : 0;
+    return tinyfed_bits(order->proximal) ? tinyfed_align_up(4u * model->parameter_count) : 0;
 }
 
 tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tinyfed_order_t *order,
@@ -19,11 +18,11 @@ tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tiny
     uint32_t first, shared;
     status = tinyfed_shared_part(&first, &shared, order, model);
     if (status != TINYFED_OK) return status;
-    *scratch_bytes = weight_copy_bytes(order, model) + aligned(tinyfed_update_bytes(order, model, shared));
+    *scratch_bytes = weight_copy_bytes(order, model) + tinyfed_align_up(tinyfed_update_bytes(order, model, shared));
     if (order->source != TINYFED_SOURCE_SHARD) return TINYFED_OK;
     if (shard == NULL) return TINYFED_E_SOURCE;
     if (shard->feature_count != model->input_count) return TINYFED_E_SHAPE;
-    *scratch_bytes += aligned(2u * order->ways * (2u + order->shots + order->queries));
+    *scratch_bytes += tinyfed_align_up(2u * order->ways * (2u + order->shots + order->queries));
     return TINYFED_OK;
 }
 
@@ -47,7 +46,7 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
     status = tinyfed_local_begin(visit);
     if (status != TINYFED_OK) return status;
     uint32_t copy_bytes = weight_copy_bytes(order, engine->model);
-    uint32_t update_bytes = aligned(tinyfed_update_bytes(order, engine->model, visit->shared_count));
+    uint32_t update_bytes = tinyfed_align_up(tinyfed_update_bytes(order, engine->model, visit->shared_count));
     if (order->source == TINYFED_SOURCE_SHARD) {
         visit->classes = (uint16_t *)(void *)((uint8_t *)scratch + copy_bytes + update_bytes);
         visit->round = visit->classes + order->ways;
@@ -130,12 +129,12 @@ static tinyfed_status_t train_one(tinyfed_visit_t *visit)
     tinyfed_local_hold(visit);
     tinyfed_status_t status = learn(visit, &score, &sample);
     if (status != TINYFED_OK) return status;
-    if (!visit_is_finite(score.loss)) return TINYFED_E_NUMERIC;
+    if (!tinyfed_is_finite(score.loss)) return TINYFED_E_NUMERIC;
     if (visit->position < visit->loss_window) visit->sum_first += score.loss;
     if (visit->position >= visit->total - visit->loss_window) visit->sum_last += score.loss;
     visit->position++;
     /* A sum of finite losses can overflow too. */
-    return visit_is_finite(visit->sum_first) && visit_is_finite(visit->sum_last) ? TINYFED_OK : TINYFED_E_NUMERIC;
+    return tinyfed_is_finite(visit->sum_first) && tinyfed_is_finite(visit->sum_last) ? TINYFED_OK : TINYFED_E_NUMERIC;
 }
 
 /* One query; the checkpoint is closed once there are no more. */
@@ -148,7 +147,7 @@ static tinyfed_status_t evaluate_one(tinyfed_visit_t *visit)
         tinyfed_status_t status = tinyfed_evaluate(visit->engine, &score, sample.input, &sample.target);
         if (status != TINYFED_OK) return status;
         visit->sum_evaluation += score.loss;
-        if (!visit_is_finite(visit->sum_evaluation)) return TINYFED_E_NUMERIC;
+        if (!tinyfed_is_finite(visit->sum_evaluation)) return TINYFED_E_NUMERIC;
         point->count++;
         point->correct += score.correct;
         return TINYFED_OK;
@@ -170,7 +169,7 @@ static tinyfed_status_t meta_gradient_one(tinyfed_visit_t *visit, bool *complete
     tinyfed_local_hold(visit);
     if (!*complete) {
         tinyfed_status_t status = tinyfed_batch_add(visit->engine, &score, sample.input, &sample.target);
-        return status != TINYFED_OK || visit_is_finite(score.loss) ? status : TINYFED_E_NUMERIC;
+        return status != TINYFED_OK || tinyfed_is_finite(score.loss) ? status : TINYFED_E_NUMERIC;
     }
     memset(visit->engine->parameters, 0, 4u * (size_t)visit->engine->model->parameter_count);
     return batch_step(visit, 1.0f);

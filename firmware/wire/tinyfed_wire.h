@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tinyfed_status.h"
+
 #define TINYFED_WIRE_VERSION 1u
 #define TINYFED_WIRE_HEADER_BYTES 6u
 #define TINYFED_WIRE_CRC_BYTES 4u
@@ -29,23 +31,9 @@
 #define TINYFED_WIRE_CHUNK_BYTES_MAX 1024u
 #define TINYFED_WIRE_TRANSFER_BYTES_MAX 0xFFFFFFu /* a chunk's offset has 24 bits */
 
-/* Status values on the wire: 0 is success or "under way", 1 "complete", negative an error with the values of
- * tinyfed_status_t (tinyfed_core.h). These are the ones the link itself sends. */
+/* Status values on the wire: 0 is success or "under way", 1 "complete", negative an error: a tinyfed_status_t. */
 typedef int8_t tinyfed_wire_status_t;
-#define TINYFED_WIRE_OK 0
 #define TINYFED_WIRE_COMPLETE 1
-#define TINYFED_WIRE_E_ARGUMENT (-1)
-#define TINYFED_WIRE_E_MEMORY (-2)
-#define TINYFED_WIRE_E_VERSION (-5)
-#define TINYFED_WIRE_E_CHECKSUM (-6)
-#define TINYFED_WIRE_E_STATE (-11)
-#define TINYFED_WIRE_E_BUSY (-13)
-#define TINYFED_WIRE_E_CANCELLED (-14)
-
-/* CRC-32 (IEEE 802.3, as zlib; start with 0) and FNV-1a 64 (start with the constant). */
-#define TINYFED_WIRE_HASH_START 0xCBF29CE484222325u
-uint32_t tinyfed_wire_crc32(uint32_t crc, const void *bytes, size_t byte_count);
-uint64_t tinyfed_wire_hash64(uint64_t hash, const void *bytes, size_t byte_count);
 
 /* INPUT: a sample for the model that is held, which stays valid meanwhile. */
 typedef enum tinyfed_wire_kind { TINYFED_WIRE_IMAGE = 1, TINYFED_WIRE_WEIGHTS = 2, TINYFED_WIRE_INPUT = 3 } tinyfed_wire_kind_t;

@@ -1,17 +1,11 @@
 /* Encoded weights to float32, exactly as tinyfed/wire/encodings.py does it. */
+#include "tinyfed_bytes.h"
+#include "tinyfed_float.h"
 #include "tinyfed_wire.h"
-#include "wire_bytes.h"
 
 #include <string.h>
 
 #define SEGMENT_HEAD_BYTES 8u /* u32 count, float32 scale */
-
-static float from_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 /* IEEE binary16 to binary32, which holds every one of its values. */
 static float half_to_float(uint16_t half)
@@ -19,9 +13,9 @@ static float half_to_float(uint16_t half)
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     uint32_t exponent = (half >> 10) & 31u;
     uint32_t fraction = half & 0x3FFu;
-    if (exponent == 31u) return from_bits(sign | 0x7F800000u | (fraction << 13));
+    if (exponent == 31u) return tinyfed_float(sign | 0x7F800000u | (fraction << 13));
     if (exponent == 0) {
-        if (fraction == 0) return from_bits(sign);
+        if (fraction == 0) return tinyfed_float(sign);
         exponent = 1;
         while ((fraction & 0x400u) == 0) { /* at most ten times */
             fraction <<= 1;
@@ -29,7 +23,7 @@ static float half_to_float(uint16_t half)
         }
         fraction &= 0x3FFu;
     }
-    return from_bits(sign | ((exponent + 112u) << 23) | (fraction << 13));
+    return tinyfed_float(sign | ((exponent + 112u) << 23) | (fraction << 13));
 }
 
 void tinyfed_wire_expander_init(tinyfed_wire_expander_t *x, uint8_t encoding, float *values, uint32_t value_count)
@@ -42,10 +36,10 @@ void tinyfed_wire_expander_init(tinyfed_wire_expander_t *x, uint8_t encoding, fl
 
 static tinyfed_wire_status_t write(tinyfed_wire_expander_t *x, float value)
 {
-    if (x->written >= x->value_count) return TINYFED_WIRE_E_ARGUMENT;
+    if (x->written >= x->value_count) return TINYFED_E_ARGUMENT;
     float *place = &x->values[x->written++];
     *place = (x->encoding & TINYFED_WIRE_DELTA) != 0 ? *place + value : value;
-    return TINYFED_WIRE_OK;
+    return TINYFED_OK;
 }
 
 tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *x, const uint8_t *bytes, uint32_t byte_count)
@@ -55,7 +49,7 @@ tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *x, const uint
         : format == TINYFED_WIRE_INT8                     ? SEGMENT_HEAD_BYTES
                                                           : 4u;
     for (uint32_t i = 0; i < byte_count; i++) {
-        tinyfed_wire_status_t status = TINYFED_WIRE_OK;
+        tinyfed_wire_status_t status = TINYFED_OK;
         if (format == TINYFED_WIRE_INT8 && x->left > 0) {
             const int32_t q = bytes[i] < 128u ? (int32_t)bytes[i] : (int32_t)bytes[i] - 256;
             status = write(x, x->scale * (float)q);
@@ -65,17 +59,17 @@ tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *x, const uint
             if (x->held < wanted) continue;
             x->held = 0;
             if (format == TINYFED_WIRE_INT8) {
-                x->left = get32(x->piece);
-                x->scale = from_bits(get32(x->piece + 4));
+                x->left = tinyfed_get32(x->piece);
+                x->scale = tinyfed_float(tinyfed_get32(x->piece + 4));
             } else if (format == TINYFED_WIRE_FLOAT16) {
-                status = write(x, half_to_float(get16(x->piece)));
+                status = write(x, half_to_float(tinyfed_get16(x->piece)));
             } else {
-                status = write(x, from_bits(get32(x->piece)));
+                status = write(x, tinyfed_float(tinyfed_get32(x->piece)));
             }
         }
-        if (status != TINYFED_WIRE_OK) return status;
+        if (status != TINYFED_OK) return status;
     }
-    return TINYFED_WIRE_OK;
+    return TINYFED_OK;
 }
 
 bool tinyfed_wire_expanded(const tinyfed_wire_expander_t *x)

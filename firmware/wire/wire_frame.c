@@ -1,4 +1,6 @@
 /* Frames: COBS and CRC-32, a byte at a time in both directions. */
+#include "tinyfed_bytes.h"
+#include "tinyfed_checksum.h"
 #include "tinyfed_wire.h"
 
 #include <string.h>
@@ -24,7 +26,7 @@ static tinyfed_wire_decoded_t put(tinyfed_wire_decoder_t *d, uint8_t byte)
     if (d->count >= TINYFED_WIRE_CRC_BYTES) {
         const uint32_t index = d->count - TINYFED_WIRE_CRC_BYTES;
         const uint8_t out = (uint8_t)d->tail;
-        d->crc = tinyfed_wire_crc32(d->crc, &out, 1);
+        d->crc = tinyfed_crc32(d->crc, &out, 1);
         if (index >= AIM_BYTES && d->sink != NULL) {
             if (index - AIM_BYTES < d->sink_bytes) d->sink[index - AIM_BYTES] = out;
             else d->bad = true;
@@ -70,9 +72,9 @@ static uint8_t at(const tinyfed_wire_encoder_t *e, uint32_t position)
 
 void tinyfed_wire_encoder_begin(tinyfed_wire_encoder_t *e)
 {
-    uint32_t crc = tinyfed_wire_crc32(0, e->head, e->head_bytes);
-    if (e->body_bytes > 0) crc = tinyfed_wire_crc32(crc, e->body, e->body_bytes);
-    for (uint32_t i = 0; i < TINYFED_WIRE_CRC_BYTES; i++) e->crc[i] = (uint8_t)(crc >> (8u * i));
+    uint32_t crc = tinyfed_crc32(0, e->head, e->head_bytes);
+    if (e->body_bytes > 0) crc = tinyfed_crc32(crc, e->body, e->body_bytes);
+    tinyfed_put32(e->crc, crc);
     e->position = 0;
     e->stage = OPENING;
 }

@@ -1,5 +1,6 @@
 /* What the host says: decode, drop what is damaged, stale or not for this session, and act or raise an event. */
-#include "wire_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_checksum.h"
 #include "wire_link.h"
 
 #include <string.h>
@@ -18,8 +19,8 @@ static void refuse(tinyfed_link_t *link, tinyfed_wire_status_t code)
 {
     link->error.code = code;
     link->error.type = link->in.head[1];
-    link->error.session = get16(link->in.head + 2);
-    link->error.sequence = get16(link->in.head + 4);
+    link->error.session = tinyfed_get16(link->in.head + 2);
+    link->error.sequence = tinyfed_get16(link->in.head + 4);
     link->pending |= SEND_ERROR;
 }
 
@@ -44,7 +45,7 @@ static void on_hello(tinyfed_link_t *link, uint16_t session, uint16_t sequence)
 /* A number of a message that older hosts end before; 0 there. */
 static uint32_t appended32(const uint8_t *p, uint32_t offset, uint32_t payload_bytes)
 {
-    return payload_bytes >= offset + 4u ? get32(p + offset) : 0u;
+    return payload_bytes >= offset + 4u ? tinyfed_get32(p + offset) : 0u;
 }
 
 static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t payload_bytes)
@@ -52,14 +53,14 @@ static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t
     return link->transfer.kind == p[0] && link->transfer.encoding == p[1]
         && link->transfer.first_value == appended32(p, 32, payload_bytes)
         && link->transfer.value_count == appended32(p, 36, payload_bytes)
-        && link->transfer.total_bytes == get32(p + 4) && link->transfer.content_hash == get64(p + 8)
-        && link->transfer.structure_hash == get64(p + 16) && link->transfer.base_hash == get64(p + 24);
+        && link->transfer.total_bytes == tinyfed_get32(p + 4) && link->transfer.content_hash == tinyfed_get64(p + 8)
+        && link->transfer.structure_hash == tinyfed_get64(p + 16) && link->transfer.base_hash == tinyfed_get64(p + 24);
 }
 
 static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_WIRE_E_BUSY);
+        refuse(link, TINYFED_E_BUSY);
         return;
     }
     link->visit.received = true; /* a host that goes on has its result */
@@ -83,10 +84,10 @@ static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uin
     link->transfer.kind = p[0];
     link->transfer.encoding = p[1];
     link->transfer.round = p[2];
-    link->transfer.total_bytes = get32(p + 4);
-    link->transfer.content_hash = get64(p + 8);
-    link->transfer.structure_hash = get64(p + 16);
-    link->transfer.base_hash = get64(p + 24);
+    link->transfer.total_bytes = tinyfed_get32(p + 4);
+    link->transfer.content_hash = tinyfed_get64(p + 8);
+    link->transfer.structure_hash = tinyfed_get64(p + 16);
+    link->transfer.base_hash = tinyfed_get64(p + 24);
     link->transfer.first_value = appended32(p, 32, payload_bytes);
     link->transfer.value_count = appended32(p, 36, payload_bytes);
     link->event = TINYFED_LINK_TRANSFER_BEGIN;
@@ -97,9 +98,9 @@ static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uin
 static void aim(tinyfed_link_t *link)
 {
     const uint8_t *h = link->in.head;
-    if (h[0] != TINYFED_WIRE_VERSION || h[1] != CHUNK_DOWN || get16(h + 2) != link->session
-        || link->transfer.state != TRANSFER_RECEIVING || get16(h + 4) != link->transfer.sequence
-        || (get32(h + 6) & OFFSET_MASK) != link->transfer.next)
+    if (h[0] != TINYFED_WIRE_VERSION || h[1] != CHUNK_DOWN || tinyfed_get16(h + 2) != link->session
+        || link->transfer.state != TRANSFER_RECEIVING || tinyfed_get16(h + 4) != link->transfer.sequence
+        || (tinyfed_get32(h + 6) & OFFSET_MASK) != link->transfer.next)
         return;
     const uint32_t left = link->transfer.total_bytes - link->transfer.next;
     const uint32_t most = link->config.chunk_bytes_max;
@@ -131,7 +132,7 @@ static void on_chunk(tinyfed_link_t *link, uint16_t sequence, uint32_t payload_b
         return;
     }
     if (link->transfer.state != TRANSFER_RECEIVING) return;
-    const uint32_t head = get32(link->in.head + TINYFED_WIRE_HEADER_BYTES);
+    const uint32_t head = tinyfed_get32(link->in.head + TINYFED_WIRE_HEADER_BYTES);
     const uint8_t round = (uint8_t)(head >> 24);
     if ((int8_t)(uint8_t)(round - link->transfer.round) > 0) {
         link->transfer.round = round;
@@ -145,23 +146,23 @@ static void on_chunk(tinyfed_link_t *link, uint16_t sequence, uint32_t payload_b
         return;
     }
     const uint32_t bytes = payload_bytes - CHUNK_HEAD_BYTES;
-    link->transfer.hash = tinyfed_wire_hash64(link->transfer.hash, link->in.sink, bytes);
+    link->transfer.hash = tinyfed_hash64(link->transfer.hash, link->in.sink, bytes);
     link->transfer.next += bytes;
     link->transfer.gap = false;
     link->transfer.gap_reported = false;
     link->transfer.poke_ms = now_ms;
     link->transfer.poke_interval_ms = POKE_MS;
     link->pending |= SEND_TRANSFER_STATUS;
-    tinyfed_wire_status_t status = TINYFED_WIRE_OK;
+    tinyfed_wire_status_t status = TINYFED_OK;
     if (link->transfer.encoding != TINYFED_WIRE_PLAIN)
         status = tinyfed_wire_expand(&link->transfer.expander, link->in.sink, bytes);
-    if (status != TINYFED_WIRE_OK) {
+    if (status != TINYFED_OK) {
         fail_transfer(link, status);
     } else if (link->transfer.next == link->transfer.total_bytes) {
         if (link->transfer.hash != link->transfer.content_hash) {
-            fail_transfer(link, TINYFED_WIRE_E_CHECKSUM);
+            fail_transfer(link, TINYFED_E_CHECKSUM);
         } else if (link->transfer.encoding != TINYFED_WIRE_PLAIN && !tinyfed_wire_expanded(&link->transfer.expander)) {
-            fail_transfer(link, TINYFED_WIRE_E_ARGUMENT);
+            fail_transfer(link, TINYFED_E_ARGUMENT);
         } else {
             link->transfer.state = TRANSFER_CHECKING;
             link->event = TINYFED_LINK_TRANSFER_COMPLETE;
@@ -171,13 +172,13 @@ static void on_chunk(tinyfed_link_t *link, uint16_t sequence, uint32_t payload_b
 
 static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
-    const uint32_t number = get32(p);
-    const uint64_t hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, p, payload_bytes);
+    const uint32_t number = tinyfed_get32(p);
+    const uint64_t hash = tinyfed_hash64(TINYFED_HASH_START, p, payload_bytes);
     const uint8_t state = link->visit.state;
     if (state != VISIT_NONE && link->visit.number == number && link->visit.hash == hash
         && (state != VISIT_REFUSED || link->visit.sequence == sequence)) {
         link->visit.sequence = sequence;
-        if (state == VISIT_ENDED && link->visit.status == TINYFED_WIRE_OK) {
+        if (state == VISIT_ENDED && link->visit.status == TINYFED_OK) {
             link->visit.received = false;
             link->pending |= SEND_RESULT;
         } else {
@@ -186,7 +187,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
         return;
     }
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_WIRE_E_BUSY);
+        refuse(link, TINYFED_E_BUSY);
         return;
     }
     link->visit.state = VISIT_ASKED;
@@ -199,7 +200,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
     link->visit.received = true;
     link->pending &= (uint16_t)~(uint16_t)(SEND_RESULT | SEND_VISIT_STATUS);
     if (link->broken) {
-        tinyfed_link_visit_refuse(link, TINYFED_WIRE_E_STATE, 0);
+        tinyfed_link_visit_refuse(link, TINYFED_E_STATE, 0);
         return;
     }
     link->order_bytes = payload_bytes - 12u;
@@ -209,7 +210,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
 static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_WIRE_E_BUSY);
+        refuse(link, TINYFED_E_BUSY);
         return;
     }
     link->visit.received = true;
@@ -219,21 +220,21 @@ static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uin
     }
     link->upload.state = UPLOAD_ASKED;
     link->upload.sequence = sequence;
-    link->upload.offset = get32(p);
-    link->upload.chunk_bytes = get16(p + 4);
+    link->upload.offset = tinyfed_get32(p);
+    link->upload.chunk_bytes = tinyfed_get16(p + 4);
     link->upload.window_chunks = p[6] > 0 ? p[6] : 1u;
     link->upload.round = p[7];
     link->upload.visit = appended32(p, 8, payload_bytes);
     link->upload.outputs = appended32(p, 12, payload_bytes) != 0;
-    const bool over = link->visit.state == VISIT_ENDED && link->visit.status == TINYFED_WIRE_OK;
+    const bool over = link->visit.state == VISIT_ENDED && link->visit.status == TINYFED_OK;
     const bool unknown = link->upload.visit != 0 && !(over && link->upload.visit == link->visit.number);
-    if (link->broken || unknown) tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_STATE, 0);
+    if (link->broken || unknown) tinyfed_link_upload_refuse(link, TINYFED_E_STATE, 0);
     else link->event = TINYFED_LINK_UPLOAD;
 }
 
 static void on_ack(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t now_ms)
 {
-    const uint32_t next = get32(p);
+    const uint32_t next = tinyfed_get32(p);
     if (link->upload.state != UPLOAD_SENDING || sequence != link->upload.sequence || next < link->upload.acked
         || next > link->upload.total_bytes)
         return;
@@ -242,7 +243,7 @@ static void on_ack(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, ui
         if (link->upload.sent < next) link->upload.sent = next;
         link->upload.sent_ms = now_ms;
     }
-    link->upload.chunk_bytes = get16(p + 4);
+    link->upload.chunk_bytes = tinyfed_get16(p + 4);
     if ((p[6] & FLAG_GAP) != 0 && p[7] == link->upload.round && link->upload.sent != next) {
         link->upload.sent = next;
         link->upload.round++;
@@ -256,7 +257,7 @@ static void on_cancel(tinyfed_link_t *link, uint16_t sequence)
     link->visit.received = true;
     link->upload.state = UPLOAD_NONE;
     if (link->transfer.state == TRANSFER_RECEIVING || link->transfer.state == TRANSFER_SUSPENDED)
-        fail_transfer(link, TINYFED_WIRE_E_CANCELLED);
+        fail_transfer(link, TINYFED_E_CANCELLED);
     if (tinyfed_link_busy(link)) {
         link->cancelling = true;
         link->event = TINYFED_LINK_CANCEL;
@@ -272,22 +273,22 @@ static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
         link->pending |= SEND_SAVE_STATUS;
         return;
     }
-    if (link->save.state == SAVE_RUNNING && link->save.action == p[8] && link->save.hash == get64(p)) {
+    if (link->save.state == SAVE_RUNNING && link->save.action == p[8] && link->save.hash == tinyfed_get64(p)) {
         link->save.sequence = sequence; /* of a host that greeted again in between */
         link->pending |= SEND_SAVE_STATUS;
         return;
     }
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_WIRE_E_BUSY);
+        refuse(link, TINYFED_E_BUSY);
         return;
     }
     link->visit.received = true;
     link->upload.state = UPLOAD_NONE;
     link->save.state = SAVE_ASKED;
     link->save.sequence = sequence;
-    link->save.hash = get64(p);
+    link->save.hash = tinyfed_get64(p);
     link->save.action = p[8];
-    if (link->broken && p[8] == TINYFED_WIRE_SAVE) tinyfed_link_save_refuse(link, TINYFED_WIRE_E_STATE, 0);
+    if (link->broken && p[8] == TINYFED_WIRE_SAVE) tinyfed_link_save_refuse(link, TINYFED_E_STATE, 0);
     else link->event = TINYFED_LINK_SAVE;
 }
 
@@ -295,12 +296,12 @@ static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
 static void on_label(tinyfed_link_t *link, uint16_t sequence)
 {
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_WIRE_E_BUSY);
+        refuse(link, TINYFED_E_BUSY);
         return;
     }
     /* The samples lie at the arena's end, where a transfer that is not complete may be about to write. */
     if (link->transfer.state == TRANSFER_RECEIVING || link->transfer.state == TRANSFER_SUSPENDED)
-        fail_transfer(link, TINYFED_WIRE_E_CANCELLED);
+        fail_transfer(link, TINYFED_E_CANCELLED);
     link->visit.received = true;
     link->record_sequence = sequence;
     link->event = TINYFED_LINK_LABEL;
@@ -320,8 +321,8 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
     const uint8_t *h = link->in.head;
     const uint8_t *p = h + TINYFED_WIRE_HEADER_BYTES;
     const uint8_t type = h[1];
-    const uint16_t session = get16(h + 2);
-    const uint16_t sequence = get16(h + 4);
+    const uint16_t session = tinyfed_get16(h + 2);
+    const uint16_t sequence = tinyfed_get16(h + 4);
     const uint32_t bytes = link->in.count - TINYFED_WIRE_CRC_BYTES;
     const uint32_t payload_bytes = bytes - TINYFED_WIRE_HEADER_BYTES;
 
@@ -332,11 +333,11 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
         return;
     }
     if (h[0] != TINYFED_WIRE_VERSION) {
-        refuse(link, TINYFED_WIRE_E_VERSION);
+        refuse(link, TINYFED_E_VERSION);
         return;
     }
     if (session == 0 || session != link->session) {
-        refuse(link, TINYFED_WIRE_E_STATE);
+        refuse(link, TINYFED_E_STATE);
         return;
     }
     link->heard_ms = now_ms;
@@ -345,7 +346,7 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
         return;
     }
     if (bytes > sizeof link->in.head) {
-        refuse(link, TINYFED_WIRE_E_ARGUMENT);
+        refuse(link, TINYFED_E_ARGUMENT);
         return;
     }
     if (type == ACK_DOWN) {
@@ -353,7 +354,7 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
         return;
     }
     if (type == RESULT_RECEIVED) {
-        if (get32(p) == link->visit.number) link->visit.received = true;
+        if (tinyfed_get32(p) == link->visit.number) link->visit.received = true;
         return;
     }
     if ((int16_t)(uint16_t)(sequence - link->sequence) < 0) return; /* delayed: newer requests came before it */
@@ -366,7 +367,7 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
 #ifdef TINYFED_SENSOR
     else if (type == LABEL) on_label(link, sequence);
 #endif
-    else if (get32(p) == RESET_MAGIC) link->event = TINYFED_LINK_RESET;
+    else if (tinyfed_get32(p) == RESET_MAGIC) link->event = TINYFED_LINK_RESET;
 }
 
 size_t tinyfed_link_receive(tinyfed_link_t *link, const uint8_t *bytes, size_t byte_count, uint32_t now_ms)
@@ -427,16 +428,16 @@ bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint3
     }
     if (event->kind == TINYFED_LINK_ORDER) {
         event->visit = link->visit.number;
-        event->weights_hash = get64(p + 4);
+        event->weights_hash = tinyfed_get64(p + 4);
         event->order = p + 12;
         event->order_bytes = link->order_bytes;
     }
 #ifdef TINYFED_SENSOR
     if (event->kind == TINYFED_LINK_LABEL) {
-        event->recording = get32(p);
-        event->label = get16(p + 4);
-        event->windows_max = get16(p + 6);
-        event->milliseconds_max = get32(p + 8);
+        event->recording = tinyfed_get32(p);
+        event->label = tinyfed_get16(p + 4);
+        event->windows_max = tinyfed_get16(p + 6);
+        event->milliseconds_max = tinyfed_get32(p + 8);
     }
 #endif
     link->event = 0;

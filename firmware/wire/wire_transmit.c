@@ -1,5 +1,6 @@
 /* What the device says: the answers to events, and the choice of the next frame. */
-#include "wire_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_checksum.h"
 #include "wire_link.h"
 
 #include <string.h>
@@ -29,19 +30,19 @@ tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t
     const bool plain = link->transfer.encoding == TINYFED_WIRE_PLAIN;
     const uint8_t format = link->transfer.encoding & 0x7Fu;
     const uint32_t needed = plain ? link->transfer.total_bytes : 0;
-    tinyfed_wire_status_t status = TINYFED_WIRE_OK;
+    tinyfed_wire_status_t status = TINYFED_OK;
     uint32_t detail = 0;
     if (link->transfer.total_bytes == 0 || link->transfer.total_bytes > TINYFED_WIRE_TRANSFER_BYTES_MAX
         || format > TINYFED_WIRE_INT8) {
-        status = TINYFED_WIRE_E_ARGUMENT;
+        status = TINYFED_E_ARGUMENT;
     } else if (needed > destination_bytes) {
-        status = TINYFED_WIRE_E_MEMORY;
+        status = TINYFED_E_MEMORY;
         detail = needed - destination_bytes;
     } else if (!plain && (staging == NULL || staging_bytes < link->config.chunk_bytes_max)) {
-        status = TINYFED_WIRE_E_MEMORY;
+        status = TINYFED_E_MEMORY;
         detail = link->config.chunk_bytes_max - (staging == NULL ? 0u : staging_bytes);
     }
-    if (status != TINYFED_WIRE_OK) {
+    if (status != TINYFED_OK) {
         tinyfed_link_transfer_refuse(link, status, detail);
         return status;
     }
@@ -54,17 +55,17 @@ tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t
     link->transfer.destination_bytes = destination_bytes;
     link->transfer.staging = staging;
     link->transfer.state = TRANSFER_RECEIVING;
-    link->transfer.status = TINYFED_WIRE_OK;
+    link->transfer.status = TINYFED_OK;
     link->transfer.detail = 0;
     link->transfer.next = 0;
-    link->transfer.hash = TINYFED_WIRE_HASH_START;
+    link->transfer.hash = TINYFED_HASH_START;
     link->transfer.gap = false;
     link->transfer.gap_reported = false;
     link->transfer.poke_ms = link->byte_ms;
     link->transfer.poke_interval_ms = POKE_MS;
     if (link->transfer.kind != TINYFED_WIRE_INPUT) link->broken = true;
     link->pending |= SEND_TRANSFER_STATUS;
-    return TINYFED_WIRE_OK;
+    return TINYFED_OK;
 }
 
 void tinyfed_link_transfer_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
@@ -87,7 +88,7 @@ void tinyfed_link_visit_begin(tinyfed_link_t *link)
     tinyfed_link_transfer_forget(link);
     link->upload.state = UPLOAD_NONE;
     link->visit.state = VISIT_RUNNING;
-    link->visit.status = TINYFED_WIRE_OK;
+    link->visit.status = TINYFED_OK;
     link->pending |= SEND_VISIT_STATUS;
 }
 
@@ -114,17 +115,17 @@ void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, 
     link->visit.result = result;
     link->visit.result_bytes =
         result_bytes < TINYFED_WIRE_RESULT_BYTES_MAX ? result_bytes : TINYFED_WIRE_RESULT_BYTES_MAX;
-    link->visit.received = status != TINYFED_WIRE_OK || link->cancelling;
+    link->visit.received = status != TINYFED_OK || link->cancelling;
     link->pending &= (uint16_t)~(uint16_t)SEND_VISIT_STATUS;
     if (link->cancelling) link->pending |= SEND_CANCELLED;
-    else link->pending |= status == TINYFED_WIRE_OK ? SEND_RESULT : SEND_VISIT_STATUS;
+    else link->pending |= status == TINYFED_OK ? SEND_RESULT : SEND_VISIT_STATUS;
     link->cancelling = false;
 }
 
 void tinyfed_link_save_begin(tinyfed_link_t *link, uint16_t quiet_ms)
 {
     link->save.state = SAVE_RUNNING;
-    link->save.status = TINYFED_WIRE_OK;
+    link->save.status = TINYFED_OK;
     link->save.quiet_ms = quiet_ms;
     link->save.detail = 0;
     link->save.done = 0;
@@ -174,18 +175,18 @@ void tinyfed_link_recording(tinyfed_link_t *link, const tinyfed_link_record_t *r
 void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count)
 {
     if (link->upload.offset > byte_count || byte_count > TINYFED_WIRE_TRANSFER_BYTES_MAX) {
-        tinyfed_link_upload_refuse(link, TINYFED_WIRE_E_ARGUMENT, 0);
+        tinyfed_link_upload_refuse(link, TINYFED_E_ARGUMENT, 0);
         return;
     }
     link->upload.state = UPLOAD_SENDING;
-    link->upload.status = TINYFED_WIRE_OK;
+    link->upload.status = TINYFED_OK;
     link->upload.detail = 0;
     link->upload.source = source;
     link->upload.total_bytes = byte_count;
     link->upload.acked = link->upload.offset;
     link->upload.sent = link->upload.offset;
     link->upload.hashed = 0;
-    link->upload.hash = TINYFED_WIRE_HASH_START;
+    link->upload.hash = TINYFED_HASH_START;
     link->pending |= SEND_UPLOAD_STATUS;
 }
 
@@ -205,8 +206,8 @@ static uint8_t *begin(tinyfed_link_t *link, uint8_t type, uint16_t sequence, uin
     uint8_t *h = link->out.head;
     h[0] = TINYFED_WIRE_VERSION;
     h[1] = type;
-    put16(h + 2, link->session);
-    put16(h + 4, sequence);
+    tinyfed_put16(h + 2, link->session);
+    tinyfed_put16(h + 4, sequence);
     memset(h + TINYFED_WIRE_HEADER_BYTES, 0, payload_bytes);
     link->out.head_bytes = TINYFED_WIRE_HEADER_BYTES + payload_bytes;
     link->out.body = NULL;
@@ -228,16 +229,16 @@ static void make_hello(tinyfed_link_t *link)
     uint8_t name_bytes = 0;
     while (name_bytes < TINYFED_WIRE_BOARD_BYTES_MAX && info->board[name_bytes] != 0) name_bytes++;
     uint8_t *p = begin(link, HELLO, link->hello_sequence, 58u + name_bytes);
-    put32(p, link->boot);
+    tinyfed_put32(p, link->boot);
     memcpy(p + 4, info->unique_id, TINYFED_WIRE_UNIQUE_ID_BYTES);
-    put64(p + 16, info->firmware_build);
-    put32(p + 24, info->arena_bytes);
-    put32(p + 28, info->capabilities);
-    put32(p + 32, info->feature_count);
-    put16(p + 36, info->class_count);
-    put16(p + 38, link->config.chunk_bytes_max);
-    put64(p + 40, info->structure_hash);
-    put64(p + 48, link->broken ? 0 : info->weights_hash);
+    tinyfed_put64(p + 16, info->firmware_build);
+    tinyfed_put32(p + 24, info->arena_bytes);
+    tinyfed_put32(p + 28, info->capabilities);
+    tinyfed_put32(p + 32, info->feature_count);
+    tinyfed_put16(p + 36, info->class_count);
+    tinyfed_put16(p + 38, link->config.chunk_bytes_max);
+    tinyfed_put64(p + 40, info->structure_hash);
+    tinyfed_put64(p + 48, link->broken ? 0 : info->weights_hash);
     p[56] = hello_state(link);
     p[57] = name_bytes;
     memcpy(p + 58, info->board, name_bytes);
@@ -246,8 +247,8 @@ static void make_hello(tinyfed_link_t *link)
 static void make_transfer_status(tinyfed_link_t *link)
 {
     uint8_t *p = begin(link, TRANSFER_STATUS, link->transfer.sequence, 12);
-    put32(p, link->transfer.next);
-    put32(p + 4, link->transfer.detail);
+    tinyfed_put32(p, link->transfer.next);
+    tinyfed_put32(p + 4, link->transfer.detail);
     p[8] = (uint8_t)link->transfer.status;
     p[9] = link->transfer.gap ? FLAG_GAP : 0;
     p[10] = link->transfer.round;
@@ -257,17 +258,17 @@ static void make_transfer_status(tinyfed_link_t *link)
 static void make_visit_status(tinyfed_link_t *link, uint32_t now_ms)
 {
     uint8_t *p = begin(link, VISIT_STATUS, link->visit.sequence, 20);
-    put32(p, link->visit.number);
-    put32(p + 4, link->visit.done);
-    put32(p + 8, link->visit.total);
-    put32(p + 12, link->visit.detail);
+    tinyfed_put32(p, link->visit.number);
+    tinyfed_put32(p + 4, link->visit.done);
+    tinyfed_put32(p + 8, link->visit.total);
+    tinyfed_put32(p + 12, link->visit.detail);
     p[16] = (uint8_t)link->visit.status;
     link->visit.sent_ms = now_ms;
 }
 
 static void make_result(tinyfed_link_t *link, uint32_t now_ms)
 {
-    put32(begin(link, RESULT, link->visit.sequence, 4), link->visit.number);
+    tinyfed_put32(begin(link, RESULT, link->visit.sequence, 4), link->visit.number);
     link->out.body = link->visit.result;
     link->out.body_bytes = link->visit.result_bytes;
     link->visit.sent_ms = now_ms;
@@ -277,7 +278,7 @@ static void hash_upload(tinyfed_link_t *link, uint32_t to)
 {
     if (to <= link->upload.hashed) return;
     link->upload.hash =
-        tinyfed_wire_hash64(link->upload.hash, link->upload.source + link->upload.hashed, to - link->upload.hashed);
+        tinyfed_hash64(link->upload.hash, link->upload.source + link->upload.hashed, to - link->upload.hashed);
     link->upload.hashed = to;
 }
 
@@ -287,9 +288,9 @@ static void make_upload_status(tinyfed_link_t *link)
         link->upload.state == UPLOAD_SENDING && link->upload.acked == link->upload.total_bytes;
     uint8_t *p = begin(link, UPLOAD_STATUS, link->upload.sequence, 20);
     if (complete) hash_upload(link, link->upload.total_bytes);
-    put32(p, link->upload.total_bytes);
-    put64(p + 4, complete ? link->upload.hash : 0);
-    put32(p + 12, link->upload.detail);
+    tinyfed_put32(p, link->upload.total_bytes);
+    tinyfed_put64(p + 4, complete ? link->upload.hash : 0);
+    tinyfed_put32(p + 12, link->upload.detail);
     p[16] = (uint8_t)(complete ? TINYFED_WIRE_COMPLETE : link->upload.status);
 }
 
@@ -311,7 +312,7 @@ static void make_chunk(tinyfed_link_t *link, uint32_t now_ms)
     const uint32_t left = link->upload.total_bytes - link->upload.sent;
     const uint32_t most = upload_chunk_bytes(link);
     const uint32_t bytes = left < most ? left : most;
-    put32(begin(link, CHUNK_UP, link->upload.sequence, CHUNK_HEAD_BYTES),
+    tinyfed_put32(begin(link, CHUNK_UP, link->upload.sequence, CHUNK_HEAD_BYTES),
           link->upload.sent | ((uint32_t)link->upload.round << 24));
     link->out.body = link->upload.source + link->upload.sent;
     link->out.body_bytes = bytes;
@@ -323,11 +324,11 @@ static void make_chunk(tinyfed_link_t *link, uint32_t now_ms)
 static void make_save_status(tinyfed_link_t *link, uint32_t now_ms)
 {
     uint8_t *p = begin(link, SAVE_STATUS, link->save.sequence, 16);
-    put32(p, link->save.done);
-    put32(p + 4, link->save.total);
-    put32(p + 8, link->save.detail);
+    tinyfed_put32(p, link->save.done);
+    tinyfed_put32(p + 4, link->save.total);
+    tinyfed_put32(p + 8, link->save.detail);
     p[12] = (uint8_t)link->save.status;
-    put16(p + 14, link->save.quiet_ms);
+    tinyfed_put16(p + 14, link->save.quiet_ms);
     link->save.sent_ms = now_ms;
 }
 
@@ -338,17 +339,17 @@ static void make_record_status(tinyfed_link_t *link)
     const uint32_t classes = record->class_count;
     uint8_t *p = begin(link, RECORD_STATUS, link->record_sequence, 24u + 2u * classes);
     uint32_t before = 0;
-    put32(p, record->recording);
-    put16(p + 4, record->label);
+    tinyfed_put32(p, record->recording);
+    tinyfed_put16(p + 4, record->label);
     p[6] = record->running;
     p[7] = (uint8_t)record->status;
-    put32(p + 8, record->windows);
-    put32(p + 12, record->capacity);
-    put32(p + 16, record->detail);
-    put16(p + 20, (uint16_t)classes);
+    tinyfed_put32(p + 8, record->windows);
+    tinyfed_put32(p + 12, record->capacity);
+    tinyfed_put32(p + 16, record->detail);
+    tinyfed_put16(p + 20, (uint16_t)classes);
     for (uint32_t i = 0; i < classes; i++) {
-        const uint32_t end = get32(record->ends + 4u * i);
-        put16(p + 24u + 2u * i, (uint16_t)(end - before));
+        const uint32_t end = tinyfed_get32(record->ends + 4u * i);
+        tinyfed_put16(p + 24u + 2u * i, (uint16_t)(end - before));
         before = end;
     }
 }
@@ -402,7 +403,7 @@ static bool make_frame(tinyfed_link_t *link, uint32_t now_ms)
     run_timers(link, now_ms);
     if (take(link, SEND_ERROR)) {
         uint8_t *p = begin(link, ERROR, link->error.sequence, 8);
-        put16(link->out.head + 2, link->error.session);
+        tinyfed_put16(link->out.head + 2, link->error.session);
         p[4] = (uint8_t)link->error.code;
         p[5] = link->error.type;
     } else if (take(link, SEND_HELLO)) {

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.transport.socket import SocketTransport
 
@@ -17,10 +17,9 @@ from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
 from tinyfed.wire.order import Order
 
-FIRMWARE = ROOT / "firmware"
 STAND_IN = ROOT / "tests" / "c" / "port" / "arduino"
 WARNINGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
-INCLUDES = [f"-I{FIRMWARE / name}" for name in ("core", "wire", "visit", "app", "port")]
+INCLUDES = RECIPE.include_flags(FIRMWARE, "app")
 DEFINES = ["-DTINYFED_ARENA_BYTES=65536u", "-DTINYFED_BAUD=115200u", "-DTINYFED_UNIQUE_ID_BYTES=8u"]
 DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u", "-DTINYFED_SENSOR"]
 IMUS = {"nano33ble": "lsm9ds1", "nano33ble_rev2": "bmi270"}
@@ -46,10 +45,9 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """All that does not depend on the board."""
     require_tools("gcc")
     folder = tmp_path_factory.mktemp("arduino")
-    sources = [path for name in ("core", "wire", "visit", "app") for path in (FIRMWARE / name).rglob("*.c")]
     return [
         compile_c(source, folder / ("_".join(source.relative_to(FIRMWARE).parts) + ".o"))
-        for source in sources
+        for source in RECIPE.sources(FIRMWARE, *RECIPE.PARTS)
         if source.name != "main.c"
     ]
 

@@ -1,4 +1,4 @@
-"""The layer rule of docs/architecture.md, held by the compiler: each folder of firmware/ compiles with only the
+"""The layer rule of docs/architecture.md, held by the compiler: each part of firmware/ compiles with only the
 includes it may see, without a warning, and what it leaves undefined is on a list."""
 
 import re
@@ -8,21 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 
-FIRMWARE = ROOT / "firmware"
 M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
 COMPILERS = {"gcc": ("gcc", []), "m4": ("arm-none-eabi-gcc", M4), "aarch64": ("aarch64-linux-gnu-gcc", [])}
 FLAGS = ["-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fno-stack-protector"]
 
-# Folder -> (folders it may include, what of other folders it may call at link time).
-LAYERS = {
-    "core": (["core"], []),
-    "core/int8": (["core"], ["core"]),
-    "wire": (["wire"], []),
-    "visit": (["visit", "core"], ["core"]),
-    "app": (["app", "core", "wire", "visit", "port"], ["core", "wire", "visit", "port"]),
-}
 MEMORY = {"memcpy", "memset", "memcmp", "memmove"}
 # What GCC itself calls for 64-bit arithmetic and float conversions on a Cortex-M4 (run-time ABI for Arm), and
 # what it reads to know an x86-64 processor (__builtin_cpu_supports).
@@ -30,19 +21,19 @@ RUN_TIME = re.compile(r"__aeabi_\w+|_GLOBAL_OFFSET_TABLE_|__cpu_model")
 MAIN = ['-DTINYFED_BOARD="test"', "-DTINYFED_BUILD_ID=0x1u"]
 
 
-def compile_folder(folder: str, compiler: str, includes: list[str], output: Path, *extra: str) -> list[Path]:
+def compile_part(part: str, compiler: str, output: Path, *extra: str) -> list[Path]:
     program, flags = COMPILERS[compiler]
     require_tools(program)
     objects = []
-    for source in sorted((FIRMWARE / folder).rglob("*.c")):
+    for source in RECIPE.sources(FIRMWARE, part):
         target = output / ("_".join(source.relative_to(FIRMWARE).parts) + ".o")
         # -nostdinc would take stdint.h away too; what matters is that no other folder is found.
         command = [program, *flags, *FLAGS, *extra, "-c", str(source), "-o", str(target)]
-        command += [f"-I{FIRMWARE / include}" for include in includes]
+        command += RECIPE.include_flags(FIRMWARE, part)
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, f"{source.relative_to(ROOT)} with {compiler}:\n{done.stderr}"
         objects.append(target)
-    assert objects, f"firmware/{folder} has no sources"
+    assert objects, f"firmware/{part} has no sources"
     return objects
 
 
@@ -54,25 +45,24 @@ def symbols(objects: list[Path], compiler: str, *options: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list[Path]]:
-    """The objects of a layer, compiled once with only the includes it may see."""
+    """The objects of a part, compiled once with only the includes it may see."""
 
     @cache
-    def compile_layer(folder: str, compiler: str) -> list[Path]:
-        output = tmp_path_factory.mktemp(f"{folder.replace('/', '-')}-{compiler}")
-        return compile_folder(folder, compiler, LAYERS[folder][0], output, *(MAIN if folder == "app" else []))
+    def compile_once(part: str, compiler: str) -> list[Path]:
+        output = tmp_path_factory.mktemp(f"{part}-{compiler}")
+        return compile_part(part, compiler, output, *(MAIN if part == "app" else []))
 
-    return compile_layer
+    return compile_once
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("folder", LAYERS)
-def test_a_folder_sees_only_its_own_layer_and_those_below(
-    folder: str, compiler: str, layer: Callable[[str, str], list[Path]]
+@pytest.mark.parametrize("part", RECIPE.PARTS)
+def test_a_part_sees_only_its_own_headers_and_those_below(
+    part: str, compiler: str, layer: Callable[[str, str], list[Path]]
 ) -> None:
-    _, below = LAYERS[folder]
-    objects = layer(folder, compiler)
+    objects = layer(part, compiler)
     defined = symbols(objects, compiler, "--defined-only", "--extern-only")
-    for other in below:
+    for other in RECIPE.PARTS[part]:
         if other == "port":
             header = (FIRMWARE / "port" / "tinyfed_port.h").read_text()
             defined |= set(re.findall(r"\b(tinyfed_port_\w+)\(", header))
@@ -80,9 +70,9 @@ def test_a_folder_sees_only_its_own_layer_and_those_below(
         defined |= symbols(layer(other, compiler), compiler, "--defined-only", "--extern-only")
     wanted = symbols(objects, compiler, "--undefined-only")
     surplus = {name for name in wanted - defined - MEMORY if not RUN_TIME.fullmatch(name)}
-    assert not surplus, f"firmware/{folder} calls {sorted(surplus)}"
+    assert not surplus, f"firmware/{part} calls {sorted(surplus)}"
     heap = wanted & {"malloc", "calloc", "realloc", "free"}
-    assert not heap, f"firmware/{folder} uses the heap: {sorted(heap)}"
+    assert not heap, f"firmware/{part} uses the heap: {sorted(heap)}"
 
 
 def test_the_rule_would_notice_a_foreign_include(tmp_path: Path) -> None:
@@ -90,22 +80,24 @@ def test_the_rule_would_notice_a_foreign_include(tmp_path: Path) -> None:
     require_tools("gcc")
     source = tmp_path / "stray.c"
     source.write_text('#include "tinyfed_wire.h"\n')
-    command = ["gcc", *FLAGS, "-c", str(source), "-o", str(tmp_path / "stray.o"), f"-I{FIRMWARE / 'core'}"]
+    command = ["gcc", *FLAGS, "-c", str(source), "-o", str(tmp_path / "stray.o")]
+    command += RECIPE.include_flags(FIRMWARE, "core")
     assert subprocess.run(command, capture_output=True).returncode != 0
 
 
 PORTS = sorted(path.name for path in (FIRMWARE / "port").iterdir() if path.is_dir())
-ALLOWED_IN_A_PORT = re.compile(r'#include\s+"(?!tinyfed_port\.h|tinyfed_flash\.h)([^"]+)"')
+INCLUDE = re.compile(r'#include\s+"([^"]+)"')
+INTERFACE = {path.name for folder in ("base", "port") for path in (FIRMWARE / folder).glob("*.h")}
 
 
 @pytest.mark.parametrize("port", PORTS)
-def test_a_port_includes_the_port_header_and_what_ports_share(port: str) -> None:
+def test_a_port_includes_base_the_port_header_and_what_ports_share(port: str) -> None:
     folder = FIRMWARE / "port" / port
     shared = {path.name for path in folder.iterdir()} | {
         f"../{common}/{p.name}" for common in ("cortexm", "played") for p in (folder.parent / common).iterdir()
     }
     for source in [*folder.glob("*.[ch]"), *folder.glob("*.cpp")]:
-        foreign = set(ALLOWED_IN_A_PORT.findall(source.read_text())) - shared
+        foreign = set(INCLUDE.findall(source.read_text())) - shared - INTERFACE
         assert not foreign, f"{source.relative_to(ROOT)} includes {sorted(foreign)}"
 
 
@@ -115,7 +107,5 @@ def test_the_template_compiles_and_defines_the_whole_port(tmp_path: Path) -> Non
     assert len(promised) >= 10
     for compiler in COMPILERS:
         (tmp_path / compiler).mkdir()
-        objects = compile_folder(
-            "port/template", compiler, ["port"], tmp_path / compiler, "-DTINYFED_ARENA_BYTES=65536u"
-        )
+        objects = compile_part("port/template", compiler, tmp_path / compiler, "-DTINYFED_ARENA_BYTES=65536u")
         assert symbols(objects, compiler, "--defined-only", "--extern-only") == promised

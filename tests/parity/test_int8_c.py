@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 
 from tinyfed.model.int8 import spec
 from tinyfed.model.int8.engine import Int8Engine, Kernels
 from tinyfed.model.int8.image import encode_int8
 
-CORE = ROOT / "firmware" / "core"
-FLAGS = ["-std=gnu99", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{CORE}"]
+FLAGS = [*RECIPE.C_FLAGS, *RECIPE.include_flags(FIRMWARE, "core")]
 SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 SPOILED = 10_000
 
@@ -77,7 +76,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def build(compiler: str, flags: list[str], folder: Path) -> Path:
     require_tools(compiler)
     program = folder / "infer"
-    sources = [ROOT / "tests" / "c" / "int8" / "infer.c", *sorted((CORE / "int8").glob("*.c"))]
+    sources = [ROOT / "tests" / "c" / "int8" / "infer.c", *RECIPE.sources(FIRMWARE, "core/int8")]
     done = subprocess.run(
         [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(program)], capture_output=True, text=True
     )

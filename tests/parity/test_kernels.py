@@ -1,15 +1,15 @@
 """Every fast body gives the bits of the plain one: x86-64 (SSE2, AVX2, what is picked), aarch64 and a Cortex-M4."""
 
+import shutil
 import struct
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require, require_tools
 
 HERE = Path(__file__).parent
-CORE = ROOT / "firmware" / "core"
-FLAGS = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", f"-I{CORE}", f"-I{HERE}"]
+FLAGS = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", *RECIPE.ARITHMETIC, f"-I{HERE}"]
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
 CORTEX_M4_LINK = ["-nostartfiles", "-T", str(HERE / "cortex_m4.ld"), str(HERE / "cortex_m4.c")]
 HOST = str(HERE / "host.c")
@@ -28,12 +28,12 @@ TARGETS = {
 }
 
 
-def build(target: str, out: Path, core: Path = CORE) -> Path:
+def build(target: str, out: Path, firmware: Path = FIRMWARE) -> Path:
     compiler, flags = TARGETS[target]
     require_tools(compiler)
-    sources = sorted(core.rglob("*.c"))
+    code = [*RECIPE.include_flags(firmware, "core"), *RECIPE.sources(firmware, "base", "core")]
     test = ROOT / "tests" / "c" / "kernels" / "test_kernels.c"
-    command = [compiler, *FLAGS, *flags, str(test), *map(str, sources), "-o", str(out)]
+    command = [compiler, *FLAGS, *flags, str(test), *map(str, code), "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return out
@@ -74,14 +74,12 @@ def test_fast_bodies_have_the_bits_of_the_plain_ones(target: str, tmp_path: Path
     ],
 )
 def test_a_wrong_body_is_found(target: str, file: str, right: str, wrong: str, tmp_path: Path) -> None:
-    for source in CORE.rglob("*.[ch]"):
-        copy = tmp_path / "core" / source.relative_to(CORE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(source.read_bytes())
+    for part in ("base", "core"):
+        shutil.copytree(FIRMWARE / part, tmp_path / part)
     damaged = tmp_path / "core" / file
     text = damaged.read_text()
     assert right in text
     damaged.write_text(text.replace(right, wrong))
-    done = run(target, build(target, tmp_path / "kernels", tmp_path / "core"), tmp_path / "blob")
+    done = run(target, build(target, tmp_path / "kernels", tmp_path), tmp_path / "blob")
     assert "differs" in done.stdout + done.stderr
     assert done.returncode != 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 import model_zoo
@@ -37,9 +37,8 @@ from tinyfed.model import (
 )
 
 HERE = Path(__file__).parent
-CORE = ROOT / "firmware" / "core"
-VISIT = ROOT / "firmware" / "visit"
-FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DTINYFED_INT8", f"-I{CORE}", f"-I{VISIT}"]
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", *RECIPE.ARITHMETIC, "-DTINYFED_INT8"]
+FLAGS += RECIPE.include_flags(FIRMWARE, "visit")
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
 SAMPLES = 4
 RATE = 0.0625
@@ -135,12 +134,12 @@ def canonical(values: np.ndarray) -> bytes:
 
 
 NETS_SOURCES = (HERE / "parity.c",)
-LOGMEL_SOURCES = (HERE / "logmel.c", VISIT / "logmel.c")
+LOGMEL_SOURCES = (HERE / "logmel.c", FIRMWARE / "visit" / "logmel.c")
 
 
 def build(compiler: str, flags: list[str], out: Path, run: tuple[Path, ...]) -> None:
     require_tools(compiler)
-    sources = [*run, *sorted(CORE.rglob("*.c"))]
+    sources = [*run, *RECIPE.sources(FIRMWARE, "base", "core")]
     command = [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

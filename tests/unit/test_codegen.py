@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, require_tools
 from hypothesis import given
 from hypothesis import strategies as st
 from tflite_models import path_of
@@ -172,9 +172,9 @@ def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path
     arguments = ["model", "codegen", str(tmp_path / "model.tfm"), "-o", str(tmp_path), "--name", "gestures"]
     assert run_command([*arguments, "--example", "--labels", str(tmp_path / "labels.txt")]) == 0
     program = tmp_path / "program"
-    sources = [tmp_path / "gestures.c", tmp_path / "gestures_example.c", *sorted((ROOT / "firmware/core").rglob("*.c"))]
+    sources = [tmp_path / "gestures.c", tmp_path / "gestures_example.c", *RECIPE.sources(FIRMWARE, "base", "core")]
     command = [*COMPILERS[compiler], "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-    include = ["-I", str(ROOT / "firmware/core")]
+    include = RECIPE.include_flags(FIRMWARE, "core")
     subprocess.run([*command, *include, *map(str, sources), "-o", str(program)], check=True, timeout=120)
     printed = subprocess.run([program], check=True, timeout=10, capture_output=True, text=True).stdout.split()
     inputs = (np.arange(20)[None] % 16).astype(np.float32) / 8 - 1
@@ -192,9 +192,9 @@ def test_the_int8_example_computes_what_the_engine_does(compiler: str, tmp_path:
     arguments = ["model", "codegen", str(model), "-o", str(tmp_path), "--name", "speech"]
     assert run_command([*arguments, "--example"]) == 0
     program = tmp_path / "program"
-    sources = [tmp_path / "speech.c", tmp_path / "speech_example.c", *sorted((ROOT / "firmware/core").rglob("*.c"))]
+    sources = [tmp_path / "speech.c", tmp_path / "speech_example.c", *RECIPE.sources(FIRMWARE, "base", "core")]
     command = [*COMPILERS[compiler], "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-    include = ["-I", str(ROOT / "firmware/core")]
+    include = RECIPE.include_flags(FIRMWARE, "core")
     subprocess.run([*command, *include, *map(str, sources), "-o", str(program)], check=True, timeout=120)
     printed = subprocess.run([program], check=True, timeout=10, capture_output=True, text=True).stdout.split()
     converted = read_model(model)

@@ -4,10 +4,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
-CORE = ROOT / "firmware" / "core"
+SOURCES = RECIPE.sources(FIRMWARE, "base", "core")
+INCLUDES = RECIPE.include_flags(FIRMWARE, "core")
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
 
 
@@ -22,9 +23,9 @@ def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
     require_tools("gcc")
     program = tmp_path / "test_core"
     sanitizers = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    sources = [ROOT / "tests/c/core/test_core.c", *sorted(CORE.rglob("*.c"))]
+    sources = [ROOT / "tests/c/core/test_core.c", *SOURCES]
     every_layer = "-DTINYFED_INT8"
-    run("gcc", "-std=c11", *STRICT[1:5], *sanitizers, every_layer, f"-I{CORE}", *sources, "-o", program)
+    run("gcc", "-std=c11", *STRICT[1:5], *sanitizers, every_layer, *INCLUDES, *sources, "-o", program)
     assert "golden images" in run(program, ROOT / "tests/golden/model-image.txt")
 
 
@@ -42,16 +43,16 @@ def test_golden_images_and_damaged_ones_under_sanitizers(tmp_path):
 )
 def test_core_compiles_alone_without_a_warning(compiler, flags, tmp_path):
     require_tools(compiler)
-    for source in sorted(CORE.rglob("*.c")):
-        run(compiler, *STRICT, *flags, "-c", source, "-o", tmp_path / "core.o")
+    for source in SOURCES:
+        run(compiler, *STRICT, *flags, *INCLUDES, "-c", source, "-o", tmp_path / "core.o")
 
 
 def test_core_needs_only_string_h(tmp_path):
     require_tools("arm-none-eabi-gcc", "arm-none-eabi-nm")
     objects = []
-    for source in sorted(CORE.rglob("*.c")):
-        objects.append(tmp_path / ("_".join(source.relative_to(CORE).parts) + ".o"))
-        run("arm-none-eabi-gcc", *STRICT, *CORTEX_M4, "-O2", "-c", source, "-o", objects[-1])
+    for source in SOURCES:
+        objects.append(tmp_path / ("_".join(source.relative_to(FIRMWARE).parts) + ".o"))
+        run("arm-none-eabi-gcc", *STRICT, *CORTEX_M4, *INCLUDES, "-O2", "-c", source, "-o", objects[-1])
     run("arm-none-eabi-ld", "-r", *objects, "-o", tmp_path / "all.o")
     undefined = {line.split()[-1] for line in run("arm-none-eabi-nm", "-u", tmp_path / "all.o").splitlines()}
     allowed = {"memcpy", "memset", "memmove", "memcmp", "__aeabi_uldivmod", "__aeabi_lmul"}

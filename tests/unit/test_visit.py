@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 from reference_draw import draw, draw_line, encode_more, encode_order, encode_shard
 
 FLAGS = ["-std=c99", "-g", "-O1", "-ffp-contract=off", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -17,10 +17,10 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
 def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_tools("gcc")
     program = tmp_path_factory.mktemp("visit") / "test_visit"
-    core = ("checksum", "layers", "math_exp")
-    sources = [ROOT / "tests/c/visit/test_visit.c", *(ROOT / f"firmware/core/{name}.c" for name in core)]
-    sources += sorted((ROOT / "firmware/visit").glob("*.c"))
-    includes = [f"-I{ROOT}/firmware/core", f"-I{ROOT}/firmware/visit"]
+    core = ("core/layers.c", "core/math_exp.c")
+    sources = [ROOT / "tests/c/visit/test_visit.c", *(FIRMWARE / name for name in core)]
+    sources += RECIPE.sources(FIRMWARE, "base", "visit")
+    includes = RECIPE.include_flags(FIRMWARE, "visit")
     subprocess.run(["gcc", *FLAGS, *WARNINGS, *includes, *sources, "-o", program], check=True, timeout=120)
     return program
 

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_pair import DIALOGUE_SEED, dialogue_operations
@@ -30,7 +30,11 @@ from tinyfed.wire.visit import VisitOperation
 
 GOLDEN = ROOT / "tests/golden/wire.txt"
 WIRE = ROOT / "firmware/wire"
-BUILD = ("-DTINYFED_SENSOR", f"-I{WIRE}")
+BUILD = ("-DTINYFED_SENSOR", *RECIPE.include_flags(FIRMWARE, "wire"))
+SOURCES = [
+    *RECIPE.sources(FIRMWARE, "base", "wire"),
+    *(ROOT / "tests/c/wire" / name for name in ("pair_device.c", "test_wire.c")),
+]
 LINES = [line.split() for line in GOLDEN.read_text().splitlines() if line and not line.startswith("#")]
 
 
@@ -48,10 +52,9 @@ def unhex(text: str) -> bytes:
 def test_the_c_end_holds_to_the_golden_file(optimize: str, tmp_path: Path) -> None:
     require_tools("gcc")
     program = tmp_path / "test_wire"
-    sources = [*WIRE.glob("*.c"), ROOT / "tests/c/wire/pair_device.c", ROOT / "tests/c/wire/test_wire.c"]
     flags = ["-std=c99", "-g", optimize, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    subprocess.run(["gcc", *flags, *sanitize, *BUILD, *map(str, sources), "-o", str(program)], check=True, timeout=120)
+    subprocess.run(["gcc", *flags, *sanitize, *BUILD, *SOURCES, "-o", str(program)], check=True, timeout=120)
     done = subprocess.run([program, GOLDEN], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{len(LINES)} lines\n"
@@ -61,8 +64,7 @@ def test_a_spoiled_golden_line_is_noticed_by_the_c_end(tmp_path: Path) -> None:
     """The C program reads what it is given: one digit less right, and it says so."""
     require_tools("gcc")
     program = tmp_path / "test_wire"
-    sources = [*WIRE.glob("*.c"), ROOT / "tests/c/wire/pair_device.c", ROOT / "tests/c/wire/test_wire.c"]
-    subprocess.run(["gcc", "-std=c99", *BUILD, *map(str, sources), "-o", str(program)], check=True, timeout=120)
+    subprocess.run(["gcc", "-std=c99", *BUILD, *SOURCES, "-o", str(program)], check=True, timeout=120)
     text = GOLDEN.read_text().splitlines()
     for word in ("crc", "hash", "frame", "up"):
         index = max(number for number, line in enumerate(text) if line.startswith(f"{word} "))
@@ -138,13 +140,11 @@ def test_the_host_says_what_the_golden_dialogue_has() -> None:
 
 def test_the_numbers_are_those_of_the_headers() -> None:
     header = (WIRE / "tinyfed_wire.h").read_text()
-    core = (ROOT / "firmware/core/tinyfed_core.h").read_text()
+    statuses = (FIRMWARE / "base/tinyfed_status.h").read_text()
     for name, bit in messages.CAPABILITIES.items():
         assert f"TINYFED_CAPABILITY_{name.upper()} (1u << {bit})" in header
     for name in ("ARGUMENT", "MEMORY", "VERSION", "CHECKSUM", "STATE", "BUSY", "CANCELLED"):
-        value = Status[name].value
-        assert f"TINYFED_WIRE_E_{name} ({value})" in header
-        assert f"TINYFED_E_{name} = {value}" in core
+        assert f"TINYFED_E_{name} = {Status[name].value}," in statuses
     assert f"TINYFED_WIRE_VERSION {VERSION}u" in header
     assert f"TINYFED_WIRE_CHUNK_BYTES_MAX {CHUNK_BYTES_MAX}u" in header
     link = (WIRE / "wire_link.h").read_text()

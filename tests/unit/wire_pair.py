@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import ROOT, require_tools
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 
 from tinyfed.wire.messages import Kind, hash64
 from tinyfed.wire.record import FORGET, STOP, LabelOperation
@@ -29,9 +29,9 @@ def library() -> ctypes.CDLL:
     require_tools("gcc")
     folder = Path(tempfile.mkdtemp(prefix="tinyfed-wire-"))
     target = folder / "libpair.so"
-    sources = [*sorted((ROOT / "firmware/wire").glob("*.c")), ROOT / "tests/c/wire/pair_device.c"]
+    sources = [*RECIPE.sources(FIRMWARE, "base", "wire"), ROOT / "tests/c/wire/pair_device.c"]
     subprocess.run(
-        ["gcc", *FLAGS, *SANITIZE, f"-I{ROOT / 'firmware/wire'}", *map(str, sources), "-o", str(target)],
+        ["gcc", *FLAGS, *SANITIZE, *RECIPE.include_flags(FIRMWARE, "wire"), *map(str, sources), "-o", str(target)],
         check=True,
     )
     loaded = ctypes.CDLL(str(target))

@@ -5,9 +5,9 @@ from tinyfed.errors import UsageError
 
 _FLOAT = """\
 /* One inference of @name@ with tinyfed's engine, on a made-up input. On this computer, with CORE the folder
- * firmware/core of tinyfed's sources:
+ * firmware/base and firmware/core of tinyfed's sources:
  *
- *   cc -std=c99 -O2 -ffp-contract=off -I CORE @name@_example.c @name@.c $(find CORE -name '*.c')
+ *   cc -std=c99 -O2 -ffp-contract=off -I BASE -I CORE @name@_example.c @name@.c $(find BASE CORE -name '*.c')
  */
 #include <stdio.h>
 #include <string.h>
@@ -49,9 +49,9 @@ int main(void) {
 
 _INT8 = """\
 /* One inference of @name@ with tinyfed's engine, on a made-up input. On this computer, with CORE the folder
- * firmware/core of tinyfed's sources:
+ * firmware/base and firmware/core of tinyfed's sources:
  *
- *   cc -std=c99 -O2 -ffp-contract=off -I CORE @name@_example.c @name@.c $(find CORE -name '*.c')
+ *   cc -std=c99 -O2 -ffp-contract=off -I BASE -I CORE @name@_example.c @name@.c $(find BASE CORE -name '*.c')
  */
 #include <stdio.h>
 

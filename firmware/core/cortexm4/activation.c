@@ -4,7 +4,7 @@
 #ifdef TINYFED_BODIES_CORTEXM4
 
 #include "../activation.h"
-#include "../bits.h"
+#include "tinyfed_float.h"
 #include "../math_tanh.h"
 
 void tinyfed_activate_plain_f32(float *y, uint32_t count, uint8_t activation, float alpha);

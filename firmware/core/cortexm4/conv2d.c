@@ -3,7 +3,7 @@
 
 #ifdef TINYFED_BODIES_CORTEXM4
 
-#include "../bits.h"
+#include "tinyfed_float.h"
 #include "../conv2d.h"
 #include "lanes.h"
 #include "rows.h"

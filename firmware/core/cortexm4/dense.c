@@ -7,7 +7,7 @@
 
 #ifdef TINYFED_BODIES_CORTEXM4
 
-#include "../bits.h"
+#include "tinyfed_float.h"
 #include "../dense.h"
 #include "lanes.h"
 #include "rows.h"

@@ -13,7 +13,7 @@ static void clip(const tinyfed_int8_op_t *op, uint32_t count)
 static inline uint32_t *widen(uint32_t *to, const int8_t *from, uint32_t quads, uint32_t gap)
 {
     for (; quads != 0; quads--, from += 4, to += 2u * gap) {
-        const uint32_t word = tinyfed_int8_load32(from);
+        const uint32_t word = tinyfed_get32(from);
 #if defined(TINYFED_INT8_M4)
         __asm__("sxtb16 %0, %1" : "=r"(to[0]) : "r"(word));
         __asm__("sxtb16 %0, %1, ror #8" : "=r"(to[gap]) : "r"(word));

@@ -5,7 +5,7 @@
 
 static inline uint32_t load_channels(const int8_t *from, uint32_t channels)
 {
-    if (channels == 4) return tinyfed_int8_load32(from);
+    if (channels == 4) return tinyfed_get32(from);
     uint32_t word = 0;
     memcpy(&word, from, channels & 3u);
     return word;
@@ -29,10 +29,10 @@ static void load_plane(const tinyfed_int8_op_t *op, uint32_t *plane, uint32_t ro
             uint32_t x = width;
             if (channels == 4) {
                 for (; x >= 4; x -= 4, from += 4u * r->in_c, to += 4) {
-                    to[0] = tinyfed_int8_load32(from);
-                    to[1] = tinyfed_int8_load32(from + r->in_c);
-                    to[2] = tinyfed_int8_load32(from + 2u * r->in_c);
-                    to[3] = tinyfed_int8_load32(from + 3u * r->in_c);
+                    to[0] = tinyfed_get32(from);
+                    to[1] = tinyfed_get32(from + r->in_c);
+                    to[2] = tinyfed_get32(from + 2u * r->in_c);
+                    to[3] = tinyfed_get32(from + 3u * r->in_c);
                 }
             }
             for (; x != 0; x--, from += r->in_c) *to++ = load_channels(from, channels);

@@ -34,9 +34,9 @@ void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32
                 uint32_t kx = 0;
                 for (; kx + 1u < r->kernel_w; kx += 2, w += 8)
                     sum = two_taps(sum, place[kx * r->dilation_w], place[(kx + 1u) * r->dilation_w],
-                                   tinyfed_int8_load32(w), tinyfed_int8_load32(w + 4));
+                                   tinyfed_get32(w), tinyfed_get32(w + 4));
                 if (kx < r->kernel_w) {
-                    sum = two_taps(sum, place[kx * r->dilation_w], 0, tinyfed_int8_load32(w), 0);
+                    sum = two_taps(sum, place[kx * r->dilation_w], 0, tinyfed_get32(w), 0);
                     w += 4;
                 }
             }

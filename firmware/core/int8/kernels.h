@@ -66,13 +66,6 @@ tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_neon;
 /* A tinyfed_int8_kernels_t. */
 uint8_t tinyfed_int8_best_kernels(void);
 
-static inline uint32_t tinyfed_int8_load32(const void *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
 static inline uint32_t tinyfed_int8_splat(int8_t value)
 {
     return 0x01010101u * (uint8_t)value;

@@ -79,7 +79,7 @@ void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32
             int32x4_t sum = vdupq_n_s32(0);
             for (uint32_t ky = 0; ky < r->kernel_h; ky++, place += (size_t)r->dilation_h * pitch)
                 for (uint32_t kx = 0; kx < r->kernel_w; kx++, w += 4) {
-                    const int8x8_t in = vcreate_s8(place[kx * r->dilation_w]), by = vcreate_s8(tinyfed_int8_load32(w));
+                    const int8x8_t in = vcreate_s8(place[kx * r->dilation_w]), by = vcreate_s8(tinyfed_get32(w));
                     sum = vaddw_s16(sum, vget_low_s16(vmull_s8(in, by)));
                 }
             int32_t sums[4];

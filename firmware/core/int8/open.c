@@ -43,27 +43,6 @@ static fault_t wrong(uint32_t at, tinyfed_status_t status)
     return fault;
 }
 
-static uint16_t u16(const uint8_t *p)
-{
-    uint16_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-static uint32_t u32(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
-static int32_t i32(const uint8_t *p)
-{
-    int32_t value;
-    memcpy(&value, p, sizeof value);
-    return value;
-}
-
 /* 0 where it is more than COUNT_MAX. */
 static uint32_t product(uint32_t a, uint32_t b, uint32_t c)
 {
@@ -132,7 +111,7 @@ static fault_t check_window(const tinyfed_int8_record_t *r)
 static bool shifts_fit(const uint8_t *shift, uint32_t count, uint32_t step, int32_t low)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (i32(shift + i * step) < low || i32(shift + i * step) > 31) return false;
+        if ((int32_t)tinyfed_get32(shift + i * step) < low || (int32_t)tinyfed_get32(shift + i * step) > 31) return false;
     return true;
 }
 
@@ -176,7 +155,7 @@ static bool same_shape(const tinyfed_int8_record_t *r)
 static bool indices_below(const uint8_t *p, uint32_t count, uint16_t limit)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (u16(p + 2u * i) >= limit) return false;
+        if (tinyfed_get16(p + 2u * i) >= limit) return false;
     return true;
 }
 
@@ -185,7 +164,7 @@ static bool pads_fit(const uint8_t *table, const tinyfed_int8_record_t *r)
 {
     const uint32_t in[3] = {r->in_h, r->in_w, r->in_c}, out[3] = {r->out_h, r->out_w, r->out_c};
     for (uint32_t i = 0; i < 3; i++)
-        if (out[i] < in[i] || u32(table + 4u * i) > out[i] - in[i]) return false;
+        if (out[i] < in[i] || tinyfed_get32(table + 4u * i) > out[i] - in[i]) return false;
     return true;
 }
 
@@ -282,30 +261,30 @@ static fault_t check_port(const program_t *p, const uint8_t *port)
 {
     float scale;
     memcpy(&scale, port + 16, sizeof scale);
-    if (u32(port + 4) == 0 || !in_work(p, u32(port), u32(port + 4))) return wrong(0, TINYFED_E_MEMORY);
-    if (product(u16(port + 8), u16(port + 10), u32(port + 12)) != u32(port + 4)) return wrong(8, TINYFED_E_SHAPE);
+    if (tinyfed_get32(port + 4) == 0 || !in_work(p, tinyfed_get32(port), tinyfed_get32(port + 4))) return wrong(0, TINYFED_E_MEMORY);
+    if (product(tinyfed_get16(port + 8), tinyfed_get16(port + 10), tinyfed_get32(port + 12)) != tinyfed_get32(port + 4)) return wrong(8, TINYFED_E_SHAPE);
     if (!(scale > 0.0f && scale < 1e30f)) return wrong(16, TINYFED_E_NUMERIC);
-    if (i32(port + 20) < INT8_MIN || i32(port + 20) > INT8_MAX) return wrong(20, TINYFED_E_ARGUMENT);
+    if ((int32_t)tinyfed_get32(port + 20) < INT8_MIN || (int32_t)tinyfed_get32(port + 20) > INT8_MAX) return wrong(20, TINYFED_E_ARGUMENT);
     return fine;
 }
 
 static fault_t check_header(const uint8_t *b, uint32_t count)
 {
     if (count < TINYFED_INT8_HEADER_BYTES) return wrong(count, TINYFED_E_TRUNCATED);
-    if (u32(b + AT_MAGIC) != TINYFED_INT8_MAGIC) return wrong(AT_MAGIC, TINYFED_E_MAGIC);
-    if (u16(b + AT_VERSION) != TINYFED_INT8_VERSION) return wrong(AT_VERSION, TINYFED_E_VERSION);
-    if (u16(b + AT_HEADER_BYTES) != TINYFED_INT8_HEADER_BYTES) return wrong(AT_HEADER_BYTES, TINYFED_E_VERSION);
-    if (u32(b + AT_PROGRAM_BYTES) != count) return wrong(AT_PROGRAM_BYTES, TINYFED_E_TRUNCATED);
-    if (u32(b + AT_WORK_BYTES) > TINYFED_INT8_WORK_MAX) return wrong(AT_WORK_BYTES, TINYFED_E_MEMORY);
-    const uint32_t operators = u16(b + AT_OPERATORS), ports = (uint32_t)b[AT_INPUTS] + b[AT_OUTPUTS];
+    if (tinyfed_get32(b + AT_MAGIC) != TINYFED_INT8_MAGIC) return wrong(AT_MAGIC, TINYFED_E_MAGIC);
+    if (tinyfed_get16(b + AT_VERSION) != TINYFED_INT8_VERSION) return wrong(AT_VERSION, TINYFED_E_VERSION);
+    if (tinyfed_get16(b + AT_HEADER_BYTES) != TINYFED_INT8_HEADER_BYTES) return wrong(AT_HEADER_BYTES, TINYFED_E_VERSION);
+    if (tinyfed_get32(b + AT_PROGRAM_BYTES) != count) return wrong(AT_PROGRAM_BYTES, TINYFED_E_TRUNCATED);
+    if (tinyfed_get32(b + AT_WORK_BYTES) > TINYFED_INT8_WORK_MAX) return wrong(AT_WORK_BYTES, TINYFED_E_MEMORY);
+    const uint32_t operators = tinyfed_get16(b + AT_OPERATORS), ports = (uint32_t)b[AT_INPUTS] + b[AT_OUTPUTS];
     if (operators == 0 || operators > TINYFED_INT8_OPERATORS_MAX) return wrong(AT_OPERATORS, TINYFED_E_LAYER);
-    if (u16(b + AT_RECORD_BYTES) != TINYFED_INT8_RECORD_BYTES) return wrong(AT_RECORD_BYTES, TINYFED_E_VERSION);
+    if (tinyfed_get16(b + AT_RECORD_BYTES) != TINYFED_INT8_RECORD_BYTES) return wrong(AT_RECORD_BYTES, TINYFED_E_VERSION);
     if (b[AT_INPUTS] == 0 || b[AT_OUTPUTS] == 0 || ports > TINYFED_INT8_PORTS_MAX)
         return wrong(AT_INPUTS, TINYFED_E_SHAPE);
-    if (u16(b + AT_PORT_BYTES) != TINYFED_INT8_PORT_BYTES) return wrong(AT_PORT_BYTES, TINYFED_E_VERSION);
+    if (tinyfed_get16(b + AT_PORT_BYTES) != TINYFED_INT8_PORT_BYTES) return wrong(AT_PORT_BYTES, TINYFED_E_VERSION);
     const uint32_t ports_at = TINYFED_INT8_HEADER_BYTES + operators * TINYFED_INT8_RECORD_BYTES;
-    if (u32(b + AT_PORTS) != ports_at) return wrong(AT_PORTS, TINYFED_E_SHAPE);
-    if (u32(b + AT_DATA) > count || u32(b + AT_DATA) < ports_at + ports * TINYFED_INT8_PORT_BYTES)
+    if (tinyfed_get32(b + AT_PORTS) != ports_at) return wrong(AT_PORTS, TINYFED_E_SHAPE);
+    if (tinyfed_get32(b + AT_DATA) > count || tinyfed_get32(b + AT_DATA) < ports_at + ports * TINYFED_INT8_PORT_BYTES)
         return wrong(AT_DATA, TINYFED_E_TRUNCATED);
     return fine;
 }
@@ -314,9 +293,9 @@ static fault_t check(const uint8_t *b, uint32_t count)
 {
     fault_t fault = check_header(b, count);
     if (fault.status != TINYFED_OK) return fault;
-    const program_t p = {b, count, u32(b + AT_WORK_BYTES), u32(b + AT_DATA)};
+    const program_t p = {b, count, tinyfed_get32(b + AT_WORK_BYTES), tinyfed_get32(b + AT_DATA)};
     uint32_t at = TINYFED_INT8_HEADER_BYTES;
-    for (uint32_t i = 0; i < u16(b + AT_OPERATORS); i++, at += TINYFED_INT8_RECORD_BYTES) {
+    for (uint32_t i = 0; i < tinyfed_get16(b + AT_OPERATORS); i++, at += TINYFED_INT8_RECORD_BYTES) {
         tinyfed_int8_record_t record;
         memcpy(&record, b + at, sizeof record);
         fault = check_record(&p, &record);
@@ -342,9 +321,9 @@ tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, 
     }
     net->program = program;
     net->program_bytes = program_bytes;
-    net->work_bytes = u32(program + AT_WORK_BYTES);
-    net->ports_at = u32(program + AT_PORTS);
-    net->operator_count = u16(program + AT_OPERATORS);
+    net->work_bytes = tinyfed_get32(program + AT_WORK_BYTES);
+    net->ports_at = tinyfed_get32(program + AT_PORTS);
+    net->operator_count = tinyfed_get16(program + AT_OPERATORS);
     net->input_count = program[AT_INPUTS];
     net->output_count = program[AT_OUTPUTS];
     net->kernels = tinyfed_int8_best_kernels();

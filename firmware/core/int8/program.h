@@ -5,10 +5,7 @@
 #include <string.h>
 
 #include "../tinyfed_int8.h"
-
-#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "an int8 program's tables are read in place: little-endian"
-#endif
+#include "tinyfed_bytes.h"
 
 #define TINYFED_INT8_MAGIC 0x38494654u /* "TFI8" */
 #define TINYFED_INT8_VERSION 1u

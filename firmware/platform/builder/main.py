@@ -1,4 +1,4 @@
-"""How PlatformIO builds a tinyfed image: each folder compiled with only the includes its layer may see."""
+"""How PlatformIO builds a tinyfed image: each part compiled with only the includes it may see."""
 
 import json
 import os
@@ -63,12 +63,13 @@ if model is not None:
     env.Append(CPPDEFINES=[("TINYFED_MODEL_HASH", f"0x{tinyfed_build.model_hash(model):016x}u")])
 
 objects = []
-for folder, includes in tinyfed_build.folders(manifest).items():
+for part in tinyfed_build.image_parts(manifest):
     layer = env.Clone()
-    layer.Append(CCFLAGS=[tinyfed_build.optimization(folder)])
-    layer.Append(CPPPATH=[str(firmware / include) for include in includes])
-    for source in sorted((firmware / folder).glob("*.c")):
-        objects.append(layer.Object(str(output / "objects" / folder / (source.stem + ".o")), str(source)))
+    layer.Append(CCFLAGS=[tinyfed_build.optimization(part)])
+    layer.Append(CPPPATH=[str(firmware / include) for include in tinyfed_build.may_include(part)])
+    for source in tinyfed_build.sources(firmware, part):
+        target = (output / "objects" / source.relative_to(firmware)).with_suffix(".o")
+        objects.append(layer.Object(str(target), str(source)))
 if model is not None:
     embedded = output / "embedded_model.c"
     embedded.write_text(tinyfed_build.model_source(model))

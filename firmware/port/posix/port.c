@@ -5,6 +5,7 @@
 #include "../played/played.h"
 #include "line.h"
 #include "store.h"
+#include "tinyfed_checksum.h"
 #include "tinyfed_port.h"
 
 #include <errno.h>
@@ -88,8 +89,7 @@ static void derive_id(void)
     }
     if (text[0] == '\0') (void)gethostname(text, sizeof text - 1u);
     for (uint32_t half = 0; half < 2u; half++) {
-        uint64_t hash = 0xCBF29CE484222325u ^ (half * 0x9E3779B97F4A7C15u);
-        for (const char *c = text; *c != '\0'; c++) hash = (hash ^ (uint8_t)*c) * 0x100000001B3u;
+        const uint64_t hash = tinyfed_hash64(TINYFED_HASH_START ^ (half * 0x9E3779B97F4A7C15u), text, strlen(text));
         for (uint32_t i = 0; i < 6u; i++) unique_id[6u * half + i] = (uint8_t)(hash >> (8u * i));
     }
 }

@@ -56,16 +56,17 @@ def public_functions() -> list[str]:
     return sorted(set(ENTRY_POINTS.findall(header)))
 
 
-def sources(board: Board) -> dict[Path, tuple[str, ...]]:
-    """Source -> folders its includes come from: core, what ports share, and the bench's main."""
+def sources(board: Board) -> dict[Path, list[str]]:
+    """Source -> its own flags: core, what ports share, and the bench's main."""
     root = share() / "firmware"
     recipe = firmware.recipe()
     shared = [f"port/{name}" for name in board.manifest["tinyfed"].get("shared", [])]
-    table: dict[str, tuple[str, ...]] = {
-        name: includes for name, includes in recipe.INCLUDES.items() if name.split("/")[0] == "core"
-    }
-    table |= {name: (name,) for name in shared} | {"bench": ("core", *shared)}
-    return {path: includes for name, includes in table.items() for path in sorted((root / name).glob("*.c"))}
+    table: dict[Path, list[str]] = {}
+    for part in ("base", "core", *shared):
+        table |= {
+            path: [recipe.optimization(part), *recipe.include_flags(root, part)] for path in recipe.sources(root, part)
+        }
+    return table | {root / "bench" / "step.c": ["-O2", *recipe.include_flags(root, "core", *shared)]}
 
 
 def run_tool(command: list[str], what: str) -> str:
@@ -104,16 +105,16 @@ def build(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = T
         link += [f"-Wl,-u,{name}" for name in public_functions()]
     link += ["-Wl,--print-map", "-lc", "-lgcc"]
     digest = hashlib.sha256(" ".join([firmware.build_id(board), *flags, *defines, *link]).encode())
-    for path in table:
-        digest.update(path.read_bytes())
+    for path, own in table.items():
+        digest.update(" ".join(own).encode() + path.read_bytes())
     folder = cache() / "bench" / f"{board.name}-{digest.hexdigest()[:16]}"
     elf, map_file = folder / "bench.elf", folder / "bench.map"
     if not (elf.is_file() and map_file.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         objects = []
-        for path, includes in table.items():
+        for path, own in table.items():
             output = folder / ("_".join(path.relative_to(root).parts) + ".o")
-            command = [prefix + "gcc", *flags, *defines, *(f"-I{root / name}" for name in includes)]
+            command = [prefix + "gcc", *flags, *defines, *own]
             run_tool([*command, "-c", str(path), "-o", str(output)], f"compiling {path.name} for {board.name}")
             objects.append(str(output))
         command = [prefix + "gcc", *board.compiler.flags, *objects, *link, "-o", str(elf)]
@@ -126,7 +127,7 @@ def core_sections(map_text: str) -> tuple[tuple[str, int], ...]:
     """(object, bytes) of firmware/core's code and constants in a linker map."""
     kept = map_text[map_text.index("Linker script and memory map") :]
     found: dict[str, int] = {}
-    pattern = r"^ \.(?:text|rodata)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+\S*/(core_\S+)\.o$"
+    pattern = r"^ \.(?:text|rodata)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+\S*/((?:base|core)_\S+)\.o$"
     for match in re.finditer(pattern, kept, re.MULTILINE):
         found[match[2]] = found.get(match[2], 0) + int(match[1], 16)
     return tuple(sorted(found.items()))

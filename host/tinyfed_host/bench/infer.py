@@ -21,11 +21,11 @@ from tinyfed.boards import Board, Compiler
 from tinyfed.errors import BuildError, DeviceError, MissingToolError, UsageError
 from tinyfed.model.int8.image import read_plan
 from tinyfed.paths import share
+from tinyfed_host.firmware import build as firmware
 
 MACHINE = "mps2-an386"
 BLOB_AT = 0x21000000
 MAGIC = 0x48434E42
-FLAGS = ["-std=gnu99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra"]
 # Bare images: no start-up files, and no loops turned into calls of memset that is not there.
 LINK = ["-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,--build-id=none"]
 TIMEOUT_S = 300.0
@@ -102,15 +102,15 @@ def _build(compiler: Compiler, folder: Path) -> tuple[bytes, int]:
     prefix = compiler.prefix
     if shutil.which(prefix + "gcc") is None:
         raise MissingToolError(f"{prefix}gcc is not installed: run `apt-get install {compiler.package}`")
-    firmware = share() / "firmware"
-    core = firmware / "core"
-    sources = [firmware / "bench" / "infer" / "infer.c", *sorted((core / "int8").glob("*.c"))]
+    root = share() / "firmware"
+    recipe = firmware.recipe()
+    flags = [*compiler.flags, *recipe.C_FLAGS, recipe.optimization("core"), *recipe.include_flags(root, "core")]
     objects = []
-    for source in sources:
-        objects.append(folder / f"{source.stem}.o")
-        _call([prefix + "gcc", *compiler.flags, *FLAGS, f"-I{core}", "-c", str(source), "-o", str(objects[-1])])
+    for source in [root / "bench" / "infer" / "infer.c", *recipe.sources(root, "core/int8")]:
+        objects.append(folder / ("_".join(source.relative_to(root).parts).removesuffix(".c") + ".o"))
+        _call([prefix + "gcc", *flags, "-c", str(source), "-o", str(objects[-1])])
     image = folder / "infer.elf"
-    script = ["-T", str(firmware / "bench" / "infer" / "infer.ld")]
+    script = ["-T", str(root / "bench" / "infer" / "infer.ld")]
     names = [str(name) for name in objects]
     _call([prefix + "gcc", *compiler.flags, *LINK, *script, *names, "-lc", "-lgcc", "-o", str(image)])
     sections = _call([prefix + "size", "-A", "-d", str(image)])

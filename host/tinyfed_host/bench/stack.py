@@ -117,11 +117,11 @@ def compile_graph(board: Board, folder: Path) -> list[Path]:
     defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, dict(board.manifest)).items()]
     flags = [*board.compiler.flags, *recipe.C_FLAGS, *defines, "-DTINYFED_BUILD_ID=0x1u", "-fcallgraph-info=su"]
     graphs = []
-    for name, includes in recipe.folders(dict(board.manifest)).items():
-        for source in sorted((root / name).glob("*.c")):
+    for part in recipe.image_parts(dict(board.manifest)):
+        own = [recipe.optimization(part), *recipe.include_flags(root, part)]
+        for source in recipe.sources(root, part):
             output = folder / ("_".join(source.relative_to(root).parts).removesuffix(".c") + ".o")
-            paths = [f"-I{root / include}" for include in includes]
-            command = [board.compiler.prefix + "gcc", *flags, *paths, "-c", str(source), "-o", str(output)]
+            command = [board.compiler.prefix + "gcc", *flags, *own, "-c", str(source), "-o", str(output)]
             run_tool(command, f"compiling {source.name} for {board.name}")
             graphs.append(output.with_suffix(".ci"))
     return graphs

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 #include "tinyfed_visit.h"
-#include "visit_bytes.h"
+#include "tinyfed_bytes.h"
+#include "tinyfed_float.h"
 
 #define LINE_MAX_BYTES (4u << 20)
 #define STEPS_MAX 65536u
@@ -112,14 +113,14 @@ static void check_order(void)
     }
     expect(order.source == decimal() && order.ways == decimal() && order.passes == decimal(), "order: source..passes");
     expect(order.shots == decimal() && order.queries == decimal() && order.seed == hexadecimal(), "order: shots..seed");
-    expect(visit_float_bits(order.learning_rate) == hexadecimal(), "order: learning rate");
+    expect(tinyfed_bits(order.learning_rate) == hexadecimal(), "order: learning rate");
     expect(order.checkpoint_count == decimal(), "order: checkpoint count");
     for (uint32_t i = 0; i < order.checkpoint_count; i++) expect(order.checkpoints[i] == decimal(), "order: checkpoint");
     if (bytes[0] == 1) {
         expect(!order.update && !order.flags && !order.batch && order.proximal == 0.0f, "order: version 1 has no more");
     } else {
         expect(order.update == decimal() && order.flags == decimal() && order.batch == decimal(), "order: update..batch");
-        expect(visit_float_bits(order.proximal) == hexadecimal(), "order: proximal");
+        expect(tinyfed_bits(order.proximal) == hexadecimal(), "order: proximal");
     }
     if (bytes[0] == 3) {
         expect(order.local_first == decimal() && order.local_last == decimal(), "order: local layers");
@@ -137,8 +138,8 @@ static void check_result(void)
     uint8_t *bytes = bytes_of(word(), &byte_count), encoded[TINYFED_RESULT_BYTES];
     tinyfed_result_t result;
     result.samples = (uint32_t)decimal();
-    result.loss_first = visit_bits_float((uint32_t)hexadecimal());
-    result.loss_last = visit_bits_float((uint32_t)hexadecimal());
+    result.loss_first = tinyfed_float((uint32_t)hexadecimal());
+    result.loss_last = tinyfed_float((uint32_t)hexadecimal());
     result.train_us = (uint32_t)decimal();
     result.train_instructions = (uint32_t)decimal();
     result.stack_bytes = (uint32_t)decimal();
@@ -148,7 +149,7 @@ static void check_result(void)
         result.checkpoints[i].shots = (uint32_t)decimal();
         result.checkpoints[i].count = (uint32_t)decimal();
         result.checkpoints[i].correct = (uint32_t)decimal();
-        result.checkpoints[i].loss = visit_bits_float((uint32_t)hexadecimal());
+        result.checkpoints[i].loss = tinyfed_float((uint32_t)hexadecimal());
     }
     expect(tinyfed_result_encode(encoded, &result) == byte_count, "result: length");
     expect(memcmp(encoded, bytes, byte_count) == 0, "result: bytes");
@@ -194,7 +195,7 @@ static void check_random(char kind)
         uint64_t value = strtoull(text, NULL, 16);
         if (kind == 'n') expect(tinyfed_random_next(&random) == value, "next");
         if (kind == 'b') expect(tinyfed_random_below(&random, bound) == value, "below");
-        if (kind == 'u') expect(visit_float_bits(tinyfed_random_unit(&random)) == value, "unit");
+        if (kind == 'u') expect(tinyfed_bits(tinyfed_random_unit(&random)) == value, "unit");
     }
 }
 
@@ -228,17 +229,17 @@ static uint8_t *make_shard(const char *counts, uint32_t *byte_count)
         bytes = realloc(bytes, offset + 8 * (total + count));
         expect(bytes != NULL && ((uintptr_t)bytes & 15u) == 0, "realloc");
         for (uint32_t i = 0; i < count; i++, total++) {
-            visit_put32(bytes + offset + 8 * total, visit_float_bits((float)label));
-            visit_put32(bytes + offset + 8 * total + 4, visit_float_bits((float)i));
+            tinyfed_put32(bytes + offset + 8 * total, tinyfed_bits((float)label));
+            tinyfed_put32(bytes + offset + 8 * total + 4, tinyfed_bits((float)i));
         }
-        visit_put32(bytes + 32 + 4 * label, total);
+        tinyfed_put32(bytes + 32 + 4 * label, total);
         p = *end ? end + 1 : end;
     }
     *byte_count = offset + 8 * total;
     memcpy(bytes, "TFSH\1\1\0\0", 8);
     uint32_t fields[5] = {2, classes, total, offset, *byte_count};
-    for (uint32_t i = 0; i < 5; i++) visit_put32(bytes + 8 + 4 * i, fields[i]);
-    visit_put32(bytes + 28, tinyfed_crc32(tinyfed_crc32(0, bytes, 28), bytes + 32, *byte_count - 32));
+    for (uint32_t i = 0; i < 5; i++) tinyfed_put32(bytes + 8 + 4 * i, fields[i]);
+    tinyfed_put32(bytes + 28, tinyfed_crc32(tinyfed_crc32(0, bytes, 28), bytes + 32, *byte_count - 32));
     return bytes;
 }
 

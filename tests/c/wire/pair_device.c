@@ -1,5 +1,6 @@
 /* A device's application around the link, as small as can be: an arena, a "model" whose training is arithmetic on
  * its bytes, and counters of what must never happen. Driven from Python through ctypes. */
+#include "tinyfed_checksum.h"
 #include "tinyfed_wire.h"
 
 #include <stdlib.h>
@@ -91,7 +92,7 @@ static void record(device_t *d, const tinyfed_link_event_t *e)
         const bool known = e->label < TINYFED_WIRE_RECORD_CLASSES_MAX;
         d->windows_left = known ? e->windows_max : 0u;
         d->record = (tinyfed_link_record_t){.recording = e->recording, .label = e->label, .running = known,
-                                            .status = known ? TINYFED_WIRE_OK : TINYFED_WIRE_E_ARGUMENT,
+                                            .status = known ? TINYFED_OK : TINYFED_E_ARGUMENT,
                                             .capacity = RECORD_CAPACITY, .class_count = d->record.class_count,
                                             .ends = d->ends};
     }
@@ -117,7 +118,7 @@ static void record_window(device_t *d)
 static void run_input(device_t *d, const tinyfed_link_event_t *e)
 {
     uint8_t *place = d->arena + d->image_bytes;
-    if (tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, place, e->total_bytes) != e->content_hash) d->violations++;
+    if (tinyfed_hash64(TINYFED_HASH_START, place, e->total_bytes) != e->content_hash) d->violations++;
     if (d->in_transfer || d->steps_left != 0 || !d->valid) d->violations++;
     for (uint32_t i = 0; i < e->total_bytes; i++) place[i] = (uint8_t)(place[i] + d->arena[i % d->image_bytes]);
     d->output_bytes = e->total_bytes;
@@ -141,7 +142,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         d->output_bytes = 0;
         if (e->transfer_kind == TINYFED_WIRE_INPUT) {
             if (!d->valid || e->structure_hash != 77u || e->encoding != TINYFED_WIRE_PLAIN)
-                tinyfed_link_transfer_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+                tinyfed_link_transfer_refuse(&d->link, TINYFED_E_STATE, 0);
             else
                 (void)tinyfed_link_transfer_accept(&d->link, d->arena + d->image_bytes, d->arena_bytes - d->image_bytes,
                                                    NULL, 0);
@@ -152,12 +153,12 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
             break;
         }
         if ((e->encoding & TINYFED_WIRE_DELTA) != 0 && (!d->valid || e->base_hash != d->weights_hash)) {
-            tinyfed_link_transfer_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            tinyfed_link_transfer_refuse(&d->link, TINYFED_E_STATE, 0);
             break;
         }
         if (tinyfed_link_transfer_accept(&d->link, d->arena, weights ? d->image_bytes : d->arena_bytes, d->staging,
                                          sizeof d->staging)
-            == TINYFED_WIRE_OK) {
+            == TINYFED_OK) {
             d->valid = false;
             d->in_transfer = true;
             if (!weights) d->image_known = false;
@@ -169,7 +170,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
             run_input(d, e);
             break;
         }
-        if (tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, e->total_bytes) != e->content_hash
+        if (tinyfed_hash64(TINYFED_HASH_START, d->arena, e->total_bytes) != e->content_hash
             && e->encoding == TINYFED_WIRE_PLAIN)
             d->violations++;
         d->valid = true;
@@ -177,13 +178,13 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         d->transfers++;
         if (e->transfer_kind == TINYFED_WIRE_IMAGE) d->image_bytes = e->total_bytes;
         d->image_known = true;
-        d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, d->image_bytes);
+        d->weights_hash = tinyfed_hash64(TINYFED_HASH_START, d->arena, d->image_bytes);
         tinyfed_link_transfer_end(&d->link, 0, 0);
         break;
     case TINYFED_LINK_ORDER:
         if (d->in_transfer) d->violations++;
         if (!d->valid || (e->weights_hash != 0 && e->weights_hash != d->weights_hash)) {
-            tinyfed_link_visit_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            tinyfed_link_visit_refuse(&d->link, TINYFED_E_STATE, 0);
             break;
         }
         if (d->steps_left != 0) d->violations++;
@@ -195,7 +196,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
     case TINYFED_LINK_UPLOAD:
         if (d->in_transfer || d->steps_left != 0) d->violations++;
         if (e->outputs ? d->output_bytes == 0 : !d->valid) {
-            tinyfed_link_upload_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            tinyfed_link_upload_refuse(&d->link, TINYFED_E_STATE, 0);
             break;
         }
         if (e->outputs) tinyfed_link_upload_accept(&d->link, d->arena + d->image_bytes, d->output_bytes);
@@ -205,8 +206,8 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         d->hosts_gone++;
         /* fall through */
     case TINYFED_LINK_CANCEL:
-        if (d->steps_left != 0) tinyfed_link_visit_end(&d->link, TINYFED_WIRE_E_CANCELLED, 0, NULL, 0);
-        if (d->saves_left != 0) tinyfed_link_save_end(&d->link, TINYFED_WIRE_E_CANCELLED, 0);
+        if (d->steps_left != 0) tinyfed_link_visit_end(&d->link, TINYFED_E_CANCELLED, 0, NULL, 0);
+        if (d->saves_left != 0) tinyfed_link_save_end(&d->link, TINYFED_E_CANCELLED, 0);
 #ifdef TINYFED_SENSOR
         stop_recording(d);
 #endif
@@ -217,7 +218,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         /* Forgetting what was saved needs no whole model. */
         if (d->steps_left != 0 || (d->in_transfer && e->save_action == TINYFED_WIRE_SAVE)) d->violations++;
         if (!d->valid || (e->weights_hash != 0 && e->weights_hash != d->weights_hash)) {
-            tinyfed_link_save_refuse(&d->link, TINYFED_WIRE_E_STATE, 0);
+            tinyfed_link_save_refuse(&d->link, TINYFED_E_STATE, 0);
             break;
         }
         d->saves_left = d->steps;
@@ -259,7 +260,7 @@ void device_work(device_t *d, uint32_t now_ms)
         tinyfed_link_save_progress(&d->link, d->steps - d->saves_left, d->steps);
         if (d->saves_left == 0) {
             d->saves++;
-            tinyfed_link_save_end(&d->link, TINYFED_WIRE_OK, 0);
+            tinyfed_link_save_end(&d->link, TINYFED_OK, 0);
         }
     }
     if (d->steps_left == 0) return;
@@ -269,9 +270,9 @@ void device_work(device_t *d, uint32_t now_ms)
     tinyfed_link_visit_progress(&d->link, d->steps - d->steps_left, d->steps);
     if (d->steps_left == 0) {
         d->trained++;
-        d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, d->arena, d->image_bytes);
+        d->weights_hash = tinyfed_hash64(TINYFED_HASH_START, d->arena, d->image_bytes);
         if (d->result_bytes == 0) memset(d->result, d->seed, 40);
-        tinyfed_link_visit_end(&d->link, TINYFED_WIRE_OK, 0, d->result, d->result_bytes == 0 ? 40 : d->result_bytes);
+        tinyfed_link_visit_end(&d->link, TINYFED_OK, 0, d->result, d->result_bytes == 0 ? 40 : d->result_bytes);
     }
 }
 
@@ -317,7 +318,7 @@ int device_expand(uint8_t encoding, float *values, uint32_t value_count, const u
     for (uint32_t at = 0; at < byte_count; at += piece) {
         const uint32_t n = byte_count - at < piece ? byte_count - at : piece;
         const tinyfed_wire_status_t status = tinyfed_wire_expand(&x, bytes + at, n);
-        if (status != TINYFED_WIRE_OK) return status;
+        if (status != TINYFED_OK) return status;
     }
     return tinyfed_wire_expanded(&x) ? 0 : 1;
 }
@@ -328,7 +329,7 @@ void device_set_image(device_t *d, const uint8_t *bytes, uint32_t byte_count)
     memcpy(d->arena, bytes, byte_count);
     d->image_bytes = byte_count;
     d->output_bytes = 0;
-    d->weights_hash = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, bytes, byte_count);
+    d->weights_hash = tinyfed_hash64(TINYFED_HASH_START, bytes, byte_count);
 }
 
 /* The result of every visit from now on. */

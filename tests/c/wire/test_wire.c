@@ -1,5 +1,6 @@
 /* Holds firmware/wire to tests/golden/wire.txt, whose name is the argument. Ends with 1 at the first line that does
  * not hold. The format is described there. */
+#include "tinyfed_checksum.h"
 #include "tinyfed_wire.h"
 
 #include <stdio.h>
@@ -57,10 +58,10 @@ static void check_checksum(bool crc)
     const uint64_t wanted = number();
     /* in two pieces: both can be continued */
     if (crc) {
-        expect(tinyfed_wire_crc32(tinyfed_wire_crc32(0, bytes, n / 2), bytes + n / 2, n - n / 2) == wanted, "CRC-32");
+        expect(tinyfed_crc32(tinyfed_crc32(0, bytes, n / 2), bytes + n / 2, n - n / 2) == wanted, "CRC-32");
     } else {
-        const uint64_t first = tinyfed_wire_hash64(TINYFED_WIRE_HASH_START, bytes, n / 2);
-        expect(tinyfed_wire_hash64(first, bytes + n / 2, n - n / 2) == wanted, "hash");
+        const uint64_t first = tinyfed_hash64(TINYFED_HASH_START, bytes, n / 2);
+        expect(tinyfed_hash64(first, bytes + n / 2, n - n / 2) == wanted, "hash");
     }
     free(bytes);
 }

@@ -1,7 +1,8 @@
-/* The bits of a float32. */
-#ifndef TINYFED_BITS_H
-#define TINYFED_BITS_H
+/* The bits of a float32, and what is read off them. */
+#ifndef TINYFED_FLOAT_H
+#define TINYFED_FLOAT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -17,6 +18,12 @@ static inline float tinyfed_float(uint32_t bits)
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+/* Neither NaN nor infinite. */
+static inline bool tinyfed_is_finite(float value)
+{
+    return (tinyfed_bits(value) & 0x7F800000u) != 0x7F800000u;
 }
 
 /* 2^exponent, -126 <= exponent <= 127. */

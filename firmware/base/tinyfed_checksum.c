@@ -1,6 +1,4 @@
-#include "small.h"
-
-#include "tinyfed_core.h"
+#include "tinyfed_checksum.h"
 
 /* Four bits at a time: 64 bytes of table instead of 1,024, and four times as fast as bit by bit. */
 static const uint32_t crc_nibble[16] = {
@@ -24,9 +22,4 @@ uint64_t tinyfed_hash64(uint64_t hash, const void *bytes, size_t byte_count)
     const uint8_t *p = bytes;
     for (size_t i = 0; i < byte_count; i++) hash = (hash ^ p[i]) * 0x100000001B3u;
     return hash;
-}
-
-uint64_t tinyfed_weights_hash(const float *parameters, uint32_t parameter_count)
-{
-    return tinyfed_hash64(TINYFED_HASH_START, parameters, (size_t)parameter_count * sizeof *parameters);
 }

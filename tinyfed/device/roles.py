@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from tinyfed.device.device import Device
+from tinyfed.device.protocol import Device
 from tinyfed.wire.record import RecordStatus
 
 

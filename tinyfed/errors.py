@@ -52,6 +52,19 @@ class UsageError(TinyfedError):
     exit_code = 2
 
 
+class ImageError(UsageError):
+    """Bytes that are no model image. `offset` is the first byte that is wrong."""
+
+    def __init__(self, reason: str, offset: int) -> None:
+        super().__init__(f"model image: {reason} at byte {offset}")
+        self.reason = reason
+        self.offset = offset
+
+
+class ConvertError(UsageError):
+    """A model that tinyfed cannot run; the message names the file, the layer or tensor, and what would work."""
+
+
 class MissingToolError(TinyfedError):
     """A program or a Python package that the command needs is not installed."""
 

@@ -4,8 +4,12 @@ Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014)
 so a run's generator is stored and resumed as a plain integer. `firmware/visit/random.c` is the same stream.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 _MASK = (1 << 64) - 1
 _GAMMA = 0x9E3779B97F4A7C15
+_STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 class SplitMix64:
@@ -18,8 +22,8 @@ class SplitMix64:
         """The next number, 0 <= n < 2**64."""
         self.state = (self.state + _GAMMA) & _MASK
         z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        for shift, factor in _STEPS:
+            z = ((z ^ (z >> shift)) * factor) & _MASK
         return z ^ (z >> 31)
 
     def below(self, bound: int) -> int:
@@ -46,6 +50,15 @@ class SplitMix64:
             else:
                 drawn.insert(0, candidate)
         return drawn
+
+
+def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:
+    """The first `count` numbers of the stream, as an array."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed & _MASK) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GAMMA)
+        for shift, factor in _STEPS:
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        return z ^ (z >> np.uint64(31))
 
 
 def derive_seed(seed: int, *parts: int) -> int:

@@ -66,7 +66,7 @@ def test_every_truncation_and_any_tail_is_noticed():
 def test_errors_say_what_and_where():
     image = bytearray(encode(SPEC, initialize(SPEC, 3)))
     image[0] = 0
-    with pytest.raises(ImageError, match=r"not the bytes of a model image at byte 0"):
+    with pytest.raises(ImageError, match=r"these are bytes of another kind at byte 0"):
         model_open(bytes(image))
 
 

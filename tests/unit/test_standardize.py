@@ -6,13 +6,12 @@ import pytest
 from tinyfed.data.shard import write_shard
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine, Optimizer
-from tinyfed.errors import UsageError
+from tinyfed.errors import ImageError, UsageError
 from tinyfed.meta.fedavg import FedAvg
 from tinyfed.meta.fomaml import FOMAML
 from tinyfed.meta.strategy import Reply, State
 from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import MODES, Dense, ModelSpec, Standardize, decode, encode, initialize, plan
-from tinyfed.model.image import ImageError
 from tinyfed.wire.order import Order
 
 F32 = np.float32
@@ -126,7 +125,8 @@ def test_what_does_not_fit_is_refused() -> None:
 )
 def test_the_loader_refuses_every_field_that_has_no_meaning(field: int, value: bytes) -> None:
     """Activation, flags, mode, kernel, and a window of 1 or NaN, in a record with right checksums."""
-    from tinyfed.model.image import HASH_AT, HEADER_BYTES, STRUCTURE_AT, _seal, hash64
+    from tinyfed.engine import hash64
+    from tinyfed.model.image import HASH_AT, HEADER_BYTES, STRUCTURE_AT, _seal
 
     model = spec()
     image = bytearray(encode(model, initialize(model, 0)))

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinyfed.engine import _core
-from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.errors import ImageError, TinyfedError, UsageError
+from tinyfed.status import reason
 
 Floats = NDArray[np.float32]
+
+HASH_START = 0xCBF29CE484222325  # of FNV-1a with 64 bits
 
 MODES = {
     "infer": 0,
@@ -20,36 +23,18 @@ MODES = {
     "batch_adam": 4,
     "batch_adam_second": 5,
 }
-REASONS = {
-    -1: "a value is outside its range",
-    -2: "the arena is too small",
-    -3: "it ends before what it announces",
-    -4: "these are not the bytes of a model image",
-    -5: "the version or a reserved field is not known to this build",
-    -6: "the checksum does not match: the bytes were damaged",
-    -7: "a layer kind, activation or loss this build does not have",
-    -8: "shapes do not fit together",
-    -9: "the address is not aligned to 16 bytes",
-    -10: "NaN or infinity where a finite number is needed",
-    -11: "called in the wrong state",
-    -12: "the sample source is missing, damaged or too small",
-    -13: "busy with another transfer or visit",
-    -14: "given up on request",
-}
 
 
 def _translated(error: _core.CoreError, what: str) -> TinyfedError:
-    return UsageError(f"{what}: {REASONS.get(error.args[0], f'status {error.args[0]}')}")
+    return UsageError(f"{what}: {reason(error.args[0])}")
 
 
 def _opened(call: Callable[..., Any], *arguments: Any) -> Any:
-    from tinyfed.model.image import ImageError
-
     try:
         return call(*arguments)
     except _core.CoreError as error:
         status, offset = error.args
-        raise ImageError(REASONS.get(status, f"status {status}"), offset) from error
+        raise ImageError(reason(status), offset) from error
 
 
 def model_open(image: bytes) -> dict[str, int]:
@@ -71,7 +56,7 @@ def crc32(data: bytes, crc: int = 0) -> int:
     return _core.crc32(data, crc)
 
 
-def hash64(data: bytes, start: int = 0xCBF29CE484222325) -> int:
+def hash64(data: bytes, start: int = HASH_START) -> int:
     """FNV-1a, 64 bit."""
     return _core.hash64(data, start)
 

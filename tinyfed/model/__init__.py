@@ -1,7 +1,7 @@
 """Models: what they are (`spec`), the bytes a device runs (`image`), memory (`plan`), first weights."""
 
+from tinyfed.errors import ImageError
 from tinyfed.model.image import (
-    ImageError,
     decode,
     encode,
     read_weights,

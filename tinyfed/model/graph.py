@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.errors import UsageError
+from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model import spec as s
-from tinyfed.model.tflite.view import ConvertError
 
 Floats = NDArray[np.float32]
 # Kinds that own weights and take an activation with them.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.engine import hash64, model_open
 from tinyfed.errors import UsageError
 from tinyfed.model import spec as s
 from tinyfed.model.records import (
@@ -31,22 +32,6 @@ HEADER = struct.Struct("<4sHHIIQIIHHBBBBHHII12s")
 HEADER_BYTES = HEADER.size
 assert HEADER_BYTES == 64
 CRC_AT, HASH_AT, STRUCTURE_AT = 12, 16, 24
-
-
-class ImageError(UsageError):
-    """Bytes that are no model image. `offset` is the first byte that is wrong."""
-
-    def __init__(self, reason: str, offset: int) -> None:
-        super().__init__(f"model image: {reason} at byte {offset}")
-        self.reason = reason
-        self.offset = offset
-
-
-def hash64(data: bytes, start: int = 0xCBF29CE484222325) -> int:
-    """FNV-1a, 64 bit."""
-    for byte in data:
-        start = ((start ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
-    return start
 
 
 def _checked(weights: NDArray[np.floating], count: int) -> Weights:
@@ -123,15 +108,11 @@ def structure_hash(image: bytes) -> int:
 
 def weights_hash(weights: NDArray[np.floating]) -> int:
     """FNV-1a of the little-endian float32 values, as a device reports it."""
-    from tinyfed.engine import hash64 as fast
-
-    return fast(np.ascontiguousarray(weights, dtype="<f4").tobytes())
+    return hash64(np.ascontiguousarray(weights, dtype="<f4").tobytes())
 
 
 def read_records(image: bytes) -> tuple[s.Shape, str, list[Record]]:
     """Input shape, loss and records. Raises `ImageError` with the reason and the offset."""
-    from tinyfed.engine import model_open
-
     model_open(image)  # the one that validates: the same code as on the device
     fields = HEADER.unpack_from(image)
     layers, loss, rank, shape = fields[8], fields[10], fields[11], fields[14:17]
@@ -217,10 +198,8 @@ def _raise_layer(record: Record, index: int) -> s.Layer:
 
 
 __all__ = [
-    "ImageError",
     "decode",
     "encode",
-    "hash64",
     "read_frozen",
     "read_records",
     "read_weights",

@@ -8,19 +8,9 @@ from numpy.typing import NDArray
 from tinyfed.model.image import Weights
 from tinyfed.model.records import lower
 from tinyfed.model.spec import ModelSpec, Shape, require
+from tinyfed.random import splitmix64
 
 SCHEMES = ("glorot_uniform", "he_uniform")
-_GAMMA = 0x9E3779B97F4A7C15
-
-
-def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:
-    """The first `count` values of the stream (Steele, Lea, Flood 2014)."""
-    with np.errstate(over="ignore"):
-        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GAMMA)
-        z = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) + steps
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
 
 
 def _fans(kind: str, shape: Shape) -> tuple[int, int]:

@@ -4,10 +4,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tinyfed.engine import HASH_START as HASH_START
 from tinyfed.engine import hash64 as hash64
-
-# of `hash64`, FNV-1a with 64 bits
-HASH_START = 0xCBF29CE484222325
 
 ORDER_BYTES_MAX = 64
 RESULT_BYTES_MAX = 256

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinyfed.engine import core
 from tinyfed.errors import UsageError
 from tinyfed.model import Conv2D, Dense, Flatten, ModelSpec, encode, initialize, mlp
-from tinyfed.model.initialize import splitmix64
+from tinyfed.random import splitmix64
 
 Floats = NDArray[np.float32]
 

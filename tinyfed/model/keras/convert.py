@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.errors import ConvertError, MissingToolError, UsageError
 from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
 from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras, read_whole, shown
 from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.keras.layers import Step, convert_layer
-from tinyfed.model.tflite.view import ConvertError
 
 LONGEST_MESSAGE = 1000
 _LOSSES = {

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.errors import ConvertError
 from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE, Dataset, Group, printable
-from tinyfed.model.tflite.view import ConvertError
 
 Shape = tuple[int, ...]
 LARGEST_CONFIG_BYTES = 1 << 24

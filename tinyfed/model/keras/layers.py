@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.errors import ConvertError
 from tinyfed.model.graph import Node
 from tinyfed.model.keras.file import KerasLayer, finite
 from tinyfed.model.spec import TENSOR_MAX
-from tinyfed.model.tflite.view import ConvertError
 
 Shape = tuple[int, ...]
 DROPPED = {

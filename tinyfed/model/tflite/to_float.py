@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.errors import ConvertError
 from tinyfed.model.graph import Converted, Graph, Node, convert_graph
 from tinyfed.model.tflite.file import Tensor, TfliteModel
-from tinyfed.model.tflite.view import ConvertError, View, check_sizes, sample_shape
+from tinyfed.model.tflite.view import View, check_sizes, sample_shape
 
 _WRONG_TYPE = {
     "float16": "float16; convert the model again as float32, or quantize it to int8",

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.errors import UsageError
+from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.tflite.file import Tensor, TfliteModel
-from tinyfed.model.tflite.view import ConvertError, View, check_sizes, sample_shape, short_name
+from tinyfed.model.tflite.view import View, check_sizes, sample_shape, short_name
 
 _WRONG_TYPE = {
     "uint8": "unsigned 8-bit quantization of before 2020; quantize again to int8",

@@ -6,15 +6,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.errors import UsageError
+from tinyfed.errors import ConvertError
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel
 from tinyfed.model.tflite.schema import ACTIVATIONS, PADDINGS
 
 LARGEST_STRIDE = 255
-
-
-class ConvertError(UsageError):
-    """A model that tinyfed cannot run; the message names the file, the operator or tensor, and what would work."""
 
 
 def short_name(tensor: Tensor) -> str:

@@ -21,11 +21,12 @@ from tinyfed_host.emulation.qemu import start
 from tinyfed_host.firmware import build as firmware
 from tinyfed_host.transport.socket import connect
 
+from tinyfed import model as spec
 from tinyfed.data import datasets
 from tinyfed.data.shard import write_shard
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine
-from tinyfed.model import encode, plan, replace_weights, spec
+from tinyfed.model import encode, plan, replace_weights
 from tinyfed.model.convert import FloatModel
 from tinyfed.model.head import attach
 from tinyfed.model.int8.engine import Int8Engine

@@ -55,7 +55,7 @@ class UsageError(TinyfedError):
 class ImageError(UsageError):
     """Bytes that are no model image. `offset` is the first byte that is wrong."""
 
-    def __init__(self, reason: str, offset: int) -> None:
+    def __init__(self, reason: str, offset: int = 0) -> None:
         super().__init__(f"model image: {reason} at byte {offset}")
         self.reason = reason
         self.offset = offset
@@ -63,6 +63,14 @@ class ImageError(UsageError):
 
 class ConvertError(UsageError):
     """A model that tinyfed cannot run; the message names the file, the layer or tensor, and what would work."""
+
+
+class LayerError(UsageError):
+    """A layer that does not fit where it stands in a model: number `layer`, counted from 0."""
+
+    def __init__(self, problem: str, *, key: str = "", layer: int = 0) -> None:
+        super().__init__(problem, key=key)
+        self.layer = layer
 
 
 class MissingToolError(TinyfedError):

@@ -21,7 +21,7 @@ from tinyfed.meta.references import reference
 from tinyfed.meta.simulate import Learner, Watcher, make_devices, run
 from tinyfed.meta.strategy import Array, Strategy
 from tinyfed.model import Conv2D, ModelSpec, encode, initialize, mlp, plan
-from tinyfed.model.spec import Layer
+from tinyfed.model.layers import Layer
 from tinyfed.random import splitmix64
 from tinyfed.tasks.task import Task
 from tinyfed.wire.order import Order

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from test_int8_c import network
 
+from tinyfed import model as spec
 from tinyfed.data.shard import write_shard
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import decode, encode, plan, spec
+from tinyfed.model import decode, encode, plan
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.int8.image import encode_int8

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyfed.model import Activation, Dense, Flatten, ModelSpec, Reshape
-from tinyfed.model.spec import ACTIVATIONS, Layer
+from tinyfed.model.layers.base import ACTIVATIONS, Layer
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def dense_layer(draw: st.DrawFn, units: int | None = None, activation: str | Non
     return Dense(
         units or draw(st.integers(1, 40)),
         activation or draw(st.sampled_from(ACTIVATIONS)),
-        use_bias,
-        draw(st.sampled_from([True, True, True, False])),
-        draw(st.sampled_from([None, True, False])) if use_bias else None,
+        use_bias=use_bias,
+        trainable=draw(st.sampled_from([True, True, True, False])),
+        trainable_bias=draw(st.sampled_from([None, True, False])) if use_bias else None,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinyfed.model import ModelSpec
-from tinyfed.model.records import HAS_BIAS, TRAIN_BIAS, TRAIN_WEIGHTS, Record, lower
+from tinyfed.model.layers.base import HAS_BIAS, TRAIN_BIAS, TRAIN_WEIGHTS, Record
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -52,7 +52,7 @@ class Pass:
     gradient: Array  # of the loss by the flat weights; 0 where they do not learn
 
 
-def split(records: list[Record], weights: Array) -> list[list[Array]]:
+def split(records: tuple[Record, ...], weights: Array) -> list[list[Array]]:
     arrays, at = [], 0
     for record in records:
         mine = []
@@ -67,7 +67,7 @@ def split(records: list[Record], weights: Array) -> list[list[Array]]:
 def learning_mask(spec: ModelSpec) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which of the flat weights learn."""
     parts = [np.empty(0, bool)]
-    for record in lower(spec):
+    for record in spec.records:
         for shape, flag in zip(record.parameter_shapes, (TRAIN_WEIGHTS, TRAIN_BIAS), strict=False):
             parts.append(np.full(int(np.prod(shape)), bool(record.flags & flag)))
     return np.concatenate(parts)
@@ -93,7 +93,7 @@ def loss_and_gradient(loss: str, y: Array, target: Any) -> tuple[float, Array]:
 
 
 def run(spec: ModelSpec, weights: Any, x: Any, target: Any) -> Pass:
-    records = lower(spec)
+    records = spec.records
     arrays = split(records, np.asarray(weights, float))
     values: list[Array] = [np.asarray(x, float).reshape(spec.input_shape)]
     sums: list[Array] = []

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from tinyfed import model as s
 from tinyfed.model import ModelSpec
-from tinyfed.model import spec as s
 
 
 def twin(keras: Any, spec: ModelSpec, weights: Any) -> Any:

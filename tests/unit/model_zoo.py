@@ -22,7 +22,8 @@ from tinyfed.model import (
     ScaleShift,
     Standardize,
 )
-from tinyfed.model.spec import ACTIVATIONS, LOSSES, Layer
+from tinyfed.model.layers.base import ACTIVATIONS, Layer
+from tinyfed.model.spec import LOSSES
 
 
 def random_dense(rng: np.random.Generator) -> em.Case:
@@ -52,7 +53,8 @@ def random_standardized(rng: np.random.Generator) -> em.Case:
 def _dense(rng: np.random.Generator, activation: str) -> Dense:
     units = int(rng.choice([1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 32, 40, 65]))
     bias = bool(rng.random() < 0.7)
-    return Dense(units, activation, bias, bool(rng.random() < 0.8), bool(rng.random() < 0.8) if bias else None)
+    trainable, trainable_bias = bool(rng.random() < 0.8), bool(rng.random() < 0.8) if bias else None
+    return Dense(units, activation, use_bias=bias, trainable=trainable, trainable_bias=trainable_bias)
 
 
 def random_conv(rng: np.random.Generator) -> em.Case:

@@ -95,7 +95,8 @@ def test_a_shared_part_comes_back_shorter_too(name: str, local: dict[str, int]) 
 @pytest.mark.parametrize("name", SHORTER)
 def test_tiny_tensors_are_not_written_over_before_they_are_read(name: str) -> None:
     """Layers of one weight and one bias: a segment's head is longer than the copy of its values."""
-    layers = (Flatten(), *[Dense(1, "tanh", bias) for bias in (True, True, False, True)], ScaleShift(), Dense(1))
+    narrow = [Dense(1, "tanh", use_bias=bias) for bias in (True, True, False, True)]
+    layers = (Flatten(), *narrow, ScaleShift(), Dense(1))
     spec = ModelSpec((1,), layers)
     weights = initialize(spec, 3)
     image = encode(spec, weights)

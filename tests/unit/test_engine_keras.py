@@ -95,7 +95,7 @@ def examples() -> dict[str, ModelSpec]:
     for path in sorted((ROOT / "examples").glob("*.toml")):
         table = experiment_source.read(path).table("model")
         if "layers" in table.values:  # head.toml starts from an image that its reader converts
-            found[path.stem] = read_model(table).make_spec()
+            found[path.stem] = read_model(table).spec
     return found | {"head": ModelSpec((64,), (Dense(10),), "softmax_cross_entropy")}
 
 

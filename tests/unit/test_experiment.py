@@ -53,7 +53,7 @@ def parse(text: str) -> experiment.Experiment:
 def test_good_file() -> None:
     read = parse(GOOD)
     assert (read.rounds, read.seed) == (10, 3)
-    assert [(layer.outputs, layer.activation) for layer in read.model.layers] == [(8, "tanh"), (1, "linear")]
+    assert [(layer["outputs"], layer["activation"]) for layer in read.model.layers] == [(8, "tanh"), (1, "linear")]
     assert read.strategy.options == {"alpha": 0.5}
     assert read.fleet.boards == (experiment.DEFAULT_BOARD,) * 3
     task = read.task.make()
@@ -220,7 +220,7 @@ def read_convolutions(tmp_path: Path, old: str = "", new: str = "") -> experimen
 
 def test_convolutions(tmp_path: Path) -> None:
     read = read_convolutions(tmp_path)
-    spec = read.model.make_spec()
+    spec = read.model.spec
     assert spec.shapes[0] == (4, 6, 1) and spec.shapes[5] == (2, 3, 3) and spec.output_shape == (4,)
     assert spec.layers[0] == Conv2D(3, 3, padding="same", activation="relu") and spec.layers[3] == Add(1)
     assert spec.layers[4] == MaxPool(2) and spec.layers[5] == AveragePool(2, 1, "same")

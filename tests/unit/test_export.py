@@ -11,9 +11,10 @@ from test_convert_float import litert_outputs
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
+from tinyfed import model as spec
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
-from tinyfed.model import encode, spec
+from tinyfed.model import encode
 from tinyfed.model.convert import FloatModel, read_model
 from tinyfed.model.export import arrays_file, export, load_trained, to_keras
 from tinyfed.model.keras.convert import convert_keras

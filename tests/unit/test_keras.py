@@ -15,9 +15,10 @@ import pytest
 from keras_fixture import load_keras_module
 from tinyfed_host.cli.main import run_command
 
+from tinyfed import model as spec
 from tinyfed.engine import Engine
 from tinyfed.errors import MissingToolError, UsageError
-from tinyfed.model import decode, encode, spec
+from tinyfed.model import decode, encode
 from tinyfed.model.graph import Converted
 from tinyfed.model.keras.convert import convert_keras, import_tensorflow, is_keras, load_keras
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tinyfed.boards import read_board
 from tinyfed.errors import DoesNotFitError, UsageError
 from tinyfed.model import Add, Conv2D, Dense, Flatten, ModelSpec, ScaleShift, encode, initialize, mlp, plan
-from tinyfed.model.summary import summarize
+from tinyfed.model.plan import summarize
 
 
 def invoke(*arguments):

@@ -10,8 +10,7 @@ from tinyfed.model.image import (
     weights_hash,
 )
 from tinyfed.model.initialize import initialize
-from tinyfed.model.plan import MODES, Plan, plan
-from tinyfed.model.spec import (
+from tinyfed.model.layers import (
     Activation,
     Add,
     AveragePool,
@@ -24,14 +23,13 @@ from tinyfed.model.spec import (
     GlobalAveragePool,
     Layer,
     MaxPool,
-    ModelSpec,
     Reshape,
     ScaleShift,
-    Shape,
     Standardize,
-    mlp,
-    with_trainable,
 )
+from tinyfed.model.layers.base import Shape
+from tinyfed.model.plan import MODES, Plan, plan
+from tinyfed.model.spec import ModelSpec, mlp, with_trainable
 
 __all__ = [
     "MODES",

@@ -12,7 +12,7 @@ from tinyfed.errors import UsageError
 from tinyfed.files import write_whole
 from tinyfed.model.convert import FloatModel, read_model
 from tinyfed.model.image import Weights
-from tinyfed.model.records import Record, lower
+from tinyfed.model.layers.base import Record
 from tinyfed.model.spec import ModelSpec
 
 RUN_MODEL = "model.tfm"
@@ -58,7 +58,7 @@ def split_weights(spec: ModelSpec, weights: Weights) -> list[list[Weights]]:
     """The arrays of each layer, in their shapes: weights and, where there is one, bias."""
     layers: list[list[Weights]] = []
     at = 0
-    for record in lower(spec):
+    for record in spec.records:
         arrays = []
         for shape in record.parameter_shapes:
             count = int(np.prod(shape))
@@ -71,7 +71,7 @@ def split_weights(spec: ModelSpec, weights: Weights) -> list[list[Weights]]:
 def arrays_file(spec: ModelSpec, weights: Weights) -> bytes:
     """An .npz: "layerN_KIND_weights" and "..._bias" of each layer, and "model", JSON that says what they belong to."""
     arrays: dict[str, Any] = {}
-    records = lower(spec)
+    records = spec.records
     for index, (record, parts) in enumerate(zip(records, split_weights(spec, weights), strict=True)):
         names = ("mean", "variance", "samples") if record.kind == "standardize" else ("weights", "bias")
         for name, values in zip(names, parts, strict=False):
@@ -97,7 +97,7 @@ def to_keras(spec: ModelSpec, weights: Weights) -> Any:
     with quiet():
         tensors = [keras.Input(spec.input_shape, name="input")]
         shapes = list(spec.shapes)
-        pairs = zip(lower(spec), split_weights(spec, weights), strict=True)
+        pairs = zip(spec.records, split_weights(spec, weights), strict=True)
         for index, (record, arrays) in enumerate(pairs):
             tensors.append(_Layer(keras, record, shapes, f"layer{index}").apply(tensors, arrays))
         result = tensors[-1]
@@ -135,7 +135,7 @@ class _Layer:
         if record.kind == "reshape":
             return layers.Reshape(record.shape, **self._own())(x)
         if record.kind == "add":
-            return self._activated(layers.Add(**self._own())([x, tensors[record.input_b]]))
+            return self._activated(layers.Add(**self._own())([tensors[t] for t in record.inputs]))
         if record.kind == "scale":
             return self._activated(self._scale(x, arrays))
         if record.kind == "standardize":

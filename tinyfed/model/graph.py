@@ -4,15 +4,16 @@ Tensors are numbered as in the spec: 0 is the input, t the output of node t - 1.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError, UsageError
-from tinyfed.model import spec as s
+from tinyfed.model.layers import KINDS, Layer, layer_of_record
+from tinyfed.model.layers.base import ACTIVATIONS, HAS_BIAS, PADDINGS, TRAIN_BIAS, TRAIN_WEIGHTS, Record
+from tinyfed.model.spec import ModelSpec
 
 Floats = NDArray[np.float32]
 # Kinds that own weights and take an activation with them.
@@ -71,7 +72,7 @@ class Graph:
 class Converted:
     """A float network for the engine. `notes` say what was folded, dropped or changed, one line each."""
 
-    spec: s.ModelSpec
+    spec: ModelSpec
     weights: Floats
     notes: tuple[str, ...]
 
@@ -87,19 +88,16 @@ def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] 
     found = list(notes)
     graph, loss = _take_loss(graph, loss, found)
     graph = _simplify(graph, found)
-    layers: list[Any] = []
+    layers: list[Layer] = []
     values: list[Floats] = []
     for index, node in enumerate(graph.nodes):
-        lower = _LOWER.get(node.kind)
-        if lower is None:
-            node.refuse(f"the engine does not have {node.kind.replace('_', ' ')} layers")
-        layer, arrays = lower(node, index)
+        layer, arrays = _lowered(node, index)
         layers.append(layer)
         values += [array.reshape(-1) for array in arrays]
     if not layers:
         raise ConvertError(f"{graph.source}: no layer is left after what needs no computation was taken away")
     try:
-        spec = s.ModelSpec(graph.input_shape, tuple(layers), loss)
+        spec = ModelSpec(graph.input_shape, tuple(layers), loss)
     except UsageError as error:
         raise ConvertError(f"{graph.source}: {error}") from error
     shapes = [node.shape for node in graph.nodes]
@@ -252,93 +250,26 @@ def _drop_reshape(graph: Graph, notes: list[str]) -> Graph | None:
     return None
 
 
-def _input(node: Node, index: int) -> int | None:
-    return None if node.inputs[0] == index else node.inputs[0]
-
-
-def _activation(node: Node) -> dict[str, Any]:
-    if node.activation not in s.ACTIVATIONS:
-        node.refuse(
-            f"the engine does not have the activation {node.activation} here; it has {', '.join(s.ACTIVATIONS)}"
-        )
-    if node.activation == "leaky_relu":
-        return {"activation": node.activation, "negative_slope": node.alpha}
-    return {"activation": node.activation}
-
-
-def _arrays(node: Node) -> list[Floats]:
-    assert node.weights is not None
-    return [node.weights] if node.bias is None else [node.weights, node.bias]
-
-
-Lowered = tuple[Any, list[Floats]]
-
-
-def _learning(node: Node, index: int) -> dict[str, Any]:
-    """What every layer with weights has."""
-    return {
-        "use_bias": node.bias is not None,
-        "trainable": node.trainable,
-        "input": _input(node, index),
-        **_activation(node),
-    }
-
-
-def _window(node: Node) -> dict[str, Any]:
-    return {"strides": node.stride, "padding": node.padding}
-
-
-def _dense(node: Node, index: int) -> Lowered:
-    assert node.weights is not None
-    return s.Dense(node.weights.shape[1], **_learning(node, index)), _arrays(node)
-
-
-def _conv2d(node: Node, index: int) -> Lowered:
-    assert node.weights is not None
-    layer = s.Conv2D(node.weights.shape[3], node.kernel, **_window(node), **_learning(node, index))
-    return layer, _arrays(node)
-
-
-def _depthwise(node: Node, index: int) -> Lowered:
-    return s.DepthwiseConv2D(node.kernel, **_window(node), **_learning(node, index)), _arrays(node)
-
-
-def _pool(node: Node, index: int) -> Lowered:
-    layer = s.MaxPool if node.kind == "max_pool" else s.AveragePool
-    return layer(node.kernel, **_window(node), input=_input(node, index)), []
-
-
-def _global_average(node: Node, index: int) -> Lowered:
-    return s.GlobalAveragePool(_input(node, index)), []
-
-
-def _add(node: Node, index: int) -> Lowered:
-    return s.Add(node.inputs[1], input=_input(node, index), **_activation(node)), []
-
-
-def _scale(node: Node, index: int) -> Lowered:
-    return s.ScaleShift(**_learning(node, index)), _arrays(node)
-
-
-def _activation_layer(node: Node, index: int) -> Lowered:
-    return s.Activation(input=_input(node, index), **_activation(node)), []
-
-
-def _reshape(node: Node, index: int) -> Lowered:
-    if len(node.shape) == 1:
-        return s.Flatten(_input(node, index)), []
-    return s.Reshape(node.shape, _input(node, index)), []
-
-
-_LOWER: dict[str, Callable[[Node, int], Lowered]] = {
-    "activation": _activation_layer,
-    "add": _add,
-    "average_pool": _pool,
-    "conv2d": _conv2d,
-    "dense": _dense,
-    "depthwise": _depthwise,
-    "global_average": _global_average,
-    "max_pool": _pool,
-    "reshape": _reshape,
-    "scale": _scale,
-}
+def _lowered(node: Node, index: int) -> tuple[Layer, list[Floats]]:
+    """The engine's layer of a node, and its weights."""
+    rules = KINDS.get(node.kind)
+    if rules is None:
+        node.refuse(f"the engine does not have {node.kind.replace('_', ' ')} layers")
+    if node.activation not in ACTIVATIONS:
+        node.refuse(f"the engine does not have the activation {node.activation} here; it has {', '.join(ACTIVATIONS)}")
+    arrays = [array for array in (node.weights, node.bias) if array is not None]
+    flags = HAS_BIAS * (node.bias is not None) | (TRAIN_WEIGHTS | TRAIN_BIAS) * node.trainable
+    channels = node.shape[-1] if node.weights is None else node.weights.shape[-1]
+    record = Record(
+        rules,
+        (*node.shape[:-1], channels),
+        node.activation,
+        flags,
+        PADDINGS.index(node.padding),
+        node.kernel,
+        node.stride,
+        input=node.inputs[0],
+        input_b=node.inputs[1] if rules.inputs == 2 else None,
+        alpha=node.alpha,
+    )
+    return layer_of_record(record, index), arrays

@@ -24,7 +24,6 @@ from tinyfed.model.keras.convert import convert_keras_model
 from tinyfed.model.keras.file import KerasLayer, KerasModel, parse_keras
 from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.plan import plan
-from tinyfed.model.records import lower
 from tinyfed.model.spec import ModelSpec
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, parse
 
@@ -278,7 +277,7 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
         macs = read_plan(spec.frozen).multiply_adds
         size = len(spec.frozen)
         layers.append(LayerFacts("frozen network", "in flash", spec.input_shape, "int8", 0, size, macs, ""))
-    for index, record in enumerate(lower(spec)):
+    for index, record in enumerate(spec.records):
         frozen = "" if record.trains or not record.parameter_count else ", frozen"
         pixels = math.prod(record.shape[:-1])
         weights = math.prod(record.parameter_shapes[0]) if record.parameter_shapes else 0

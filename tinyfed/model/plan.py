@@ -5,12 +5,13 @@ Buffers that are never alive at the same time share bytes. Time runs through the
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinyfed.model.image import HEADER_BYTES
 from tinyfed.model.int8.image import read_plan, read_ports
-from tinyfed.model.records import RECORD_BYTES, TRAIN_BIAS, TRAIN_WEIGHTS, Record, lower
-from tinyfed.model.spec import ModelSpec, require
+from tinyfed.model.layers.base import RECORD_BYTES, TRAIN_BIAS, TRAIN_WEIGHTS, InputGradient, Record, Shape, require
+from tinyfed.model.spec import ModelSpec
 
 # Arrays of one value for each learning parameter that a mode keeps: its gradient, the optimizer's moments.
 MODES = {
@@ -46,11 +47,6 @@ def align(count: int) -> int:
     return (count + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
-def plan(spec: ModelSpec, mode: str = "online") -> Plan:
-    """The plan of a model; `mode` is one of `MODES`."""
-    return plan_records(lower(spec), mode, spec.frozen)
-
-
 def frozen_bytes(program: bytes) -> int:
     """Of the work area: a frozen int8 network's features as float32, and its own."""
     if not program:
@@ -58,8 +54,9 @@ def frozen_bytes(program: bytes) -> int:
     return align(4 * read_ports(program)[1][0].count) + align(read_plan(program).work_bytes)
 
 
-def plan_records(records: list[Record], mode: str, frozen: bytes = b"") -> Plan:
-    """The plan of checked records, behind a frozen int8 program where there is one."""
+def plan(spec: ModelSpec, mode: str = "online") -> Plan:
+    """The plan of a model; `mode` is one of `MODES`."""
+    records, frozen = spec.records, spec.frozen
     require(mode in MODES, f"mode {mode!r} is unknown: use one of {', '.join(MODES)}")
     layout = _Layout(records, mode != "infer")
     parameters = 4 * sum(record.parameter_count for record in records)
@@ -70,7 +67,7 @@ def plan_records(records: list[Record], mode: str, frozen: bytes = b"") -> Plan:
     return Plan(mode, image, parameters, work, align(image) + work, optimizer, *places)
 
 
-def batch_bytes(records: list[Record], mode: str) -> int:
+def batch_bytes(records: Sequence[Record], mode: str) -> int:
     """What a batch mode keeps beside activations and their gradients; 0 in the other modes."""
     learning = sum(
         math.prod(shape)
@@ -84,7 +81,7 @@ def batch_bytes(records: list[Record], mode: str) -> int:
 class _Layout:
     """Buffer t - 1 is the activation of tensor t, buffer L + t - 1 its gradient."""
 
-    def __init__(self, records: list[Record], trains: bool) -> None:
+    def __init__(self, records: Sequence[Record], trains: bool) -> None:
         self.records, self.trains, self.layers = records, trains, len(records)
         count = self.layers
         self.consumers: list[list[int]] = [[] for _ in range(count + 1)]
@@ -113,15 +110,13 @@ class _Layout:
 
     def _writes_over_input(self, record: Record) -> bool:
         source = record.input
-        if record.kind == "reshape":
+        if record.rules.view:
             return source == 0 or self._sole(source)
-        if not self._sole(source) or self.class_of[source - 1] == _EXTERNAL:
-            return False
-        if record.kind not in ("activation", "add", "scale"):
+        if not record.rules.in_place or not self._sole(source) or self.class_of[source - 1] == _EXTERNAL:
             return False
         if not self.trains:
             return True
-        if record.kind == "scale" and record.trains_weights:
+        if record.trains_weights:  # their gradient needs what the layer read
             return False
         return not self.needs[source] or self.derivative[source] == "linear"
 
@@ -133,16 +128,12 @@ class _Layout:
             return own
         layer = self.consumers[tensor][0]
         record = self.records[layer]
-        match record.kind:
-            case "reshape" | "activation" | "scale":
+        match record.rules.input_gradient(record, tensor):
+            case InputGradient.OVER_OUTPUT:
                 return self.layers + layer
-            case "add":
-                return self.layers + layer if record.input == tensor else own
-            case "dense" | "average_pool" | "global_average":
+            case InputGradient.OVER_INPUT:
                 return tensor - 1
-            case "conv2d" | "depthwise":
-                return own if record.trains_weights else tensor - 1
-            case _:
+            case InputGradient.OWN:
                 return own
 
     def _share(self) -> None:
@@ -152,7 +143,7 @@ class _Layout:
             if over:
                 self.class_of[layer] = _EXTERNAL if record.input == 0 else self.class_of[record.input - 1]
             self.derivative[layer + 1] = record.activation
-            if over and record.kind == "reshape" and record.input:
+            if over and record.rules.view and record.input:
                 self.derivative[layer + 1] = self.derivative[record.input]
         for tensor in range(self.layers, 0, -1):
             own, home = self.layers + tensor - 1, self._gradient_home(tensor)
@@ -175,7 +166,7 @@ class _Layout:
             self._alive(tensor - 1, backward)
         if not self.needs[tensor]:
             return
-        if record.kind == "max_pool" or (record.kind != "reshape" and self.derivative[tensor] != "linear"):
+        if record.rules.keeps_input or (not record.rules.view and self.derivative[tensor] != "linear"):
             self._alive(tensor - 1, backward)
         self._alive(self.layers + tensor - 1, backward)
 
@@ -210,3 +201,48 @@ class _Layout:
             self.offset[name] = offset
             end = max(end, offset + self._bytes(name))
         return end
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer; bytes are of its output tensor."""
+
+    index: int
+    kind: str
+    activation: str
+    shape: Shape  # of the output
+    inputs: tuple[int, ...]  # tensors
+    parameters: int
+    learns: str  # "all", "weights", "bias", "statistics" or ""
+    multiply_adds: int  # of the forward pass
+    activation_bytes: int
+    gradient_bytes: int  # 0: not needed
+    activation_at: int | None  # offset in the work area; None: the input itself
+    gradient_at: int | None  # where, often over values that are needed no longer; None: not needed
+
+
+def summarize(spec: ModelSpec, mode: str = "online") -> list[LayerSummary]:
+    """The layers of a model in a mode of the plan: shapes, parameters, multiply-adds and bytes."""
+    found = plan(spec, mode)
+    rows = []
+    for index, record in enumerate(spec.records):
+        rules, own = record.rules, align(4 * math.prod(record.shape))
+        at, gradient_at = found.activation_at[index], found.gradient_at[index]
+        source_at = found.activation_at[record.input - 1] if record.input else None
+        rows.append(
+            LayerSummary(
+                index=index,
+                kind=record.kind,
+                activation=record.activation,
+                shape=record.shape,
+                inputs=record.inputs,
+                parameters=record.parameter_count,
+                learns=rules.learns(record),
+                multiply_adds=rules.multiply_adds(record),
+                activation_bytes=0 if (rules.view or rules.in_place) and at == source_at else own,
+                gradient_bytes=0 if gradient_at is None else own,
+                activation_at=at,
+                gradient_at=gradient_at,
+            )
+        )
+    return rows

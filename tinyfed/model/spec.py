@@ -3,238 +3,108 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
-from tinyfed.errors import UsageError
+from tinyfed.errors import LayerError
+from tinyfed.model.int8.image import Int8Port, read_ports
+from tinyfed.model.layers import Dense, Layer, ScaleShift
+from tinyfed.model.layers.base import Place, Record, Shape, Weighted, require, shape_problem
 
-Shape: TypeAlias = tuple[int, ...]
-
-ACTIVATIONS = ("linear", "relu", "tanh", "relu6", "leaky_relu", "sigmoid")
 LOSSES = ("mse", "softmax_cross_entropy", "binary_cross_entropy")
 LAYERS_MAX = 64
-WINDOW_MAX = 0x1000000  # samples of running statistics: a float32 counts no further
-TENSOR_MAX = 0x400000  # values of one tensor
-
-
-@dataclass(frozen=True)
-class Dense:
-    """`activation(x @ W + b)` over all values of its input; W is (inputs, units), as Keras lays it out."""
-
-    units: int
-    activation: str = "linear"
-    use_bias: bool = True
-    trainable: bool = True
-    trainable_bias: bool | None = None  # None: as `trainable`
-    negative_slope: float = 0.2  # of leaky_relu
-    input: int | None = None  # tensor: 0 is the model's input, t the output of layer t - 1; None: the layer before
-
-
-@dataclass(frozen=True)
-class Conv2D:
-    """Convolution of (height, width, channels); weights (kernel height, kernel width, in, filters), as Keras."""
-
-    filters: int
-    kernel_size: int | tuple[int, int]
-    strides: int | tuple[int, int] = 1
-    padding: str = "valid"  # or "same"
-    activation: str = "linear"
-    use_bias: bool = True
-    trainable: bool = True
-    trainable_bias: bool | None = None
-    negative_slope: float = 0.2
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class Conv1D:
-    """Convolution of (time, channels): a two-dimensional one of height 1. Weights (1, kernel, in, filters)."""
-
-    filters: int
-    kernel_size: int
-    strides: int = 1
-    padding: str = "valid"
-    activation: str = "linear"
-    use_bias: bool = True
-    trainable: bool = True
-    trainable_bias: bool | None = None
-    negative_slope: float = 0.2
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class DepthwiseConv2D:
-    """Each channel with its own kernel (depth multiplier 1); weights (kernel height, kernel width, channels, 1)."""
-
-    kernel_size: int | tuple[int, int]
-    strides: int | tuple[int, int] = 1
-    padding: str = "valid"
-    activation: str = "linear"
-    use_bias: bool = True
-    trainable: bool = True
-    trainable_bias: bool | None = None
-    negative_slope: float = 0.2
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Of (height, width, channels) or (time, channels)."""
-
-    pool_size: int | tuple[int, int] = 2
-    strides: int | tuple[int, int] | None = None  # None: the pool's size
-    padding: str = "valid"
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class MaxPool(_Pool):
-    """Largest value of each window."""
-
-
-@dataclass(frozen=True)
-class AveragePool(_Pool):
-    """Mean of each window, without what lies outside."""
-
-
-@dataclass(frozen=True)
-class GlobalAveragePool:
-    """Mean of each channel over all pixels: a vector."""
-
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class Add:
-    """The sum of two tensors of one shape: a residual connection."""
-
-    other: int  # tensor
-    activation: str = "linear"
-    negative_slope: float = 0.2
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class ScaleShift:
-    """`x * scale + shift` for each channel: what remains of a batch normalization."""
-
-    activation: str = "linear"
-    use_bias: bool = True  # a shift
-    trainable: bool = True
-    trainable_bias: bool | None = None
-    negative_slope: float = 0.2
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class Standardize:
-    """`(x - mean) / sqrt(variance)` of each value of the model's input, by statistics that a device keeps itself.
-
-    Each sample that is learned from goes into them, evaluation leaves them. Parameters: mean and variance of each
-    value, and the number of samples they are of, which stops at `window`: from there on they forget what is older.
-    """
-
-    window: int = 1024
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """Always refused: here so that it is refused with a reason."""
-
-    rate: float
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation by itself."""
-
-    activation: str
-    negative_slope: float = 0.2
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class Flatten:
-    """All values in one dimension."""
-
-    input: int | None = None
-
-
-@dataclass(frozen=True)
-class Reshape:
-    """The same values in another shape of one to three dimensions."""
-
-    shape: Shape
-    input: int | None = None
-
-
-Weighted: TypeAlias = Dense | Conv2D | Conv1D | DepthwiseConv2D | ScaleShift
-Activated: TypeAlias = Weighted | Add | Activation
-Windowed: TypeAlias = Conv2D | Conv1D | DepthwiseConv2D | MaxPool | AveragePool
-Layer: TypeAlias = (
-    Weighted | MaxPool | AveragePool | GlobalAveragePool | Add | Standardize | Dropout | Activation | Flatten | Reshape
-)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """A network: the shape of one sample ((n,), (time, channels) or (height, width, channels)), layers, loss.
 
-    Raises `UsageError` where layers do not fit together.
+    Raises `UsageError` where it cannot be, `LayerError` naming the layer that does not fit.
     """
 
     input_shape: Shape  # of the first layer: with a frozen network before it, of that network's features
     layers: tuple[Layer, ...]
     loss: str = "mse"
     frozen: bytes = field(default=b"", repr=False)  # an int8 program (docs/int8.md) that a sample goes through first
+    records: tuple[Record, ...] = field(init=False, repr=False, compare=False)  # the layers as the image has them
 
     def __post_init__(self) -> None:
-        from tinyfed.model.records import lower
-
-        lower(self)
+        object.__setattr__(self, "records", _lower(self))
         if self.frozen:
-            from tinyfed.model.int8.image import read_ports
-
-            inputs, outputs = read_ports(self.frozen)
-            require(len(inputs) == len(outputs) == 1, "a frozen network has one input and one output")
+            features = self._frozen_input_and_output()[1].count
             require(
-                outputs[0].count == math.prod(self.input_shape),
-                f"the frozen network gives {outputs[0].count} features, the first layer reads {self.input_shape}",
+                features == math.prod(self.input_shape),
+                f"the frozen network gives {features} features, the first layer reads {self.input_shape}",
             )
+
+    def _frozen_input_and_output(self) -> tuple[Int8Port, Int8Port]:
+        inputs, outputs = read_ports(self.frozen)
+        require(len(inputs) == len(outputs) == 1, "a frozen network has one input and one output")
+        return inputs[0], outputs[0]
 
     @property
     def sample_shape(self) -> Shape:
         """What a sample is: the frozen network's input where there is one, else the first layer's."""
-        if not self.frozen:
-            return self.input_shape
-        from tinyfed.model.int8.image import read_ports
-
-        return read_ports(self.frozen)[0][0].shape
+        return self._frozen_input_and_output()[0].shape if self.frozen else self.input_shape
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """Shape of every tensor: the input, then each layer's output."""
-        from tinyfed.model.records import lower
-
-        return tuple([self.input_shape, *(record.shape for record in lower(self))])
+        return (self.input_shape, *(record.shape for record in self.records))
 
     @property
     def output_shape(self) -> Shape:
         """Shape of the last layer's output."""
-        return self.shapes[-1]
+        return self.records[-1].shape
 
     @property
     def parameter_shapes(self) -> tuple[Shape, ...]:
         """Shapes of the weight arrays in the order of the flat vector: by layer, weights before bias."""
-        from tinyfed.model.records import lower
-
-        return tuple(shape for record in lower(self) for shape in record.parameter_shapes)
+        return tuple(shape for record in self.records for shape in record.parameter_shapes)
 
     @property
     def parameter_count(self) -> int:
         """float32 values in the flat weight vector."""
-        return sum(math.prod(shape) for shape in self.parameter_shapes)
+        return sum(record.parameter_count for record in self.records)
+
+
+def _lower(spec: ModelSpec) -> tuple[Record, ...]:
+    problem = shape_problem(spec.input_shape)
+    require(not problem, f"input_shape: {problem}")
+    require(spec.loss in LOSSES, f"loss {spec.loss!r} is unknown: use one of {', '.join(LOSSES)}")
+    count = len(spec.layers)
+    require(1 <= count <= LAYERS_MAX, f"a model has 1 to {LAYERS_MAX} layers, not {count}")
+    shapes: list[Shape] = [tuple(spec.input_shape)]
+    records: list[Record] = []
+    parameters = 0
+    for index, layer in enumerate(spec.layers):
+        place = Place(index, type(layer).__name__, index if layer.input is None else layer.input, shapes)
+        place.require(0 <= place.source <= index, f"input {place.source} is no tensor before it (0 to {index})")
+        record = replace(layer.lower(place), input=place.source, parameters=parameters)
+        place.require(not (problem := shape_problem(record.shape)), problem)
+        record = replace(record, parameter_shapes=record.rules.parameter_shapes(record, place.shape))
+        parameters += record.parameter_count
+        records.append(record)
+        shapes.append(record.shape)
+    _check_graph(records, spec.loss)
+    return tuple(records)
+
+
+def _check_graph(records: list[Record], loss: str) -> None:
+    """Every tensor is used, and a cross-entropy is given logits."""
+    used = {tensor for record in records for tensor in record.inputs}
+    for tensor in range(len(records)):
+        name = "the model's input" if tensor == 0 else f"the output of layer {tensor - 1} ({records[tensor - 1].kind})"
+        if tensor not in used:
+            problem = f"{name} is not used by any layer: take the layer away or connect it"
+            raise LayerError(problem, layer=max(tensor - 1, 0))
+    last = len(records)
+    while last and records[last - 1].rules.view:
+        last = records[last - 1].input
+    if not last:
+        raise LayerError("a model needs a layer that is no reshape", layer=len(records) - 1)
+    activation = records[last - 1].activation
+    if loss != "mse" and activation != "linear":
+        problem = f"{loss} takes logits: the last activation must be 'linear', not {activation!r}"
+        raise LayerError(problem, key=f"layer {last - 1} ({records[last - 1].kind})", layer=last - 1)
 
 
 def mlp(inputs: int, hidden: Iterable[int], outputs: int, activation: str = "relu", loss: str = "mse") -> ModelSpec:
@@ -276,9 +146,3 @@ def with_trainable(spec: ModelSpec, trainable: Iterable[int] | str) -> ModelSpec
         for index, layer in enumerate(spec.layers)
     )
     return replace(spec, layers=layers)
-
-
-def require(condition: object, message: str) -> None:
-    """Raise `UsageError(message)` unless the condition holds."""
-    if not condition:
-        raise UsageError(message)

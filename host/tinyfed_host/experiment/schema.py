@@ -216,7 +216,7 @@ def _fits_together(root: source.Table, experiment: Experiment) -> None:
     if experiment.fleet.samples == "recorded" and task.order.source != "shard":
         raise root.table("fleet").error("samples", f' = "recorded": the {task.name} task makes its samples itself')
     table = root.table("model")
-    spec = experiment_model.open_image(table, model) if model.image else model.make_spec()
+    spec = model.spec
     where = "image" if model.image else None
     values = math.prod(spec.sample_shape)
     if values != task.feature_count:

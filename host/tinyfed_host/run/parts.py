@@ -46,7 +46,7 @@ class Parts:
             image = model.read_image() if image is None else image
             spec = decode(image)[0]
         else:
-            spec = model.make_spec()
+            spec = model.spec
             image = encode(spec, initialize(spec, experiment.seed))
         parts = cls(experiment, task, spec, experiment.strategy.make(task, experiment.rounds), image)
         parts._check_visit()

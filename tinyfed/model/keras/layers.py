@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import ConvertError
 from tinyfed.model.graph import Node
 from tinyfed.model.keras.file import KerasLayer, finite
-from tinyfed.model.spec import TENSOR_MAX
+from tinyfed.model.layers.base import TENSOR_MAX
 
 Shape = tuple[int, ...]
 DROPPED = {

@@ -9,10 +9,9 @@ import typer
 
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DoesNotFitError, UsageError
-from tinyfed.model.plan import Plan
+from tinyfed.model.plan import LayerSummary, Plan, summarize
 from tinyfed.model.plan import plan as plan_of
 from tinyfed.model.spec import ModelSpec, with_trainable
-from tinyfed.model.summary import LayerSummary, summarize
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 EXAMPLES = (

@@ -1,0 +1,83 @@
+"""The kinds of layers, a module each: description, record, parameters, plan, and how an experiment file writes it.
+
+A new kind is a module, a line in `KINDS` and, where experiment files may use it, in `SECTIONS`; and the C that runs it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tinyfed.model.layers import activation, add, conv, dense, pool, reshape, scale, standardize
+from tinyfed.model.layers.activation import Activation
+from tinyfed.model.layers.add import Add
+from tinyfed.model.layers.base import Kind, Layer, Record
+from tinyfed.model.layers.conv import Conv1D, Conv2D, DepthwiseConv2D
+from tinyfed.model.layers.dense import Dense
+from tinyfed.model.layers.dropout import Dropout
+from tinyfed.model.layers.pool import AveragePool, GlobalAveragePool, MaxPool
+from tinyfed.model.layers.reshape import Flatten, Reshape
+from tinyfed.model.layers.scale import ScaleShift
+from tinyfed.model.layers.standardize import Standardize
+
+__all__ = [
+    "BLANK",
+    "KINDS",
+    "SECTIONS",
+    "Activation",
+    "Add",
+    "AveragePool",
+    "Conv1D",
+    "Conv2D",
+    "Dense",
+    "DepthwiseConv2D",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePool",
+    "Layer",
+    "MaxPool",
+    "Reshape",
+    "ScaleShift",
+    "Standardize",
+    "layer_of_record",
+    "layer_of_section",
+]
+
+# By number in the image, and by name.
+NUMBERS: Mapping[int, Kind] = {
+    kind.number: kind
+    for kind in (
+        dense.KIND,
+        conv.CONV2D,
+        conv.DEPTHWISE,
+        pool.MAX,
+        pool.AVERAGE,
+        pool.GLOBAL,
+        reshape.KIND,
+        add.KIND,
+        scale.KIND,
+        activation.KIND,
+        standardize.KIND,
+    )
+}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in NUMBERS.values()}
+# By `kind` in an experiment file.
+SECTIONS = {
+    section.word: section
+    for section in (dense.SECTION, *conv.SECTIONS, *pool.SECTIONS, reshape.SECTION, scale.SECTION, add.SECTION)
+}
+# A layer of an experiment file with nothing said.
+BLANK = {key.name: key.words[0] if key.words else 0 for section in SECTIONS.values() for key in section.keys}
+
+
+def layer_of_record(record: Record, index: int) -> Layer:
+    """The description of layer `index`."""
+    return replace(record.rules.layer(record), input=None if record.input == index else record.input)
+
+
+def layer_of_section(values: Mapping[str, Any]) -> Layer:
+    """The layer of an experiment file: `kind` and its keys. A number that may be left out is 0 then."""
+    section = SECTIONS[values["kind"]]
+    return section.layer(
+        **{key.field: values[key.name] + key.offset for key in section.keys if key.required and not key.words},
+        **{key.field: values[key.name] for key in section.keys if key.words or (not key.required and values[key.name])},
+    )

@@ -1,0 +1,29 @@
+"""An activation by itself."""
+
+from dataclasses import dataclass
+
+from tinyfed.model.layers.base import Activated, InputGradient, Kind, Place, Record
+
+
+class _Kind(Kind):
+    name, number = "activation", 10
+    in_place = True
+
+    def layer(self, record: Record) -> "Activation":
+        return Activation(**record.activated)
+
+    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
+        return InputGradient.OVER_OUTPUT
+
+
+KIND = _Kind()
+
+
+@dataclass(frozen=True)
+class Activation(Activated):
+    """An activation by itself."""
+
+    activation: str
+
+    def lower(self, place: Place) -> Record:
+        return Record(KIND, place.shape, **self.activated(place, self.activation))

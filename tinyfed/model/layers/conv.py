@@ -1,0 +1,116 @@
+"""Convolutions, of pictures and of sequences."""
+
+import math
+from dataclasses import dataclass
+
+from tinyfed.model.layers.base import (
+    ACTIVATION,
+    PADDING,
+    PADDINGS,
+    SIZE_MAX,
+    InputGradient,
+    Key,
+    Place,
+    Record,
+    Section,
+    Shape,
+    Weighted,
+    WeightedKind,
+)
+from tinyfed.model.layers.window import Size, output, window
+
+
+class _Convolution(WeightedKind):
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        taps = math.prod(shape[:2])  # Keras takes a depthwise kernel (h, w, channels, 1) for (h, w, in, out)
+        return taps * shape[2], taps * shape[3]
+
+    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
+        return InputGradient.OWN if record.trains_weights else InputGradient.OVER_INPUT
+
+
+class _Conv2DKind(_Convolution):
+    name, number = "conv2d", 2
+
+    def layer(self, record: Record) -> "Conv2D | Conv1D":
+        channels, padding = record.shape[-1], PADDINGS[record.mode]
+        if len(record.shape) == 2 and record.kernel[0] == record.stride[0] == 1:
+            return Conv1D(channels, record.kernel[1], record.stride[1], padding, **record.weighted)
+        return Conv2D(channels, record.kernel, record.stride, padding, **record.weighted)
+
+    def weights(self, record: Record, source: Shape) -> Shape:
+        return (*record.kernel, source[-1], record.shape[-1])
+
+
+class _DepthwiseKind(_Convolution):
+    name, number = "depthwise", 3
+
+    def layer(self, record: Record) -> "DepthwiseConv2D":
+        return DepthwiseConv2D(record.kernel, record.stride, PADDINGS[record.mode], **record.weighted)
+
+    def weights(self, record: Record, source: Shape) -> Shape:
+        return (*record.kernel, record.shape[-1], 1)
+
+
+CONV2D, DEPTHWISE = _Conv2DKind(), _DepthwiseKind()
+
+
+@dataclass(frozen=True)
+class Conv2D(Weighted):
+    """Convolution of (height, width, channels); weights (kernel height, kernel width, in, filters), as Keras."""
+
+    filters: int
+    kernel_size: Size
+    strides: Size = 1
+    padding: str = "valid"
+    activation: str = "linear"
+
+    def lower(self, place: Place) -> Record:
+        picture = f"its input has shape {place.shape}, it needs (height, width, channels)"
+        place.require(len(place.shape) == 3, picture)
+        return _lower(self, place)
+
+
+@dataclass(frozen=True)
+class Conv1D(Weighted):
+    """Convolution of (time, channels): a two-dimensional one of height 1. Weights (1, kernel, in, filters)."""
+
+    filters: int
+    kernel_size: int
+    strides: int = 1
+    padding: str = "valid"
+    activation: str = "linear"
+
+    def lower(self, place: Place) -> Record:
+        place.require(len(place.shape) == 2, f"its input has shape {place.shape}, it needs (time, channels)")
+        return _lower(self, place)
+
+
+def _lower(layer: Conv2D | Conv1D, place: Place) -> Record:
+    fields, size = window(place, layer.kernel_size, layer.strides, layer.padding)
+    place.require(layer.filters >= 1, f"filters must be at least 1, not {layer.filters}")
+    return Record(CONV2D, output(place, size, layer.filters), **fields, **layer.weighted(place, layer.activation))
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D(Weighted):
+    """Each channel with its own kernel (depth multiplier 1); weights (kernel height, kernel width, channels, 1)."""
+
+    kernel_size: Size
+    strides: Size = 1
+    padding: str = "valid"
+    activation: str = "linear"
+
+    def lower(self, place: Place) -> Record:
+        picture = f"its input has shape {place.shape}, it needs (height, width, channels)"
+        place.require(len(place.shape) == 3, picture)
+        fields, size = window(place, self.kernel_size, self.strides, self.padding)
+        shape = output(place, size, place.shape[-1])
+        return Record(DEPTHWISE, shape, **fields, **self.weighted(place, self.activation))
+
+
+_WINDOW = (Key("kernel", "kernel_size"), Key("strides", "strides", required=False), PADDING, ACTIVATION)
+SECTIONS = (
+    Section("conv2d", Conv2D, (Key("filters", "filters", high=SIZE_MAX), *_WINDOW)),
+    Section("depthwise", DepthwiseConv2D, _WINDOW),
+)

@@ -1,0 +1,99 @@
+"""Pools: of windows, and of a whole picture."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tinyfed.model.layers.base import (
+    PADDING,
+    PADDINGS,
+    InputGradient,
+    Key,
+    Kind,
+    Layer,
+    Place,
+    Record,
+    Section,
+    Shape,
+)
+from tinyfed.model.layers.window import Size, output, window
+
+
+class _MaxKind(Kind):
+    name, number = "max_pool", 4
+    keeps_input = True
+
+    def layer(self, record: Record) -> "MaxPool":
+        return MaxPool(record.kernel, record.stride, PADDINGS[record.mode])
+
+
+class _AverageKind(Kind):
+    name, number = "average_pool", 5
+
+    def layer(self, record: Record) -> "AveragePool":
+        return AveragePool(record.kernel, record.stride, PADDINGS[record.mode])
+
+    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
+        return InputGradient.OVER_INPUT
+
+
+class _GlobalKind(Kind):
+    name, number = "global_average", 6
+
+    def layer(self, record: Record) -> "GlobalAveragePool":
+        return GlobalAveragePool()
+
+    def rank(self, record: Record, source: Shape) -> int:
+        return 1
+
+    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
+        return InputGradient.OVER_INPUT
+
+
+MAX, AVERAGE, GLOBAL = _MaxKind(), _AverageKind(), _GlobalKind()
+
+
+@dataclass(frozen=True)
+class _Pool(Layer):
+    """Of (height, width, channels) or (time, channels)."""
+
+    kind: ClassVar[Kind]
+    pool_size: Size = 2
+    strides: Size | None = None  # None: the pool's size
+    padding: str = "valid"
+
+    def lower(self, place: Place) -> Record:
+        picture = f"its input has shape {place.shape}, it needs (height, width, channels)"
+        place.require(len(place.shape) in (2, 3), picture)
+        strides = self.pool_size if self.strides is None else self.strides
+        fields, size = window(place, self.pool_size, strides, self.padding)
+        return Record(self.kind, output(place, size, place.shape[-1]), **fields)
+
+
+@dataclass(frozen=True)
+class MaxPool(_Pool):
+    """Largest value of each window."""
+
+    kind = MAX
+
+
+@dataclass(frozen=True)
+class AveragePool(_Pool):
+    """Mean of each window, without what lies outside."""
+
+    kind = AVERAGE
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool(Layer):
+    """Mean of each channel over all pixels: a vector."""
+
+    def lower(self, place: Place) -> Record:
+        return Record(GLOBAL, place.shape[-1:])
+
+
+_WINDOW = (Key("size", "pool_size"), Key("strides", "strides", required=False), PADDING)
+SECTIONS = (
+    Section("max_pool", MaxPool, _WINDOW),
+    Section("average_pool", AveragePool, _WINDOW),
+    Section("global_average_pool", GlobalAveragePool),
+)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+from tinyfed_host.report.svg import COLORS, Axis, Line, line_chart
+
 from studies.reproduction import results as kept
 from studies.reproduction.claim import HEAD, claim
 from studies.reproduction.confirm import BOARD
-from studies.reproduction.figures import curves_svg
 from studies.reproduction.measure import STUDIES
 from studies.reproduction.pairs import to_markdown as pairs_to_markdown
 from studies.reproduction.papers import found
@@ -21,6 +22,7 @@ RESULTS = HERE / "results"
 NOTES = HERE / "notes"  # the page's template, and what is said of a task below its tables
 FIGURES = ("learning", "adaptation")
 IMAGES = "images"  # beside the page
+SIZE = (860, 380)  # pixels of a picture
 POINTS_SHOWN = 10  # of a learning curve; the picture and the JSON have all
 
 
@@ -169,17 +171,32 @@ def figures(results: Results) -> dict[str, str]:
     """SVG by file name: performance while it learned, and while newcomers adapt."""
     task, what = results.task, results.metric
     target = results.amount(results.target[0])
-    learning = [(row.label, [(float(v), y) for v, y in row.curve]) for row in results.rows]
+    learning = [(row.label, row.curve) for row in results.rows]
     everybody = (*results.rows, *results.references)
-    adaptation = [(row.label, [(float(k), value.mean) for k, value in row.values.items()]) for row in everybody]
-    each = "" if results.smaller_is_better else " a class"
+    adaptation = [(row.label, [(shots, value.mean) for shots, value in row.values.items()]) for row in everybody]
+    unit = results.points_a_step or 1
+    shots = Axis(
+        "steps" if results.points_a_step else "samples a class",
+        ticks=results.rows[0].shots,
+        show=lambda count: f"{count / unit:g}",
+    )
+    performance = Axis(what, log=results.smaller_is_better, show="{:g}".format)
     return {
-        figure_name(task, "learning"): curves_svg(
-            f"{task}: newcomers' {what} after {target}, by visits", "visits", learning
-        ),
-        figure_name(task, "adaptation"): curves_svg(
-            f"{task}: newcomers' {what} by samples{each}", "samples", adaptation
-        ),
+        figure_name(task, kind): line_chart(
+            f"{task}: newcomers' {title}",
+            [
+                Line(label, points, color=number % COLORS, dashed=number >= COLORS, dots=dots)
+                for number, (label, points) in enumerate(curves)
+            ],
+            x,
+            performance,
+            size=SIZE,
+            standalone=True,
+        )
+        for kind, title, curves, x, dots in (
+            ("learning", f"{what} after {target}, by visits of the run", learning, Axis("visits", low=0.0), False),
+            ("adaptation", f"{what} as they learn", adaptation, shots, True),
+        )
     }
 
 

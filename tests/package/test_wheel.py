@@ -76,6 +76,8 @@ def test_the_wheel_carries_what_builds_firmware_and_nothing_else(wheel: Path) ->
         "tinyfed/_share/boards/mps2_an386.json",
         "tinyfed/_share/examples/sine.toml",
         "tinyfed_host/cli/main.py",
+        "tinyfed_host/report/style.css",
+        "tinyfed_host/report/chart.css",
     ):
         assert needed in names
     for name in names:

@@ -1,9 +1,10 @@
 """report.html of a run: one file, everything told, nothing loaded from elsewhere."""
 
+import base64
+import hashlib
 import re
-import subprocess
-import sys
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -118,24 +119,56 @@ def test_a_run_without_rounds(tmp_path: Path) -> None:
         write_report(make_run(tmp_path / "r", rounds=0))
 
 
-def test_matplotlib_missing_is_one_line(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "r")
-    program = (
-        "import sys; sys.modules['matplotlib'] = None\n"
-        f"from tinyfed_host.cli.main import run_command; sys.exit(run_command(['report', {str(folder)!r}]))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 3
-    assert len(done.stderr.splitlines()) == 1
-    assert "pip install 'tinyfed[report]'" in done.stderr
+def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
+    """Every text of a store that somebody else wrote: no tag of it is one in the page, and no script may run."""
+    evil = "<script>alert(1)</script><img src=x onerror='a()'>\"\x00\udc80"
+    experiment = {
+        **EXPERIMENT,
+        "seed": evil,
+        "model": {"inputs": evil, "loss": evil, "layers": [{"outputs": 4, "activation": evil}]},
+        "task": {"name": evil, "options": {evil.replace("\x00", ""): 4}, "order": {"learning_rate": evil}},
+        "strategy": {"name": evil, "options": {"alpha": evil}},
+    }
+    folder = tmp_path / "r"
+    with RunStore.create(folder, RunHeader("run", EXPERIMENT, b"i", "now", "tinyfed run")) as store:
+        visit = {
+            "loss_first": 2.0, "loss_last": 1.0, "samples": 4, "bytes_down": 9, "bytes_up": 9, "stack_bytes": 9,
+        }  # fmt: skip
+        visits = [VisitRecord(IDS[0], 1, None, visit), VisitRecord(IDS[1], 1, "<script>1</script>", {})]
+        store.put_device(IDS[0], {"board": "<b>", "arena_bytes": 9, "ram_bytes": 9})
+        metrics = {**visit, "seconds": 0.5, "answered": 1, "failed": 1}
+        store.commit_round(RoundRecord(1, {}, {"weights": bytes(8)}, metrics, visits))
+        point = {"mean": 0.8, "low": 0.75, "high": 0.85, "count": 360}
+        store.put_result(ADAPTATION, {"<i>": {"1": point}})
+        store.put_result(NOTES, ["<script>2</script>"])
+    read = RunStore.header
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunStore, "header", lambda store: replace(read(store), name=evil, command=evil,
+                                                                created=evil, experiment=experiment))  # fmt: skip
+        text = write_report(folder).read_text(encoding="utf-8")
+    check(folder / "report.html")
+    for tag in ("<script", "<img", "<i>", "<b></b>", "\x00"):
+        assert tag not in text, tag
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_the_page_allows_its_own_style_and_nothing_else(tmp_path: Path) -> None:
+    """The policy names the hash of the one style; no attribute of the page carries style or code."""
+    text = write_report(make_run(tmp_path / "r")).read_text(encoding="utf-8")
+    (style,) = re.findall(r"<style>(.*?)</style>", text, flags=re.DOTALL)
+    hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    assert unescape(policy).startswith(f"default-src 'none'; style-src 'sha256-{hashed}'; ")
+    assert not re.search(r"<[^>]* (style|on\w+)=", text)
+    assert "prefers-color-scheme: dark" in style
 
 
 def test_smooth_and_thin() -> None:
     """Means over the last 2: 1, (1+3)/2, (3+5)/2."""
     assert smooth([1.0, 3.0, 5.0], 2) == [1.0, 2.0, 4.0]
-    x, y = thin(list(range(1000)), [float(v) for v in range(1000)], 100)
-    assert len(x) <= 101
-    assert (x[0], x[-1], y[-1]) == (0, 999, 999.0)
+    points = thin(list(range(1000)), [float(v) for v in range(1000)], 100)
+    assert len(points) == 101  # every tenth, and the last
+    assert (points[0], points[1], points[-1]) == ((0, 0.0), (10, 10.0), (999, 999.0))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def report(
 ) -> None:
     """Write a run's report.html: pictures, tables and how to repeat it, in one file. The run may be going on.
 
-    Exit codes: 3 matplotlib is missing (pip install 'tinyfed[report]'), 7 there is no such run.
+    Exit codes: 7 there is no such run, or it has no round.
     """
     from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.report.document import write_report

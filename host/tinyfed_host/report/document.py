@@ -1,13 +1,14 @@
 """`report.html` of a run: what was learned, how well a stranger's device adapts, who took part, how to repeat it."""
 
+import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from tinyfed import __version__
 from tinyfed_host.report import figures
-from tinyfed_host.report.page import Column, page, picture, section, table, tiles
+from tinyfed_host.report.markup import Markup, markup
+from tinyfed_host.report.page import Column, code, note, page, picture, section, small, table, tiles
 from tinyfed_host.run.store import RunStore, StoreError
 from tinyfed_host.view.progress import show_bytes, show_time
 
@@ -24,8 +25,7 @@ KINDS = {
 
 
 def write_report(folder: Path) -> Path:
-    """Write it into the run's folder. Raises `StoreError` when there is no run or no round, `MissingToolError`
-    without matplotlib."""
+    """Write it into the run's folder. Raises `StoreError` when there is no run or no round."""
     with RunStore.read(folder) as store:
         header, rounds, devices, results = store.header(), store.rounds(), store.devices(), store.results()
     if not rounds:
@@ -53,7 +53,7 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], results: Mapping[str, Any]) -> Markup:
     entries: list[tuple[str, str, bool]] = []
     learned = results.get(ADAPTATION, {}).get("learned", {})
     for shots, words in (("1", "one example"), ("5", "five examples")):
@@ -71,7 +71,7 @@ def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], resu
     return tiles(entries)
 
 
-def _adaptation(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[str]:
+def _adaptation(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[Markup]:
     detail: Mapping[str, Mapping[str, Mapping[str, Any]]] = results.get(ADAPTATION, {})
     if not detail:
         return []
@@ -83,10 +83,10 @@ def _adaptation(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> li
         means, lows, highs = ([points[str(k)][part] for k in shots] for part in ("mean", "low", "high"))
         bands.append(figures.Band(label, shots, means, lows, highs))
         cells = [
-            f"{mean:.3f} <small>± {(high - low) / 2:.3f}</small>"
+            markup("{mean:.3f} {half}", mean=mean, half=small(f"± {(high - low) / 2:.3f}"))
             for mean, low, high in zip(means, lows, highs, strict=True)
         ]
-        rows.append([f"<b>{escape(label)}</b>", *cells])
+        rows.append([markup("<b>{label}</b>", label=label), *cells])
     ways = experiment["model"]["layers"][-1]["outputs"]
     drawn = [figures.adaptation_curves(bands, 1 / ways, narrow=narrow) for narrow in (False, True)]
     count = detail["learned"][str(shots[0])]["count"] if "learned" in detail else 0
@@ -99,13 +99,13 @@ def _adaptation(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> li
     return [
         section(
             "What a newcomer gets", words, picture(*drawn), table(columns, rows, cards=True, stress_first=True),
-            *(f'<p class="note">{escape(note)}</p>' for note in results.get(NOTES, [])),
+            *map(note, results.get(NOTES, [])),
         )
     ]  # fmt: skip
 
 
-def _learning(rounds: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
-    good = [entry for entry in rounds if entry.get("loss_last") is not None and entry.get("loss_first") is not None]
+def _learning(rounds: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> Markup:
+    good = [entry for entry in rounds if all(_is_finite(entry.get(key)) for key in ("loss_first", "loss_last"))]
     if not good:
         return section("Learning curve", "No visit of this run went well.")
     numbers = [entry["round"] for entry in good]
@@ -141,22 +141,25 @@ def _traffic(rounds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]
     return totals
 
 
-def _fleet(devices: Mapping[str, Mapping[str, Any]], totals: Mapping[str, Mapping[str, float]]) -> str:
+def _fleet(devices: Mapping[str, Mapping[str, Any]], totals: Mapping[str, Mapping[str, float]]) -> Markup:
     columns = [
         Column("board"), Column("unique id"), Column("RAM used", True), Column("of arena", True),
         Column("visits", True), Column("failed", True), Column("down", True), Column("up", True),
     ]  # fmt: skip
     rows = []
+    simulated = small("simulated")
     for unique_id, facts in devices.items():
         total = totals.get(unique_id, {})
         used = facts.get("ram_bytes") or 0
         stack = int(total.get("stack_bytes", 0))
-        ram = f"{used:,} B" + (f" <small>+ {stack:,} B stack</small>" if stack else "") if used else "–"
+        ram = markup("{used:,} B {stack}", used=used, stack=small(f"+ {stack:,} B stack") if stack else "")
         rows.append(
             [
-                escape(str(facts.get("board", "?"))) + (" <small>simulated</small>" if facts.get("simulated") else ""),
-                f'<code class="id">{escape(unique_id)}</code>',
-                ram,
+                markup(
+                    "{board} {kind}", board=facts.get("board", "?"), kind=simulated if facts.get("simulated") else ""
+                ),
+                code(unique_id),
+                ram if used else "–",
                 _share(used / facts["arena_bytes"]) if used and facts.get("arena_bytes") else "–",
                 f"{total.get('visits', 0):,}",
                 f"{total.get('failed', 0):,}",
@@ -168,7 +171,7 @@ def _fleet(devices: Mapping[str, Mapping[str, Any]], totals: Mapping[str, Mappin
     return section("Fleet", words, table(columns, rows, cards=True))
 
 
-def _troubles(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
+def _troubles(rounds: Sequence[Mapping[str, Any]]) -> list[Markup]:
     reasons: dict[str, list[int]] = {}
     for entry in rounds:
         for visit in entry["visits"]:
@@ -177,24 +180,24 @@ def _troubles(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
     if not reasons:
         return []
     most = sorted(reasons.items(), key=lambda item: -len(item[1]))[:12]
-    rows = [[escape(reason), f"{len(where):,}", f"{where[0]:,}", f"{where[-1]:,}"] for reason, where in most]
+    rows = [[reason, f"{len(where):,}", f"{where[0]:,}", f"{where[-1]:,}"] for reason, where in most]
     columns = [Column("reason"), Column("visits", True), Column("first round", True), Column("last round", True)]
     return [section("What failed", "Failed visits were left out; their devices were tried again.",
                     table(columns, rows, cards=True))]  # fmt: skip
 
 
-def _repeat(command: str, name: str, experiment: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> str:
+def _repeat(command: str, name: str, experiment: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> Markup:
     task, strategy = experiment["task"], experiment["strategy"]
     options = {**task["options"], **task["order"], **strategy["options"]}
     facts = [
-        ["model", escape(_net(experiment["model"]))],
-        ["options", escape(", ".join(f"{key} = {value}" for key, value in options.items()))],
+        ["model", _net(experiment["model"])],
+        ["options", ", ".join(f"{key} = {value}" for key, value in options.items())],
         ["seed", str(experiment["seed"])],
-        ["weights, SHA-256", f'<code class="id">{rounds[-1]["weights_sha256"]}</code>'],
+        ["weights, SHA-256", code(rounds[-1]["weights_sha256"])],
     ]
-    shown = f"<pre>{escape(command)}</pre>"
+    shown = markup("<pre>{command}</pre>", command=command)
     words = "The same command gives the same weights to the last bit, on simulated, emulated and real devices."
-    more = f"<p class='note'>Go on with this run: <code>tinyfed run --resume {escape(name)}</code></p>"
+    more = note(markup("Go on with this run: <code>tinyfed run --resume {name}</code>", name=name))
     return section("How to repeat it", words, shown, table([Column(""), Column("")], facts, cards=False), more)
 
 
@@ -210,6 +213,10 @@ def _net(model: Mapping[str, Any]) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _is_finite(loss: float | None) -> bool:
+    return loss is not None and math.isfinite(loss)
 
 
 def _share(value: float) -> str:

@@ -14,8 +14,8 @@ from tinyfed_host.report.markup import Markup, joined, markup
 
 STYLE = (files(__package__) / "chart.css").read_text(encoding="utf-8")
 COLORS = 8
-FONT, EM = 12, 0.6  # pixels, and the mean width of a letter in them
-ROW = 18  # of a legend
+FONT, EM = 13, 0.58  # pixels, and the mean width of a letter in them
+ROW = 20  # of a legend
 TICKS = 5  # about so many
 
 

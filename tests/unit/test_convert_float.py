@@ -152,6 +152,7 @@ def refused(b: Builder, inputs: list[int], outputs: list[int]) -> str:
     with pytest.raises(UsageError) as caught:
         convert_float(tflite.parse(b.content(inputs, outputs)))
     assert "\n" not in str(caught.value)
+    assert caught.value.where == "model" and str(caught.value) == f"model: {caught.value.detail}"
     return str(caught.value)
 
 

@@ -43,6 +43,7 @@ def test_parameters_of_a_known_network() -> None:
 def test_a_model_that_no_engine_runs_says_why() -> None:
     facts = inspect(path_of("trained_lstm"), [read_board("mps2_an386")])
     assert facts.engine == "" and "UNIDIRECTIONAL_SEQUENCE_LSTM" in facts.why_not
+    assert facts.source not in facts.why_not
     assert facts.layers[0].macs is None
     assert facts.fits[0].inference.startswith("no")
 

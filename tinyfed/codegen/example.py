@@ -93,7 +93,7 @@ def example_text(bundle: Bundle) -> str:
         raise UsageError("an example runs tinyfed's engine: add --array image (or both)")
     if bundle.inputs[0].dtype == "int8":
         if len(bundle.inputs) > 1:
-            raise UsageError(f"{bundle.source}: {len(bundle.inputs)} inputs; the example feeds one")
+            raise UsageError(f"{len(bundle.inputs)} inputs; the example feeds one", where=bundle.source)
         shown = '"%s %.9g\\n", @name@_labels[i], (double)value' if bundle.labels else '"%.9g\\n", (double)value'
         text = _INT8.replace("@FORMAT@", shown)
         return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())

@@ -27,7 +27,7 @@ def bundle_of(
     content = read_file(path) if path.is_file() else b""
     if not is_tflite(content):
         if choice in ("tflite", "both"):
-            raise UsageError(f"{path}: not a .tflite file, so there is no such array; leave --array out")
+            raise UsageError("not a .tflite file, so there is no such array; leave --array out", where=str(path))
         return image_bundle(read_model(path), name, labels)
     model = parse(content, str(path))
     if choice == "tflite":

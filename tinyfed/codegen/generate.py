@@ -67,7 +67,7 @@ def read_labels(text: str, source: str) -> tuple[str, ...]:
     while labels and not labels[-1]:
         labels = labels[:-1]
     if not labels:
-        raise UsageError(f"{source}: no labels; write one a line")
+        raise UsageError("no labels; write one a line", where=source)
     for number, label in enumerate(labels, 1):
         if not label:
             raise UsageError(f"{source}:{number}: an empty label")
@@ -140,7 +140,7 @@ def header_text(bundle: Bundle) -> str:
 
 def _port_lines(macro: str, port: Port, source: str) -> list[str]:
     if port.dtype not in C_TYPES:
-        raise UsageError(f'{source}: tensor "{port.name}": type {port.dtype} has no type in C')
+        raise UsageError(f'tensor "{port.name}": type {port.dtype} has no type in C', where=source)
     count = 1
     for size in port.shape:
         count *= size

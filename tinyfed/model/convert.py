@@ -55,7 +55,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: cannot read the model: {error.strerror}") from error
+        raise UsageError(f"cannot read the model: {error.strerror}", where=str(path)) from error
 
 
 def is_tflite(content: bytes) -> bool:
@@ -70,13 +70,13 @@ def read_model(path: Path, loss: str | None = None) -> Model:
     if loss is not None and loss not in spec.LOSSES:
         raise UsageError(f"loss {loss!r} is unknown: use one of {', '.join(spec.LOSSES)}")
     if not path.exists():
-        raise UsageError(f"{path}: there is no such file")
+        raise UsageError("there is no such file", where=str(path))
     from tinyfed.model.keras.convert import convert_keras, is_keras
 
     if is_keras(path):
         return float_model(str(path), convert_keras(path, loss))
     if path.is_dir():
-        raise UsageError(f"{path}: a folder that is not a SavedModel (it has no saved_model.pb)")
+        raise UsageError("a folder that is not a SavedModel (it has no saved_model.pb)", where=str(path))
     content = read_file(path)
     if content[:4] == image.MAGIC:
         found, weights = image.decode(content)
@@ -86,7 +86,7 @@ def read_model(path: Path, loss: str | None = None) -> Model:
     if is_tflite(content):
         return read_tflite(parse(content, str(path)), loss)
     raise UsageError(
-        f"{path}: neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}"
+        f"neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}", where=str(path)
     )
 
 
@@ -95,7 +95,7 @@ def program_of(network: Int8Network, source: str) -> bytes:
     try:
         content, _ = image_int8.encode_int8(network)
     except UsageError as error:
-        raise UsageError(f"{source}: {error}") from error
+        raise error.located(source) from error
     return read_program(content, source).content
 
 
@@ -106,7 +106,7 @@ def read_program(content: bytes, source: str) -> Int8Model:
     try:
         Int8Engine(content)
     except UsageError as error:
-        raise UsageError(f"{source}: {error}") from error
+        raise error.located(source) from error
     return Int8Model(source, content)
 
 
@@ -114,16 +114,15 @@ def read_tflite(model: TfliteModel, loss: str | None = None) -> Model:
     """`read_model` of a .tflite file in memory."""
     if is_int8(model):
         if loss is not None:
-            raise UsageError(f"{model.source}: an int8 model has no loss: it does not learn; see attach-head")
+            raise UsageError("an int8 model has no loss: it does not learn; see attach-head", where=model.source)
         return Int8Model(model.source, program_of(convert_int8(model), model.source))
     return float_model(model.source, convert_float(model, loss))
 
 
 def float_model(source: str, converted: Converted) -> FloatModel:
     """The image of a network on its way. `source` names it."""
-    notes = tuple(note.replace(f"{source}: ", "") for note in converted.notes)
     content = image.encode(converted.spec, converted.weights)
-    return FloatModel(source, converted.spec, converted.weights, content, notes)
+    return FloatModel(source, converted.spec, converted.weights, content, converted.notes)
 
 
 __all__ = [

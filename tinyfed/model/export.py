@@ -26,18 +26,20 @@ def load_trained(path: Path) -> FloatModel:
     """The model of a run's folder, or of a model file. Raises UsageError."""
     if path.is_dir() and not (path / "saved_model.pb").is_file():
         if not (path / RUN_MODEL).is_file():
-            raise UsageError(f"{path}: no {RUN_MODEL} in this folder: name a run's folder or a model file")
+            raise UsageError(f"no {RUN_MODEL} in this folder: name a run's folder or a model file", where=str(path))
         path = path / RUN_MODEL
     model = read_model(path)
     if not isinstance(model, FloatModel):
-        raise UsageError(f"{path}: an int8 program is packed for the engine: export the .tflite file it was made from")
+        raise UsageError(
+            "an int8 program is packed for the engine: export the .tflite file it was made from", where=str(path)
+        )
     return model
 
 
 def export(model: FloatModel, output: Path) -> None:
     """Write the model as `output`'s suffix says. Raises UsageError for another one, MissingToolError without Keras."""
     if output.suffix not in SUFFIXES:
-        raise UsageError(f"{output}: use a name that ends in one of {', '.join(SUFFIXES)}")
+        raise UsageError(f"use a name that ends in one of {', '.join(SUFFIXES)}", where=str(output))
     if output.suffix == ".npz":
         write_whole(output, arrays_file(model.spec, model.weights))
         return

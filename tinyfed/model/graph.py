@@ -48,8 +48,8 @@ class Node:
         return int(self.weights.size) * math.prod(self.shape[:-1])
 
     def refuse(self, reason: str) -> NoReturn:
-        """Raise ConvertError naming the node."""
-        raise ConvertError(f"{self.where}: {reason}")
+        """Raise ConvertError naming the node; `convert_graph` says of which file."""
+        raise ConvertError(reason, key=self.where)
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,17 @@ def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] 
     """The spec and flat weights of a graph. A softmax or sigmoid at the end becomes the loss, which takes logits.
 
     `loss` None: cross-entropy for a softmax, binary cross-entropy for a sigmoid, else mean squared error.
-    Raises ConvertError naming the layer that the engine does not have.
+    Raises UsageError naming the layer that the engine does not have.
     """
+    try:
+        return _converted(graph, loss, list(notes))
+    except UsageError as error:
+        raise error.located(graph.source) from error
+
+
+def _converted(graph: Graph, loss: str | None, found: list[str]) -> Converted:
     if len(graph.nodes) > MOST_NODES:
-        raise ConvertError(f"{graph.source}: {len(graph.nodes)} layers; at most {MOST_NODES} are converted")
-    found = list(notes)
+        raise ConvertError(f"{len(graph.nodes)} layers; at most {MOST_NODES} are converted")
     graph, loss = _take_loss(graph, loss, found)
     graph = _simplify(graph, found)
     layers: list[Layer] = []
@@ -95,18 +101,15 @@ def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] 
         layers.append(layer)
         values += [array.reshape(-1) for array in arrays]
     if not layers:
-        raise ConvertError(f"{graph.source}: no layer is left after what needs no computation was taken away")
-    try:
-        spec = ModelSpec(graph.input_shape, tuple(layers), loss)
-    except UsageError as error:
-        raise ConvertError(f"{graph.source}: {error}") from error
+        raise ConvertError("no layer is left after what needs no computation was taken away")
+    spec = ModelSpec(graph.input_shape, tuple(layers), loss)
     shapes = [node.shape for node in graph.nodes]
     for node, mine, theirs in zip(graph.nodes, shapes, spec.shapes[1:], strict=True):
         if mine != theirs:
             node.refuse(f"its output has shape {list(mine)}, the engine's layer gives {list(theirs)}")
     weights = np.concatenate([*values, np.empty(0, np.float32)]).astype(np.float32)
     if not np.isfinite(weights).all():
-        raise ConvertError(f"{graph.source}: weights hold NaN or infinity; train the model again")
+        raise ConvertError("weights hold NaN or infinity; train the model again")
     return Converted(spec, weights, tuple(found))
 
 

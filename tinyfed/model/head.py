@@ -47,7 +47,7 @@ def attach(
     try:
         features_network = cut(network, at)
     except UsageError as error:
-        raise UsageError(f"{source}: {error}") from error
+        raise error.located(source) from error
     program = program_of(features_network, source)
     middle: tuple[Layer, ...] = (Dense(hidden, "relu"),) if hidden else ()
     layers = (Standardize(window), *middle, Dense(classes))
@@ -64,14 +64,14 @@ def _last_input(network: i8.Int8Network, source: str) -> int:
     for layer in reversed(network.layers):
         if isinstance(layer, i8.Int8Dense | i8.Int8Conv2D):
             return layer.inputs[0]
-    raise UsageError(f"{source}: no dense or convolutional layer to replace: name the features with --features")
+    raise UsageError("no dense or convolutional layer to replace: name the features with --features", where=source)
 
 
 def _called(network: i8.Int8Network, source: str, features: str) -> int:
     """The tensor called `features`, which a layer writes."""
     written = {network.tensors[layer.output].name: layer.output for layer in network.layers}
     if features not in written:
-        raise UsageError(f"{source}: no layer writes a tensor called {features!r}; they write {', '.join(written)}")
+        raise UsageError(f"no layer writes a tensor called {features!r}; they write {', '.join(written)}", where=source)
     return written[features]
 
 
@@ -103,10 +103,10 @@ def grow(model: FloatModel, classes: int) -> FloatModel:
     """The same model with more classes: what it learned stays, the new ones start from zero. Raises UsageError."""
     last = model.spec.layers[-1]
     if not isinstance(last, Dense) or model.spec.loss != "softmax_cross_entropy" or not last.use_bias:
-        raise UsageError(f"{model.source}: does not end in a dense layer of classes: there is none to add to")
+        raise UsageError("does not end in a dense layer of classes: there is none to add to", where=model.source)
     if not last.units < classes <= MOST_CLASSES:
         raise UsageError(
-            f"{model.source}: has {last.units} classes already; --classes must be more, at most {MOST_CLASSES}"
+            f"has {last.units} classes already; --classes must be more, at most {MOST_CLASSES}", where=model.source
         )
     spec = replace(model.spec, layers=(*model.spec.layers[:-1], replace(last, units=classes)))
     rows = spec.parameter_shapes[-2][0] + 1  # weights and bias

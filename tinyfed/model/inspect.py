@@ -100,7 +100,7 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
     Raises UsageError: what is wrong with the file, where.
     """
     if path.is_dir():
-        raise UsageError(f"{path}: a folder: convert it first (tinyfed model convert), then inspect the result")
+        raise UsageError("a folder: convert it first (tinyfed model convert), then inspect the result", where=str(path))
     content = read_file(path)
     boards = read_boards() if boards is None else boards
     if is_tflite(content):
@@ -113,7 +113,7 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
     if content[:4] == b"PK\x03\x04" or content[:8] == SIGNATURE:
         return keras_facts(parse_keras(content, str(path)), len(content), boards)
     raise UsageError(
-        f"{path}: neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}"
+        f"neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}", where=str(path)
     )
 
 
@@ -128,7 +128,7 @@ def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
         engine, image_bytes = _engine(converted), len(converted.content)
         fits = [_fit(converted, board) for board in boards]
     except UsageError as error:
-        why_not = str(error).removeprefix(f"{model.source}: ")
+        why_not = error.detail
         fits = _no_fits(boards)
     counted = {tensor.index for tensor in model.tensors if tensor.constant_bytes}
     return ModelFacts(
@@ -235,7 +235,7 @@ def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> Mode
         image_bytes = len(converted.content)
         fits = [_fit(converted, board) for board in boards]
     except UsageError as error:
-        why_not = str(error).removeprefix(f"{model.source}: ")
+        why_not = error.detail
         fits = _no_fits(boards)
     inputs = [(name.split("/")[0], tuple(size or -1 for size in shape)) for name, shape in model.inputs]
     layers = tuple(_keras_layer(layer, *shapes.get(layer.name, ((), None))) for layer in model.layers())

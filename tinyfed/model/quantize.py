@@ -61,26 +61,32 @@ class FloatSource:
         else:
             self.content = read_file(path)
             if not is_tflite(self.content):
-                raise UsageError(f"{path}: neither Keras nor .tflite: its first bytes are {self.content[:8].hex(' ')}")
+                raise UsageError(
+                    f"neither Keras nor .tflite: its first bytes are {self.content[:8].hex(' ')}", where=str(path)
+                )
         self.model = parse(self.content, str(path))
         inputs = self.model.input_tensors()
         if len(inputs) != 1 or len(self.model.outputs) != 1:
             ends = f"{len(inputs)} inputs and {len(self.model.outputs)} outputs"
-            raise ConvertError(f"{path}: {ends}; a model with one each can be quantized")
-        where = f"{path}: {inputs[0]}"
+            raise ConvertError(f"{ends}; a model with one each can be quantized", where=str(path))
         for tensor in (*inputs, *self.model.tensors):
             if tensor.dtype not in QUANTIZABLE or (tensor is inputs[0] and tensor.dtype != "float32"):
                 raise ConvertError(
-                    f"{path}: {tensor} is {tensor.dtype}: the model is not all float32; quantize the float model it "
-                    "came from"
+                    f"{tensor} is {tensor.dtype}: the model is not all float32",
+                    where=str(path),
+                    remedy="quantize the float model it came from",
                 )
         if inputs[0].dynamic_dimensions not in ((), (0,)) or inputs[0].shape[:1] != (1,):
-            raise ConvertError(f"{where}: shape {list(inputs[0].shape)}; convert it with a batch size of 1")
+            raise ConvertError(
+                f"shape {list(inputs[0].shape)}; convert it with a batch size of 1", where=str(path), key=str(inputs[0])
+            )
         largest = max(self.model.tensors, key=lambda tensor: tensor.element_count)
         if largest.element_count > MOST_ELEMENTS:
             raise ConvertError(
-                f"{path}: {largest}: shape {list(largest.shape)} has more than {MOST_ELEMENTS:,} values, which no "
-                "board holds; make the model smaller"
+                f"shape {list(largest.shape)} has more than {MOST_ELEMENTS:,} values, which no board holds",
+                where=str(path),
+                key=str(largest),
+                remedy="make the model smaller",
             )
         self.input_shape = inputs[0].shape[1:]
 
@@ -120,7 +126,7 @@ def _quantize_tflite(content: bytes, x: NDArray[np.float32], where: str) -> byte
             calibration = engine.calibrate({SIGNATURE: [{"input": sample[None]} for sample in x]})
             return bytes(engine.quantize(calibration).quantized_model)
     except Exception as error:  # whatever the quantizer raises, which is of many kinds, is about the model
-        raise ConvertError(f"{where}: ai-edge-quantizer cannot quantize the model: {first_line(error)}") from error
+        raise ConvertError(f"ai-edge-quantizer cannot quantize the model: {first_line(error)}", where=where) from error
 
 
 def _unpacked(content: bytes) -> Any:
@@ -181,13 +187,13 @@ def quantize_here(path: Path, representative: Path, test: Path | None) -> Quanti
     if test is not None:
         tested = samples_of(test_arrays, test, source.input_shape)
         if tested.y is None:
-            raise UsageError(f'{test}: no labels: add an array "y" of integers')
+            raise UsageError('no labels: add an array "y" of integers', where=str(test))
     try:
         return quantize(source, samples, tested)
     except TinyfedError:
         raise
     except Exception as error:  # whatever the interpreters raise, which is of many kinds, is about the model
-        raise ConvertError(f"{path}: it cannot be quantized: {first_line(error)}") from error
+        raise ConvertError(f"it cannot be quantized: {first_line(error)}", where=str(path)) from error
 
 
 def quantize(source: FloatSource, representative: Samples, test: Samples | None = None) -> Quantized:
@@ -205,7 +211,7 @@ def quantize(source: FloatSource, representative: Samples, test: Samples | None 
         if not isinstance(converted, Int8Model):
             why_not = "it is not int8"
     except UsageError as error:
-        why_not = str(error).removeprefix(f"{source.path}: ")
+        why_not = error.detail
     if measured.y is not None:
         outputs = float_outputs(source.content, measured.x)
         classes = max(outputs.shape[1], 2)

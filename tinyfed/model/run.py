@@ -38,14 +38,14 @@ def check_batch(
     """One array an input, (count, *shape): float32, or int8 as it is for an int8 model. Raises UsageError."""
     shapes = input_shapes(model)
     if len(arrays) != len(shapes):
-        raise UsageError(f"{where}: {len(arrays)} arrays for {len(shapes)} inputs")
+        raise UsageError(f"{len(arrays)} arrays for {len(shapes)} inputs", where=where)
     checked: list[Any] = []
     for array, shape in zip(arrays, shapes, strict=True):
         values = check_inputs(array, shape, where)
         stored = isinstance(model, Int8Model) and array.dtype == np.int8
         checked.append(array.reshape(values.shape) if stored else values)
     if len({len(array) for array in checked}) > 1:
-        raise UsageError(f"{where}: the inputs have different numbers of samples")
+        raise UsageError("the inputs have different numbers of samples", where=where)
     return tuple(checked)
 
 
@@ -87,8 +87,9 @@ def board_image(model: Model) -> bytes:
     inputs, outputs = model.ports
     if len(inputs) != 1 or len(outputs) != 1:
         raise UsageError(
-            f"{model.source}: has {len(inputs)} inputs and {len(outputs)} outputs: a board takes one of each; leave "
-            "--board and --port out: the in-process engine has the same bits"
+            f"has {len(inputs)} inputs and {len(outputs)} outputs: a board takes one of each; leave "
+            "--board and --port out: the in-process engine has the same bits",
+            where=model.source,
         )
     return frozen_alone(model.content)
 

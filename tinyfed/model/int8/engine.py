@@ -35,7 +35,7 @@ class Int8Engine:
         try:
             handle = _int8.open(self.program)
         except ValueError as error:
-            raise UsageError(f"{error}: convert the model again") from error
+            raise UsageError(str(error), remedy="convert the model again") from error
         inputs, outputs = read_ports(self.program)
         object.__setattr__(self, "_handle", handle)
         object.__setattr__(self, "inputs", inputs)

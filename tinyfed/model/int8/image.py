@@ -121,11 +121,10 @@ def _lower(network: spec.Int8Network, layer: spec.Int8Layer) -> _Operator | None
     """The operator of a layer; None for a reshape, which is another name for the same bytes."""
     tensors = network.tensors
     source, output = tensors[layer.inputs[0]], tensors[layer.output]
-    where = f"{type(layer).__name__} {layer.name!r}"
     try:
-        return _lower_checked(layer, source, output, tensors, where)
+        return _lower_checked(layer, source, output, tensors)
     except UsageError as error:
-        raise UsageError(str(error) if where in str(error) else f"{where}: {error}") from error
+        raise error.located(key=f"{type(layer).__name__} {layer.name!r}") from error
 
 
 def _lower_checked(
@@ -133,7 +132,6 @@ def _lower_checked(
     source: spec.Int8Tensor,
     output: spec.Int8Tensor,
     tensors: Sequence[spec.Int8Tensor],
-    where: str,
 ) -> _Operator | None:
     match layer:
         case spec.Int8Reshape():
@@ -159,22 +157,20 @@ def _lower_checked(
             return _Operator(kind, layer.inputs, layer.output, packed, clamp=clamp)
         case spec.Int8Mean():
             if output.count not in [math.prod(source.shape[axis:]) for axis in range(len(source.shape) + 1)]:
-                raise UsageError(
-                    f"{where}: output {output.shape} is no mean over the first dimensions of {source.shape}"
-                )
+                raise UsageError(f"output {output.shape} is no mean over the first dimensions of {source.shape}")
             pair = arithmetic.mean_multiplier(source, output, source.count // output.count)
             packed = PackedLayer(table=struct.pack("<2i", *pair))
             return _Operator("mean", layer.inputs, layer.output, packed)
         case spec.Int8Add():
             other = tensors[layer.inputs[1]]
             if not source.image_shape == other.image_shape == output.image_shape:
-                raise UsageError(f"{where}: shapes {source.shape} + {other.shape}: make them equal (no broadcasting)")
+                raise UsageError(f"shapes {source.shape} + {other.shape}: make them equal (no broadcasting)")
             pairs = arithmetic.add_multipliers(source, other, output)
             packed = PackedLayer(table=b"".join(struct.pack("<2i", *p) for p in pairs))
             clamp = arithmetic.activation_range(layer.activation, output)
             return _Operator("add", layer.inputs, layer.output, packed, in_place=True, clamp=clamp)
         case spec.Int8Pad():
-            return _lower_pad(layer, source, output, where)
+            return _lower_pad(layer, source, output)
         case spec.Int8Softmax():
             _same_count(source, output)
             packed = PackedLayer(table=struct.pack("<3i", *arithmetic.softmax_multiplier(source, layer.beta)))
@@ -230,11 +226,11 @@ def _table(
     return _Operator("table", layer.inputs, layer.output, packed, in_place=True)
 
 
-def _lower_pad(layer: spec.Int8Pad, source: spec.Int8Tensor, output: spec.Int8Tensor, where: str) -> _Operator:
+def _lower_pad(layer: spec.Int8Pad, source: spec.Int8Tensor, output: spec.Int8Tensor) -> _Operator:
     _same_quantization(source, output)
     expected = tuple(n + a + b for n, (a, b) in zip(source.image_shape, layer.pads, strict=True))
     if output.image_shape != expected or min(min(p) for p in layer.pads) < 0:
-        raise UsageError(f"{where}: pads {layer.pads} of {source.shape} do not give {output.shape}")
+        raise UsageError(f"pads {layer.pads} of {source.shape} do not give {output.shape}")
     value = source.zero_point if layer.value is None else layer.value
     before = [p[0] for p in layer.pads]
     packed = PackedLayer(table=struct.pack("<3ii", *before, value))

@@ -75,7 +75,7 @@ def load_keras(path: Path) -> Any:
     Keras is given a copy with what `keras.hdf5` found in the file, and so no damaged HDF5.
     """
     if not path.exists():
-        raise UsageError(f"{path}: there is no such file")
+        raise UsageError("there is no such file", where=str(path))
     copy = rewritten(path)
     tensorflow = import_tensorflow()
     try:
@@ -84,7 +84,7 @@ def load_keras(path: Path) -> Any:
             file.write_bytes(copy)
             return tensorflow.keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # whatever Keras raises, which is of many kinds, is about the file
-        raise ConvertError(f"{path}: Keras cannot load the model: {first_line(error)}") from error
+        raise ConvertError(f"Keras cannot load the model: {first_line(error)}", where=str(path)) from error
 
 
 def rewritten(path: Path) -> bytes:
@@ -142,7 +142,9 @@ def convert_keras_model(
         graph = walk.graph(model)
         return convert_graph(graph, loss or _compiled_loss(model.loss), tuple(walk.notes))
     except UsageError as error:  # values of the configuration stand in messages as they are
-        raise ConvertError(shown(error, LONGEST_MESSAGE)) from error
+        raise ConvertError(
+            shown(error.problem, LONGEST_MESSAGE), where=model.source, key=shown(error.key), remedy=error.remedy
+        ) from error
 
 
 def _compiled_loss(loss: Any) -> str | None:
@@ -164,20 +166,24 @@ class _Walk:
     def graph(self, model: KerasModel) -> Graph:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ConvertError(
-                f"{self.source}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; the engine takes one each"
+                f"{len(model.inputs)} inputs and {len(model.outputs)} outputs; the engine takes one each",
+                where=self.source,
             )
         name, found = model.inputs[0]
         shape = tuple(size for size in found if size is not None)
         if len(shape) != len(found):
             raise ConvertError(
-                f'{self.source}: input "{name.split("/")[0]}" has the dynamic shape {list(found)}; build the model '
-                "with a fixed input shape"
+                f'input "{name.split("/")[0]}" has the dynamic shape {list(found)}; build the model '
+                "with a fixed input shape",
+                where=self.source,
             )
         if not 1 <= len(shape) <= 3:
-            raise ConvertError(f"{self.source}: an input of shape {list(shape)}; the engine takes 1 to 3 dimensions")
+            raise ConvertError(
+                f"an input of shape {list(shape)}; the engine takes 1 to 3 dimensions", where=self.source
+            )
         result = self._visit(model, [0], [shape])
         if result != len(self.nodes):
-            raise ConvertError(f"{self.source}: the output is not what the last layer gives")
+            raise ConvertError("the output is not what the last layer gives", where=self.source)
         return Graph(self.source, shape, tuple(self.nodes))
 
     def _visit(self, model: KerasModel, sources: list[int], shapes: list[tuple[int, ...]]) -> int:
@@ -187,14 +193,14 @@ class _Walk:
         }
         for call in model.calls:
             layer = call.layer
-            where = f'{self.source}: layer "{layer.name}" ({layer.kind})'
+            where = f'layer "{layer.name}" ({layer.kind})'
             inputs = [tensors[name] for name in call.inputs]
             if not inputs:
-                raise ConvertError(f"{where}: it has no input")
+                raise ConvertError("it has no input", key=where)
             numbers, sizes = [pair[0] for pair in inputs], [pair[1] for pair in inputs]
             if layer.inner is not None:
                 if len(layer.inner.inputs) != len(inputs) or len(layer.inner.outputs) != 1:
-                    raise ConvertError(f"{where}: {len(inputs)} inputs, {len(layer.inner.outputs)} outputs inside")
+                    raise ConvertError(f"{len(inputs)} inputs, {len(layer.inner.outputs)} outputs inside", key=where)
                 number = self._visit(layer.inner, numbers, sizes)
             else:
                 if layer.name in self.shapes and layer.weights:
@@ -206,7 +212,7 @@ class _Walk:
                 self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))
             tensors[call.output] = (number, self.nodes[number - 1].shape if number else shapes[0])
             if len(self.nodes) > MOST_NODES:
-                raise ConvertError(f"{where}: more than {MOST_NODES} layers; the engine takes fewer")
+                raise ConvertError(f"more than {MOST_NODES} layers; the engine takes fewer", key=where)
         return tensors[model.outputs[0]][0]
 
 
@@ -242,21 +248,26 @@ class TfliteSource:
             with quiet():
                 return bytes(converter.convert())
         except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the model
-            raise ConvertError(f"{self.source}: TensorFlow cannot convert the model: {first_line(error)}") from error
+            raise ConvertError(
+                f"TensorFlow cannot convert the model: {first_line(error)}", where=self.source
+            ) from error
 
     def _shape(self, shape: tuple[int | None, ...], inputs: int, outputs: int) -> tuple[int, ...]:
         if inputs != 1 or outputs != 1:
-            raise ConvertError(f"{self.source}: {inputs} inputs and {outputs} outputs; a model with one each is needed")
+            raise ConvertError(
+                f"{inputs} inputs and {outputs} outputs; a model with one each is needed", where=self.source
+            )
         if any(size is None for size in shape[1:]):
             raise ConvertError(
-                f"{self.source}: the input has the dynamic shape {list(shape[1:])}; build the model with a fixed one"
+                f"the input has the dynamic shape {list(shape[1:])}; build the model with a fixed one",
+                where=self.source,
             )
         return tuple(size for size in shape[1:] if size is not None)
 
     def _for_one_sample(self, model: Any) -> Any:
         keras = self.tensorflow.keras
         if not getattr(model, "inputs", None):
-            raise ConvertError(f"{self.source}: the model has no input shape; build it with a fixed one")
+            raise ConvertError("the model has no input shape; build it with a fixed one", where=self.source)
         shape = self._shape(tuple(model.inputs[0].shape), len(model.inputs), len(model.outputs))
         with quiet():
             source = keras.Input(batch_shape=(1, *shape), name="input")
@@ -280,7 +291,9 @@ class TfliteSource:
         except ConvertError:
             raise
         except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the folder
-            raise ConvertError(f"{self.source}: TensorFlow cannot load the SavedModel: {first_line(error)}") from error
+            raise ConvertError(
+                f"TensorFlow cannot load the SavedModel: {first_line(error)}", where=self.source
+            ) from error
         return folder
 
 

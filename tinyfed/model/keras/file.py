@@ -115,10 +115,10 @@ def read_whole(path: Path) -> bytes:
     """The bytes of a file that is not too large. Raises ConvertError."""
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise ConvertError(f"{path}: larger than {LARGEST_BYTES:,} bytes")
+            raise ConvertError(f"larger than {LARGEST_BYTES:,} bytes", where=str(path))
         return path.read_bytes()
     except OSError as error:
-        raise ConvertError(f"{path}: cannot read the model: {error.strerror}") from error
+        raise ConvertError(f"cannot read the model: {error.strerror}", where=str(path)) from error
 
 
 def parse_keras(content: bytes, source: str) -> KerasModel:
@@ -127,13 +127,13 @@ def parse_keras(content: bytes, source: str) -> KerasModel:
         root = hdf5.read(content, source, without=OPTIMIZERS)
         attributes = root.attributes
         if not isinstance(attributes.get("model_config"), bytes):
-            raise ConvertError(f"{source}: no model_config: weights alone; save the whole model")
+            raise ConvertError("no model_config: weights alone; save the whole model", where=source)
         config = _json(attributes["model_config"], source, "model_config")
         training = attributes.get("training_config")
         compiled = _json(training, source, "training_config") if isinstance(training, bytes) else {}
         weights = root.find("model_weights")
         if not isinstance(weights, Group):
-            raise ConvertError(f"{source}: no group model_weights")
+            raise ConvertError("no group model_weights", where=source)
         reader = _Reader(source, weights, legacy=True)
     else:
         members = read_archive(content, source)
@@ -151,19 +151,19 @@ def read_archive(content: bytes, source: str) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
             if sum(sizes.values()) > LARGEST_BYTES or sizes.get("config.json", 0) > LARGEST_CONFIG_BYTES:
-                raise ConvertError(f"{source}: the archive unpacks to more than {LARGEST_BYTES:,} bytes")
+                raise ConvertError(f"the archive unpacks to more than {LARGEST_BYTES:,} bytes", where=source)
             for name in ("config.json", _WEIGHTS):
                 if name not in sizes:
-                    raise ConvertError(f"{source}: not a whole .keras file: no {name} in the archive")
+                    raise ConvertError(f"not a whole .keras file: no {name} in the archive", where=source)
             bad = archive.testzip()
             if bad is not None:
-                raise ConvertError(f"{source}: damaged: {bad!r} in the archive does not match its checksum")
+                raise ConvertError(f"damaged: {bad!r} in the archive does not match its checksum", where=source)
             return {name: archive.read(name) for name in ("config.json", _WEIGHTS)}
     except ConvertError:
         raise
     except Exception as error:  # zipfile lets struct, zlib, memory and Unicode errors through on damaged archives
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise ConvertError(f"{source}: not a whole .keras file: {shown(reason)}") from error
+        raise ConvertError(f"not a whole .keras file: {shown(reason)}", where=source) from error
 
 
 def _json(text: bytes, source: str, what: str) -> dict[str, Any]:
@@ -171,9 +171,9 @@ def _json(text: bytes, source: str, what: str) -> dict[str, Any]:
         found = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise ConvertError(f"{source}: {what} is not JSON: {shown(reason)}") from error
+        raise ConvertError(f"{what} is not JSON: {shown(reason)}", where=source) from error
     if not isinstance(found, dict):
-        raise ConvertError(f"{source}: {what} is not a JSON object")
+        raise ConvertError(f"{what} is not a JSON object", where=source)
     return found
 
 
@@ -199,7 +199,7 @@ class _Reader:
         self.count = 0
 
     def refuse(self, where: str, reason: str) -> ConvertError:
-        return ConvertError(f"{self.source}: {where}: {reason}")
+        return ConvertError(reason, where=self.source, key=where)
 
     def whole(self, config: dict[str, Any], loss: Any) -> KerasModel:
         kind = config.get("class_name")

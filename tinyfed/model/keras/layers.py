@@ -53,8 +53,8 @@ class Step:
     output: Shape = ()
 
     def refuse(self, reason: str) -> NoReturn:
-        """Raise ConvertError naming the layer."""
-        raise ConvertError(f"{self.where}: {reason}")
+        """Raise ConvertError naming the layer; the caller says of which file."""
+        raise ConvertError(reason, key=self.where)
 
     def add(self, kind: str, shape: Shape, source: int | None = None, **values: Any) -> int:
         """Append a node that reads `source` (the layer's input); the number of its output tensor."""

@@ -114,7 +114,7 @@ def load(path: Path) -> TfliteModel:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise TfliteError(f"{path}: cannot read the model: {error.strerror}") from error
+        raise TfliteError(f"cannot read the model: {error.strerror}", where=str(path)) from error
     return parse(content, str(path))
 
 
@@ -123,7 +123,7 @@ def parse(content: bytes, source: str = "model") -> TfliteModel:
     try:
         return _model(root(content, b"TFL3", "the .tflite header"), content, source)
     except UsageError as error:
-        raise TfliteError(f"{source}: not a usable .tflite file: {error}") from error
+        raise TfliteError(f"not a usable .tflite file: {error.detail}", where=source) from error
 
 
 def _model(model: Table, content: bytes, source: str) -> TfliteModel:

@@ -36,8 +36,8 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted:
     check_sizes(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ConvertError(
-            f"{model.source}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
-            "the float engine takes one of each"
+            f"{len(model.inputs)} inputs and {len(model.outputs)} outputs; the float engine takes one of each",
+            where=model.source,
         )
     reader = _Reader(model)
     return convert_graph(reader.graph(), loss, tuple(reader.notes))
@@ -60,13 +60,13 @@ class _Reader:
             self.numbers[view.output.index] = len(self.nodes)
             self._fused(view)
         if self.model.outputs[0] != (self.model.operators[-1].outputs[0] if self.model.operators else -1):
-            raise ConvertError(f"{self.model.source}: the output is not what the last operator writes")
+            raise ConvertError("the output is not what the last operator writes", where=self.model.source)
         return Graph(self.model.source, sample_shape(self.model, self.model.input_tensors()[0]), tuple(self.nodes))
 
     def check_float(self, tensor: Tensor) -> None:
         if tensor.dtype != "float32":
             reason = _WRONG_TYPE.get(tensor.dtype, f"type {tensor.dtype}; the float engine has float32")
-            raise ConvertError(f"{self.model.source}: {tensor} is {reason}")
+            raise ConvertError(f"{tensor} is {reason}", where=self.model.source)
 
     def _fused(self, view: View) -> None:
         """An activation that the operator carries, as a node of its own."""

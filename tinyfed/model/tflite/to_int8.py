@@ -61,17 +61,15 @@ class _Converter:
                 continue
             try:
                 layer = _CONVERT[view.kind](self, view)
-            except ConvertError:
-                raise
             except UsageError as error:
-                view.refuse(str(error))
+                raise error.located(self.model.source, view.where) from error
             if layer is not None:
                 layers.append(layer)
         outputs = [self.tensor(self.stands_for.get(index, index)) for index in self.model.outputs]
         try:
             return i8.Int8Network(tuple(self.tensors), tuple(layers), tuple(inputs), tuple(outputs))
         except UsageError as error:
-            raise ConvertError(f"{self.model.source}: {error}") from error
+            raise error.located(self.model.source) from error
 
     skipped: frozenset[int] = frozenset()
 
@@ -82,7 +80,7 @@ class _Converter:
             return self.tensor(index)
         readers = [operator for operator in self.model.operators if index in operator.inputs]
         if len(readers) != 1 or readers[0].name != "QUANTIZE" or len(readers[0].outputs) != 1:
-            raise ConvertError(f"{self.model.source}: input {tensor} is {_WRONG_TYPE['float32']}")
+            raise ConvertError(f"input {tensor} is {_WRONG_TYPE['float32']}", where=self.model.source)
         self.skipped |= {readers[0].index}
         return self.tensor(readers[0].outputs[0])
 
@@ -91,14 +89,14 @@ class _Converter:
         if index in self.numbers:
             return self.numbers[index]
         tensor = self.model.tensors[index]
-        where = f"{self.model.source}: {tensor}"
+        place = {"where": self.model.source, "key": str(tensor)}
         if tensor.constant_bytes:
-            raise ConvertError(f"{where}: a constant where the engine computes; fold it into a layer's weights")
+            raise ConvertError("a constant where the engine computes; fold it into a layer's weights", **place)
         if tensor.dtype != "int8":
             reason = _WRONG_TYPE.get(tensor.dtype, f"type {tensor.dtype}; quantize the model to int8")
-            raise ConvertError(f"{where}: {reason}")
+            raise ConvertError(reason, **place)
         if tensor.quantization is None or tensor.quantization.per_channel:
-            raise ConvertError(f"{where}: an int8 activation needs one scale and one zero point")
+            raise ConvertError("an int8 activation needs one scale and one zero point", **place)
         try:
             described = i8.Int8Tensor(
                 short_name(tensor),
@@ -106,10 +104,8 @@ class _Converter:
                 float(tensor.quantization.scale[0]),
                 int(tensor.quantization.zero_point[0]),
             )
-        except ConvertError:
-            raise
         except UsageError as error:
-            raise ConvertError(f"{self.model.source}: {error}") from error
+            raise error.located(self.model.source) from error
         self.numbers[index] = len(self.tensors)
         self.tensors.append(described)
         return self.numbers[index]

@@ -33,11 +33,11 @@ class View:
     def where(self) -> str:
         outputs = self.operator.outputs
         name = f' ("{short_name(self.model.tensors[outputs[0]])}")' if outputs else ""
-        return f"{self.model.source}: {self.operator}{name}"
+        return f"{self.operator}{name}"
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise ConvertError with `reason`, which says also what would work instead."""
-        raise ConvertError(f"{self.where}: {reason}")
+        raise ConvertError(reason, where=self.model.source, key=self.where)
 
     def require(self, condition: object, reason: str) -> None:
         if not condition:
@@ -119,18 +119,20 @@ def check_sizes(model: TfliteModel) -> None:
         tensor = model.tensors[index]
         if index == ABSENT or tensor.constant_bytes:
             continue
-        where = f"{model.source}: {tensor}"
+        place = {"where": model.source, "key": str(tensor)}
         if any(dimension > 0 for dimension in tensor.dynamic_dimensions):
-            raise ConvertError(f"{where}: a dynamic shape; convert the model again with fixed sizes")
+            raise ConvertError("a dynamic shape; convert the model again with fixed sizes", **place)
         if len(tensor.shape) > 1 and tensor.shape[0] != 1:
-            raise ConvertError(f"{where}: a batch of {tensor.shape[0]}; convert the model again with a batch size of 1")
+            raise ConvertError(f"a batch of {tensor.shape[0]}; convert the model again with a batch size of 1", **place)
         if 0 in tensor.shape:
-            raise ConvertError(f"{where}: shape {list(tensor.shape)} has no elements")
+            raise ConvertError(f"shape {list(tensor.shape)} has no elements", **place)
 
 
 def sample_shape(model: TfliteModel, tensor: Tensor) -> tuple[int, ...]:
     """Shape without the batch, of 1 to 3 dimensions. Raises ConvertError."""
     shape = tensor.shape[1:] if len(tensor.shape) > 1 else tensor.shape or (1,)
     if len(shape) > 3:
-        raise ConvertError(f"{model.source}: {tensor}: shape {list(tensor.shape)}: at most 3 dimensions and the batch")
+        raise ConvertError(
+            f"shape {list(tensor.shape)}: at most 3 dimensions and the batch", where=model.source, key=str(tensor)
+        )
     return shape

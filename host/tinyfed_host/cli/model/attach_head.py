@@ -37,14 +37,14 @@ def attach_head_model(
     if is_tflite(content):
         model = parse(content, str(base))
         if not is_int8(model):
-            raise UsageError(f"{base}: a float model, not int8; make it one with `tinyfed model quantize`")
+            raise UsageError("a float model, not int8; make it one with `tinyfed model quantize`", where=str(base))
         result = attach(convert_int8(model), str(base), classes, hidden, features, seed, window)
     else:
         found = read_model(base)
         if not isinstance(found, FloatModel) or not found.spec.frozen:
-            raise UsageError(f"{base}: neither an int8 .tflite file nor a model with a head on one")
+            raise UsageError("neither an int8 .tflite file nor a model with a head on one", where=str(base))
         if hidden or features is not None:
-            raise UsageError(f"{base}: has a head already: only --classes and --samples can be given")
+            raise UsageError("has a head already: only --classes and --samples can be given", where=str(base))
         result = grow(found, classes)
     if samples is not None:
         result = normalized(result, read_samples(samples, result.spec.sample_shape).x)

@@ -37,7 +37,7 @@ def codegen(
         try:
             classes = read_labels(labels.read_text(encoding="utf-8"), str(labels))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{labels}: cannot read the labels: {error}") from error
+            raise UsageError(f"cannot read the labels: {error}", where=str(labels)) from error
     bundle = bundle_of(model, name, classes, array, example)
     texts = {f"{name}.h": header_text(bundle), f"{name}.c": source_text(bundle)}
     if example:
@@ -45,7 +45,7 @@ def codegen(
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{output}: cannot make the folder: {error.strerror}") from error
+        raise UsageError(f"cannot make the folder: {error.strerror}", where=str(output)) from error
     files = {output / file: text.encode("ascii") for file, text in texts.items()}
     write_all(files)
     if as_json:

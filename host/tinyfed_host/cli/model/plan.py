@@ -63,7 +63,9 @@ def _spec_of(model: str, trainable: str) -> ModelSpec:
 
         found = read_model(Path(model))
         if isinstance(found, Int8Model):
-            raise UsageError(f"{model}: an int8 model does not learn; `tinyfed model inspect` says what it takes")
+            raise UsageError(
+                "an int8 model does not learn; `tinyfed model inspect` says what it takes", where=str(model)
+            )
         spec = found.spec
     if not trainable:
         return spec

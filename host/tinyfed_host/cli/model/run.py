@@ -67,7 +67,7 @@ def _inputs(arrays: dict[str, NDArray[Any]], path: Path) -> list[NDArray[Any]]:
         return [arrays["x"]]
     numbered = [arrays[f"x{index}"] for index in range(len(arrays)) if f"x{index}" in arrays]
     if not numbered:
-        raise UsageError(f'{path}: no array "x"; it has {", ".join(arrays)}')
+        raise UsageError(f'no array "x"; it has {", ".join(arrays)}', where=str(path))
     return numbered
 
 

@@ -1,5 +1,6 @@
 """The run store: rounds are whole or absent, one writer, and the copies follow the database."""
 
+import errno
 import json
 import os
 import signal
@@ -68,6 +69,37 @@ def test_resume_rewrites_metrics_and_goes_on(tmp_path: Path) -> None:
     lines = (tmp_path / "r" / METRICS).read_text().splitlines()
     assert [json.loads(line)["round"] for line in lines] == [1, 2]
     assert (tmp_path / "r" / MODEL).read_bytes() == b"model"
+
+
+def test_whole_lines_of_metrics_stay_and_those_of_another_run_go(tmp_path: Path) -> None:
+    """Two rounds. One line is there: it stays as it is, the second is written. Three lines are not of this run."""
+    metrics = tmp_path / "r" / METRICS
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store.commit_round(record(1))
+        store.commit_round(record(2))
+        rounds = store.rounds()
+    metrics.write_text('{"round": 1, "note": "mine"}\n')
+    RunStore.resume(tmp_path / "r").close()
+    first, second = metrics.read_text().splitlines()
+    assert (first, json.loads(second)) == ('{"round": 1, "note": "mine"}', rounds[1])
+    metrics.write_text('{"round": 1, "note": "mine"}\n' * 3)
+    RunStore.resume(tmp_path / "r").close()
+    assert [json.loads(line) for line in metrics.read_text().splitlines()] == rounds
+
+
+def test_what_the_disk_refuses_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        (tmp_path / "r" / MODEL).mkdir()
+        with pytest.raises(StoreError, match=r"r: .*directory: the run so far is kept$"):
+            store.write_model(b"model")
+        for code in (errno.ENOSPC, errno.EDQUOT):
+
+            def refuse(path: Path, content: bytes, code: int = code) -> int:
+                raise OSError(code, os.strerror(code))
+
+            monkeypatch.setattr(Path, "write_bytes", refuse)
+            with pytest.raises(StoreError, match="r: the disk is full: free some space, then `tinyfed run --resume "):
+                store.write_model(b"model")
 
 
 def test_a_round_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -175,20 +207,21 @@ def test_killed_writer_loses_nothing_it_told_of(tmp_path: Path) -> None:
 
 
 class _InterruptedWhenBegun:
-    """A connection whose user presses Ctrl-C just when a transaction has begun."""
+    """A connection whose user presses Ctrl-C just when a transaction has begun, or after another statement."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, statement: str = "BEGIN") -> None:
         self._connection = connection
+        self._statement = statement
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
     def cursor(self) -> Any:
-        return _InterruptedWhenBegun(self._connection.cursor())  # type: ignore[arg-type]
+        return _InterruptedWhenBegun(self._connection.cursor(), self._statement)  # type: ignore[arg-type]
 
     def execute(self, statement: str, *values: Any) -> Any:
         done = self._connection.execute(statement, *values)
-        if statement.startswith("BEGIN"):
+        if statement.startswith(self._statement):
             raise KeyboardInterrupt
         return done
 
@@ -236,3 +269,15 @@ def test_what_sqlite_says_in_words_decides_nothing(tmp_path: Path, word: str) ->
         store._connection.execute(f"CREATE TRIGGER t BEFORE INSERT ON round BEGIN SELECT RAISE(ABORT, '{word}'); END")
         with pytest.raises(StoreError, match=f"cannot be used: {word}"):
             store.commit_round(record(1))
+
+
+def test_an_interrupt_between_a_commit_and_its_line_loses_no_line(tmp_path: Path) -> None:
+    """The round is committed; its line of metrics is written when the store is closed."""
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store.commit_round(record(1))
+        connection = store._connection
+        store._connection = _InterruptedWhenBegun(connection, "COMMIT")  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            store.commit_round(record(2))
+        store._connection = connection
+    assert [json.loads(line)["round"] for line in (tmp_path / "r" / METRICS).read_text().splitlines()] == [1, 2]

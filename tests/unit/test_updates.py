@@ -241,6 +241,8 @@ def test_an_update_is_read_strictly() -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError, match="update"):
             read_update(bad, (4, 20))
+    with pytest.raises(UsageError, match="it ends in a gap"):
+        read_update(gaps[:-1] + b"\x83", (4, 20))
     with pytest.raises(UsageError, match="update"):
         read_update(good, (0, 20))
 

@@ -16,6 +16,21 @@ from tinyfed.paths import share
 
 # What has been seen working, from least to most.
 LEVELS = ("compiled", "emulated", "hardware")
+# Flags of GCC and Clang that let results differ in their last bits, or lose subnormal numbers.
+INEXACT_FLAGS = (
+    *("-Ofast", "-ffast-math", "-funsafe-math-optimizations", "-menable-unsafe-fp-math", "-fassociative-math"),
+    *("-freciprocal-math", "-mrecip", "-fapprox-func", "-ffinite-math-only", "-fno-signed-zeros", "-fno-honor-nans"),
+    *("-fno-honor-infinities", "-fsingle-precision-constant", "-mdaz-ftz"),
+)
+# The only values that keep every bit, of options whose other values do not.
+EXACT_VALUES = {
+    "-ffp-contract": ("off",),
+    "-ffp-model": ("strict",),
+    "-fexcess-precision": ("standard",),
+    "-mfpmath": ("sse",),
+    "-fdenormal-fp-math": ("ieee",),
+    "-fdenormal-fp-math-f32": ("ieee",),
+}
 # Words between braces that an emulator's command may hold.
 PLACEHOLDERS = ("image", "fd", "id", "identity", "shard", "store", "sensor")
 
@@ -262,6 +277,14 @@ def _hertz(build: _Fields) -> int:
     return int(text)
 
 
+def is_exact(flag: str) -> bool:
+    """Whether what is compiled with this flag still gives the bits that IEEE 754 and the engine's order say."""
+    name, _, value = flag.partition("=")
+    if name == "-mfpu":  # 32-bit NEON takes subnormal numbers for zero
+        return not value.startswith(("neon", "crypto-neon"))
+    return name not in INEXACT_FLAGS and value in EXACT_VALUES.get(name, (value,))
+
+
 def _compiler(fields: _Fields) -> Compiler:
     compiler = Compiler(
         prefix=fields.text("prefix", empty=True),
@@ -271,9 +294,10 @@ def _compiler(fields: _Fields) -> Compiler:
     )
     if fields.has("libraries"):
         fields.texts("libraries")
-    for flag in (*compiler.flags, *compiler.link_flags):
-        if flag in ("-ffast-math", "-Ofast", "-ffp-contract=fast", "-ffp-contract=on", "-funsafe-math-optimizations"):
-            raise fields.error("flags", f"must not hold {flag}: a device's results would differ from every other's")
+    for name in ("flags", "link_flags"):
+        for flag in getattr(compiler, name):
+            if not is_exact(flag):
+                raise fields.error(name, f"must not hold {flag}: a device's results would differ from every other's")
     fields.no_others()
     return compiler
 

@@ -82,6 +82,45 @@ def test_a_wrong_field_is_told_in_one_line(field: str, value: object, told: str,
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "-Ofast", "-ffast-math", "-funsafe-math-optimizations", "-fassociative-math", "-freciprocal-math",
+        "-ffinite-math-only", "-fno-signed-zeros", "-fsingle-precision-constant", "-ffp-contract=fast",
+        "-ffp-contract=on", "-ffp-contract=fast-honor-pragmas", "-ffp-contract", "-ffp-model=fast",
+        "-ffp-model=precise",
+        "-fexcess-precision=fast", "-fexcess-precision=16", "-mfpmath=387", "-mfpmath=sse,387", "-mrecip",
+        "-mrecip=all",
+        "-mdaz-ftz", "-fapprox-func", "-fno-honor-nans", "-fno-honor-infinities", "-menable-unsafe-fp-math",
+        "-fdenormal-fp-math=positive-zero", "-fdenormal-fp-math-f32=preserve-sign", "-mfpu=neon", "-mfpu=neon-vfpv4",
+        "-mfpu=neon-fp-armv8", "-mfpu=crypto-neon-fp-armv8",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["flags", "link_flags"])
+def test_a_flag_that_costs_bits_is_refused(flag: str, field: str, tmp_path: Path) -> None:
+    changed = manifest()
+    changed["tinyfed"]["compiler"][field] += ["-g", flag]
+    with pytest.raises(UsageError, match=f"strange.json: tinyfed.compiler.{field} must not hold {re.escape(flag)}: "):
+        read_changed(tmp_path, changed)
+
+
+def test_flags_that_keep_every_bit_are_taken(tmp_path: Path) -> None:
+    kept = [
+        "-O3",
+        "-Os",
+        "-ffp-contract=off",
+        "-fno-fast-math",
+        "-mfpu=fpv5-d16",
+        "-mfma",
+        "-fno-math-errno",
+        "-flto=2",
+    ]
+    changed = manifest()
+    changed["tinyfed"]["compiler"]["flags"] += kept
+    read_changed(tmp_path, changed)
+    assert read_board("strange", tmp_path).compiler.flags[-len(kept) :] == tuple(kept)
+
+
 def paths(value: dict[str, Any], where: str = "") -> list[str]:
     found = []
     for name, inner in value.items():

@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
-.PHONY: help setup build demo test check fuzz fuzz-models soak clean bench bench-peers reproduce size
+.PHONY: help setup build demo test check fuzz fuzz-models mutants soak clean bench bench-peers reproduce size
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -60,6 +60,9 @@ fuzz: setup ## fuzz the model image loader and the wire for a minute each (FUZZ_
 
 fuzz-models: setup ## 10,000 mutations of each .tflite, .keras and .h5 model through all that reads them (an hour)
 	@$(RUN) nice -n 10 python scripts/fuzz-models $(or $(FUZZ_ROUNDS),10000)
+
+mutants: setup ## break the code in small ways and report what no test notices (docs/tests.md; MUTANTS="--only c")
+	@$(RUN) nice -n 10 python -m tests.mutants $(MUTANTS)
 
 bench: setup ## measure the benchmark nets and write docs/benchmarks.md
 	@$(RUN) python -m studies.bench

@@ -243,3 +243,17 @@ def test_the_longest_frame_is_found_a_byte_at_a_time() -> None:
     assert decoder.damaged == 0
     with pytest.raises(ValueError, match="1029 bytes is too long"):
         encode(Frame(131, 1, 2, bytes(1029)))
+
+
+def test_cobs_adds_no_byte_that_it_does_not_need() -> None:
+    """One byte, and one for each whole block of 254 without a zero that something follows."""
+    for length, more in ((0, 1), (1, 1), (253, 1), (254, 1), (255, 2), (508, 2), (509, 3)):
+        assert len(cobs_encode(b"\1" * length)) == length + more, length
+        assert len(cobs_encode(b"\1" * length + b"\0")) == length + 1 + 1 + length // 254, length
+
+
+def test_a_decoder_keeps_one_frame_of_noise_at_most() -> None:
+    decoder = FrameDecoder()
+    for _ in range(100):
+        decoder.feed(b"\1" * 1000)
+        assert sum(len(held) for held in vars(decoder).values() if isinstance(held, bytes)) <= 1044

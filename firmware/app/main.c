@@ -10,6 +10,9 @@
 #ifndef TINYFED_BUILD_ID
 #error "the build gives TINYFED_BUILD_ID, the hash of what this image is made from"
 #endif
+#ifndef TINYFED_RECORD_STORE_BYTES
+#error "the build gives TINYFED_RECORD_STORE_BYTES, of the arena for recorded samples, or 0"
+#endif
 
 /* A framework that has a main of its own calls this one by another name. */
 #ifndef TINYFED_MAIN
@@ -81,12 +84,8 @@ static void start(void)
 #endif
     config.model_hash = info->model_hash;
     config.flash = tinyfed_port_flash();
-#ifdef TINYFED_SENSOR
-    config.sensor_channels = tinyfed_port_sensor(&config.sensor_rate_hz);
-    config.sensor_start = tinyfed_port_sensor_start;
-    config.sensor_read = tinyfed_port_sensor_read;
+    config.sensor = TINYFED_RECORD_STORE_BYTES > 0u ? tinyfed_port_sensor() : NULL;
     config.record_bytes = TINYFED_RECORD_STORE_BYTES;
-#endif
     tinyfed_port_unique_id(config.unique_id);
     tinyfed_app_init(&app, &config);
 }

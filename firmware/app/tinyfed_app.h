@@ -6,6 +6,7 @@
 #include "store.h"
 #include "tinyfed_core.h"
 #include "tinyfed_record.h"
+#include "tinyfed_sensor.h"
 #include "tinyfed_visit.h"
 #include "tinyfed_wire.h"
 
@@ -27,14 +28,43 @@ typedef struct tinyfed_app_config {
     uint32_t (*now_us)(void);
     uint32_t (*instructions)(void);
     uint32_t (*stack_bytes)(void);
-#ifdef TINYFED_SENSOR
-    /* The port's sensor, as tinyfed_port.h has it; sensor_read NULL: there is none. Once something is recorded, the
-     * arena's last record_bytes (a multiple of TINYFED_ALIGNMENT) belong to the samples. */
-    uint32_t sensor_channels, sensor_rate_hz, record_bytes;
-    void (*sensor_start)(void);
-    int (*sensor_read)(double *reading);
-#endif
+    const tinyfed_sensor_t *sensor; /* NULL: there is none */
+    uint32_t record_bytes; /* a multiple of TINYFED_ALIGNMENT: once something is recorded, so many at the arena's end are
+                            * the samples' */
 } tinyfed_app_config_t;
+
+/* What the device does. Every request but HELLO, CANCEL and RESET finds it READY or is refused as busy. A recording goes
+ * on beside it: `record.running`.
+ *
+ *     READY     an order is taken                                  VISITING
+ *     READY     SAVE is taken, and there is something to write     SAVING
+ *     VISITING  last sample; CANCEL; the host is gone; a failure   READY
+ *     SAVING    last byte; CANCEL; the host is gone; a failure     READY
+ *     any       RESET                                              LEAVING, until the caller starts it anew */
+typedef enum tinyfed_app_state {
+    TINYFED_APP_READY,
+    TINYFED_APP_VISITING,
+    TINYFED_APP_SAVING,
+    TINYFED_APP_LEAVING
+} tinyfed_app_state_t;
+
+/* What the arena holds. Each has what those above it have.
+ *
+ *     any        an image begins to come, or is not valid               NOTHING
+ *     NOTHING    an image is valid, its weights are finite              WEIGHTS
+ *     others     weights begin to come; an order is taken               STRUCTURE
+ *     STRUCTURE  all weights are there, finite; a visit's last sample   WEIGHTS
+ *     STRUCTURE  the last sample of a visit with local layers           PERSONAL */
+typedef enum tinyfed_app_held {
+    TINYFED_APP_NOTHING,
+    TINYFED_APP_STRUCTURE, /* `model` describes it */
+    TINYFED_APP_WEIGHTS,   /* whole: received completely, or what a finished visit left */
+    TINYFED_APP_PERSONAL   /* whole, and not given away */
+} tinyfed_app_held_t;
+
+/* What else can be fetched: of the last visit, in the parameters or behind the work area; of the last input, behind the
+ * work area of inference. Until a transfer begins, an order or a LABEL is taken. */
+typedef enum tinyfed_app_answer { TINYFED_APP_NO_ANSWER, TINYFED_APP_UPDATE, TINYFED_APP_OUTPUT } tinyfed_app_answer_t;
 
 typedef struct tinyfed_app {
     tinyfed_app_config_t config;
@@ -45,29 +75,22 @@ typedef struct tinyfed_app {
     tinyfed_engine_t engine;
     tinyfed_visit_t visit;
     tinyfed_store_t store;
-    bool has_shard;
+    tinyfed_app_state_t state;
+    tinyfed_app_held_t held;
+    tinyfed_app_answer_t answer;
+    const tinyfed_shard_t *samples; /* what a visit draws from: `shard`, or NULL */
     uint32_t held_bytes;    /* at the arena's start: the image, or its parameters while the rest stays in flash */
     uint32_t parameters_at; /* in the arena */
-    bool has_model;    /* `model` describes what is held */
-    bool has_weights;  /* its weights are whole: received completely, or what a finished visit left */
-    bool has_update;   /* of the last visit: what it shares lies in the parameters or behind the work area */
-    bool keeps_local;  /* it had local layers: the whole weights are not given away */
-    bool visiting;
-    bool saving;
-    bool has_output; /* of the last input, behind the work area of inference */
-    uint32_t save_ms; /* when it began */
-    bool reset_wanted;
+    uint32_t save_ms;        /* when it began */
     uint64_t structure_hash; /* 0 without a model */
     uint64_t weights_hash;   /* 0 without weights */
     uint32_t visit_samples;  /* training samples of the whole visit */
     uint32_t train_us, train_instructions;
     uint32_t clock_us, clock_ms, clock_rest_us; /* the link's milliseconds, made from wrapping microseconds */
     uint8_t result[TINYFED_RESULT_BYTES];
-#ifdef TINYFED_SENSOR
     tinyfed_recorder_t *recorder; /* in the arena; NULL: nothing was recorded since start */
     uint32_t windows_left, readings_left; /* of the recording that runs; UINT32_MAX: no limit */
     tinyfed_link_record_t record;
-#endif
 } tinyfed_app_t;
 
 /* The config is copied, what it points to is not. A shard or model that is not valid counts as none. */

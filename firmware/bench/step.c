@@ -102,7 +102,7 @@ int main(int argc, char **argv)
     const uint8_t *const bytes = (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
     job_t job;
     size_t arena_bytes;
-    uint8_t *arena = tinyfed_cortexm_arena(&arena_bytes);
+    uint8_t *arena = tinyfed_port_arena(&arena_bytes);
     tinyfed_model_t model;
     tinyfed_plan_t plan;
     tinyfed_engine_t engine;

@@ -68,10 +68,8 @@ def defines(name: str, manifest: dict[str, Any]) -> dict[str, str]:
         "TINYFED_BOARD": f'"{name}"',
         "TINYFED_ARENA_BYTES": f"{number(board['arena_bytes'])}u",
         "TINYFED_BAUD": f"{number(board['serial']['baud'])}u",
+        "TINYFED_RECORD_STORE_BYTES": f"{number(board.get('record_bytes', 0))}u",
     }
-    if "record_bytes" in board:
-        result["TINYFED_SENSOR"] = "1"
-        result["TINYFED_RECORD_STORE_BYTES"] = f"{number(board['record_bytes'])}u"
     for region, place in board.get("memory", {}).items():
         result[f"TINYFED_{region.upper()}_ADDRESS"] = f"{number(place['address']):#x}u"
         result[f"TINYFED_{region.upper()}_BYTES"] = f"{number(place['bytes'])}u"

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "tinyfed_flash.h"
+#include "tinyfed_sensor.h"
 
 #define TINYFED_PORT_UNIQUE_ID_BYTES 12u
 
@@ -46,16 +47,8 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]);
 /* Deepest stack since start, in bytes; 0 where it cannot be known. */
 uint32_t tinyfed_port_stack_bytes(void);
 
-/* A sensor, on boards whose manifest gives it room (record_bytes: TINYFED_SENSOR is defined then). Returns the channels of a
- * reading and sets the readings a second; 0: there is none on this very board. */
-uint32_t tinyfed_port_sensor(uint32_t *rate_hz);
-
-/* Readings are wanted from now on; called at the begin of each recording. */
-void tinyfed_port_sensor_start(void);
-
-/* 1: the next reading, [channels], in the sensor's unit. 0: none yet. -1: some were lost before the next one.
- * -2: the sensor gives no more until it is started again. Called at least every half reading's time. */
-int tinyfed_port_sensor_read(double *reading);
+/* The sensor, or NULL: there is none on this very board. Called once, at start, where the manifest has record_bytes. */
+const tinyfed_sensor_t *tinyfed_port_sensor(void);
 
 /* Start anew, as after power-on. Returns where that is impossible; the firmware then starts its own state anew. */
 void tinyfed_port_reset(void);

@@ -99,11 +99,9 @@ typedef enum tinyfed_link_event_kind {
     TINYFED_LINK_RESET = 8,
     /* Keep the model through a power cut (save_action): tinyfed_link_save_begin or ..._save_refuse. */
     TINYFED_LINK_SAVE = 9,
-#ifdef TINYFED_SENSOR
     /* Record, or stop recording: answer with tinyfed_link_recording. Raised each time it is sent, also again with the
      * number of the recording that runs. */
     TINYFED_LINK_LABEL = 10
-#endif
 } tinyfed_link_event_kind_t;
 
 typedef struct tinyfed_link_event {
@@ -125,20 +123,17 @@ typedef struct tinyfed_link_event {
     bool outputs; /* UPLOAD: what the model made of the last INPUT is wanted, and nothing else */
     const uint8_t *order;  /* valid until the next tinyfed_link_receive */
     uint32_t order_bytes;
-#ifdef TINYFED_SENSOR
     /* LABEL: */
     uint32_t recording;    /* its number */
     uint16_t label;        /* class, or TINYFED_WIRE_LABEL_... */
     uint16_t windows_max;  /* 0: no limit; also of */
     uint32_t milliseconds_max;
-#endif
 } tinyfed_link_event_t;
 
 #define TINYFED_WIRE_LABEL_FORGET 0xFFFEu /* drop all that was recorded */
 #define TINYFED_WIRE_LABEL_STOP 0xFFFFu
 #define TINYFED_WIRE_RECORD_CLASSES_MAX 32u
 
-#ifdef TINYFED_SENSOR
 /* What a device says of its recording. Never a sample. */
 typedef struct tinyfed_link_record {
     uint32_t recording;   /* number of the last one that began */
@@ -151,7 +146,6 @@ typedef struct tinyfed_link_record {
     uint16_t class_count; /* at most TINYFED_WIRE_RECORD_CLASSES_MAX */
     const uint8_t *ends;  /* 4 bytes a class: samples up to its end; read when the frame is made */
 } tinyfed_link_record_t;
-#endif
 
 typedef struct tinyfed_link_config {
     uint16_t chunk_bytes_max; /* largest chunk taken, 64..TINYFED_WIRE_CHUNK_BYTES_MAX */
@@ -203,10 +197,8 @@ void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t t
 void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail,
                             const uint8_t *result, uint32_t result_bytes);
 
-#ifdef TINYFED_SENSOR
 /* Tell the host how the recording stands: the answer to LABEL, and whenever that changes. *record is kept by the caller. */
 void tinyfed_link_recording(tinyfed_link_t *link, const tinyfed_link_record_t *record);
-#endif
 
 /* Send source[0..byte_count), which must not change until the next event but HELLO. */
 void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count);
@@ -353,10 +345,8 @@ struct tinyfed_link {
         uint16_t session, sequence;
     } error;
 
-#ifdef TINYFED_SENSOR
     const tinyfed_link_record_t *record; /* NULL: none was begun */
     uint16_t record_sequence; /* of the newest LABEL */
-#endif
 };
 
 #endif

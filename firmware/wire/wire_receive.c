@@ -292,7 +292,6 @@ static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
     else link->event = TINYFED_LINK_SAVE;
 }
 
-#ifdef TINYFED_SENSOR
 static void on_label(tinyfed_link_t *link, uint16_t sequence)
 {
     if (tinyfed_link_busy(link)) {
@@ -306,14 +305,10 @@ static void on_label(tinyfed_link_t *link, uint16_t sequence)
     link->record_sequence = sequence;
     link->event = TINYFED_LINK_LABEL;
 }
-#endif
 
 /* Shortest payload of each message that may be answered, by type; 255: not a message from a host. */
 static const uint8_t payload_min[] = {
-    255, 0, 32, 5, 8, 8, 12, 4, 0, 4, 12,
-#ifdef TINYFED_SENSOR
-    12,
-#endif
+    255, 0, 32, 5, 8, 8, 12, 4, 0, 4, 12, 12,
 };
 
 static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
@@ -364,9 +359,7 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
     else if (type == ORDER) on_order(link, sequence, p, payload_bytes);
     else if (type == CANCEL) on_cancel(link, sequence);
     else if (type == SAVE) on_save(link, sequence, p);
-#ifdef TINYFED_SENSOR
     else if (type == LABEL) on_label(link, sequence);
-#endif
     else if (tinyfed_get32(p) == RESET_MAGIC) link->event = TINYFED_LINK_RESET;
 }
 
@@ -402,9 +395,7 @@ bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint3
         link->visit.received = true;
         if (link->transfer.state == TRANSFER_RECEIVING) link->transfer.state = TRANSFER_SUSPENDED;
         if (link->visit.state == VISIT_RUNNING) link->event = TINYFED_LINK_HOST_GONE;
-#ifdef TINYFED_SENSOR
         if (link->record != NULL && link->record->running) link->event = TINYFED_LINK_HOST_GONE;
-#endif
     }
     if (link->event == 0) return false;
     const uint8_t *p = link->in.head + TINYFED_WIRE_HEADER_BYTES;
@@ -432,14 +423,12 @@ bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint3
         event->order = p + 12;
         event->order_bytes = link->order_bytes;
     }
-#ifdef TINYFED_SENSOR
     if (event->kind == TINYFED_LINK_LABEL) {
         event->recording = tinyfed_get32(p);
         event->label = tinyfed_get16(p + 4);
         event->windows_max = tinyfed_get16(p + 6);
         event->milliseconds_max = tinyfed_get32(p + 8);
     }
-#endif
     link->event = 0;
     return true;
 }

@@ -164,13 +164,11 @@ void tinyfed_link_save_end(tinyfed_link_t *link, tinyfed_wire_status_t status, u
 
 bool tinyfed_link_said_all(const tinyfed_link_t *link) { return link->out.stage == 0 && link->pending == 0; }
 
-#ifdef TINYFED_SENSOR
 void tinyfed_link_recording(tinyfed_link_t *link, const tinyfed_link_record_t *record)
 {
     link->record = record;
     link->pending |= SEND_RECORD_STATUS;
 }
-#endif
 
 void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uint32_t byte_count)
 {
@@ -332,7 +330,6 @@ static void make_save_status(tinyfed_link_t *link, uint32_t now_ms)
     link->save.sent_ms = now_ms;
 }
 
-#ifdef TINYFED_SENSOR
 static void make_record_status(tinyfed_link_t *link)
 {
     const tinyfed_link_record_t *record = link->record;
@@ -353,7 +350,6 @@ static void make_record_status(tinyfed_link_t *link)
         before = end;
     }
 }
-#endif
 
 static uint32_t since(uint32_t then_ms, uint32_t now_ms) { return now_ms - then_ms; }
 
@@ -420,10 +416,8 @@ static bool make_frame(tinyfed_link_t *link, uint32_t now_ms)
         make_upload_status(link);
     } else if (take(link, SEND_SAVE_STATUS)) {
         make_save_status(link, now_ms);
-#ifdef TINYFED_SENSOR
     } else if (take(link, SEND_RECORD_STATUS)) {
         make_record_status(link);
-#endif
     } else if (upload_may_send(link)) {
         make_chunk(link, now_ms);
     } else {

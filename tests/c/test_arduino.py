@@ -21,7 +21,7 @@ STAND_IN = ROOT / "tests" / "c" / "port" / "arduino"
 WARNINGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 INCLUDES = RECIPE.include_flags(FIRMWARE, "app")
 DEFINES = ["-DTINYFED_ARENA_BYTES=65536u", "-DTINYFED_BAUD=115200u", "-DTINYFED_UNIQUE_ID_BYTES=8u"]
-DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u", "-DTINYFED_SENSOR"]
+DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u"]
 IMUS = {"nano33ble": "lsm9ds1", "nano33ble_rev2": "bmi270"}
 MAIN = ["-DTINYFED_BUILD_ID=0x1234u", "-DTINYFED_MAIN=tinyfed_main"]
 MAIN += ["-DTINYFED_RECORD_STORE_BYTES=16384u"]
@@ -35,7 +35,7 @@ def board(request: pytest.FixtureRequest) -> str:
 
 def compile_c(source: Path, target: Path, *more: str) -> Path:
     """Compile one file of the firmware for this computer."""
-    flags = ["-std=gnu99", *WARNINGS, *INCLUDES, "-DTINYFED_SENSOR", *more]
+    flags = ["-std=gnu99", *WARNINGS, *INCLUDES, *more]
     subprocess.run(["gcc", *flags, "-c", source, "-o", target], check=True, timeout=60)
     return target
 

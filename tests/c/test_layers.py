@@ -18,7 +18,7 @@ MEMORY = {"memcpy", "memset", "memcmp", "memmove"}
 # What GCC itself calls for 64-bit arithmetic and float conversions on a Cortex-M4 (run-time ABI for Arm), and
 # what it reads to know an x86-64 processor (__builtin_cpu_supports).
 RUN_TIME = re.compile(r"__aeabi_\w+|_GLOBAL_OFFSET_TABLE_|__cpu_model")
-MAIN = ['-DTINYFED_BOARD="test"', "-DTINYFED_BUILD_ID=0x1u"]
+MAIN = ['-DTINYFED_BOARD="test"', "-DTINYFED_BUILD_ID=0x1u", "-DTINYFED_RECORD_STORE_BYTES=16384u"]
 
 
 def compile_part(part: str, compiler: str, output: Path, *extra: str) -> list[Path]:

@@ -30,7 +30,7 @@ from tinyfed.wire.visit import VisitOperation
 
 GOLDEN = ROOT / "tests/golden/wire.txt"
 WIRE = ROOT / "firmware/wire"
-BUILD = ("-DTINYFED_SENSOR", *RECIPE.include_flags(FIRMWARE, "wire"))
+BUILD = RECIPE.include_flags(FIRMWARE, "wire")
 SOURCES = [
     *RECIPE.sources(FIRMWARE, "base", "wire"),
     *(ROOT / "tests/c/wire" / name for name in ("pair_device.c", "test_wire.c")),

@@ -19,7 +19,7 @@ from tinyfed.wire.session import CancelOperation, HelloOperation, HostSession, O
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
 
-FLAGS = ["-std=c99", "-O1", "-DTINYFED_SENSOR", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared"]
+FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared"]
 SANITIZE = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
 
 

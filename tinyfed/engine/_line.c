@@ -13,6 +13,7 @@ typedef struct {
     void *blocks[4]; /* arena, shard, model, recording as allocated */
     Py_buffer store; /* the caller's: it outlives the device, as flash does; obj is NULL without one */
     tinyfed_flash_t flash;
+    tinyfed_sensor_t sensor;
     char board[TINYFED_LINE_BOARD_BYTES];
     tinyfed_app_t app;
 } line_t;
@@ -92,7 +93,7 @@ static int open_store(line_t *line, PyObject *object)
 
 /* The sensor: a recording that is played, by one device of the process at a time; it gives a reading whenever asked. */
 static void sensor_start(void) { tinyfed_played_start(0); }
-static int sensor_read(double *reading) { return tinyfed_played_read(reading, UINT32_MAX / 4); }
+static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played_read(reading, UINT32_MAX / 4); }
 
 static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -137,9 +138,9 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (recording != NULL) {
-        config.sensor_channels = tinyfed_played_open(recording, recording_bytes, &config.sensor_rate_hz);
-        config.sensor_start = sensor_start;
-        config.sensor_read = sensor_read;
+        line->sensor = (tinyfed_sensor_t){.start = sensor_start, .read = sensor_read};
+        line->sensor.channels = tinyfed_played_open(recording, recording_bytes, &line->sensor.rate_hz);
+        config.sensor = &line->sensor;
         config.record_bytes = record_bytes;
     }
     tinyfed_app_init(&line->app, &config);

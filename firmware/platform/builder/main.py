@@ -26,7 +26,7 @@ output = Path(env.subst("$BUILD_DIR"))
 # The compiler is called through a shell.
 names = tinyfed_build.defines(name, manifest)
 if dense_only:  # the smallest image: no sensor either
-    names.pop("TINYFED_SENSOR", None)
+    names["TINYFED_RECORD_STORE_BYTES"] = "0u"
 defines = [(key, shlex.quote(value)) for key, value in names.items()]
 
 env.Replace(

@@ -4,12 +4,12 @@
 #include <string.h>
 
 /* Both revisions of the Sense have an IMU whose library offers the same object; the build knows one of the two. */
-#ifdef TINYFED_SENSOR
 #if __has_include(<Arduino_LSM9DS1.h>)
 #include <Arduino_LSM9DS1.h>
-#else
+#elif __has_include(<Arduino_BMI270_BMM150.h>)
 #include <Arduino_BMI270_BMM150.h>
-#endif
+#else
+#define NO_IMU
 #endif
 
 extern "C" {
@@ -79,7 +79,9 @@ extern "C" void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 
 extern "C" uint32_t tinyfed_port_stack_bytes(void) { return 0; }
 
-#ifdef TINYFED_SENSOR
+#ifdef NO_IMU
+extern "C" const tinyfed_sensor_t *tinyfed_port_sensor(void) { return nullptr; }
+#else
 
 static const uint32_t SENSOR_RATE_HZ = 50;
 static const uint32_t SENSOR_PERIOD_US = 1000000 / SENSOR_RATE_HZ;
@@ -87,31 +89,31 @@ static const double RADIANS = 0.017453292519943295; /* of a degree */
 
 static uint32_t sensor_due_us;
 
+static void sensor_start(void) { sensor_due_us = static_cast<uint32_t>(micros()) + SENSOR_PERIOD_US; }
+
 /* Accelerometer in g, gyroscope in rad/s. The libraries run the IMU at 100 or 119 Hz; every 20 ms its newest reading counts. */
-extern "C" uint32_t tinyfed_port_sensor(uint32_t *rate_hz)
-{
-    *rate_hz = SENSOR_RATE_HZ;
-    return IMU.begin() ? 6 : 0;
-}
-
-extern "C" void tinyfed_port_sensor_start(void) { sensor_due_us = static_cast<uint32_t>(micros()) + SENSOR_PERIOD_US; }
-
-extern "C" int tinyfed_port_sensor_read(double *reading)
+static tinyfed_sensor_got_t sensor_read(double *reading)
 {
     const uint32_t late_us = static_cast<uint32_t>(micros()) - sensor_due_us;
-    if (static_cast<int32_t>(late_us) < 0) return 0;
+    if (static_cast<int32_t>(late_us) < 0) return TINYFED_SENSOR_NOTHING;
     if (late_us >= SENSOR_PERIOD_US) { /* the board was busy for longer than a reading */
-        tinyfed_port_sensor_start();
-        return -1;
+        sensor_start();
+        return TINYFED_SENSOR_GAP;
     }
     float a[3], w[3];
-    if (!IMU.readAcceleration(a[0], a[1], a[2]) || !IMU.readGyroscope(w[0], w[1], w[2])) return -2;
+    if (!IMU.readAcceleration(a[0], a[1], a[2]) || !IMU.readGyroscope(w[0], w[1], w[2])) return TINYFED_SENSOR_OVER;
     sensor_due_us += SENSOR_PERIOD_US;
     for (int i = 0; i < 3; i++) {
         reading[i] = static_cast<double>(a[i]);
         reading[3 + i] = static_cast<double>(w[i]) * RADIANS;
     }
-    return 1;
+    return TINYFED_SENSOR_READING;
+}
+
+extern "C" const tinyfed_sensor_t *tinyfed_port_sensor(void)
+{
+    static const tinyfed_sensor_t sensor = {6, SENSOR_RATE_HZ, sensor_start, sensor_read};
+    return IMU.begin() ? &sensor : nullptr;
 }
 
 #endif

@@ -1,10 +1,9 @@
-/* What the bare-metal Cortex-M4 ports share: start-up, painted stack, arena, byte rings, registers of the core. */
+/* What the bare-metal Cortex-M4 ports share: start-up, byte rings, registers of the core; and of tinyfed_port.h the arena,
+ * the shard, the painted stack and the reset. */
 #ifndef TINYFED_CORTEXM_H
 #define TINYFED_CORTEXM_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tinyfed_port.h"
 
 /* A memory-mapped 32-bit register. */
 #define TINYFED_REG(address) (*(volatile uint32_t *)(uintptr_t)(address))
@@ -36,14 +35,6 @@ void tinyfed_cortexm_tick(void);
  * happens with interrupts off, so that a byte that comes between the check and the sleep still wakes the
  * core: WFI returns on a pending interrupt even when PRIMASK holds it back. */
 void tinyfed_cortexm_idle(uint32_t timeout_ms, uint32_t core_hz, bool (*awake)(void));
-
-/* Bytes of stack used at the deepest point since start. */
-uint32_t tinyfed_cortexm_stack_bytes(void);
-
-uint8_t *tinyfed_cortexm_arena(size_t *byte_count);
-
-/* System reset through the core's AIRCR. */
-void tinyfed_cortexm_reset(void);
 
 /* ---- a ring of bytes: one writer and one reader, either may be an interrupt ----------------------- */
 

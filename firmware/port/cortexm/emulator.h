@@ -2,9 +2,6 @@
 #ifndef TINYFED_EMULATOR_H
 #define TINYFED_EMULATOR_H
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "tinyfed_port.h"
 
 /* What a real board has in fuses; the emulator's loader puts it at TINYFED_IDENTITY_ADDRESS. */

@@ -25,7 +25,7 @@ void tinyfed_start(void);
 static uint8_t arena[TINYFED_ARENA_BYTES] __attribute__((aligned(16), section(".noinit.arena")));
 
 /* A fault in the firmware must not take the device off the line for ever. */
-static void on_fault(void) { tinyfed_cortexm_reset(); }
+static void on_fault(void) { tinyfed_port_reset(); }
 
 static void on_nothing(void) {}
 
@@ -68,23 +68,29 @@ void tinyfed_start(void)
     for (volatile uint32_t *to = tinyfed_ld_bss_start; to < tinyfed_ld_bss_end; to++) *to = 0;
 
     (void)main(0, NULL);
-    tinyfed_cortexm_reset();
+    tinyfed_port_reset();
 }
 
-void tinyfed_cortexm_reset(void)
+void tinyfed_port_reset(void)
 {
     __asm volatile("dsb" ::: "memory");
     AIRCR = 0x05FA0004u; /* key, SYSRESETREQ */
     for (;;) __asm volatile("dsb");
 }
 
-uint8_t *tinyfed_cortexm_arena(size_t *byte_count)
+uint8_t *tinyfed_port_arena(size_t *byte_count)
 {
     *byte_count = sizeof arena;
     return arena;
 }
 
-uint32_t tinyfed_cortexm_stack_bytes(void)
+const uint8_t *tinyfed_port_shard(size_t *byte_count)
+{
+    *byte_count = TINYFED_DATA_FLASH_BYTES;
+    return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
+}
+
+uint32_t tinyfed_port_stack_bytes(void)
 {
     const uint32_t *word = tinyfed_ld_stack_start;
     while (word < tinyfed_ld_stack_end && *word == STACK_PAINT) word++;

@@ -2,7 +2,6 @@
 #include "../cortexm/cortexm.h"
 #include "../cortexm/emulator.h"
 #include "../played/played.h"
-#include "tinyfed_port.h"
 
 #include <string.h>
 
@@ -156,14 +155,6 @@ uint32_t tinyfed_port_instructions(void)
     return (uint32_t)((ticks_total * 5u + 8u) / 16u);
 }
 
-uint8_t *tinyfed_port_arena(size_t *byte_count) { return tinyfed_cortexm_arena(byte_count); }
-
-const uint8_t *tinyfed_port_shard(size_t *byte_count)
-{
-    *byte_count = TINYFED_DATA_FLASH_BYTES;
-    return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
-}
-
 /* The board's PSRAM, which the emulator keeps in a file, as a flash: see boards/mps2_an386.json. */
 static uint8_t *store(void) { return (uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS; }
 
@@ -197,17 +188,13 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
     for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = tinyfed_identity()->unique_id[i];
 }
 
-uint32_t tinyfed_port_stack_bytes(void) { return tinyfed_cortexm_stack_bytes(); }
+static void sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
 
-#ifdef TINYFED_SENSOR
-uint32_t tinyfed_port_sensor(uint32_t *rate_hz)
+static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
+
+const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
-    return tinyfed_played_open((const uint8_t *)(uintptr_t)TINYFED_RECORDING_ADDRESS, TINYFED_RECORDING_BYTES, rate_hz);
+    static tinyfed_sensor_t sensor = {.start = sensor_start, .read = sensor_read};
+    sensor.channels = tinyfed_played_open((const uint8_t *)(uintptr_t)TINYFED_RECORDING_ADDRESS, TINYFED_RECORDING_BYTES, &sensor.rate_hz);
+    return sensor.channels != 0u ? &sensor : NULL;
 }
-
-void tinyfed_port_sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
-
-int tinyfed_port_sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
-#endif
-
-void tinyfed_port_reset(void) { tinyfed_cortexm_reset(); }

@@ -2,7 +2,6 @@
 #include "../cortexm/cortexm.h"
 #include "nvmc.h"
 #include "registers.h"
-#include "tinyfed_port.h"
 #include "uarte.h"
 
 #define IRQ_UARTE 2u
@@ -79,14 +78,6 @@ void tinyfed_port_idle(uint32_t timeout_ms)
 
 uint32_t tinyfed_port_instructions(void) { return 0; }
 
-uint8_t *tinyfed_port_arena(size_t *byte_count) { return tinyfed_cortexm_arena(byte_count); }
-
-const uint8_t *tinyfed_port_shard(size_t *byte_count)
-{
-    *byte_count = TINYFED_DATA_FLASH_BYTES;
-    return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
-}
-
 static tinyfed_flash_state_t erase(uint32_t offset) { return tinyfed_nvmc_erase(TINYFED_STORE_ADDRESS + offset); }
 
 static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
@@ -116,6 +107,4 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
     }
 }
 
-uint32_t tinyfed_port_stack_bytes(void) { return tinyfed_cortexm_stack_bytes(); }
-
-void tinyfed_port_reset(void) { tinyfed_cortexm_reset(); }
+const tinyfed_sensor_t *tinyfed_port_sensor(void) { return NULL; }

@@ -52,12 +52,12 @@ void tinyfed_played_start(uint32_t now_us)
     played.due_us = now_us + played.period_us;
 }
 
-int tinyfed_played_read(double *reading, uint32_t now_us)
+tinyfed_sensor_got_t tinyfed_played_read(double *reading, uint32_t now_us)
 {
-    if (played.at == played.end) return -2;
-    if ((int32_t)(now_us - played.due_us) < 0) return 0;
+    if (played.at == played.end) return TINYFED_SENSOR_OVER;
+    if ((int32_t)(now_us - played.due_us) < 0) return TINYFED_SENSOR_NOTHING;
     memcpy(reading, played.readings + 8u * (size_t)played.channels * played.at, 8u * (size_t)played.channels);
     played.at++;
     played.due_us += played.period_us;
-    return 1;
+    return TINYFED_SENSOR_READING;
 }

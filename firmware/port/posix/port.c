@@ -26,10 +26,8 @@ static uint8_t *arena;
 static size_t arena_bytes = TINYFED_ARENA_BYTES;
 static const uint8_t *shard;
 static size_t shard_bytes;
-#ifdef TINYFED_SENSOR
 static const uint8_t *recording;
 static size_t recording_bytes;
-#endif
 static uint8_t unique_id[TINYFED_PORT_UNIQUE_ID_BYTES];
 
 static int fail(const char *what, const char *value, const char *remedy)
@@ -51,9 +49,7 @@ static void usage(void)
          "                   fd:N               wait on a listening socket that was inherited\n"
          "  --shard FILE   this device's samples (docs/shard.md)\n"
          "  --store FILE   where a saved model is kept; made when it is not there\n"
-#ifdef TINYFED_SENSOR
          "  --sensor FILE  what its sensor plays (docs/recording.md)\n"
-#endif
          "  --id HEX       unique id, 24 digits; else derived from /etc/machine-id\n"
          "  --arena BYTES  memory for model and training\n"
          "It ends with 0 on a signal, 2 when an option is wrong, 4 when the line cannot be opened or is gone.");
@@ -131,19 +127,13 @@ int tinyfed_port_start(int argc, char **argv)
             exit(0);
         }
         if (strcmp(name, "--port") != 0 && strcmp(name, "--shard") != 0 && strcmp(name, "--id") != 0 &&
-            strcmp(name, "--arena") != 0 && strcmp(name, "--store") != 0
-#ifdef TINYFED_SENSOR
-            && strcmp(name, "--sensor") != 0
-#endif
-        )
+            strcmp(name, "--arena") != 0 && strcmp(name, "--store") != 0 && strcmp(name, "--sensor") != 0)
             return fail("unknown option", name, "see --help");
         if (value == NULL) return fail("option without a value", name, "see --help");
         if (strcmp(name, "--port") == 0) port = value;
         else if (strcmp(name, "--store") == 0) store = value;
         else if (strcmp(name, "--shard") == 0) status = map_file(&shard, &shard_bytes, value);
-#ifdef TINYFED_SENSOR
         else if (strcmp(name, "--sensor") == 0) status = map_file(&recording, &recording_bytes, value);
-#endif
         else if (strcmp(name, "--id") == 0) status = read_id(value);
         else status = read_arena(value);
     }
@@ -190,13 +180,16 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]) { memcpy(i
 
 uint32_t tinyfed_port_stack_bytes(void) { return 0; }
 
-#ifdef TINYFED_SENSOR
-uint32_t tinyfed_port_sensor(uint32_t *rate_hz) { return tinyfed_played_open(recording, recording_bytes, rate_hz); }
+static void sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
 
-void tinyfed_port_sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
+static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
 
-int tinyfed_port_sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
-#endif
+const tinyfed_sensor_t *tinyfed_port_sensor(void)
+{
+    static tinyfed_sensor_t sensor = {.start = sensor_start, .read = sensor_read};
+    sensor.channels = tinyfed_played_open(recording, recording_bytes, &sensor.rate_hz);
+    return sensor.channels != 0u ? &sensor : NULL;
+}
 
 /* The line stays open: who is at its other end would lose it with the process. The firmware starts anew. */
 void tinyfed_port_reset(void) {}

@@ -4,7 +4,6 @@
 #include "../cortexm/emulator.h"
 #include "clock.h"
 #include "flash.h"
-#include "tinyfed_port.h"
 
 #include <string.h>
 
@@ -136,14 +135,6 @@ uint32_t tinyfed_port_instructions(void)
     return (uint32_t)((ticks() * 125u + 1344u) / 2688u);
 }
 
-uint8_t *tinyfed_port_arena(size_t *byte_count) { return tinyfed_cortexm_arena(byte_count); }
-
-const uint8_t *tinyfed_port_shard(size_t *byte_count)
-{
-    *byte_count = TINYFED_DATA_FLASH_BYTES;
-    return (const uint8_t *)(uintptr_t)TINYFED_DATA_FLASH_ADDRESS;
-}
-
 /* Sectors 6 and 7, a slot each: 128 KB are erased in 1 s, at most 2. */
 #define STORE_SECTOR 6u
 
@@ -184,6 +175,4 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
     for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = from[i];
 }
 
-uint32_t tinyfed_port_stack_bytes(void) { return tinyfed_cortexm_stack_bytes(); }
-
-void tinyfed_port_reset(void) { tinyfed_cortexm_reset(); }
+const tinyfed_sensor_t *tinyfed_port_sensor(void) { return NULL; }

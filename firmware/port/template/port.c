@@ -78,27 +78,16 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 
 uint32_t tinyfed_port_stack_bytes(void)
 {
-    /* tinyfed_cortexm_stack_bytes on a Cortex-M whose start-up paints the stack. */
+    /* A Cortex-M has it from cortexm/, whose start-up paints the stack: leave this, arena, shard and reset away then. */
     return 0;
 }
 
-uint32_t tinyfed_port_sensor(uint32_t *rate_hz)
+const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
-    /* Channels and rate of a sensor whose readings are to be recorded, such as an IMU's; see docs/howto-sensor.md. These
-     * three are called only where the manifest has record_bytes; leave them away where it has not. */
-    *rate_hz = 0;
-    return 0;
-}
-
-void tinyfed_port_sensor_start(void) {}
-
-int tinyfed_port_sensor_read(double *reading)
-{
-    (void)reading;
-    return 0;
+    /* A sensor whose readings are to be recorded, such as an IMU's: docs/howto-sensor.md. */
+    return NULL;
 }
 
 void tinyfed_port_reset(void)
 {
-    /* tinyfed_cortexm_reset on a Cortex-M. */
 }

@@ -21,11 +21,9 @@ typedef struct device {
     uint8_t seed;
     uint8_t result[TINYFED_WIRE_RESULT_BYTES_MAX];
     uint32_t result_bytes; /* 0: 40 bytes of the order's first */
-#ifdef TINYFED_SENSOR
     tinyfed_link_record_t record; /* a sensor that gives a window a step */
     uint8_t ends[4u * TINYFED_WIRE_RECORD_CLASSES_MAX];
     uint32_t windows_left;
-#endif
     /* what happened */
     uint32_t trained;    /* visits carried out */
     uint32_t violations; /* trained or sent something that is not whole */
@@ -63,14 +61,11 @@ void device_power_cycle(device_t *d)
     d->weights_hash = 0;
     d->steps_left = 0;
     d->saves_left = 0;
-#ifdef TINYFED_SENSOR
     memset(&d->record, 0, sizeof d->record);
     memset(d->ends, 0, sizeof d->ends);
     d->windows_left = 0;
-#endif
 }
 
-#ifdef TINYFED_SENSOR
 #define RECORD_CAPACITY 300u
 
 static void stop_recording(device_t *d)
@@ -112,7 +107,6 @@ static void record_window(device_t *d)
     if (--d->windows_left == 0) stop_recording(d);
     tinyfed_link_recording(&d->link, &d->record);
 }
-#endif
 
 /* The "model": each byte of the input and one of the image, added. */
 static void run_input(device_t *d, const tinyfed_link_event_t *e)
@@ -208,9 +202,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
     case TINYFED_LINK_CANCEL:
         if (d->steps_left != 0) tinyfed_link_visit_end(&d->link, TINYFED_E_CANCELLED, 0, NULL, 0);
         if (d->saves_left != 0) tinyfed_link_save_end(&d->link, TINYFED_E_CANCELLED, 0);
-#ifdef TINYFED_SENSOR
         stop_recording(d);
-#endif
         d->steps_left = 0;
         d->saves_left = 0;
         break;
@@ -224,9 +216,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         d->saves_left = d->steps;
         tinyfed_link_save_begin(&d->link, 1500);
         break;
-#ifdef TINYFED_SENSOR
     case TINYFED_LINK_LABEL: record(d, e); break;
-#endif
     case TINYFED_LINK_RESET:
         d->resets++;
         device_power_cycle(d);
@@ -252,9 +242,7 @@ void device_receive(device_t *d, const uint8_t *bytes, uint32_t byte_count, uint
 void device_work(device_t *d, uint32_t now_ms)
 {
     answer_all(d, now_ms);
-#ifdef TINYFED_SENSOR
     record_window(d);
-#endif
     if (d->saves_left > 0) {
         d->saves_left--;
         tinyfed_link_save_progress(&d->link, d->steps - d->saves_left, d->steps);
@@ -283,9 +271,7 @@ uint32_t device_transmit(device_t *d, uint8_t *bytes, uint32_t capacity, uint32_
 
 uint32_t device_idle_ms(const device_t *d, uint32_t now_ms)
 {
-#ifdef TINYFED_SENSOR
     if (d->windows_left > 0) return 0;
-#endif
     return d->steps_left > 0 || d->saves_left > 0 ? 0 : tinyfed_link_idle_ms(&d->link, now_ms);
 }
 

@@ -14,7 +14,7 @@ from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
 from tinyfed.meta import simulate
 from tinyfed.meta.adaptation import adaptation, orders
-from tinyfed.meta.strategy import Array, Reply, State, falling, pick
+from tinyfed.meta.strategy import Array, Reply, State, check_count, check_layers, falling, pick, takes_late
 from tinyfed.meta.transfer import pool, transfer
 from tinyfed.model import encode, initialize, mlp
 from tinyfed.random import SplitMix64, derive_seed
@@ -65,6 +65,49 @@ def test_late_answers_count_less_the_older_they_are() -> None:
         late = Reply("b", replace(RESULT, samples=8), f32(8, 4), age=3)
         state = strategy.aggregate(strategy.begin(f32(9, 9), seed=9), [now, late])
         assert state.weights.tolist() == expected, staleness
+
+
+def test_only_who_says_so_gets_late_answers() -> None:
+    """FedAvg with late = "use"; a strategy that says nothing of it gets none."""
+    wanted = {name: takes_late(meta.make(name, ORDER, 4)) for name in meta.names()}
+    assert wanted == dict.fromkeys(meta.names(), False)
+    assert takes_late(meta.make("fedavg", ORDER, 4, late="use"))
+    assert not takes_late(meta.make("fedavg", ORDER, 4, late="drop"))
+
+
+def test_one_layer_must_be_shared() -> None:
+    """Of three layers with parameters two may stay on the devices."""
+    for count, sizes in ((0, [5]), (1, [5, 5]), (2, [5, 5, 5])):
+        check_layers(meta.make("tinymetafed", ORDER, 4, local_layers=count), sizes)
+    for count, sizes in ((1, [5]), (2, [5, 5]), (3, [5, 5])):
+        said = f"local_layers is {count}, the model has {len(sizes)} layers with parameters: leave one that is shared"
+        with pytest.raises(UsageError, match=said):
+            check_layers(meta.make("tinymetafed", ORDER, 4, local_layers=count), sizes)
+
+
+@pytest.mark.parametrize("name", ["tinyreptile", "joint"])
+def test_serial_strategies_go_to_one_device_a_round(name: str) -> None:
+    strategy = meta.make(name, ORDER, 4)
+    state = strategy.begin(f32(1, 2), seed=9)
+    chosen = [strategy.select(replace(state, round=number), ["a", "b", "c"]) for number in range(30)]
+    assert {len(devices) for devices in chosen} == {1}
+    assert {device for (device,) in chosen} == {"a", "b", "c"}
+    assert strategy.select(state, []) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "said"),
+    [
+        (0, None, "devices is 0, allowed is a whole number from 1$"),
+        (6, 5, "devices is 6, allowed is a whole number from 1 to 5$"),
+        (True, None, "devices is True, "),
+        (2.0, None, r"devices is 2\.0, "),
+    ],
+)
+def test_a_count_out_of_range_is_told_with_its_range(value: int, most: int | None, said: str) -> None:
+    check_count("devices", 5, most=5)
+    with pytest.raises(UsageError, match=said):
+        check_count("devices", value, most=most)
 
 
 def test_tinyreptile_computes_in_float32() -> None:

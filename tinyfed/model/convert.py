@@ -85,9 +85,13 @@ def read_model(path: Path, loss: str | None = None) -> Model:
         return read_program(content, str(path))
     if is_tflite(content):
         return read_tflite(parse(content, str(path)), loss)
-    raise UsageError(
-        f"neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}", where=str(path)
-    )
+    raise unknown_format(content, str(path))
+
+
+def unknown_format(content: bytes, source: str) -> UsageError:
+    """What a file is refused with that is none of the known kinds."""
+    start = content[:8].hex(" ")
+    return UsageError(f"neither a model image, nor .tflite, nor Keras: its first bytes are {start}", where=source)
 
 
 def program_of(network: Int8Network, source: str) -> bytes:

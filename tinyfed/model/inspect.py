@@ -18,6 +18,7 @@ from tinyfed.model.convert import (
     read_file,
     read_program,
     read_tflite,
+    unknown_format,
 )
 from tinyfed.model.int8.image import read_plan
 from tinyfed.model.keras.convert import convert_keras_model
@@ -112,9 +113,7 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
         return _program_facts(read_program(content, str(path)), boards)
     if content[:4] == b"PK\x03\x04" or content[:8] == SIGNATURE:
         return keras_facts(parse_keras(content, str(path)), len(content), boards)
-    raise UsageError(
-        f"neither a model image, nor .tflite, nor Keras: its first bytes are {content[:8].hex(' ')}", where=str(path)
-    )
+    raise unknown_format(content, str(path))
 
 
 # --- .tflite ----------------------------------------------------------------------------------------------------

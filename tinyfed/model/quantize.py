@@ -15,8 +15,9 @@ from tinyfed.data.samples import Samples, read_arrays, samples_of
 from tinyfed.errors import ConvertError, MissingToolError, TinyfedError, UsageError
 from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
 from tinyfed.model.isolated import isolated
-from tinyfed.model.keras.convert import TfliteSource, first_line, import_tensorflow, is_keras, quiet
+from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, is_keras, quiet
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
+from tinyfed.text import first_line
 
 # What the error of each layer is measured on.
 MOST_ERROR_SAMPLES = 32

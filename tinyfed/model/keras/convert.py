@@ -14,9 +14,10 @@ from typing import Any
 from tinyfed.errors import ConvertError, MissingToolError, UsageError
 from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
 from tinyfed.model.keras import hdf5
-from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras, read_whole, shown
+from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras, read_whole
 from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.keras.layers import Step, convert_layer
+from tinyfed.text import first_line, shown
 
 LONGEST_MESSAGE = 1000
 _LOSSES = {
@@ -108,13 +109,7 @@ def rewritten(path: Path) -> bytes:
                 written.writestr(name, member)
         return buffer.getvalue()
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:  # of h5py, about names and sizes
-        raise ConvertError(f"cannot be written again for Keras: {shown(first_line(error))}", where=str(path)) from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception of others says, short enough for a message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+        raise ConvertError(f"cannot be written again for Keras: {first_line(error)}", where=str(path)) from error
 
 
 def convert_keras(path: Path, loss: str | None = None) -> Converted:

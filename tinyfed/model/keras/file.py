@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError
 from tinyfed.model.keras import hdf5
-from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE, Dataset, Group, printable
+from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE, Dataset, Group
+from tinyfed.text import first_line, shown
 
 Shape = tuple[int, ...]
 LARGEST_CONFIG_BYTES = 1 << 24
@@ -162,24 +163,17 @@ def read_archive(content: bytes, source: str) -> dict[str, bytes]:
     except ConvertError:
         raise
     except Exception as error:  # zipfile lets struct, zlib, memory and Unicode errors through on damaged archives
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise ConvertError(f"not a whole .keras file: {shown(reason)}", where=source) from error
+        raise ConvertError(f"not a whole .keras file: {first_line(error)}", where=source) from error
 
 
 def _json(text: bytes, source: str, what: str) -> dict[str, Any]:
     try:
         found = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ConvertError(f"{what} is not JSON: {shown(reason)}", where=source) from error
+        raise ConvertError(f"{what} is not JSON: {first_line(error)}", where=source) from error
     if not isinstance(found, dict):
         raise ConvertError(f"{what} is not a JSON object", where=source)
     return found
-
-
-def shown(text: Any, most: int = 200) -> str:
-    """Text of a file on one line and not long."""
-    return printable(str(text)[:most])
 
 
 def _snake(name: str) -> str:

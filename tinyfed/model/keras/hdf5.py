@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.isolated import isolated
+from tinyfed.text import first_line, printable
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST_BYTES = 1 << 29  # of all arrays, unpacked
@@ -76,9 +77,8 @@ def read_here(content: bytes, source: str, without: Collection[str] = ()) -> Gro
     except MemoryError:
         raise
     except Exception as error:  # whatever h5py raises, which is of many kinds, is about the file
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         key = f'"{printable(reader.path)}"' if reader.path else ""
-        raise Hdf5Error(f"damaged HDF5: {printable(reason)}", where=source, key=key) from error
+        raise Hdf5Error(f"damaged HDF5: {first_line(error)}", where=source, key=key) from error
 
 
 class _Reader:
@@ -151,12 +151,6 @@ class _Reader:
 
 def _text(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
-
-
-def printable(text: str) -> str:
-    """Text on one line: what does not print is shown escaped."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown.encode("utf-8", "backslashreplace").decode()
 
 
 def write(root: Group) -> bytes:

@@ -11,6 +11,7 @@ from tinyfed.errors import ConvertError
 from tinyfed.model.graph import Node
 from tinyfed.model.keras.file import KerasLayer, finite
 from tinyfed.model.layers.base import TENSOR_MAX
+from tinyfed.text import first_line
 
 Shape = tuple[int, ...]
 DROPPED = {
@@ -444,6 +445,5 @@ def convert_layer(step: Step) -> None:
             step.refuse(f"an output of shape {list(step.output)}; the engine has 1 to {TENSOR_MAX:,} values")
         convert(step)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        step.refuse(f"its configuration is not valid: {reason[:200].encode('unicode_escape').decode()}")
+        step.refuse(f"its configuration is not valid: {first_line(error)}")
     assert len(step.nodes) > before, kind

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
+from tinyfed.text import printable
 
 _U16 = struct.Struct("<H")
 _I32 = struct.Struct("<i")
@@ -91,8 +92,7 @@ class Table:
         start, count = self._vector(slot, 1)
         if count > LONGEST_STRING:
             raise FlatbufferError(f"{self.what}: a name of {count} bytes; at most {LONGEST_STRING} are read")
-        text = self.buffer[start : start + count].decode("utf-8", errors="backslashreplace")
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return printable(self.buffer[start : start + count].decode("utf-8", errors="backslashreplace"))
 
     def table(self, slot: int, what: str) -> "Table | None":
         """The table a field points to."""

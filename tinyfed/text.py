@@ -1,0 +1,18 @@
+"""Others' text on one line: names in files, and what exceptions of other libraries say."""
+
+
+def printable(text: str) -> str:
+    """`text` with everything that does not print, and what is not Unicode, shown escaped."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown.encode("utf-8", "backslashreplace").decode()
+
+
+def shown(text: object, most: int = 200) -> str:
+    """The first characters of a value's text, `printable`."""
+    return printable(str(text)[:most])
+
+
+def first_line(error: BaseException, most: int = 300) -> str:
+    """The first line of what an exception says, `printable`; its class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown(lines[0] if lines else type(error).__name__, most)

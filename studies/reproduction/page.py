@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
-from tinyfed_host.report.svg import COLORS, Axis, Line, line_chart
+from tinyfed_host.report.svg import COLORS, Axis, Bar, Line, bar_chart, line_chart
 
 from studies.reproduction import results as kept
 from studies.reproduction.claim import HEAD, claim
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "reproduction.md"
 RESULTS = HERE / "results"
 NOTES = HERE / "notes"  # the page's template, and what is said of a task below its tables
-FIGURES = ("learning", "adaptation")
+FIGURES = ("learning", "adaptation", "time")
 IMAGES = "images"  # beside the page
 SIZE = (860, 380)  # pixels of a picture
 POINTS_SHOWN = 10  # of a learning curve; the picture and the JSON have all
@@ -94,7 +94,10 @@ def to_markdown(results: Results) -> str:
     for row in results.rows:
         cells = [f"{value:.3f}" if value is not None else "" for value in map(row.value_at, visits)]
         lines.append(f"| {row.label} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"![{kind}]({IMAGES}/{figure_name(results.task, kind)})" for kind in FIGURES)]
+    pictures = figures(results)
+    names = {kind: figure_name(results.task, kind) for kind in FIGURES}
+    shown_kinds = [kind for kind, name in names.items() if name in pictures]
+    lines += ["", *(f"![{kind}]({IMAGES}/{names[kind]})" for kind in shown_kinds)]
     if all(row.price is not None for row in results.rows):
         lines += ["", *_price_lines(results)]
     lines += _on_boards_lines(results)
@@ -168,7 +171,8 @@ def figure_name(task: str, kind: str) -> str:
 
 
 def figures(results: Results) -> dict[str, str]:
-    """SVG by file name: performance while it learned, and while newcomers adapt."""
+    """SVG by file name: performance while it learned, while newcomers adapt, and, where a row has a price and reached
+    the performance, the device time that it took."""
     task, what = results.task, results.metric
     target = results.amount(results.target[0])
     learning = [(row.label, row.curve) for row in results.rows]
@@ -181,7 +185,7 @@ def figures(results: Results) -> dict[str, str]:
         show=lambda count: f"{count / unit:g}",
     )
     performance = Axis(what, log=results.smaller_is_better, show="{:g}".format)
-    return {
+    pictures: dict[str, str] = {
         figure_name(task, kind): line_chart(
             f"{task}: newcomers' {title}",
             [
@@ -198,6 +202,17 @@ def figures(results: Results) -> dict[str, str]:
             ("adaptation", f"{what} as they learn", adaptation, shots, True),
         )
     }
+    bars = [
+        Bar(row.label, seconds, f"{seconds:,.0f} s")
+        for row in results.rows
+        if row.price is not None and row.to_target is not None and row.to_target.mean is not None
+        for seconds in [row.to_target.mean * row.price.visit_s]
+    ]
+    if bars:
+        title = f"{task}: device time to {results.bound}"
+        at = f"seconds at {CLOCK_HZ // 1_000_000} MHz and {BITS_PER_S:,} baud"
+        pictures[figure_name(task, "time")] = bar_chart(title, bars, at, width=SIZE[0], standalone=True)
+    return pictures
 
 
 def page(results: Mapping[str, Results]) -> str:

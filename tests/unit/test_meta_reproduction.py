@@ -343,7 +343,7 @@ def test_what_is_measured_is_written_at_once(tmp_path: Path) -> None:
     assert path.exists() and folder.is_dir() and (tmp_path / "images").is_dir()
     write(path, folder, [table(prices=True)])
     assert path.read_text() == page({"sine": table(prices=True)})
-    assert len(list((tmp_path / "images").iterdir())) == 2
+    assert len(list((tmp_path / "images").iterdir())) == 3
     with pytest.raises(UsageError, match=r"none/page\.md cannot be written: No such file or directory"):
         prepare(tmp_path / "none" / "page.md", folder)
     for damaged in ("", "[]", "{}", '{"rows": []}', (folder / "sine.json").read_text().replace("seeds", "seed")):
@@ -465,7 +465,7 @@ def test_the_short_form_on_boards_writes_the_page(tmp_path: Path) -> None:
     assert "whole: 540 visits and 110 newcomers, each with the bits of the simulated device." in written
     assert "\n| occupancy, at least 0.7 after 10 samples | 2,6" in written
     assert "- TinyReptile, *comparable performance*: " in written
-    assert len(list((tmp_path / "images").glob("reproduction-occupancy-*.svg"))) == 2
+    assert len(list((tmp_path / "images").glob("reproduction-occupancy-*.svg"))) == 3
 
 
 def test_sections_of_other_tasks_are_kept_as_they_stand(tmp_path: Path) -> None:
@@ -487,7 +487,9 @@ def test_sections_of_other_tasks_are_kept_as_they_stand(tmp_path: Path) -> None:
 
 def test_pictures_are_small_and_the_same_each_time() -> None:
     drawn = figures(table(prices=True))
-    assert sorted(drawn) == ["reproduction-sine-adaptation.svg", "reproduction-sine-learning.svg"]
+    assert sorted(drawn) == [f"reproduction-sine-{kind}.svg" for kind in ("adaptation", "learning", "time")]
+    assert "TinyReptile: 20 s" in drawn["reproduction-sine-time.svg"]
+    assert len(figures(table(prices=False))) == 2
     assert drawn == figures(table(prices=True))
     learning = drawn["reproduction-sine-learning.svg"]
     assert len(learning) < 10_000 and learning.count("<polyline") == 2

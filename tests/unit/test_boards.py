@@ -121,6 +121,72 @@ def test_flags_that_keep_every_bit_are_taken(tmp_path: Path) -> None:
     assert read_board("strange", tmp_path).compiler.flags[-len(kept) :] == tuple(kept)
 
 
+@pytest.mark.parametrize(
+    ("field", "low", "high"),
+    [
+        ("tinyfed.arena_bytes", 1024, 2**30),
+        ("tinyfed.stack_bytes", 512, 2**20),
+        ("tinyfed.record_bytes", 2048, 2**30),
+        ("tinyfed.serial.baud", 1200, 4_000_000),
+        ("tinyfed.memory.data_flash.address", 0, 2**32 - 1),
+        ("tinyfed.memory.data_flash.bytes", 1, 2**32),
+        ("tinyfed.budget.flash_bytes", 1, 2**30),
+        ("tinyfed.budget.ram_bytes", 1, 2**30),
+    ],
+)
+def test_a_number_is_taken_up_to_its_bounds(field: str, low: int, high: int, tmp_path: Path) -> None:
+    """A number within its own bounds may still ask for more than the board's RAM has: that is another message."""
+    *path, last = field.split(".")
+    for value, good in ((low - 1, False), (low, True), (high, True), (high + 1, False), (hex(high), True)):
+        changed = manifest()
+        place = changed
+        for name in path:
+            place = place[name]
+        place[last] = value
+        told = ""
+        try:
+            read_changed(tmp_path, changed)
+        except UsageError as error:
+            told = str(error)
+        assert (f"{field} must be a whole number" in told) is not good, (value, told)
+
+
+def test_arena_and_stack_fill_the_ram_to_the_last_byte(tmp_path: Path) -> None:
+    changed = manifest()
+    ram = changed["tinyfed"]["memory"]["ram"]["bytes"]
+    ram = int(ram, 0) if isinstance(ram, str) else ram
+    stack = changed["tinyfed"]["stack_bytes"]
+    changed["tinyfed"]["arena_bytes"] = ram - stack
+    read_changed(tmp_path, changed)
+    changed["tinyfed"]["arena_bytes"] += 1
+    with pytest.raises(UsageError, match=f"ask for {ram + 1:,} bytes, the RAM has {ram:,}"):
+        read_changed(tmp_path, changed)
+
+
+@pytest.mark.parametrize(("record", "good"), [(2048, True), (2064, True), (2056, False), ("arena", False)])
+def test_room_for_records_is_aligned_and_leaves_some_for_models(record: int | str, good: bool, tmp_path: Path) -> None:
+    changed = manifest()
+    changed["tinyfed"]["record_bytes"] = changed["tinyfed"]["arena_bytes"] if record == "arena" else record
+    if good:
+        read_changed(tmp_path, changed)
+        assert read_board("strange", tmp_path).record_bytes == record
+    else:
+        with pytest.raises(UsageError, match="record_bytes must be a multiple of 16 and leave some of arena_bytes"):
+            read_changed(tmp_path, changed)
+
+
+def test_what_a_board_may_leave_out_has_its_value(tmp_path: Path) -> None:
+    """The board on this computer has no memory of its own, no stack to reserve, nothing to flash and no budget."""
+    board = read_board("native")
+    assert (board.stack_bytes, dict(board.memory), dict(board.flash), board.budget) == (0, {}, {}, None)
+    changed = manifest()
+    for name in ("record_bytes", "budget", "emulator"):
+        changed["tinyfed"].pop(name, None)
+    read_changed(tmp_path, changed)
+    board = read_board("strange", tmp_path)
+    assert (board.record_bytes, board.budget, board.emulator) == (0, None, None)
+
+
 def paths(value: dict[str, Any], where: str = "") -> list[str]:
     found = []
     for name, inner in value.items():

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from tinyfed.wire.frames import Frame
 from tinyfed.wire.messages import MalformedError, MessageType
-from tinyfed.wire.session import Operation, Reason
-from tinyfed.wire.visit import KEEP_ALIVE_S
+from tinyfed.wire.session import LongOperation, Reason
 
 FORGET = 0xFFFE
 STOP = 0xFFFF
@@ -45,7 +44,7 @@ class RecordStatus:
         return cls(recording, label, bool(running), status, windows, capacity, detail, counts)
 
 
-class LabelOperation(Operation):
+class LabelOperation(LongOperation):
     """Record samples of a class until a limit, or stop, or forget. `status` is the newest that the device said."""
 
     def __init__(self, label: int, *, windows: int = 0, milliseconds: int = 0) -> None:
@@ -58,13 +57,10 @@ class LabelOperation(Operation):
     def begin(self, now_s: float) -> None:
         """See `Operation.begin`: the same recording, should the device know it already."""
         self._number = self._number or self._session.next_visit() or 1
-        self.sequence = self._session.next_sequence()
-        self._timer = self._session.retry_timer()
-        self._timer.start(now_s)
-        self._alive_s = now_s
-        self._ask()
+        super().begin(now_s)
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """See `LongOperation.ask`."""
         self.send(MessageType.LABEL, pack_label(self._number, *self._wanted))
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
@@ -83,16 +79,3 @@ class LabelOperation(Operation):
             self.fail(Reason.REFUSED, answer.status, answer.detail)
         elif not answer.running:
             self.finish()
-
-    def on_time(self, now_s: float) -> None:
-        """See `Operation.on_time`."""
-        if self._timer.expired(now_s):
-            self._session.count.retries += 1
-            self._ask()
-        elif self._timer.due_s is None and now_s - self._alive_s >= KEEP_ALIVE_S:
-            self._alive_s = now_s
-            self._ask()
-
-    def due_s(self) -> float | None:
-        """See `Operation.due_s`."""
-        return self._timer.due_s if self._timer.due_s is not None else self._alive_s + KEEP_ALIVE_S

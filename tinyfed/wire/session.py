@@ -21,6 +21,7 @@ from tinyfed.wire.messages import MalformedError, MessageType
 
 # Retransmission: this and twice the time that a chunk takes on the line, doubling up to the limit.
 RETRY_BASE_S = 0.2
+KEEP_ALIVE_S = 1.0
 RETRY_MAX_S = 2.0
 # Chunks on a bad line are no smaller than this, in bytes; so many must pass before larger ones are tried again.
 CHUNK_BYTES_MIN = 64
@@ -152,6 +153,35 @@ class Operation:
     def send(self, kind: MessageType, payload: bytes = b"") -> None:
         """Queue a frame with this operation's sequence number."""
         self._session.queue(Frame(kind, self._session.session_id, self.sequence, payload))
+
+
+class LongOperation(Operation):
+    """One that a device works on for long: its request is repeated meanwhile, so that each end hears the other."""
+
+    def begin(self, now_s: float) -> None:
+        """See `Operation.begin`."""
+        self.sequence = self._session.next_sequence()
+        self._timer = self._session.retry_timer()  # stopped once there is an answer
+        self._timer.start(now_s)
+        self._alive_s = now_s + KEEP_ALIVE_S  # when to ask again then
+        self.ask()
+
+    def ask(self) -> None:
+        """Send the request."""
+        raise AssertionError("an operation says what it asks")
+
+    def on_time(self, now_s: float) -> None:
+        """See `Operation.on_time`."""
+        if self._timer.expired(now_s):
+            self._session.count.retries += 1
+            self.ask()
+        elif self._timer.due_s is None and now_s >= self._alive_s:
+            self._alive_s = now_s + KEEP_ALIVE_S
+            self.ask()
+
+    def due_s(self) -> float | None:
+        """See `Operation.due_s`."""
+        return self._alive_s if self._timer.due_s is None else self._timer.due_s
 
 
 class HostSession:

@@ -3,13 +3,10 @@
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame
 from tinyfed.wire.messages import MessageType
-from tinyfed.wire.session import Operation, Reason
-
-# The order is repeated so often while the visit runs: each end hears that the other is there.
-KEEP_ALIVE_S = 1.0
+from tinyfed.wire.session import KEEP_ALIVE_S, LongOperation, Reason
 
 
-class VisitOperation(Operation):
+class VisitOperation(LongOperation):
     """Have an order carried out. `result` holds the device's answer when it is done."""
 
     def __init__(self, order: bytes, weights_hash: int = 0) -> None:
@@ -27,12 +24,12 @@ class VisitOperation(Operation):
         """See `Operation.begin`: the same visit, should the device know it already."""
         if self.number is None:
             self.number = self._session.next_visit()
-        self.sequence = self._session.next_sequence()
-        self._payload = messages.pack_order(self.number, self._weights_hash, self._order)
-        self._timer = self._session.retry_timer()
-        self._timer.start(now_s)
-        self._alive_s = now_s
-        self.send(MessageType.ORDER, self._payload)
+        super().begin(now_s)
+
+    def ask(self) -> None:
+        """See `LongOperation.ask`."""
+        assert self.number is not None
+        self.send(MessageType.ORDER, messages.pack_order(self.number, self._weights_hash, self._order))
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """See `Operation.on_frame`."""
@@ -45,7 +42,7 @@ class VisitOperation(Operation):
                 return
             if self.accepted_s is None:
                 self.accepted_s = now_s
-                self._alive_s = now_s
+                self._alive_s = now_s + KEEP_ALIVE_S
             self._timer.stop()
             self.samples_done, self.samples_total = answer.done, answer.total
         elif frame.type == MessageType.RESULT and len(frame.payload) >= 4:
@@ -56,16 +53,3 @@ class VisitOperation(Operation):
                 self.accepted_s = now_s
             self._session.received_result(self.number)
             self.finish()
-
-    def on_time(self, now_s: float) -> None:
-        """See `Operation.on_time`."""
-        if self._timer.expired(now_s):
-            self._session.count.retries += 1
-            self.send(MessageType.ORDER, self._payload)
-        elif self._timer.due_s is None and now_s - self._alive_s >= KEEP_ALIVE_S:
-            self._alive_s = now_s
-            self.send(MessageType.ORDER, self._payload)
-
-    def due_s(self) -> float | None:
-        """See `Operation.due_s`."""
-        return self._timer.due_s if self._timer.due_s is not None else self._alive_s + KEEP_ALIVE_S

@@ -9,7 +9,7 @@ import pytest
 from tinyfed.engine import plan as device_plan
 from tinyfed.errors import UsageError
 from tinyfed.model import MODES, Dense, ModelSpec, encode, mlp, plan
-from tinyfed.model.plan import align
+from tinyfed.model.int8.plan import aligned
 
 KINDS = ["dense", "conv"]
 
@@ -32,7 +32,7 @@ def test_the_benchmark_net_to_the_byte():
     # two vectors of 32 values and the output. The gradients lie over the activations.
     assert here.image_bytes == 64 + 3 * 32 + 4 * 1153 == 4772
     assert here.work_bytes == 48 + 128 + 128 + 16
-    assert here.arena_bytes == align(4772) + 320 == 5104
+    assert here.arena_bytes == aligned(4772) + 320 == 5104
 
 
 def test_frozen_layers_keep_nothing():
@@ -47,9 +47,9 @@ def test_frozen_layers_keep_nothing():
 
 def test_buffers_that_are_alive_together_do_not_overlap():
     here = plan(mlp(5, (7, 9, 11), 2))
-    spans = sorted((at, at + align(4 * n)) for at, n in zip(here.activation_at, (7, 9, 11, 2), strict=True))
+    spans = sorted((at, at + aligned(4 * n)) for at, n in zip(here.activation_at, (7, 9, 11, 2), strict=True))
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))  # all four are kept for training
-    assert here.work_bytes == align(12 * 4) + sum(b - a for a, b in spans)
+    assert here.work_bytes == aligned(12 * 4) + sum(b - a for a, b in spans)
 
 
 def test_an_unknown_mode_is_refused():

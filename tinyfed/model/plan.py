@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from tinyfed.model.image import HEADER_BYTES
 from tinyfed.model.int8.image import read_plan, read_ports
-from tinyfed.model.layers.base import RECORD_BYTES, TRAIN_BIAS, TRAIN_WEIGHTS, InputGradient, Record, Shape, require
+from tinyfed.model.int8.plan import aligned
+from tinyfed.model.layers.base import RECORD_BYTES, TRAIN_BIAS, TRAIN_WEIGHTS, Record, Shape, require
 from tinyfed.model.spec import ModelSpec
 
 # Arrays of one value for each learning parameter that a mode keeps: its gradient, the optimizer's moments.
@@ -23,7 +24,6 @@ MODES = {
     "batch_adam_second": 2,  # without the first moment
 }
 BATCH_STATE_BYTES = 16
-ALIGNMENT = 16
 SLOT_BYTES = 12  # of the engine's table, a tensor
 _EXTERNAL = -1  # the network's input
 
@@ -42,16 +42,11 @@ class Plan:
     gradient_at: tuple[int | None, ...]  # of the gradient of each layer's output; None: not needed
 
 
-def align(count: int) -> int:
-    """Rounded up to 16."""
-    return (count + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-
-
 def frozen_bytes(program: bytes) -> int:
     """Of the work area: a frozen int8 network's features as float32, and its own."""
     if not program:
         return 0
-    return align(4 * read_ports(program)[1][0].count) + align(read_plan(program).work_bytes)
+    return aligned(4 * read_ports(program)[1][0].count) + aligned(read_plan(program).work_bytes)
 
 
 def plan(spec: ModelSpec, mode: str = "online") -> Plan:
@@ -64,7 +59,7 @@ def plan(spec: ModelSpec, mode: str = "online") -> Plan:
     optimizer = batch_bytes(records, mode)
     work = layout.end + frozen_bytes(frozen) + optimizer
     places = (layout.activation_at, layout.gradient_at)
-    return Plan(mode, image, parameters, work, align(image) + work, optimizer, *places)
+    return Plan(mode, image, parameters, work, aligned(image) + work, optimizer, *places)
 
 
 def batch_bytes(records: Sequence[Record], mode: str) -> int:
@@ -75,7 +70,7 @@ def batch_bytes(records: Sequence[Record], mode: str) -> int:
         for shape, flag in zip(record.parameter_shapes, (TRAIN_WEIGHTS, TRAIN_BIAS), strict=False)
         if record.flags & flag
     )
-    return BATCH_STATE_BYTES + MODES[mode] * align(4 * learning) if MODES[mode] else 0
+    return BATCH_STATE_BYTES + MODES[mode] * aligned(4 * learning) if MODES[mode] else 0
 
 
 class _Layout:
@@ -98,7 +93,7 @@ class _Layout:
         self.dies = [-math.inf] * (2 * count)
         self._live()
         self.offset: dict[int, int] = {}
-        self.end = self._place(align(SLOT_BYTES * count))
+        self.end = self._place(aligned(SLOT_BYTES * count))
         homes = [self.class_of[buffer] for buffer in range(2 * count)]
         self.activation_at = tuple(None if h == _EXTERNAL else self.offset[h] for h in homes[:count])
         self.gradient_at = tuple(
@@ -128,13 +123,8 @@ class _Layout:
             return own
         layer = self.consumers[tensor][0]
         record = self.records[layer]
-        match record.rules.input_gradient(record, tensor):
-            case InputGradient.OVER_OUTPUT:
-                return self.layers + layer
-            case InputGradient.OVER_INPUT:
-                return tensor - 1
-            case InputGradient.OWN:
-                return own
+        places = {"own": own, "over_output": self.layers + layer, "over_input": tensor - 1}
+        return places[record.rules.gradient_of(record, tensor)]
 
     def _share(self) -> None:
         for layer, record in enumerate(self.records):
@@ -183,7 +173,7 @@ class _Layout:
             self._alive(2 * count - 1, count)
 
     def _bytes(self, buffer: int) -> int:
-        return align(4 * math.prod(self.records[buffer % self.layers].shape))
+        return aligned(4 * math.prod(self.records[buffer % self.layers].shape))
 
     def _place(self, start: int) -> int:
         names = [b for b in range(2 * self.layers) if self.class_of[b] == b and self.born[b] <= self.dies[b]]
@@ -226,7 +216,7 @@ def summarize(spec: ModelSpec, mode: str = "online") -> list[LayerSummary]:
     found = plan(spec, mode)
     rows = []
     for index, record in enumerate(spec.records):
-        rules, own = record.rules, align(4 * math.prod(record.shape))
+        rules, own = record.rules, aligned(4 * math.prod(record.shape))
         at, gradient_at = found.activation_at[index], found.gradient_at[index]
         source_at = found.activation_at[record.input - 1] if record.input else None
         rows.append(

@@ -10,7 +10,7 @@ from typing import Any
 from tinyfed.model.layers import activation, add, conv, dense, pool, reshape, scale, standardize
 from tinyfed.model.layers.activation import Activation
 from tinyfed.model.layers.add import Add
-from tinyfed.model.layers.base import Kind, Layer, Record
+from tinyfed.model.layers.base import SIZE_MAX, Kind, Layer, Record
 from tinyfed.model.layers.conv import Conv1D, Conv2D, DepthwiseConv2D
 from tinyfed.model.layers.dense import Dense
 from tinyfed.model.layers.dropout import Dropout
@@ -23,6 +23,7 @@ __all__ = [
     "BLANK",
     "KINDS",
     "SECTIONS",
+    "SIZE_MAX",
     "Activation",
     "Add",
     "AveragePool",

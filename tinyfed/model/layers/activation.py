@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 
-from tinyfed.model.layers.base import Activated, InputGradient, Kind, Place, Record
+from tinyfed.model.layers.base import Activated, Kind, Place, Record
 
 
 class _Kind(Kind):
     name, number = "activation", 10
     in_place = True
+    gradient = "over_output"
 
     def layer(self, record: Record) -> "Activation":
         return Activation(**record.activated)
-
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OVER_OUTPUT
 
 
 KIND = _Kind()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tinyfed.model.layers.base import ACTIVATION, Activated, InputGradient, Key, Kind, Place, Record, Section
+from tinyfed.model.layers.base import ACTIVATION, Activated, GradientPlace, Key, Kind, Place, Record, Section
 
 
 class _Kind(Kind):
@@ -14,8 +14,8 @@ class _Kind(Kind):
         assert record.input_b is not None
         return Add(record.input_b, **record.activated)
 
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OVER_OUTPUT if record.input == tensor else InputGradient.OWN
+    def gradient_of(self, record: Record, tensor: int) -> GradientPlace:
+        return "over_output" if record.input == tensor else "own"
 
 
 KIND = _Kind()

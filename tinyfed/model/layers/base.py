@@ -4,8 +4,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from tinyfed.errors import LayerError, UsageError
 
@@ -114,12 +113,9 @@ class Weighted(Activated):
         return {"flags": flags, **self.activated(place, activation)}
 
 
-class InputGradient(Enum):
-    """Where the plan puts the gradient of what a layer reads."""
-
-    OWN = auto()  # bytes of its own
-    OVER_OUTPUT = auto()  # over the gradient of the layer's output
-    OVER_INPUT = auto()  # over the values that the layer read
+# Where the plan puts the gradient of what a layer reads: in bytes of its own, over the gradient of the layer's output,
+# or over the values that it read.
+GradientPlace: TypeAlias = Literal["own", "over_output", "over_input"]
 
 
 class Kind:
@@ -132,6 +128,7 @@ class Kind:
     first: tuple[float | None, ...] = (None, 0.0)  # what they begin with; None: random with the limit of `fans`
     in_place = False  # may the output lie over the input?
     view = False  # is the output the input's bytes under another shape?
+    gradient: GradientPlace = "own"
     keeps_input = False  # does the backward pass read the input's values for the input's gradient?
 
     def layer(self, record: "Record") -> Layer:
@@ -160,9 +157,9 @@ class Kind:
             return "all" if record.flags & TRAIN_BIAS or len(record.parameter_shapes) == 1 else "weights"
         return "bias" if record.flags & TRAIN_BIAS else ""
 
-    def input_gradient(self, record: "Record", tensor: int) -> InputGradient:
+    def gradient_of(self, record: "Record", tensor: int) -> GradientPlace:
         """For `tensor`, one that it reads and nobody else does."""
-        return InputGradient.OWN
+        return self.gradient
 
 
 class WeightedKind(Kind):
@@ -202,6 +199,11 @@ class Record:
     def kind(self) -> str:
         """The name of its kind."""
         return self.rules.name
+
+    @property
+    def padding(self) -> str:
+        """Of a convolution or pool."""
+        return PADDINGS[self.mode]
 
     @property
     def parameter_count(self) -> int:

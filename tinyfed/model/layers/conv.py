@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from tinyfed.model.layers.base import (
     ACTIVATION,
     PADDING,
-    PADDINGS,
     SIZE_MAX,
-    InputGradient,
+    GradientPlace,
     Key,
     Place,
     Record,
@@ -25,15 +24,15 @@ class _Convolution(WeightedKind):
         taps = math.prod(shape[:2])  # Keras takes a depthwise kernel (h, w, channels, 1) for (h, w, in, out)
         return taps * shape[2], taps * shape[3]
 
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OWN if record.trains_weights else InputGradient.OVER_INPUT
+    def gradient_of(self, record: Record, tensor: int) -> GradientPlace:
+        return "own" if record.trains_weights else "over_input"
 
 
 class _Conv2DKind(_Convolution):
     name, number = "conv2d", 2
 
     def layer(self, record: Record) -> "Conv2D | Conv1D":
-        channels, padding = record.shape[-1], PADDINGS[record.mode]
+        channels, padding = record.shape[-1], record.padding
         if len(record.shape) == 2 and record.kernel[0] == record.stride[0] == 1:
             return Conv1D(channels, record.kernel[1], record.stride[1], padding, **record.weighted)
         return Conv2D(channels, record.kernel, record.stride, padding, **record.weighted)
@@ -46,7 +45,7 @@ class _DepthwiseKind(_Convolution):
     name, number = "depthwise", 3
 
     def layer(self, record: Record) -> "DepthwiseConv2D":
-        return DepthwiseConv2D(record.kernel, record.stride, PADDINGS[record.mode], **record.weighted)
+        return DepthwiseConv2D(record.kernel, record.stride, record.padding, **record.weighted)
 
     def weights(self, record: Record, source: Shape) -> Shape:
         return (*record.kernel, record.shape[-1], 1)

@@ -3,22 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from tinyfed.model.layers.base import (
-    ACTIVATION,
-    SIZE_MAX,
-    InputGradient,
-    Key,
-    Place,
-    Record,
-    Section,
-    Shape,
-    Weighted,
-    WeightedKind,
-)
+from tinyfed.model.layers.base import ACTIVATION, SIZE_MAX, Key, Place, Record, Section, Shape, Weighted, WeightedKind
 
 
 class _Kind(WeightedKind):
     name, number = "dense", 1
+    gradient = "over_input"
 
     def layer(self, record: Record) -> "Dense":
         return Dense(record.shape[-1], **record.weighted)
@@ -31,9 +21,6 @@ class _Kind(WeightedKind):
 
     def fans(self, shape: Shape) -> tuple[int, int]:
         return shape[0], shape[1]
-
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OVER_INPUT
 
 
 KIND = _Kind()

@@ -3,18 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tinyfed.model.layers.base import (
-    PADDING,
-    PADDINGS,
-    InputGradient,
-    Key,
-    Kind,
-    Layer,
-    Place,
-    Record,
-    Section,
-    Shape,
-)
+from tinyfed.model.layers.base import PADDING, Key, Kind, Layer, Place, Record, Section, Shape
 from tinyfed.model.layers.window import Size, output, window
 
 
@@ -23,30 +12,26 @@ class _MaxKind(Kind):
     keeps_input = True
 
     def layer(self, record: Record) -> "MaxPool":
-        return MaxPool(record.kernel, record.stride, PADDINGS[record.mode])
+        return MaxPool(record.kernel, record.stride, record.padding)
 
 
 class _AverageKind(Kind):
     name, number = "average_pool", 5
+    gradient = "over_input"
 
     def layer(self, record: Record) -> "AveragePool":
-        return AveragePool(record.kernel, record.stride, PADDINGS[record.mode])
-
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OVER_INPUT
+        return AveragePool(record.kernel, record.stride, record.padding)
 
 
 class _GlobalKind(Kind):
     name, number = "global_average", 6
+    gradient = "over_input"
 
     def layer(self, record: Record) -> "GlobalAveragePool":
         return GlobalAveragePool()
 
     def rank(self, record: Record, source: Shape) -> int:
         return 1
-
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OVER_INPUT
 
 
 MAX, AVERAGE, GLOBAL = _MaxKind(), _AverageKind(), _GlobalKind()

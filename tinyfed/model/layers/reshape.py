@@ -3,21 +3,19 @@
 import math
 from dataclasses import dataclass
 
-from tinyfed.model.layers.base import InputGradient, Kind, Layer, Place, Record, Section, Shape, shape_problem
+from tinyfed.model.layers.base import Kind, Layer, Place, Record, Section, Shape, shape_problem
 
 
 class _Kind(Kind):
     name, number = "reshape", 7
     view = True
+    gradient = "over_output"
 
     def layer(self, record: Record) -> "Flatten | Reshape":
         return Flatten() if len(record.shape) == 1 else Reshape(record.shape)
 
     def rank(self, record: Record, source: Shape) -> int:
         return record.mode
-
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OVER_OUTPUT
 
 
 KIND = _Kind()

@@ -2,31 +2,20 @@
 
 from dataclasses import dataclass
 
-from tinyfed.model.layers.base import (
-    ACTIVATION,
-    InputGradient,
-    Place,
-    Record,
-    Section,
-    Shape,
-    Weighted,
-    WeightedKind,
-)
+from tinyfed.model.layers.base import ACTIVATION, Place, Record, Section, Shape, Weighted, WeightedKind
 
 
 class _Kind(WeightedKind):
     name, number = "scale", 9
     first = (1.0, 0.0)
     in_place = True
+    gradient = "over_output"
 
     def layer(self, record: Record) -> "ScaleShift":
         return ScaleShift(**record.weighted)
 
     def weights(self, record: Record, source: Shape) -> Shape:
         return record.shape[-1:]
-
-    def input_gradient(self, record: Record, tensor: int) -> InputGradient:
-        return InputGradient.OVER_OUTPUT
 
 
 KIND = _Kind()

@@ -14,6 +14,8 @@ from tinyfed.meta.strategy import Strategy
 from tinyfed.options import check_options
 from tinyfed.wire.order import Order
 
+__all__ = ["Strategy", "adaptation", "make", "names", "options", "references", "simulate", "strategy"]
+
 _STRATEGIES = {
     "fedavg": "tinyfed.meta.fedavg:FedAvg",
     "fedprox": "tinyfed.meta.fedavg:FedProx",

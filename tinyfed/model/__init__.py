@@ -1,4 +1,11 @@
-"""Models: what they are (`spec`), the bytes a device runs (`image`), memory (`plan`), first weights."""
+"""Models: what they are, the bytes a device runs, the memory they need, their first weights.
+
+- `spec`, `layers`: networks, and the kinds of layers
+- `image`: the bytes of docs/model-image.md
+- `plan`: bytes of memory, a layer at a time; `initialize`: first weights
+- `convert`: any model file as what the engine runs, with `keras`, `tflite` and `int8`
+- `run`, `inspect`, `export`, `quantize`, `head`: what can be done with one
+"""
 
 from tinyfed.errors import ImageError
 from tinyfed.model.image import (
@@ -52,14 +59,26 @@ __all__ = [
     "ScaleShift",
     "Shape",
     "Standardize",
+    "convert",
     "decode",
     "encode",
+    "export",
+    "head",
+    "image",
     "initialize",
+    "inspect",
+    "int8",
+    "keras",
+    "layers",
     "mlp",
     "plan",
+    "quantize",
     "read_weights",
     "replace_weights",
+    "run",
+    "spec",
     "structure_hash",
+    "tflite",
     "weights_hash",
     "with_trainable",
 ]

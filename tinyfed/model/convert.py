@@ -9,7 +9,9 @@ from tinyfed.errors import UsageError
 from tinyfed.model import image, spec
 from tinyfed.model.graph import Converted
 from tinyfed.model.int8 import image as image_int8
+from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.int8.spec import Int8Network
+from tinyfed.model.keras.convert import convert_keras, is_keras
 from tinyfed.model.tflite.file import TfliteModel, parse
 from tinyfed.model.tflite.to_float import convert_float
 from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
@@ -71,8 +73,6 @@ def read_model(path: Path, loss: str | None = None) -> Model:
         raise UsageError(f"loss {loss!r} is unknown: use one of {', '.join(spec.LOSSES)}")
     if not path.exists():
         raise UsageError("there is no such file", where=str(path))
-    from tinyfed.model.keras.convert import convert_keras, is_keras
-
     if is_keras(path):
         return float_model(str(path), convert_keras(path, loss))
     if path.is_dir():
@@ -105,8 +105,6 @@ def program_of(network: Int8Network, source: str) -> bytes:
 
 def read_program(content: bytes, source: str) -> Int8Model:
     """The int8 program in `content`, checked by the engine's own loader. Raises UsageError."""
-    from tinyfed.model.int8.engine import Int8Engine
-
     try:
         Int8Engine(content)
     except UsageError as error:
@@ -127,16 +125,3 @@ def float_model(source: str, converted: Converted) -> FloatModel:
     """The image of a network on its way. `source` names it."""
     content = image.encode(converted.spec, converted.weights)
     return FloatModel(source, converted.spec, converted.weights, content, converted.notes)
-
-
-__all__ = [
-    "FloatModel",
-    "Int8Model",
-    "Model",
-    "float_model",
-    "is_int8",
-    "is_tflite",
-    "read_file",
-    "read_model",
-    "read_tflite",
-]

@@ -12,6 +12,7 @@ from tinyfed.errors import UsageError
 from tinyfed.files import write_whole
 from tinyfed.model.convert import FloatModel, read_model
 from tinyfed.model.image import Weights
+from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, quiet
 from tinyfed.model.layers.base import Record
 from tinyfed.model.spec import ModelSpec
 
@@ -43,8 +44,6 @@ def export(model: FloatModel, output: Path) -> None:
     if output.suffix == ".npz":
         write_whole(output, arrays_file(model.spec, model.weights))
         return
-    from tinyfed.model.keras.convert import TfliteSource
-
     keras_model = to_keras(model.spec, model.weights)
     if output.suffix == ".tflite":
         source = TfliteSource.of_model(keras_model, str(output))
@@ -93,8 +92,6 @@ def to_keras(spec: ModelSpec, weights: Weights) -> Any:
     Of a head on a frozen network it is the head, which takes that network's features. Frozen layers are not
     trainable. Raises MissingToolError without TensorFlow.
     """
-    from tinyfed.model.keras.convert import import_tensorflow, quiet
-
     keras = import_tensorflow().keras
     with quiet():
         tensors = [keras.Input(spec.input_shape, name="input")]

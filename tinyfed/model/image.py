@@ -119,15 +119,3 @@ def decode(image: bytes) -> tuple[ModelSpec, Weights]:
     input_shape, loss, records = read_records(image)
     layers = tuple(layer_of_record(record, index) for index, record in enumerate(records))
     return ModelSpec(input_shape, layers, loss, read_frozen(image)), read_weights(image)
-
-
-__all__ = [
-    "decode",
-    "encode",
-    "read_frozen",
-    "read_records",
-    "read_weights",
-    "replace_weights",
-    "structure_hash",
-    "weights_hash",
-]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tinyfed.data.samples import Samples, read_arrays, samples_of
 from tinyfed.errors import ConvertError, MissingToolError, TinyfedError, UsageError
 from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
+from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.isolated import isolated
 from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, is_keras, quiet
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
@@ -255,8 +256,6 @@ def int8_outputs(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
         converted = read_tflite(model)
         assert isinstance(converted, Int8Model)
-        from tinyfed.model.int8.engine import Int8Engine
-
         engine = Int8Engine(converted.content)
         results = [engine.dequantize(engine.run(engine.quantize(sample))[0]).reshape(-1) for sample in x]
         return np.stack(results)

@@ -9,7 +9,7 @@ from tinyfed.errors import UsageError
 from tinyfed.options import check_options
 from tinyfed.tasks.task import Client, Task
 
-__all__ = ["Client", "Task", "get", "names", "options"]
+__all__ = ["Client", "Task", "fsdd", "get", "names", "options", "task"]
 
 _MODULES = {
     "folder": "tinyfed.tasks.folder",

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinyfed import engine as core
 from tinyfed.boards import Board
-from tinyfed.engine import core
 from tinyfed.errors import BuildError, MissingToolError, UsageError
 from tinyfed.paths import cache, share
 from tinyfed_host.bench.nets import BenchNet

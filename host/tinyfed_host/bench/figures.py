@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinyfed import engine as core
 from tinyfed.boards import Board
-from tinyfed.engine import core
 from tinyfed_host.bench import board as on_board
 from tinyfed_host.bench.cycles import Profile, profile
 from tinyfed_host.bench.nets import BenchNet, zero_share

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.engine import core
+from tinyfed import engine as core
 from tinyfed.errors import UsageError
 from tinyfed.model import Conv2D, Dense, Flatten, ModelSpec, encode, initialize, mlp
 from tinyfed.random import splitmix64

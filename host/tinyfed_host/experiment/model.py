@@ -9,8 +9,7 @@ from typing import Any
 
 from tinyfed.errors import LayerError, UsageError
 from tinyfed.model import ModelSpec, decode
-from tinyfed.model.layers import BLANK, SECTIONS, layer_of_section
-from tinyfed.model.layers.base import SIZE_MAX
+from tinyfed.model.layers import BLANK, SECTIONS, SIZE_MAX, layer_of_section
 from tinyfed.model.spec import LAYERS_MAX, LOSSES
 from tinyfed_host.experiment import source
 

@@ -17,6 +17,8 @@ from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras, read_whole
 from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.keras.layers import Step, convert_layer
+from tinyfed.model.tflite.file import parse
+from tinyfed.model.tflite.to_float import convert_float
 from tinyfed.text import first_line, shown
 
 LONGEST_MESSAGE = 1000
@@ -120,9 +122,6 @@ def convert_keras(path: Path, loss: str | None = None) -> Converted:
     Raises UsageError, which names the layer, the reason and what would work instead.
     """
     if path.is_dir():
-        from tinyfed.model.tflite.file import parse
-        from tinyfed.model.tflite.to_float import convert_float
-
         return convert_float(parse(saved_model_tflite(path), str(path)), loss)
     return convert_keras_model(read_keras(path), loss)
 

@@ -20,8 +20,7 @@ from tinyfed.meta.adaptation import adaptation
 from tinyfed.meta.references import reference
 from tinyfed.meta.simulate import Learner, Watcher, make_devices, run
 from tinyfed.meta.strategy import Array, Strategy
-from tinyfed.model import Conv2D, ModelSpec, encode, initialize, mlp, plan
-from tinyfed.model.layers import Layer
+from tinyfed.model import Conv2D, Layer, ModelSpec, encode, initialize, mlp, plan
 from tinyfed.random import splitmix64
 from tinyfed.tasks.task import Task
 from tinyfed.wire.order import Order

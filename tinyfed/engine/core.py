@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinyfed.engine import _core
-from tinyfed.errors import ImageError, TinyfedError, UsageError
+from tinyfed.errors import ImageError, UsageError
 from tinyfed.status import reason
 
 Floats = NDArray[np.float32]
@@ -25,8 +25,11 @@ MODES = {
 }
 
 
-def _translated(error: _core.CoreError, what: str) -> TinyfedError:
-    return UsageError(f"{what}: {reason(error.args[0])}")
+def _called(call: Callable[..., Any], what: str, *arguments: Any) -> None:
+    try:
+        call(*arguments)
+    except _core.CoreError as error:
+        raise UsageError(f"{what}: {reason(error.args[0])}") from error
 
 
 def _opened(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -168,10 +171,7 @@ class Engine:
         """One step of online SGD a sample, in order. Returns the losses before each step, shape (count,)."""
         inputs = self._inputs(x)
         losses = np.empty(len(inputs), np.float32)
-        try:
-            self._core.train_online(losses, inputs, self._targets(y, len(inputs)), learning_rate)
-        except _core.CoreError as error:
-            raise _translated(error, "train_online") from error
+        _called(self._core.train_online, "train_online", losses, inputs, self._targets(y, len(inputs)), learning_rate)
         return losses
 
     def train_visits(self, x: ArrayLike, y: ArrayLike, learning_rate: float) -> tuple[Floats, Floats]:
@@ -189,37 +189,22 @@ class Engine:
         targets = self._targets(np.reshape(y, (count, -1) if not self._has_labels else count), count)
         ends = np.empty((shape[0], self.parameter_count), np.float32)
         losses = np.empty(shape, np.float32)
-        try:
-            self._core.train_visits(ends, losses, inputs, targets, learning_rate)
-        except _core.CoreError as error:
-            raise _translated(error, "train_visits") from error
+        _called(self._core.train_visits, "train_visits", ends, losses, inputs, targets, learning_rate)
         return ends, losses
 
     def train_batch(self, x: ArrayLike, y: ArrayLike, optimizer: Optimizer) -> Floats:
         """One step by the mean gradient of the samples, in a batch mode. Returns their losses, shape (count,)."""
         inputs = self._inputs(x)
         losses = np.empty(len(inputs), np.float32)
-        try:
-            self._core.batch_add(losses, inputs, self._targets(y, len(inputs)))
-            self._core.batch_step(
-                optimizer.learning_rate,
-                optimizer.momentum,
-                optimizer.beta1,
-                optimizer.beta2,
-                optimizer.epsilon,
-                optimizer.weight_decay,
-                optimizer.clip_norm,
-            )
-        except _core.CoreError as error:
-            raise _translated(error, "train_batch") from error
+        o = optimizer
+        _called(self._core.batch_add, "train_batch", losses, inputs, self._targets(y, len(inputs)))
+        moments = o.momentum, o.beta1, o.beta2, o.epsilon
+        _called(self._core.batch_step, "train_batch", o.learning_rate, *moments, o.weight_decay, o.clip_norm)
         return losses
 
     def forget(self) -> None:
         """Start the optimizer of a batch mode anew: no moments, no samples."""
-        try:
-            self._core.batch_begin()
-        except _core.CoreError as error:
-            raise _translated(error, "forget") from error
+        _called(self._core.batch_begin, "forget")
 
     def evaluate(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, int]:
         """Losses of shape (count,) and how many samples are classified correctly."""

@@ -17,24 +17,16 @@ from tinyfed.model.image import (
     weights_hash,
 )
 from tinyfed.model.initialize import initialize
-from tinyfed.model.layers import (
-    Activation,
-    Add,
-    AveragePool,
-    Conv1D,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Reshape,
-    ScaleShift,
-    Standardize,
-)
-from tinyfed.model.layers.base import Shape
+from tinyfed.model.layers.activation import Activation
+from tinyfed.model.layers.add import Add
+from tinyfed.model.layers.base import Layer, Shape
+from tinyfed.model.layers.conv import Conv1D, Conv2D, DepthwiseConv2D
+from tinyfed.model.layers.dense import Dense
+from tinyfed.model.layers.dropout import Dropout
+from tinyfed.model.layers.pool import AveragePool, GlobalAveragePool, MaxPool
+from tinyfed.model.layers.reshape import Flatten, Reshape
+from tinyfed.model.layers.scale import ScaleShift
+from tinyfed.model.layers.standardize import Standardize
 from tinyfed.model.plan import MODES, Plan, plan
 from tinyfed.model.spec import ModelSpec, mlp, with_trainable
 

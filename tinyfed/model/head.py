@@ -16,7 +16,9 @@ from tinyfed.model.image import Weights, encode
 from tinyfed.model.initialize import initialize
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.int8.image import read_ports
-from tinyfed.model.layers import Dense, Layer, Standardize
+from tinyfed.model.layers.base import Layer
+from tinyfed.model.layers.dense import Dense
+from tinyfed.model.layers.standardize import Standardize
 from tinyfed.model.spec import ModelSpec
 
 MOST_CLASSES = 256

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from tinyfed.errors import LayerError
 from tinyfed.model.int8.image import Int8Port, read_ports
-from tinyfed.model.layers import Dense, Layer, ScaleShift
-from tinyfed.model.layers.base import Place, Record, Shape, Weighted, require, shape_problem
+from tinyfed.model.layers.base import Layer, Place, Record, Shape, Weighted, require, shape_problem
+from tinyfed.model.layers.dense import Dense
+from tinyfed.model.layers.scale import ScaleShift
 
 LOSSES = ("mse", "softmax_cross_entropy", "binary_cross_entropy")
 LAYERS_MAX = 64

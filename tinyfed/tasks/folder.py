@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from tinyfed.data.shard import write_shard
 from tinyfed.data.tables import FLOAT32_MAX, number, read_header, read_table
 from tinyfed.errors import UsageError
-from tinyfed.tasks.task import Client, Task, check_whole
-from tinyfed.wire.order import Order
+from tinyfed.tasks.task import Client, Task, check_whole, classification
 
 _DAMAGE = (OSError, ValueError, BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError)  # of an archive
 
@@ -72,18 +71,8 @@ def make(path: str = "", label: str = "label", ways: int = 0, shots: int = 5, st
         for part in parts
     ]
     drawn = ways or len(classes)
-    points = tuple(k for k in (0, 1, 5, 10) if k <= shots)
-    order = Order("shard", drawn, shots, 0, 0, 0.02, true_labels=not ways)
-    return Task(
-        name="folder",
-        input_shape=(features,),
-        output_count=drawn,
-        loss="softmax_cross_entropy",
-        train=clients[0],
-        held_out=clients[1],
-        order=order,
-        adapt=Order("shard", drawn, shots, 0, 0, 0.02, checkpoints=points, true_labels=not ways),
-        classes=classes,
+    return classification(
+        "folder", (features,), *clients, ways=drawn, shots=shots, classes=classes, true_labels=not ways
     )
 
 

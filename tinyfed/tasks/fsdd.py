@@ -14,8 +14,7 @@ from tinyfed.data import datasets
 from tinyfed.data.shard import write_shard
 from tinyfed.engine import _device
 from tinyfed.errors import UsageError
-from tinyfed.tasks.task import Client, Task, check_whole
-from tinyfed.wire.order import Order
+from tinyfed.tasks.task import Client, Task, check_whole, classification
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 WORDS = tuple("0123456789")
@@ -33,19 +32,8 @@ def make(ways: int = 5, shots: int = 10, held_out: str = "nicolas,theo") -> Task
         raise UsageError(f"task fsdd: held_out is {held_out!r}, allowed are some of {','.join(SPEAKERS)}")
     clients = {name: Client(name, partial(_shard, name)) for name in SPEAKERS}
     datasets.read("fsdd")
-    order = Order("shard", ways, shots, queries=0, seed=0, learning_rate=0.02)
-    points = tuple(k for k in (0, 1, 5, 10) if k <= shots)
-    return Task(
-        name="fsdd",
-        input_shape=(FRAMES * BANDS,),
-        output_count=ways,
-        loss="softmax_cross_entropy",
-        train=tuple(client for name, client in clients.items() if name not in chosen),
-        held_out=tuple(client for name, client in clients.items() if name in chosen),
-        order=order,
-        adapt=Order("shard", ways, shots, 0, 0, 0.02, checkpoints=points),
-        classes=WORDS,
-    )
+    parts = [tuple(c for name, c in clients.items() if (name in chosen) == judged) for judged in (False, True)]
+    return classification("fsdd", (FRAMES * BANDS,), *parts, ways=ways, shots=shots, classes=WORDS)
 
 
 def read_wav(data: bytes, name: str) -> NDArray[np.int16]:

@@ -17,8 +17,7 @@ from tinyfed.data import datasets
 from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
 from tinyfed.random import SplitMix64
-from tinyfed.tasks.task import Client, Task, check_whole
-from tinyfed.wire.order import Order
+from tinyfed.tasks.task import Client, Task, check_whole, classification
 
 SIZE = 28
 PIXELS = 105
@@ -42,17 +41,10 @@ def make(ways: int = 5, shots: int = 10, set_size: int = 24, rotations: int = 0,
     else:
         drawn = SplitMix64(0).sequence(TRAIN_CHARACTERS, len(names))
         train, held_out = drawn, [k for k in range(len(names)) if k not in set(drawn)]
-    order = Order("shard", ways, shots, queries=0, seed=0, learning_rate=0.02)
-    points = tuple(k for k in (0, 1, 5) if k <= shots)
-    return Task(
-        name="omniglot",
-        input_shape=(SIZE, SIZE, 1),
-        output_count=ways,
-        loss="softmax_cross_entropy",
-        train=_clients("train", train, set_size, rotations),
-        held_out=_clients("new", held_out, set_size, 0),
-        order=order,
-        adapt=Order("shard", ways, min(5, shots), 0, 0, 0.02, checkpoints=points),
+    parts = _clients("train", train, set_size, rotations), _clients("new", held_out, set_size, 0)
+    shape, points = (SIZE, SIZE, 1), (0, 1, 5)
+    return classification(
+        "omniglot", shape, *parts, ways=ways, shots=shots, points=points, newcomer_shots=min(5, shots)
     )
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks.task import Client, Task
-from tinyfed.wire.order import Order
+from tinyfed.tasks.task import Client, Task, classification
 
 Days = Mapping[str, tuple[NDArray[np.float64], NDArray[np.int64]]]  # by client: rows (time, features), labels (time,)
 SPARE = 5  # rows of each class to judge on, at least
@@ -38,20 +37,9 @@ def presence_task(name: str, train: Days, held_out: Days, shots: int) -> Task:
         for part in kept
     ]
     # training days are not judged on, so their rows may come in any order
-    order = Order("shard", 2, shots, queries=0, seed=0, learning_rate=0.02, true_labels=True)
-    points = tuple(k for k in (0, 1, 5, 10) if k <= shots)
-    adapt = Order("shard", 2, shots, 0, 0, 0.02, checkpoints=points, true_labels=True, in_time=True)
-    return Task(
-        name=name,
-        input_shape=(int(values.shape[1]),),
-        output_count=2,
-        loss="softmax_cross_entropy",
-        train=parts[0],
-        held_out=parts[1],
-        order=order,
-        adapt=adapt,
-        classes=("nobody", "somebody"),
-    )
+    classes = ("nobody", "somebody")
+    shape = (int(values.shape[1]),)
+    return classification(name, shape, *parts, ways=2, shots=shots, classes=classes, true_labels=True, in_time=True)
 
 
 def _fits(labels: NDArray[np.int64], shots: int) -> bool:

@@ -1,7 +1,8 @@
 """A task: whose data there is, what a model for it looks like, what a visit asks for."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,14 +49,34 @@ class Task:
     @property
     def feature_count(self) -> int:
         """Numbers in a sample."""
-        count = 1
-        for size in self.input_shape:
-            count *= size
-        return count
+        return math.prod(self.input_shape)
 
     def client(self, name: str) -> Client:
         """The client of that name. Raises KeyError."""
         return {client.name: client for client in (*self.train, *self.held_out)}[name]
+
+
+def classification(
+    name: str,
+    input_shape: tuple[int, ...],
+    train: tuple[Client, ...],
+    held_out: tuple[Client, ...],
+    *,
+    ways: int,
+    shots: int,
+    classes: tuple[str, ...] = (),
+    points: tuple[int, ...] = (0, 1, 5, 10),
+    true_labels: bool = False,
+    in_time: bool = False,
+    newcomer_shots: int | None = None,
+) -> Task:
+    """A task of shards whose devices learn `ways` classes online from `shots` samples of each; newcomers learn from
+    `newcomer_shots` (None: as many), and are judged at those of `points` that they reach, `in_time` on later samples
+    than they learn from."""
+    order = Order("shard", ways, shots, queries=0, seed=0, learning_rate=0.02, true_labels=true_labels)
+    reached = tuple(k for k in points if k <= shots)
+    adapt = replace(order, shots=newcomer_shots or shots, checkpoints=reached, in_time=in_time)
+    return Task(name, input_shape, ways, "softmax_cross_entropy", train, held_out, order, adapt, classes)
 
 
 def check_samples(task: Task, client: Client, order: Order) -> None:

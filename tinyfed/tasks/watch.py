@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks.task import Client, Task, check_whole
-from tinyfed.wire.order import Order
+from tinyfed.tasks.task import Client, Task, check_whole, classification
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 HELD_OUT = (2, 5, 9)  # people
@@ -54,19 +53,9 @@ def make(ways: int = 4, shots: int = 10, step_s: int = 1) -> Task:
         for key in keys
     }
     dataset_path()
-    order = Order("shard", ways, shots, queries=0, seed=0, learning_rate=0.02)
-    points = tuple(k for k in (1, 3, 5, 10) if k <= shots)
-    return Task(
-        name="watch",
-        input_shape=(STEPS, CHANNELS),
-        output_count=ways,
-        loss="softmax_cross_entropy",
-        train=tuple(client for key, client in clients.items() if key[0] not in HELD_OUT),
-        held_out=tuple(client for key, client in clients.items() if key[0] in HELD_OUT),
-        order=order,
-        adapt=Order("shard", ways, shots, queries=0, seed=0, learning_rate=0.02, checkpoints=points),
-        classes=EXERCISES,
-    )
+    parts = [tuple(c for key, c in clients.items() if (key[0] in HELD_OUT) == judged) for judged in (False, True)]
+    shape, points = (STEPS, CHANNELS), (1, 3, 5, 10)
+    return classification("watch", shape, *parts, ways=ways, shots=shots, classes=EXERCISES, points=points)
 
 
 def dataset_path() -> Path:

@@ -8,40 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from tinyfed.model.layers import activation, add, conv, dense, pool, reshape, scale, standardize
-from tinyfed.model.layers.activation import Activation
-from tinyfed.model.layers.add import Add
 from tinyfed.model.layers.base import SIZE_MAX, Kind, Layer, Record
-from tinyfed.model.layers.conv import Conv1D, Conv2D, DepthwiseConv2D
-from tinyfed.model.layers.dense import Dense
-from tinyfed.model.layers.dropout import Dropout
-from tinyfed.model.layers.pool import AveragePool, GlobalAveragePool, MaxPool
-from tinyfed.model.layers.reshape import Flatten, Reshape
-from tinyfed.model.layers.scale import ScaleShift
-from tinyfed.model.layers.standardize import Standardize
 
-__all__ = [
-    "BLANK",
-    "KINDS",
-    "SECTIONS",
-    "SIZE_MAX",
-    "Activation",
-    "Add",
-    "AveragePool",
-    "Conv1D",
-    "Conv2D",
-    "Dense",
-    "DepthwiseConv2D",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePool",
-    "Layer",
-    "MaxPool",
-    "Reshape",
-    "ScaleShift",
-    "Standardize",
-    "layer_of_record",
-    "layer_of_section",
-]
+__all__ = ["BLANK", "KINDS", "SECTIONS", "SIZE_MAX", "Layer", "layer_of_record", "layer_of_section"]
 
 # By number in the image, and by name.
 NUMBERS: Mapping[int, Kind] = {

@@ -7,17 +7,17 @@
 
 #define CLOCK_HZ 25000000u
 
-#define TIMER0 0x40000000u
-#define TIMER0_CTRL TINYFED_REG(TIMER0 + 0x0u)
-#define TIMER0_VALUE TINYFED_REG(TIMER0 + 0x4u) /* counts down */
-#define TIMER0_RELOAD TINYFED_REG(TIMER0 + 0x8u)
+#define MPS2_TIMER0 0x40000000u
+#define MPS2_TIMER0_CTRL TINYFED_REG(MPS2_TIMER0 + 0x0u)
+#define MPS2_TIMER0_VALUE TINYFED_REG(MPS2_TIMER0 + 0x4u) /* counts down */
+#define MPS2_TIMER0_RELOAD TINYFED_REG(MPS2_TIMER0 + 0x8u)
 
-#define UART0 0x40004000u
-#define UART0_DATA TINYFED_REG(UART0 + 0x0u)
-#define UART0_STATE TINYFED_REG(UART0 + 0x4u) /* bit 0: transmit buffer full, bit 1: receive buffer full */
-#define UART0_CTRL TINYFED_REG(UART0 + 0x8u)
-#define UART0_INTCLEAR TINYFED_REG(UART0 + 0xCu) /* bit 0: transmit, bit 1: receive */
-#define UART0_BAUDDIV TINYFED_REG(UART0 + 0x10u)
+#define MPS2_UART0 0x40004000u
+#define MPS2_UART0_DATA TINYFED_REG(MPS2_UART0 + 0x0u)
+#define MPS2_UART0_STATE TINYFED_REG(MPS2_UART0 + 0x4u) /* bit 0: transmit buffer full, bit 1: receive buffer full */
+#define MPS2_UART0_CTRL TINYFED_REG(MPS2_UART0 + 0x8u)
+#define MPS2_UART0_INTCLEAR TINYFED_REG(MPS2_UART0 + 0xCu) /* bit 0: transmit, bit 1: receive */
+#define MPS2_UART0_BAUDDIV TINYFED_REG(MPS2_UART0 + 0x10u)
 #define STATE_TX_FULL 1u
 #define STATE_RX_FULL 2u
 #define IRQ_RX 0u
@@ -55,7 +55,7 @@ static size_t write_memory(const uint8_t *bytes, size_t byte_count)
     line()->up_written = to + (uint32_t)count;
     barrier();
     /* A host that had not taken all before looks again before it waits. */
-    if (count > 0u && line()->up_taken == to) UART0_DATA = 0u;
+    if (count > 0u && line()->up_taken == to) MPS2_UART0_DATA = 0u;
     return count;
 }
 
@@ -66,17 +66,17 @@ static void receive(void)
             tinyfed_irq_disable(IRQ_RX); /* the sender waits until tinyfed_port_read has made room */
             return;
         }
-        UART0_INTCLEAR = 2u; /* before STATE and DATA, so that the interrupt of a byte that comes now stays */
-        if ((UART0_STATE & STATE_RX_FULL) == 0u) return;
-        const uint8_t byte = (uint8_t)UART0_DATA;
+        MPS2_UART0_INTCLEAR = 2u; /* before STATE and DATA, so that the interrupt of a byte that comes now stays */
+        if ((MPS2_UART0_STATE & STATE_RX_FULL) == 0u) return;
+        const uint8_t byte = (uint8_t)MPS2_UART0_DATA;
         if (!in_memory()) tinyfed_ring_put(&received, byte);
     }
 }
 
 static void transmit(void)
 {
-    UART0_INTCLEAR = 1u;
-    while (!tinyfed_ring_empty(&sending) && (UART0_STATE & STATE_TX_FULL) == 0u) UART0_DATA = tinyfed_ring_get(&sending);
+    MPS2_UART0_INTCLEAR = 1u;
+    while (!tinyfed_ring_empty(&sending) && (MPS2_UART0_STATE & STATE_TX_FULL) == 0u) MPS2_UART0_DATA = tinyfed_ring_get(&sending);
 }
 
 void tinyfed_cortexm_interrupt(uint32_t irq)
@@ -89,11 +89,11 @@ int tinyfed_port_start(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    TIMER0_RELOAD = 0xFFFFFFFFu;
-    TIMER0_VALUE = 0xFFFFFFFFu;
-    TIMER0_CTRL = 1u;
-    UART0_BAUDDIV = 16u; /* as fast as it goes; QEMU does not pace */
-    UART0_CTRL = 0xFu;   /* transmit and receive, each with its interrupt */
+    MPS2_TIMER0_RELOAD = 0xFFFFFFFFu;
+    MPS2_TIMER0_VALUE = 0xFFFFFFFFu;
+    MPS2_TIMER0_CTRL = 1u;
+    MPS2_UART0_BAUDDIV = 16u; /* as fast as it goes; QEMU does not pace */
+    MPS2_UART0_CTRL = 0xFu;   /* transmit and receive, each with its interrupt */
     tinyfed_irq_enable(IRQ_RX);
     tinyfed_irq_enable(IRQ_TX);
     return 0;
@@ -129,7 +129,7 @@ void tinyfed_port_idle(uint32_t timeout_ms) { tinyfed_cortexm_idle(timeout_ms, C
 /* Fold the timer's 32 bits into the totals; it wraps after 171 s. */
 static void update_clock(void)
 {
-    const uint32_t ticks = 0xFFFFFFFFu - TIMER0_VALUE;
+    const uint32_t ticks = 0xFFFFFFFFu - MPS2_TIMER0_VALUE;
     const uint32_t passed = ticks - ticks_seen;
     ticks_seen = ticks;
     ticks_total += passed;

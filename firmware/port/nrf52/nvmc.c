@@ -20,7 +20,7 @@ static bool rest(void)
     return false;
 }
 
-tinyfed_flash_state_t tinyfed_nvmc_erase(uint32_t address)
+tinyfed_flash_state_t tinyfed_nrf52_nvmc_erase(uint32_t address)
 {
     tinyfed_nrf52_write(NRF52_NVMC_ERASEPAGEPARTIALCFG, PART_MS);
     tinyfed_nrf52_write(NRF52_NVMC_CONFIG, 2u);
@@ -32,7 +32,7 @@ tinyfed_flash_state_t tinyfed_nvmc_erase(uint32_t address)
     return parts == 0u ? TINYFED_FLASH_DONE : TINYFED_FLASH_AGAIN;
 }
 
-tinyfed_flash_state_t tinyfed_nvmc_write(uint32_t address, const uint8_t *bytes, uint32_t byte_count)
+tinyfed_flash_state_t tinyfed_nrf52_nvmc_write(uint32_t address, const uint8_t *bytes, uint32_t byte_count)
 {
     bool good = true;
     parts = 0;

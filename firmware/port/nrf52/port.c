@@ -24,7 +24,7 @@
 
 void tinyfed_cortexm_interrupt(uint32_t irq)
 {
-    if (irq == IRQ_UARTE) tinyfed_uarte_interrupt();
+    if (irq == IRQ_UARTE) tinyfed_nrf52_uarte_interrupt();
     if (irq == IRQ_TIMER0) tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_COMPARE(1u), 0u);
 }
 
@@ -47,13 +47,13 @@ int tinyfed_port_start(int argc, char **argv)
     tinyfed_nrf52_write(NRF52_P0_PIN_CNF(TINYFED_RXD_PIN), 3u << 2); /* input with pull-up */
     tinyfed_irq_enable(IRQ_UARTE);
     tinyfed_irq_enable(IRQ_TIMER0);
-    tinyfed_uarte_start(BAUD_REGISTER, TINYFED_TXD_PIN, TINYFED_RXD_PIN);
+    tinyfed_nrf52_uarte_start(BAUD_REGISTER, TINYFED_TXD_PIN, TINYFED_RXD_PIN);
     return 0;
 }
 
-size_t tinyfed_port_read(uint8_t *bytes, size_t capacity) { return tinyfed_uarte_read(bytes, capacity); }
+size_t tinyfed_port_read(uint8_t *bytes, size_t capacity) { return tinyfed_nrf52_uarte_read(bytes, capacity); }
 
-size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count) { return tinyfed_uarte_write(bytes, byte_count); }
+size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count) { return tinyfed_nrf52_uarte_write(bytes, byte_count); }
 
 uint32_t tinyfed_port_now_us(void)
 {
@@ -66,7 +66,7 @@ void tinyfed_port_idle(uint32_t timeout_ms)
     if (timeout_ms == 0u) return;
     if (timeout_ms > IDLE_MS_MAX) timeout_ms = IDLE_MS_MAX;
     tinyfed_interrupts_off();
-    if (tinyfed_uarte_arm_wake()) {
+    if (tinyfed_nrf52_uarte_arm_wake()) {
         tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_COMPARE(1u), 0u);
         tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_CC(1u), tinyfed_port_now_us() + timeout_ms * 1000u);
         tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_INTENSET, NRF52_TIMER_INT_COMPARE(1u));
@@ -78,11 +78,11 @@ void tinyfed_port_idle(uint32_t timeout_ms)
 
 uint32_t tinyfed_port_instructions(void) { return 0; }
 
-static tinyfed_flash_state_t erase(uint32_t offset) { return tinyfed_nvmc_erase(TINYFED_STORE_ADDRESS + offset); }
+static tinyfed_flash_state_t erase(uint32_t offset) { return tinyfed_nrf52_nvmc_erase(TINYFED_STORE_ADDRESS + offset); }
 
 static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
 {
-    return tinyfed_nvmc_write(TINYFED_STORE_ADDRESS + offset, bytes, byte_count);
+    return tinyfed_nrf52_nvmc_write(TINYFED_STORE_ADDRESS + offset, bytes, byte_count);
 }
 
 const tinyfed_flash_t *tinyfed_port_flash(void)
@@ -90,7 +90,7 @@ const tinyfed_flash_t *tinyfed_port_flash(void)
     static const tinyfed_flash_t flash = {
         .base = (const uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS,
         .slot_bytes = TINYFED_STORE_BYTES / 2u,
-        .block_bytes = TINYFED_NVMC_PAGE_BYTES,
+        .block_bytes = TINYFED_NRF52_NVMC_PAGE_BYTES,
         .write_bytes = 256u, /* 64 words of 41 us */
         .erase = erase,
         .write = write,

@@ -8,25 +8,25 @@
 #include <stdint.h>
 
 /* DMA is told the next block while it fills one: the interrupt may be late by a block, 22 ms at 115200 baud. */
-#define TINYFED_UARTE_BLOCK_BYTES 256u
-#define TINYFED_UARTE_BLOCKS 4u
-#define TINYFED_UARTE_RING_BYTES (TINYFED_UARTE_BLOCK_BYTES * TINYFED_UARTE_BLOCKS)
-#define TINYFED_UARTE_SEND_BYTES 256u
+#define TINYFED_NRF52_UARTE_BLOCK_BYTES 256u
+#define TINYFED_NRF52_UARTE_BLOCKS 4u
+#define TINYFED_NRF52_UARTE_RING_BYTES (TINYFED_NRF52_UARTE_BLOCK_BYTES * TINYFED_NRF52_UARTE_BLOCKS)
+#define TINYFED_NRF52_UARTE_SEND_BYTES 256u
 
 /* baud_register as the Product Specification lists it, pins as PSEL takes them. */
-void tinyfed_uarte_start(uint32_t baud_register, uint32_t txd_pin, uint32_t rxd_pin);
+void tinyfed_nrf52_uarte_start(uint32_t baud_register, uint32_t txd_pin, uint32_t rxd_pin);
 
 /* Bytes received and not yet taken. When the ring has overflowed, what is in it is dropped: the line's frames are
  * checked, a gap is repaired there. */
-size_t tinyfed_uarte_available(void);
-size_t tinyfed_uarte_read(uint8_t *bytes, size_t capacity);
+size_t tinyfed_nrf52_uarte_available(void);
+size_t tinyfed_nrf52_uarte_read(uint8_t *bytes, size_t capacity);
 
 /* Takes nothing while the bytes before are on their way. */
-size_t tinyfed_uarte_write(const uint8_t *bytes, size_t byte_count);
+size_t tinyfed_nrf52_uarte_write(const uint8_t *bytes, size_t byte_count);
 
 /* Let the next byte raise an interrupt, once. Returns false when there are bytes already. */
-bool tinyfed_uarte_arm_wake(void);
+bool tinyfed_nrf52_uarte_arm_wake(void);
 
-void tinyfed_uarte_interrupt(void);
+void tinyfed_nrf52_uarte_interrupt(void);
 
 #endif

@@ -32,11 +32,11 @@ static bool becomes(volatile uint32_t *word, uint32_t mask, uint32_t value)
     return false;
 }
 
-tinyfed_clock_t tinyfed_clock_start(const tinyfed_clock_registers_t *registers, uint32_t hse_hz)
+tinyfed_stm32f4_clock_t tinyfed_stm32f4_clock_start(const tinyfed_stm32f4_clock_registers_t *registers, uint32_t hse_hz)
 {
     volatile uint32_t *const rcc = registers->rcc;
     /* The chip comes up on HSI and says so; QEMU's model reads as zero. */
-    if ((rcc[CR] & CR_HSIRDY) == 0u) return (tinyfed_clock_t){TINYFED_CLOCK_EMULATED, FULL_HZ, FULL_HZ / 2u};
+    if ((rcc[CR] & CR_HSIRDY) == 0u) return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_EMULATED, FULL_HZ, FULL_HZ / 2u};
 
     rcc[CR] |= CR_HSEON;
     const bool crystal = becomes(&rcc[CR], CR_HSERDY, CR_HSERDY);
@@ -47,18 +47,18 @@ tinyfed_clock_t tinyfed_clock_start(const tinyfed_clock_registers_t *registers, 
     rcc[CR] |= CR_PLLON;
     if (!becomes(&rcc[CR], CR_PLLRDY, CR_PLLRDY)) {
         rcc[CR] &= ~CR_PLLON;
-        return (tinyfed_clock_t){TINYFED_CLOCK_SLOW, HSI_HZ, HSI_HZ};
+        return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_SLOW, HSI_HZ, HSI_HZ};
     }
     registers->flash[0] = ACR_168MHZ; /* before the clock rises */
     rcc[CFGR] = CFGR_APB1_DIV4 | CFGR_APB2_DIV2 | CFGR_SW_PLL;
     if (!becomes(&rcc[CFGR], CFGR_SWS_MASK, CFGR_SWS_PLL)) {
         rcc[CFGR] = 0;
-        return (tinyfed_clock_t){TINYFED_CLOCK_SLOW, HSI_HZ, HSI_HZ};
+        return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_SLOW, HSI_HZ, HSI_HZ};
     }
-    return (tinyfed_clock_t){crystal ? TINYFED_CLOCK_CRYSTAL : TINYFED_CLOCK_INTERNAL, FULL_HZ, FULL_HZ / 2u};
+    return (tinyfed_stm32f4_clock_t){crystal ? TINYFED_STM32F4_CLOCK_CRYSTAL : TINYFED_STM32F4_CLOCK_INTERNAL, FULL_HZ, FULL_HZ / 2u};
 }
 
-uint64_t tinyfed_ticks(tinyfed_ticks_t *ticks, uint32_t wraps, uint32_t value)
+uint64_t tinyfed_stm32f4_ticks(tinyfed_stm32f4_ticks_t *ticks, uint32_t wraps, uint32_t value)
 {
     const uint64_t now = (uint64_t)wraps * ticks->period + (value == 0u ? 0u : ticks->period - value);
     if (now > ticks->latest) ticks->latest = now;

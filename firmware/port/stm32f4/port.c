@@ -4,55 +4,40 @@
 #include "../cortexm/emulator.h"
 #include "clock.h"
 #include "flash.h"
+#include "registers.h"
 
 #include <string.h>
 
-#define RCC 0x40023800u
-#define RCC_AHB1ENR TINYFED_REG(RCC + 0x30u)
-#define RCC_APB2ENR TINYFED_REG(RCC + 0x44u)
-#define FLASH_ACR 0x40023C00u
-
-#define GPIOB 0x40020400u
-#define GPIOB_MODER TINYFED_REG(GPIOB + 0x00u)
-#define GPIOB_PUPDR TINYFED_REG(GPIOB + 0x0Cu)
-#define GPIOB_AFRL TINYFED_REG(GPIOB + 0x20u)
-
-#define USART1 0x40011000u
-#define USART1_SR TINYFED_REG(USART1 + 0x00u)
-#define USART1_DR TINYFED_REG(USART1 + 0x04u)
-#define USART1_BRR TINYFED_REG(USART1 + 0x08u)
-#define USART1_CR1 TINYFED_REG(USART1 + 0x0Cu)
 #define SR_RXNE (1u << 5)
 #define SR_TXE (1u << 7)
 #define CR1_RUN (1u << 13 | 1u << 5 | 1u << 3 | 1u << 2) /* UE, RXNEIE, TE, RE */
 #define CR1_TXEIE (1u << 7)
 #define USART1_IRQ 37u
 
-#define UNIQUE_ID 0x1FFF7A10u
-
 /* SysTick runs on for ever and interrupts when it wraps; it also ends the longest sleep. */
 #define WRAP_MS 10u
 
 static tinyfed_ring_t received, sending;
-static tinyfed_clock_t clock;
-static tinyfed_ticks_t ticks_seen;
+static tinyfed_stm32f4_clock_t clock;
+static tinyfed_stm32f4_ticks_t ticks_seen;
 static volatile uint32_t wraps;
 
 static void receive(void)
 {
-    while ((USART1_SR & SR_RXNE) != 0u) {
+    while ((tinyfed_stm32f4_read(STM32F4_USART1_SR) & SR_RXNE) != 0u) {
         if (tinyfed_ring_full(&received)) {
             tinyfed_irq_disable(USART1_IRQ);
             return;
         }
-        tinyfed_ring_put(&received, (uint8_t)USART1_DR); /* reading SR, then DR, clears an overrun too */
+        tinyfed_ring_put(&received, (uint8_t)tinyfed_stm32f4_read(STM32F4_USART1_DR)); /* reading SR, then DR, clears an overrun too */
     }
 }
 
 static void transmit(void)
 {
-    while (!tinyfed_ring_empty(&sending) && (USART1_SR & SR_TXE) != 0u) USART1_DR = tinyfed_ring_get(&sending);
-    USART1_CR1 = tinyfed_ring_empty(&sending) ? CR1_RUN : CR1_RUN | CR1_TXEIE;
+    while (!tinyfed_ring_empty(&sending) && (tinyfed_stm32f4_read(STM32F4_USART1_SR) & SR_TXE) != 0u)
+        tinyfed_stm32f4_write(STM32F4_USART1_DR, tinyfed_ring_get(&sending));
+    tinyfed_stm32f4_write(STM32F4_USART1_CR1, tinyfed_ring_empty(&sending) ? CR1_RUN : CR1_RUN | CR1_TXEIE);
 }
 
 void tinyfed_cortexm_interrupt(uint32_t irq)
@@ -64,26 +49,31 @@ void tinyfed_cortexm_interrupt(uint32_t irq)
 
 void tinyfed_cortexm_tick(void) { wraps++; }
 
+static void change(uint32_t address, uint32_t clear, uint32_t set)
+{
+    tinyfed_stm32f4_write(address, (tinyfed_stm32f4_read(address) & ~clear) | set);
+}
+
 int tinyfed_port_start(int argc, char **argv)
 {
-    const tinyfed_clock_registers_t registers = {(volatile uint32_t *)RCC, (volatile uint32_t *)FLASH_ACR};
+    const tinyfed_stm32f4_clock_registers_t registers = {(volatile uint32_t *)STM32F4_RCC, (volatile uint32_t *)STM32F4_FLASH_ACR};
     (void)argc;
     (void)argv;
-    clock = tinyfed_clock_start(&registers, TINYFED_HSE_HZ);
+    clock = tinyfed_stm32f4_clock_start(&registers, TINYFED_HSE_HZ);
 
     ticks_seen.period = clock.core_hz / 1000u * WRAP_MS;
     TINYFED_SYST_RVR = ticks_seen.period - 1u;
     TINYFED_SYST_CVR = 0u;
     TINYFED_SYST_CSR = 7u;
 
-    RCC_AHB1ENR |= 1u << 1;
-    RCC_APB2ENR |= 1u << 4;
-    (void)RCC_APB2ENR; /* the peripheral takes two cycles to wake */
-    GPIOB_MODER = (GPIOB_MODER & ~(0xFu << 12)) | 0xAu << 12; /* PB6, PB7: alternate function */
-    GPIOB_AFRL = (GPIOB_AFRL & ~(0xFFu << 24)) | 0x77u << 24; /* 7: USART1 */
-    GPIOB_PUPDR = (GPIOB_PUPDR & ~(3u << 14)) | 1u << 14;     /* an open receive line is silent */
-    USART1_BRR = (clock.apb2_hz + TINYFED_BAUD / 2u) / TINYFED_BAUD;
-    USART1_CR1 = CR1_RUN;
+    change(STM32F4_RCC_AHB1ENR, 0u, 1u << 1);
+    change(STM32F4_RCC_APB2ENR, 0u, 1u << 4);
+    (void)tinyfed_stm32f4_read(STM32F4_RCC_APB2ENR);         /* the peripheral takes two cycles to wake */
+    change(STM32F4_GPIOB_MODER, 0xFu << 12, 0xAu << 12);   /* PB6, PB7: alternate function */
+    change(STM32F4_GPIOB_AFRL, 0xFFu << 24, 0x77u << 24);  /* 7: USART1 */
+    change(STM32F4_GPIOB_PUPDR, 3u << 14, 1u << 14);       /* an open receive line is silent */
+    tinyfed_stm32f4_write(STM32F4_USART1_BRR, (clock.apb2_hz + TINYFED_BAUD / 2u) / TINYFED_BAUD);
+    tinyfed_stm32f4_write(STM32F4_USART1_CR1, CR1_RUN);
     tinyfed_irq_enable(USART1_IRQ);
     return 0;
 }
@@ -123,14 +113,14 @@ static uint64_t ticks(void)
         before = wraps;
         value = TINYFED_SYST_CVR;
     } while (before != wraps);
-    return tinyfed_ticks(&ticks_seen, before, value);
+    return tinyfed_stm32f4_ticks(&ticks_seen, before, value);
 }
 
 uint32_t tinyfed_port_now_us(void) { return (uint32_t)(ticks() / (clock.core_hz / 1000000u)); }
 
 uint32_t tinyfed_port_instructions(void)
 {
-    if (clock.source != TINYFED_CLOCK_EMULATED || tinyfed_identity()->counted != 1u) return 0u;
+    if (clock.source != TINYFED_STM32F4_CLOCK_EMULATED || tinyfed_identity()->counted != 1u) return 0u;
     /* 128 ns an instruction at 168 MHz: 21.504 ticks, rounded to the nearest. */
     return (uint32_t)((ticks() * 125u + 1344u) / 2688u);
 }
@@ -140,12 +130,12 @@ uint32_t tinyfed_port_instructions(void)
 
 static tinyfed_flash_state_t erase(uint32_t offset)
 {
-    return tinyfed_stm32f4_erase(STORE_SECTOR + offset / (TINYFED_STORE_BYTES / 2u));
+    return tinyfed_stm32f4_flash_erase(STORE_SECTOR + offset / (TINYFED_STORE_BYTES / 2u));
 }
 
 static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
 {
-    return tinyfed_stm32f4_program(TINYFED_STORE_ADDRESS + offset, bytes, byte_count);
+    return tinyfed_stm32f4_flash_write(TINYFED_STORE_ADDRESS + offset, bytes, byte_count);
 }
 
 /* QEMU has no flash controller and ignores what is written to flash: there, a saved model is only read. */
@@ -164,14 +154,14 @@ const tinyfed_flash_t *tinyfed_port_flash(void)
         .base = (const uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS,
         .slot_bytes = TINYFED_STORE_BYTES / 2u,
     };
-    return clock.source == TINYFED_CLOCK_EMULATED ? &readable : &flash;
+    return clock.source == TINYFED_STM32F4_CLOCK_EMULATED ? &readable : &flash;
 }
 
 /* QEMU has no unique id: its loader's record stands for it. */
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
-    const volatile uint8_t *from = clock.source == TINYFED_CLOCK_EMULATED ? tinyfed_identity()->unique_id
-                                                                          : (const volatile uint8_t *)UNIQUE_ID;
+    const volatile uint8_t *from = clock.source == TINYFED_STM32F4_CLOCK_EMULATED ? tinyfed_identity()->unique_id
+                                                                          : (const volatile uint8_t *)STM32F4_UNIQUE_ID;
     for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = from[i];
 }
 

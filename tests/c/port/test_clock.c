@@ -20,10 +20,10 @@ static void check(const char *what, unsigned long long got, unsigned long long w
     printf("%s: 0x%llx, wanted 0x%llx\n", what, got, wanted);
 }
 
-static tinyfed_clock_t start(uint32_t rcc[3], uint32_t flash[1], uint32_t hse_hz)
+static tinyfed_stm32f4_clock_t start(uint32_t rcc[3], uint32_t flash[1], uint32_t hse_hz)
 {
-    const tinyfed_clock_registers_t registers = {rcc, flash};
-    return tinyfed_clock_start(&registers, hse_hz);
+    const tinyfed_stm32f4_clock_registers_t registers = {rcc, flash};
+    return tinyfed_stm32f4_clock_start(&registers, hse_hz);
 }
 
 int main(void)
@@ -32,15 +32,15 @@ int main(void)
 
     /* Nothing answers: QEMU. Nothing may be waited for or written. */
     uint32_t silent[3] = {0, 0, 0};
-    tinyfed_clock_t clock = start(silent, flash, 12000000u);
-    check("emulated: source", clock.source, TINYFED_CLOCK_EMULATED);
+    tinyfed_stm32f4_clock_t clock = start(silent, flash, 12000000u);
+    check("emulated: source", clock.source, TINYFED_STM32F4_CLOCK_EMULATED);
     check("emulated: core", clock.core_hz, 168000000u);
     check("emulated: CR", silent[0], 0);
 
     /* The crystal is missing and the PLL does not lock: the chip's own 16 MHz, everything switched off again. */
     uint32_t broken[3] = {HSIRDY, 0, 0};
     clock = start(broken, flash, 12000000u);
-    check("slow: source", clock.source, TINYFED_CLOCK_SLOW);
+    check("slow: source", clock.source, TINYFED_STM32F4_CLOCK_SLOW);
     check("slow: core", clock.core_hz, 16000000u);
     check("slow: APB2", clock.apb2_hz, 16000000u);
     check("slow: CR", broken[0], HSIRDY);
@@ -49,7 +49,7 @@ int main(void)
     /* No crystal, but the PLL locks on HSI and the switch never shows: back to 16 MHz. */
     uint32_t stuck[3] = {HSIRDY | PLLRDY, 0, 0};
     clock = start(stuck, flash, 12000000u);
-    check("stuck: source", clock.source, TINYFED_CLOCK_SLOW);
+    check("stuck: source", clock.source, TINYFED_STM32F4_CLOCK_SLOW);
     check("stuck: HSE off", stuck[0] & HSEON, 0);
     check("stuck: CFGR", stuck[2], 0);
     /* M = 16, N = 336, P = 2 (0), source HSI, Q = 7 */
@@ -69,8 +69,8 @@ int main(void)
     static const struct {
         uint32_t wraps, value, ticks;
     } reads[] = {{0, 0, 0}, {0, 99, 1}, {0, 1, 99}, {0, 0, 99}, {0, 98, 99}, {1, 98, 102}, {1, 0, 102}, {2, 0, 200}};
-    tinyfed_ticks_t ticks = {100, 0};
+    tinyfed_stm32f4_ticks_t ticks = {100, 0};
     for (size_t i = 0; i < sizeof reads / sizeof reads[0]; i++)
-        check("ticks", tinyfed_ticks(&ticks, reads[i].wraps, reads[i].value), reads[i].ticks);
+        check("ticks", tinyfed_stm32f4_ticks(&ticks, reads[i].wraps, reads[i].value), reads[i].ticks);
     return failures == 0 ? 0 : 1;
 }

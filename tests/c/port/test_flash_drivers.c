@@ -1,9 +1,10 @@
 /* The flash drivers of two chips against models of their controllers, which hold to the manuals: nothing happens to a
  * locked STM32F4, keys come in their order, caches are emptied only while they are off; a page of the nRF52840 is
  * erased after 85 ms of parts. */
-#include "flash.h"
-#include "nvmc.h"
-#include "registers.h"
+#include "stm32f4/flash.h"
+#include "nrf52/nvmc.h"
+#include "nrf52/registers.h"
+#include "stm32f4/registers.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -39,9 +40,9 @@ static struct {
 
 uint32_t tinyfed_stm32f4_read(uint32_t address)
 {
-    if (address == STM32_FLASH_CR) return stm.cr;
-    if (address == STM32_FLASH_ACR) return stm.acr;
-    check(address == STM32_FLASH_SR, "a register that is not modelled was read");
+    if (address == STM32F4_FLASH_CR) return stm.cr;
+    if (address == STM32F4_FLASH_ACR) return stm.acr;
+    check(address == STM32F4_FLASH_SR, "a register that is not modelled was read");
     if (stm.busy > 0u && !stm.stuck) stm.busy--;
     return stm.sr | (stm.busy > 0u ? 1u << 16 : 0u);
 }
@@ -57,19 +58,19 @@ static void begin_operation(void)
 void tinyfed_stm32f4_write(uint32_t address, uint32_t value)
 {
     const bool locked = (stm.cr & 1u << 31) != 0u;
-    if (address == STM32_FLASH_KEYR) {
+    if (address == STM32F4_FLASH_KEYR) {
         const uint32_t wanted = stm.keys == 0u ? 0x45670123u : 0xCDEF89ABu;
         check(locked && value == wanted, "a wrong key locks the controller until the next reset");
         if (++stm.keys == 2u) stm.cr &= ~(1u << 31);
-    } else if (address == STM32_FLASH_SR) {
+    } else if (address == STM32F4_FLASH_SR) {
         stm.sr &= ~value;
-    } else if (address == STM32_FLASH_ACR) {
+    } else if (address == STM32F4_FLASH_ACR) {
         if ((value & 3u << 11) != 0u) {
             check((value & 3u << 9) == 0u, "caches are emptied while they are on");
             stm.emptied++;
         }
         stm.acr = value;
-    } else if (address == STM32_FLASH_CR) {
+    } else if (address == STM32F4_FLASH_CR) {
         check(!locked, "the locked control register was written");
         check(stm.busy == 0u || stm.stuck, "the control register was written while the flash is busy");
         stm.cr = value & ~(1u << 16);
@@ -98,19 +99,19 @@ static void stm32(void)
     uint8_t text[64];
     for (uint32_t i = 0; i < sizeof text; i++) text[i] = (uint8_t)(i * 7u + 1u);
     start_stm();
-    check(tinyfed_stm32f4_erase(SECTOR) == TINYFED_FLASH_DONE && stm.bytes[5] == 0xFFu, "it does not erase");
+    check(tinyfed_stm32f4_flash_erase(SECTOR) == TINYFED_FLASH_DONE && stm.bytes[5] == 0xFFu, "it does not erase");
     check(stm.emptied == 1u && stm.acr == (5u | 7u << 8), "the caches keep what was there, or stay off");
-    check(tinyfed_stm32f4_program(SECTOR_ADDRESS + 128u, text, sizeof text) == TINYFED_FLASH_DONE, "it does not write");
+    check(tinyfed_stm32f4_flash_write(SECTOR_ADDRESS + 128u, text, sizeof text) == TINYFED_FLASH_DONE, "it does not write");
     check(memcmp(stm.bytes + 128, text, sizeof text) == 0, "it writes something else");
     check(stm.cr == 1u << 31, "the controller stays open");
     for (uint32_t bit = 1u; bit <= 7u; bit++) {
         if (bit == 2u || bit == 3u) continue; /* reserved */
         stm.fail_sr = 1u << bit;
-        check(tinyfed_stm32f4_program(SECTOR_ADDRESS, text, 16u) == TINYFED_FLASH_FAILED, "a failed write passes");
+        check(tinyfed_stm32f4_flash_write(SECTOR_ADDRESS, text, 16u) == TINYFED_FLASH_FAILED, "a failed write passes");
         check(stm.cr == 1u << 31, "the controller stays open after an error");
         stm.fail_sr = 1u << bit;
-        check(tinyfed_stm32f4_erase(SECTOR) == TINYFED_FLASH_FAILED, "a failed erase passes");
-        check(tinyfed_stm32f4_erase(SECTOR) == TINYFED_FLASH_DONE, "an error of before stops it");
+        check(tinyfed_stm32f4_flash_erase(SECTOR) == TINYFED_FLASH_FAILED, "a failed erase passes");
+        check(tinyfed_stm32f4_flash_erase(SECTOR) == TINYFED_FLASH_DONE, "an error of before stops it");
     }
 }
 
@@ -119,7 +120,7 @@ static void stm32(void)
 #define PAGE_ADDRESS 0x40000u
 
 static struct {
-    uint8_t bytes[TINYFED_NVMC_PAGE_BYTES];
+    uint8_t bytes[TINYFED_NRF52_NVMC_PAGE_BYTES];
     uint32_t config, part_ms, erased_ms;
     bool stuck;
 } nvmc;
@@ -155,20 +156,20 @@ static void nrf52(void)
         int calls = 1;
         nvmc.erased_ms = 0;
         memset(nvmc.bytes, 0x55, sizeof nvmc.bytes);
-        while (tinyfed_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) check(calls++ < 50, "an erase without end");
+        while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) check(calls++ < 50, "an erase without end");
         check(nvmc.bytes[77] == 0xFFu && nvmc.config == 0u, "the page is not erased, or stays open");
         check(nvmc.part_ms <= 20u, "a part is longer than the line's buffer");
     }
-    check(tinyfed_nvmc_write(PAGE_ADDRESS + 16u, text, sizeof text) == TINYFED_FLASH_DONE, "it does not write");
+    check(tinyfed_nrf52_nvmc_write(PAGE_ADDRESS + 16u, text, sizeof text) == TINYFED_FLASH_DONE, "it does not write");
     check(word_at(nvmc.bytes + 20) == 0x08070605u && nvmc.bytes[24] == 0xFFu && nvmc.config == 0u, "it writes something else");
-    (void)tinyfed_nvmc_erase(PAGE_ADDRESS); /* given up after a part: the next page begins anew */
-    check(tinyfed_nvmc_write(PAGE_ADDRESS + 32u, text, 4u) == TINYFED_FLASH_DONE, "it does not write");
+    (void)tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS); /* given up after a part: the next page begins anew */
+    check(tinyfed_nrf52_nvmc_write(PAGE_ADDRESS + 32u, text, 4u) == TINYFED_FLASH_DONE, "it does not write");
     nvmc.erased_ms = 0;
-    while (tinyfed_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) {}
+    while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) {}
     check(nvmc.erased_ms >= 85u, "a page counts as erased too early");
     nvmc.stuck = true;
-    check(tinyfed_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_FAILED, "a controller that hangs is waited for for ever");
-    check(tinyfed_nvmc_write(PAGE_ADDRESS, text, 4u) == TINYFED_FLASH_FAILED, "the same while writing");
+    check(tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_FAILED, "a controller that hangs is waited for for ever");
+    check(tinyfed_nrf52_nvmc_write(PAGE_ADDRESS, text, 4u) == TINYFED_FLASH_FAILED, "the same while writing");
 }
 
 int main(void)

@@ -98,7 +98,7 @@ static void serve(void)
     for (int turn = 0; interrupt_wanted(); turn++) {
         check(turn < 4, "an interrupt that is never quiet");
         if (turn >= 4) return;
-        tinyfed_uarte_interrupt();
+        tinyfed_nrf52_uarte_interrupt();
     }
 }
 
@@ -136,7 +136,7 @@ static void power_on(uint32_t first_count)
 {
     memset(&uarte, 0, sizeof uarte);
     sent_count = 0;
-    tinyfed_uarte_start(0x01D60000u, 6u, 8u);
+    tinyfed_nrf52_uarte_start(0x01D60000u, 6u, 8u);
     uarte.counter = first_count;
     serve();
 }
@@ -149,7 +149,7 @@ static void check_receive(uint32_t seed, uint32_t late_by)
     state = seed;
     power_on(0);
     for (uint32_t turn = 0; turn < 20000u; turn++) {
-        if (waiting < TINYFED_UARTE_RING_BYTES && draw(3) != 0u) {
+        if (waiting < TINYFED_NRF52_UARTE_RING_BYTES && draw(3) != 0u) {
             arrive(written++);
             waiting++;
         }
@@ -158,8 +158,8 @@ static void check_receive(uint32_t seed, uint32_t late_by)
             serve();
             since_wanted = 0;
         }
-        if (draw(100) == 0u || waiting == TINYFED_UARTE_RING_BYTES) {
-            const size_t count = tinyfed_uarte_read(bytes, draw(sizeof bytes));
+        if (draw(100) == 0u || waiting == TINYFED_NRF52_UARTE_RING_BYTES) {
+            const size_t count = tinyfed_nrf52_uarte_read(bytes, draw(sizeof bytes));
             for (size_t i = 0; i < count; i++) {
                 if (bytes[i] != wanted) {
                     check(false, "bytes in order, none lost, none twice");
@@ -175,18 +175,18 @@ static void check_receive(uint32_t seed, uint32_t late_by)
 
 int main(void)
 {
-    for (uint32_t seed = 1; seed <= 20u; seed++) check_receive(seed, draw(TINYFED_UARTE_BLOCK_BYTES - 8u));
+    for (uint32_t seed = 1; seed <= 20u; seed++) check_receive(seed, draw(TINYFED_NRF52_UARTE_BLOCK_BYTES - 8u));
 
     /* An overflow drops what is there, and the bytes after it come whole. */
     uint8_t bytes[300];
     power_on(0);
-    for (uint32_t i = 0; i < TINYFED_UARTE_RING_BYTES + 5u; i++) {
+    for (uint32_t i = 0; i < TINYFED_NRF52_UARTE_RING_BYTES + 5u; i++) {
         arrive((uint8_t)i);
         serve();
     }
-    check(tinyfed_uarte_available() == 0, "an overflown ring is empty");
+    check(tinyfed_nrf52_uarte_available() == 0, "an overflown ring is empty");
     for (uint32_t i = 0; i < 10u; i++) arrive((uint8_t)(100u + i));
-    check(tinyfed_uarte_read(bytes, sizeof bytes) == 10u && bytes[0] == 100u && bytes[9] == 109u, "after an overflow");
+    check(tinyfed_nrf52_uarte_read(bytes, sizeof bytes) == 10u && bytes[0] == 100u && bytes[9] == 109u, "after an overflow");
 
     /* Sending: nothing is taken while bytes are on their way, and those do not change. */
     power_on(0);
@@ -195,7 +195,7 @@ int main(void)
     size_t handed = 0;
     for (uint32_t turn = 0; turn < 5000u && (handed < sizeof message || uarte.tx_left > 0u); turn++) {
         if (draw(4) == 0u && handed < sizeof message) {
-            const size_t count = tinyfed_uarte_write(message + handed, sizeof message - handed);
+            const size_t count = tinyfed_nrf52_uarte_write(message + handed, sizeof message - handed);
             check(count == 0u || uarte.tx_left == count, "one transfer at a time");
             memset(message + handed, 0xEE, count); /* the caller's buffer is its own again */
             handed += count;
@@ -213,14 +213,14 @@ int main(void)
 
     /* Waking: armed without bytes, the first one interrupts, once; with bytes waiting it is not to sleep. */
     power_on(0);
-    check(tinyfed_uarte_arm_wake(), "nothing there: sleep");
+    check(tinyfed_nrf52_uarte_arm_wake(), "nothing there: sleep");
     check(!interrupt_wanted(), "quiet");
     arrive(1);
     check(interrupt_wanted(), "a byte wakes");
     serve();
     arrive(2);
     check(!interrupt_wanted(), "the next one does not");
-    check(!tinyfed_uarte_arm_wake(), "bytes are there: no sleep");
+    check(!tinyfed_nrf52_uarte_arm_wake(), "bytes are there: no sleep");
 
     /* A framing error is cleared. */
     uarte.error = 1;

@@ -25,10 +25,10 @@ from tinyfed.boards import Board, read_board, read_boards
 from tinyfed.data.shard import write_shard
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
+from tinyfed.model import Conv2D, Dense, Flatten, ModelSpec, mlp
 from tinyfed.model.image import encode, read_weights, structure_hash, weights_hash
 from tinyfed.model.initialize import initialize
 from tinyfed.model.plan import plan
-from tinyfed.model.spec import Conv2D, Dense, Flatten, ModelSpec, mlp
 from tinyfed.wire.order import Order
 
 ID = "a1b2c3d4e5f60718293a4b5c"

@@ -133,7 +133,9 @@ class Measured:
     @property
     def cost(self) -> str:
         """In words."""
-        return f"{self.cpu_s:,.0f} s of CPU time and {self.minutes:,.0f} minutes{'' if self.complete else ' so far'}"
+        minutes = f"{self.minutes:,.0f}"
+        unit = "minute" if minutes == "1" else "minutes"
+        return f"{self.cpu_s:,.0f} s of CPU time and {minutes} {unit}{'' if self.complete else ' so far'}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, require, require_tools
 
+pytestmark = pytest.mark.xdist_group("wheel")  # one environment, which each worker would install anew
 ENVIRONMENT = ROOT / ".cache" / "wheel-env"
 
 

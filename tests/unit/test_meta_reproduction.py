@@ -323,17 +323,15 @@ def test_a_visit_with_another_bit_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_row_that_fails_ends_the_others() -> None:
-    """The second table's row fails at once; the first one's, of a million visits, stops."""
-    long = replace(SMALL, visits=1_000_000, methods=SMALL.methods[:1], references=())
+    """The second table's row fails at once; the first one's, of a billion visits (days), stops."""
+    long = replace(SMALL, visits=1_000_000_000, methods=SMALL.methods[:1], references=())
     steep = Method("too steep", "tinyreptile", {}, {"learning_rate": 1000.0})
     failing = replace(SMALL, methods=(steep,), references=())
-    begun = time.monotonic()
     with (
         pytest.raises(DeviceError, match="the loss is no longer a finite number"),
         Measurement([long, failing], [1], boards=False, jobs=2, tell=print) as measurement,
     ):
         list(measurement.tables())
-    assert time.monotonic() - begun < 20
 
 
 def test_what_is_measured_is_written_at_once(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ first used, so `import tinyfed` costs next to nothing.
 """
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> ModuleType:
     """A package, imported at its first use (PEP 562)."""
     if name in __all__:
         return importlib.import_module(f"tinyfed.{name}")

@@ -3,7 +3,7 @@
 #ifndef TINYFED_PLAIN_H
 #define TINYFED_PLAIN_H
 
-#include "bodies.h"
+#include "kernels/machine.h"
 
 #ifndef TINYFED_BODIES_PLAIN
 #define tinyfed_activate_f32 tinyfed_activate_plain_f32

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "places.h"
+#include "kernels/operands.h"
 #include "tinyfed_align.h"
 #include "tinyfed_checksum.h"
 #include "tinyfed_status.h"

@@ -1,8 +1,8 @@
 /* Weights that go back shorter than float32, in the bytes in which they also go down (docs/wire.md, Encodings): float16, or
  * int8 with a scale a tensor, each also as the difference to what the visit began with. The device goes on with what the
  * other end makes of them. Specified in docs/order.md. */
-#include "image.h"
-#include "layers.h"
+#include "model/image.h"
+#include "model/layers.h"
 #include "tinyfed_visit.h"
 #include "tinyfed_bytes.h"
 #include "tinyfed_float.h"

@@ -1,7 +1,7 @@
 /* Layers that stay on the device: which values are shared, how the others are rebuilt. Specified in docs/order.md. */
-#include "image.h"
-#include "layers.h"
-#include "root.h"
+#include "model/image.h"
+#include "model/layers.h"
+#include "math/sqrt.h"
 #include "tinyfed_visit.h"
 
 #define SEED_OF_LOCAL 0x6C6F63616Cu /* so that the local layers' stream is none of the draw's */

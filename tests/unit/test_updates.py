@@ -93,7 +93,7 @@ def test_of_equal_changes_the_first_are_chosen() -> None:
 
 
 def root(x: np.float32) -> np.float32:
-    """firmware/core/root.h: three of Newton's steps from half the exponent."""
+    """firmware/core/math/sqrt.h: three of Newton's steps from half the exponent."""
     y = ((x.view(np.uint32) >> np.uint32(1)) + np.uint32(0x1FBD1DF5)).view(np.float32)
     for _ in range(3):
         y = np.float32(0.5) * (y + x / y)

@@ -17,7 +17,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
 def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_tools("gcc")
     program = tmp_path_factory.mktemp("visit") / "test_visit"
-    core = ("core/layers.c", "core/math_exp.c")
+    core = ("core/model/layers.c", "core/math/exp.c")
     sources = [ROOT / "tests/c/visit/test_visit.c", *(FIRMWARE / name for name in core)]
     sources += RECIPE.sources(FIRMWARE, "base", "visit")
     includes = RECIPE.include_flags(FIRMWARE, "visit")

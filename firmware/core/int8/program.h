@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "../tinyfed_int8.h"
+#include "tinyfed_int8.h"
 #include "tinyfed_bytes.h"
 
 #define TINYFED_INT8_MAGIC 0x38494654u /* "TFI8" */

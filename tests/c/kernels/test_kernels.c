@@ -1,8 +1,8 @@
 /* Fast bodies against the plain ones: random shapes and values, every byte of every buffer the same (any NaN for a
  * NaN). Runs wherever tests/parity's start-up does; the blob is seed and number of cases. */
 #include "bits.h"
-#include "conv2d.h"
-#include "dense.h"
+#include "kernels/conv2d.h"
+#include "kernels/dense.h"
 #include "parity.h"
 
 #ifdef BODY

@@ -1,0 +1,96 @@
+/* Matrix times one or two columns with NEON (aarch64): a quad of a block is one register, eight half-words. */
+#include "int8/kernels.h"
+#include "int8/rescale.h"
+
+#if defined(TINYFED_INT8_NEON)
+#include <arm_neon.h>
+
+/* Lanes: channels 0|1, 2|3 for inputs k0 k2, then the same for k1 k3. */
+typedef struct lanes {
+    int32x4_t even, odd;
+} lanes_t;
+
+static inline int32x4_t dual(int16x8_t a, int16x8_t b)
+{
+    return vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
+}
+
+static inline void multiply(lanes_t *sum, int16x8_t even, int16x8_t odd, int32x4_t x)
+{
+    sum->even = vaddq_s32(sum->even, dual(even, vreinterpretq_s16_s32(x)));
+    sum->odd = vaddq_s32(sum->odd, dual(odd, vreinterpretq_s16_s32(x)));
+}
+
+static void store(int8_t *out, lanes_t sum, const int32_t *table, uint32_t count)
+{
+    int32_t even[4], odd[4];
+    vst1q_s32(even, sum.even);
+    vst1q_s32(odd, sum.odd);
+    const int32_t sums[4] = {tinyfed_int8_wrap_add(even[0], even[2]), tinyfed_int8_wrap_add(odd[0], odd[2]),
+                             tinyfed_int8_wrap_add(even[1], even[3]), tinyfed_int8_wrap_add(odd[1], odd[3])};
+    for (uint32_t i = 0; i < count && i < 4; i++)
+        out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], table + 4u * i), INT8_MIN, INT8_MAX);
+}
+
+void tinyfed_int8_two_columns_neon(int8_t *out_a, int8_t *out_b, const tinyfed_int8_matmul_t *m, const int16_t *columns)
+{
+    const int16_t *w = (const int16_t *)(const void *)m->weights;
+    for (uint32_t channel = 0; channel < m->channels; channel += 4) {
+        const int16_t *x = columns;
+        lanes_t a = {vdupq_n_s32(0), vdupq_n_s32(0)}, b = a;
+        for (uint32_t quad = 0; quad < m->quads; quad++, w += 8, x += 8) {
+            const int16x8_t words = vld1q_s16(w);
+            const int16x8_t even = vshrq_n_s16(vshlq_n_s16(words, 8), 8), odd = vshrq_n_s16(vsubq_s16(words, even), 8);
+            const int32x4_t both = vreinterpretq_s32_s16(vld1q_s16(x));
+            multiply(&a, even, odd, vtrn1q_s32(both, both));
+            multiply(&b, even, odd, vtrn2q_s32(both, both));
+        }
+        store(out_a + channel, a, m->table + 4u * channel, m->channels - channel);
+        store(out_b + channel, b, m->table + 4u * channel, m->channels - channel);
+    }
+}
+
+void tinyfed_int8_one_column_neon(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column)
+{
+    const int16_t *w = (const int16_t *)(const void *)m->weights;
+    for (uint32_t channel = 0; channel < m->channels; channel += 4) {
+        lanes_t sum = {vdupq_n_s32(0), vdupq_n_s32(0)};
+        for (uint32_t quad = 0; quad < m->quads; quad++, w += 8) {
+            const int16x8_t words = vld1q_s16(w);
+            const int16x8_t even = vshrq_n_s16(vshlq_n_s16(words, 8), 8), odd = vshrq_n_s16(vsubq_s16(words, even), 8);
+            const int32x2_t x = vreinterpret_s32_s16(vld1_s16(column + 4u * quad));
+            multiply(&sum, even, odd, vcombine_s32(vdup_lane_s32(x, 0), vdup_lane_s32(x, 1)));
+        }
+        store(out + channel, sum, m->table + 4u * channel, m->channels - channel);
+    }
+}
+
+/* Four channels of one place after the other; products of two int8 fit 16 bits. */
+void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch, uint32_t group)
+{
+    const tinyfed_int8_record_t *r = &op->r;
+    const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
+    const uint32_t channels = r->in_c - group < 4u ? r->in_c - group : 4u;
+    int8_t *out = op->out + group;
+    for (uint32_t y = 0; y < r->out_h; y++, plane += (size_t)r->stride_h * pitch) {
+        for (uint32_t x = 0; x < r->out_w; x++, out += r->out_c) {
+            const uint32_t *place = plane + (size_t)x * r->stride_w;
+            const uint8_t *w = op->weights + (size_t)group * taps;
+            int32x4_t sum = vdupq_n_s32(0);
+            for (uint32_t ky = 0; ky < r->kernel_h; ky++, place += (size_t)r->dilation_h * pitch)
+                for (uint32_t kx = 0; kx < r->kernel_w; kx++, w += 4) {
+                    const int8x8_t in = vcreate_s8(place[kx * r->dilation_w]), by = vcreate_s8(tinyfed_get32(w));
+                    sum = vaddw_s16(sum, vget_low_s16(vmull_s8(in, by)));
+                }
+            int32_t sums[4];
+            vst1q_s32(sums, sum);
+            for (uint32_t i = 0; i < channels; i++)
+                out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], op->table + 4u * (group + i)), INT8_MIN,
+                                                    INT8_MAX);
+        }
+    }
+}
+
+#else
+typedef int tinyfed_int8_matmul_neon_is_empty;
+#endif

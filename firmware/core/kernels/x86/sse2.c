@@ -1,0 +1,14 @@
+/* The vector bodies for x86-64 with SSE2. */
+#include "kernels/machine.h"
+
+#ifdef TINYFED_BODIES_X86
+
+#include "sse2.h"
+
+#include "variants.h"
+
+#include "kernels/vector/activation.inc"
+#include "kernels/vector/conv2d.inc"
+#include "kernels/vector/dense.inc"
+
+#endif

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """tinyfed_status_t of firmware/core/tinyfed_core.h."""
+    """tinyfed_status_t of firmware/base/tinyfed_status.h."""
 
     OK = 0
     ARGUMENT = -1

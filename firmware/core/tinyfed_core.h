@@ -97,7 +97,7 @@ typedef struct tinyfed_engine {
 #if TINYFED_KEPT_LAYERS > 0
     /* Of the first layers, found when the engine is opened. NULL for what lies in the network's input; backward is for
      * online steps that hold no layer, with a factor of 0. */
-    tinyfed_forward_places_t forward[TINYFED_KEPT_LAYERS];
+    tinyfed_forward_operands_t forward[TINYFED_KEPT_LAYERS];
     tinyfed_dense_step_t backward[TINYFED_KEPT_LAYERS];
 #endif
 } tinyfed_engine_t;

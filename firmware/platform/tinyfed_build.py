@@ -40,9 +40,19 @@ def include_flags(firmware: Path, *parts: str) -> list[str]:
     return [f"-I{firmware / name}" for name in dict.fromkeys(name for part in parts for name in may_include(part))]
 
 
-def optimization(part: str) -> str:
-    """Speed for the engine, size for everything that waits for it."""
-    return "-O2" if part == "core" else "-Os"
+# Where a microcontroller's engine spends its time, by the beginning of the path. The rest runs once in a while: there
+# its size counts. In a build for dense nets alone what calls the kernels is small too.
+FAST = ("core/kernels/", "core/int8/", "core/training/backward.c", "core/training/forward.c")
+SMALL = ("core/kernels/plain/activation.c",)
+SMALL_IF_DENSE_ONLY = ("core/kernels/cortexm4/dense.c", "core/training/backward.c", "core/training/forward.c")
+
+
+def optimization(manifest: dict[str, Any], source: str, dense_only: bool = False) -> str:
+    """The compiler's flag for a source, named relative to firmware/: speed where the arithmetic is, else size."""
+    if "linker_script" not in manifest["tinyfed"]:  # an operating system's memory is large
+        return "-O2" if source.startswith("core/") else "-Os"
+    small = SMALL + (SMALL_IF_DENSE_ONLY if dense_only else ())
+    return "-O2" if source.startswith(FAST) and source not in small else "-Os"
 
 
 def port_folders(manifest: dict[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ static void first_values(float *parameters, const tinyfed_model_t *model, uint32
     const uint8_t *record = tinyfed_record(model->image, layer);
     uint32_t from = parameters_from(model, layer), count = parameters_from(model, layer + 1u) - from;
     uint32_t weights = tinyfed_layer_weight_count(model->image, layer), channels = tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
-    float limit = tinyfed_root(6.0f / (float)(weights / channels + channels));
+    float limit = tinyfed_sqrt(6.0f / (float)(weights / channels + channels));
     for (uint32_t i = 0; i < count; i++) {
         float value = 0.0f;
         if (i < weights && tinyfed_kind_of(record) == TINYFED_KIND_SCALE) value = 1.0f;

@@ -70,7 +70,12 @@ def test_fast_bodies_have_the_bits_of_the_plain_ones(target: str, tmp_path: Path
     ("target", "file", "right", "wrong"),
     [
         ("x86-64 AVX2", "kernels/vector/dense.inc", "vec_add(w2, vec_mul(s2, g))", "vec_sub(w2, vec_mul(s2, g))"),
-        ("cortex-m4 -O2", "kernels/cortexm4/lanes.h", "0, 2, 1, 3, 4, 6, 5, 7", "0, 2, 1, 3, 4, 6, 7, 5"),  # order of the sum
+        (
+            "cortex-m4 -O2",
+            "kernels/cortexm4/lanes.h",
+            "0, 2, 1, 3, 4, 6, 5, 7",
+            "0, 2, 1, 3, 4, 6, 7, 5",
+        ),  # order of the sum
     ],
 )
 def test_a_wrong_body_is_found(target: str, file: str, right: str, wrong: str, tmp_path: Path) -> None:

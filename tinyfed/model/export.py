@@ -18,7 +18,7 @@ from tinyfed.model.spec import ModelSpec
 
 RUN_MODEL = "model.tfm"
 SUFFIXES = (".keras", ".tflite", ".npz")
-SMALLEST_VARIANCE = 1e-12  # as firmware/core/standardize.c guards against what is not above 0
+SMALLEST_VARIANCE = 1e-12  # as firmware/core/kernels/plain/standardize.c guards against what is not above 0
 # What the loss takes logits for: the activation that gives probabilities.
 ENDS = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 

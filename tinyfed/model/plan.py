@@ -1,4 +1,4 @@
-"""The memory a model needs, to the byte: the same answer as firmware/core/layout.c, by test.
+"""The memory a model needs, to the byte: the same answer as firmware/core/model/layout.c, by test.
 
 Buffers that are never alive at the same time share bytes. Time runs through the forward steps of layers
 0..L-1 (times 0..L-1), the loss (L) and the backward steps of layers L-1..0 (times L+1..2L).

@@ -63,9 +63,6 @@ tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_neon;
 #define TINYFED_INT8_PICK(op, name) ((void)(op), name##_plain)
 #endif
 
-/* A tinyfed_int8_kernels_t. */
-uint8_t tinyfed_int8_best_kernels(void);
-
 static inline uint32_t tinyfed_int8_splat(int8_t value)
 {
     return 0x01010101u * (uint8_t)value;

@@ -2,6 +2,9 @@
 #include <stddef.h>
 
 #include "kernels.h"
+#if defined(TINYFED_INT8_SSE2)
+#include "kernels/x86/avx2_support.h"
+#endif
 
 enum {
     AT_MAGIC = 0,
@@ -309,6 +312,14 @@ static fault_t check(const uint8_t *b, uint32_t count)
     return fine;
 }
 
+static uint8_t best_kernels(void)
+{
+#if defined(TINYFED_INT8_SSE2)
+    if (tinyfed_has_avx2()) return TINYFED_INT8_KERNELS_BEST;
+#endif
+    return TINYFED_INT8_KERNELS_BUILT;
+}
+
 tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, const uint8_t *program,
                                    uint32_t program_bytes)
 {
@@ -326,6 +337,6 @@ tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, 
     net->operator_count = tinyfed_get16(program + AT_OPERATORS);
     net->input_count = program[AT_INPUTS];
     net->output_count = program[AT_OUTPUTS];
-    net->kernels = tinyfed_int8_best_kernels();
+    net->kernels = best_kernels();
     return TINYFED_OK;
 }

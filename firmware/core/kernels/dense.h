@@ -1,6 +1,6 @@
 /* Fully connected layers: y = x W + b, W[inputs][outputs]. */
-#ifndef TINYFED_DENSE_H
-#define TINYFED_DENSE_H
+#ifndef TINYFED_KERNELS_DENSE_H
+#define TINYFED_KERNELS_DENSE_H
 
 #include "input_gradient.h"
 
@@ -9,5 +9,9 @@ void tinyfed_dense_forward_f32(float *y, const float *x, const float *weights, c
                                uint32_t outputs);
 
 void tinyfed_dense_backward_f32(const tinyfed_dense_step_t *step);
+
+void tinyfed_dense_forward_plain_f32(float *y, const float *x, const float *weights, const float *bias, uint32_t inputs,
+                               uint32_t outputs);
+void tinyfed_dense_backward_plain_f32(const tinyfed_dense_step_t *step);
 
 #endif

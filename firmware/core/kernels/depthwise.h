@@ -1,6 +1,6 @@
 /* Depthwise convolution: each channel with its own kernel, W[kernel h][kernel w][channels]. */
-#ifndef TINYFED_DEPTHWISE_H
-#define TINYFED_DEPTHWISE_H
+#ifndef TINYFED_KERNELS_DEPTHWISE_H
+#define TINYFED_KERNELS_DEPTHWISE_H
 
 #include "input_gradient.h"
 #include "window.h"

@@ -1,6 +1,6 @@
 /* What a backward step does with the gradient of its input. */
-#ifndef TINYFED_GRADIENT_H
-#define TINYFED_GRADIENT_H
+#ifndef TINYFED_KERNELS_INPUT_GRADIENT_H
+#define TINYFED_KERNELS_INPUT_GRADIENT_H
 
 #include "activation.h"
 

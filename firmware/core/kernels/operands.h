@@ -1,6 +1,6 @@
 /* Where the values of one layer lie: found from its record before a kernel is called. */
-#ifndef TINYFED_PLACES_H
-#define TINYFED_PLACES_H
+#ifndef TINYFED_KERNELS_OPERANDS_H
+#define TINYFED_KERNELS_OPERANDS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,13 +13,13 @@
 #define TINYFED_KEPT_LAYERS 0
 #endif
 
-typedef struct tinyfed_forward_places {
+typedef struct tinyfed_forward_operands {
     const float *x;
     float *y;
     const float *weights;
     const float *bias; /* NULL: there is none */
     uint32_t inputs, outputs; /* values of x and y */
-} tinyfed_forward_places_t;
+} tinyfed_forward_operands_t;
 
 typedef struct tinyfed_input_gradient {
     float *d_x;         /* NULL: not needed */

@@ -1,6 +1,6 @@
 /* Max and average pools. What lies outside the input does not count. A global average is one window. */
-#ifndef TINYFED_POOL_H
-#define TINYFED_POOL_H
+#ifndef TINYFED_KERNELS_POOL_H
+#define TINYFED_KERNELS_POOL_H
 
 #include "input_gradient.h"
 #include "window.h"

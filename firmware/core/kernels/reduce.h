@@ -1,6 +1,6 @@
 /* The one order in which products are summed (docs/architecture.md, "Arithmetic"). */
-#ifndef TINYFED_REDUCE_H
-#define TINYFED_REDUCE_H
+#ifndef TINYFED_KERNELS_REDUCE_H
+#define TINYFED_KERNELS_REDUCE_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* Scale and shift of each channel: y = x s + b; what remains of a batch normalization. */
-#ifndef TINYFED_SCALE_H
-#define TINYFED_SCALE_H
+#ifndef TINYFED_KERNELS_SCALE_H
+#define TINYFED_KERNELS_SCALE_H
 
 #include "input_gradient.h"
 

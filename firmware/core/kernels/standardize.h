@@ -1,7 +1,7 @@
 /* Running mean and variance of each value of the network's input (Welford 1962), and the input normalized by them. In
  * builds with TINYFED_INT8, whose heads stand on features of unknown size; others refuse the layer. */
-#ifndef TINYFED_STANDARDIZE_H
-#define TINYFED_STANDARDIZE_H
+#ifndef TINYFED_KERNELS_STANDARDIZE_H
+#define TINYFED_KERNELS_STANDARDIZE_H
 
 #include <stdint.h>
 

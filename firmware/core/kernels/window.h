@@ -1,6 +1,6 @@
 /* The window that a convolution or a pool slides over its input, and what of it lies inside. */
-#ifndef TINYFED_WINDOW_H
-#define TINYFED_WINDOW_H
+#ifndef TINYFED_KERNELS_WINDOW_H
+#define TINYFED_KERNELS_WINDOW_H
 
 #include "model/image.h"
 

@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "tinyfed_float.h"
 
 #include "tinyfed_core.h"

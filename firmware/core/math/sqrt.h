@@ -1,6 +1,6 @@
-/* The square root. */
-#ifndef TINYFED_ROOT_H
-#define TINYFED_ROOT_H
+/* The square root, built of IEEE operations. */
+#ifndef TINYFED_MATH_SQRT_H
+#define TINYFED_MATH_SQRT_H
 
 #include <stdbool.h>
 
@@ -8,7 +8,7 @@
 
 /* Square root of a finite value >= 0, the same on every machine: Newton's method from half the exponent. Three steps
  * bring 3.5 bits of the first guess to more than 24. */
-static inline float tinyfed_root(float x)
+static inline float tinyfed_sqrt(float x)
 {
     if (x == 0.0f) return 0.0f;
     const bool tiny = x < 0x1p-100f;

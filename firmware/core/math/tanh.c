@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "tanh_coefficients.h"
 
 #include "tinyfed_float.h"

@@ -1,6 +1,6 @@
 /* What tanh is made of, for its bodies. */
-#ifndef TINYFED_MATH_TANH_H
-#define TINYFED_MATH_TANH_H
+#ifndef TINYFED_MATH_TANH_COEFFICIENTS_H
+#define TINYFED_MATH_TANH_COEFFICIENTS_H
 
 /* tanh(x) = x P(x^2) / Q(x^2), both of degree 4, a minimax fit of the relative error on |x| <= 9 with float32
  * coefficients (2^-25.2). All coefficients are positive, so nothing cancels. At the bound the quotient is 1 and

@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "frozen.h"
 
 #if defined(TINYFED_INT8)

@@ -1,7 +1,7 @@
 /* A frozen int8 network before the first layer: it turns a sample into the features the float32 layers learn from.
  * Built in where TINYFED_INT8 is defined; elsewhere an image that has one is refused with E_LAYER. */
-#ifndef TINYFED_FROZEN_H
-#define TINYFED_FROZEN_H
+#ifndef TINYFED_MODEL_FROZEN_H
+#define TINYFED_MODEL_FROZEN_H
 
 #include "image.h"
 

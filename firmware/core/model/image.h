@@ -1,6 +1,6 @@
 /* Offsets of the model image (docs/model-image.md) and the reading of its fields. */
-#ifndef TINYFED_IMAGE_H
-#define TINYFED_IMAGE_H
+#ifndef TINYFED_MODEL_IMAGE_H
+#define TINYFED_MODEL_IMAGE_H
 
 #include <string.h>
 

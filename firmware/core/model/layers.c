@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "layers.h"
 
 #include "tinyfed_float.h"

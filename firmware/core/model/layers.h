@@ -1,6 +1,6 @@
 /* What the plan and the engine ask about a layer; answered from its record alone. */
-#ifndef TINYFED_LAYERS_H
-#define TINYFED_LAYERS_H
+#ifndef TINYFED_MODEL_LAYERS_H
+#define TINYFED_MODEL_LAYERS_H
 
 #include "image.h"
 

@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "layout.h"
 
 #define BUFFERS_MAX (2u * TINYFED_LAYERS_MAX)

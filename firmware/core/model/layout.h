@@ -2,8 +2,8 @@
  *
  * Buffers that are never alive at the same time share bytes. Time runs through the forward steps of layers
  * 0..L-1 (times 0..L-1), the loss (time L) and the backward steps of layers L-1..0 (times L+1..2L). */
-#ifndef TINYFED_LAYOUT_H
-#define TINYFED_LAYOUT_H
+#ifndef TINYFED_MODEL_LAYOUT_H
+#define TINYFED_MODEL_LAYOUT_H
 
 #include "layers.h"
 

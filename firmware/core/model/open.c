@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "frozen.h"
 #include "layers.h"
 

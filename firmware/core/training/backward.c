@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "kernels/conv2d.h"
 #include "kernels/dense.h"
 #include "kernels/depthwise.h"
@@ -91,12 +89,11 @@ static TINYFED_ALWAYS_INLINE void find_step(step_t *step, const tinyfed_engine_t
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
-    const uint8_t flags = record[TINYFED_IN_FLAGS];
+    const uint8_t learns = is_held(engine, layer) ? 0 : record[TINYFED_IN_FLAGS];
     const uint32_t channels = tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
     float *weights = engine->parameters + tinyfed_get32(record + TINYFED_IN_PARAMETERS);
-    const bool learns = !is_held(engine, layer);
-    const bool weights_learn = learns && (flags & TINYFED_TRAIN_WEIGHTS) != 0;
-    const bool bias_learns = learns && (flags & TINYFED_TRAIN_BIAS) != 0;
+    const bool weights_learn = (learns & TINYFED_TRAIN_WEIGHTS) != 0;
+    const bool bias_learns = (learns & TINYFED_TRAIN_BIAS) != 0;
     gradient_of_input(&step->input, engine, layer, from);
     step->x = tinyfed_values_of(engine, input, from);
     step->d_y = tinyfed_work_at(engine, tinyfed_slot_of(engine, layer + 1u)->gradient);

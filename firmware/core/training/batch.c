@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "engine.h"
 
 #include "kernels/dense.h"
@@ -60,7 +58,7 @@ static void finish_gradient(float *gradient, uint32_t count, uint32_t samples, f
     if (!(clip_norm > 0.0f)) return;
     float squares;
     tinyfed_dense_forward_f32(&squares, gradient, gradient, NULL, count, 1); /* one output: a reduction */
-    const float norm = tinyfed_root(squares);
+    const float norm = tinyfed_sqrt(squares);
     if (norm > clip_norm) multiply(gradient, count, clip_norm / norm);
 }
 
@@ -87,7 +85,7 @@ static void change_run(float *weights, float *arrays, uint32_t stride, uint32_t 
                 moment += stride;
             }
             *moment += (square - *moment) * (1.0f - o->beta2);
-            weight -= (gradient * adam_rate) / (tinyfed_root(*moment) + o->epsilon);
+            weight -= (gradient * adam_rate) / (tinyfed_sqrt(*moment) + o->epsilon);
         } else if (mode == TINYFED_MODE_BATCH_MOMENTUM) {
             *moment = o->momentum * *moment - o->learning_rate * gradient;
             weight += *moment;
@@ -118,7 +116,7 @@ static float adam_rate(tinyfed_batch_state_t *state, const tinyfed_optimizer_t *
     if (!is_adam(mode)) return 0.0f;
     state->beta1_power *= o->beta1;
     state->beta2_power *= o->beta2;
-    const float rate = o->learning_rate * tinyfed_root(1.0f - state->beta2_power);
+    const float rate = o->learning_rate * tinyfed_sqrt(1.0f - state->beta2_power);
     return mode == TINYFED_MODE_BATCH_ADAM ? rate / (1.0f - state->beta1_power) : rate;
 }
 

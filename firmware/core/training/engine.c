@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "engine.h"
 
 #include "model/frozen.h"

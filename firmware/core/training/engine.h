@@ -1,6 +1,6 @@
 /* Shared by the engine's files: where the values of a step lie, and the passes over the layers. */
-#ifndef TINYFED_ENGINE_H
-#define TINYFED_ENGINE_H
+#ifndef TINYFED_TRAINING_ENGINE_H
+#define TINYFED_TRAINING_ENGINE_H
 
 #include "kernels/input_gradient.h"
 #include "model/layout.h"

@@ -1,7 +1,3 @@
-#ifdef TINYFED_DENSE_ONLY
-#include "small.h"
-#endif
-
 #include "kernels/conv2d.h"
 #include "kernels/dense.h"
 #include "kernels/depthwise.h"
@@ -34,7 +30,7 @@ static void add(float *y, const float *a, const float *b, uint32_t count)
 }
 
 /* Where a layer's values lie. Without the network's input (NULL), what lies in it is NULL. */
-static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_places_t *to, const tinyfed_engine_t *engine, const float *input, uint32_t layer)
+static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_operands_t *to, const tinyfed_engine_t *engine, const float *input, uint32_t layer)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
@@ -48,7 +44,7 @@ static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_places_t *to, const
     to->outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
 }
 
-static void forward_window(const tinyfed_forward_places_t *at, const uint8_t *image, uint32_t layer)
+static void forward_window(const tinyfed_forward_operands_t *at, const uint8_t *image, uint32_t layer)
 {
     tinyfed_window_t window;
     tinyfed_window_of(&window, image, layer);
@@ -68,7 +64,7 @@ static void forward_window(const tinyfed_forward_places_t *at, const uint8_t *im
     }
 }
 
-static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, const tinyfed_forward_places_t *at, const float *input, uint32_t layer)
+static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, const tinyfed_forward_operands_t *at, const float *input, uint32_t layer)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const float *x = at->x, *weights = at->weights, *bias = at->bias;
@@ -130,14 +126,14 @@ float *tinyfed_forward(const tinyfed_engine_t *engine, const float *input)
     uint32_t layer = 0;
 #if TINYFED_KEPT_LAYERS > 0
     for (; layer < layers && layer < TINYFED_KEPT_LAYERS; layer++) {
-        tinyfed_forward_places_t at = engine->forward[layer];
+        tinyfed_forward_operands_t at = engine->forward[layer];
         if (at.x == NULL) at.x = input;
         if (at.y == NULL) at.y = (float *)(uintptr_t)input;
         forward_layer(engine, &at, input, layer);
     }
 #endif
     for (; layer < layers; layer++) {
-        tinyfed_forward_places_t at;
+        tinyfed_forward_operands_t at;
         find_layer(&at, engine, input, layer);
         forward_layer(engine, &at, input, layer);
     }

@@ -1,5 +1,3 @@
-#include "small.h"
-
 #include "loss.h"
 
 #include "kernels/reduce.h"

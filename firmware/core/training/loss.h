@@ -1,5 +1,5 @@
-#ifndef TINYFED_LOSS_H
-#define TINYFED_LOSS_H
+#ifndef TINYFED_TRAINING_LOSS_H
+#define TINYFED_TRAINING_LOSS_H
 
 #include "kernels/activation.h"
 

@@ -65,11 +65,11 @@ if model is not None:
 objects = []
 for part in tinyfed_build.image_parts(manifest):
     layer = env.Clone()
-    layer.Append(CCFLAGS=[tinyfed_build.optimization(part)])
     layer.Append(CPPPATH=[str(firmware / include) for include in tinyfed_build.may_include(part)])
     for source in tinyfed_build.sources(firmware, part):
         target = (output / "objects" / source.relative_to(firmware)).with_suffix(".o")
-        objects.append(layer.Object(str(target), str(source)))
+        own = tinyfed_build.optimization(manifest, source.relative_to(firmware).as_posix(), dense_only)
+        objects.append(layer.Object(str(target), str(source), CCFLAGS=[*layer["CCFLAGS"], own]))
 if model is not None:
     embedded = output / "embedded_model.c"
     embedded.write_text(tinyfed_build.model_source(model))

@@ -56,17 +56,18 @@ def public_functions() -> list[str]:
     return sorted(set(ENTRY_POINTS.findall(header)))
 
 
-def sources(board: Board) -> dict[Path, list[str]]:
+def sources(board: Board, dense_only: bool = False) -> dict[Path, list[str]]:
     """Source -> its own flags: core, what ports share, and the bench's main."""
     root = share() / "firmware"
     recipe = firmware.recipe()
+    manifest = dict(board.manifest)
     shared = [f"port/{name}" for name in board.manifest["tinyfed"].get("shared", [])]
-    table: dict[Path, list[str]] = {}
+    table = {root / "bench" / "step.c": ["-O2", *recipe.include_flags(root, "core", *shared)]}
     for part in ("base", "core", *shared):
-        table |= {
-            path: [recipe.optimization(part), *recipe.include_flags(root, part)] for path in recipe.sources(root, part)
-        }
-    return table | {root / "bench" / "step.c": ["-O2", *recipe.include_flags(root, "core", *shared)]}
+        for path in recipe.sources(root, part):
+            own = recipe.optimization(manifest, path.relative_to(root).as_posix(), dense_only)
+            table[path] = [own, *recipe.include_flags(root, part)]
+    return table
 
 
 def run_tool(command: list[str], what: str) -> str:
@@ -96,7 +97,7 @@ def build(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = T
     recipe: Any = firmware.recipe()
     root = share() / "firmware"
     manifest = dict(board.manifest)
-    table = sources(board)
+    table = sources(board, "-DTINYFED_DENSE_ONLY" in extra_flags)
     prefix = board.compiler.prefix
     flags = [*board.compiler.flags, *recipe.C_FLAGS, *extra_flags]
     defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, manifest).items()]

@@ -104,7 +104,7 @@ def _build(compiler: Compiler, folder: Path) -> tuple[bytes, int]:
         raise MissingToolError(f"{prefix}gcc is not installed: run `apt-get install {compiler.package}`")
     root = share() / "firmware"
     recipe = firmware.recipe()
-    flags = [*compiler.flags, *recipe.C_FLAGS, recipe.optimization("core"), *recipe.include_flags(root, "core")]
+    flags = [*compiler.flags, *recipe.C_FLAGS, "-O2", *recipe.include_flags(root, "core")]
     objects = []
     for source in [root / "bench" / "infer" / "infer.c", *recipe.sources(root, "core/int8")]:
         objects.append(folder / ("_".join(source.relative_to(root).parts).removesuffix(".c") + ".o"))

@@ -116,10 +116,12 @@ def compile_graph(board: Board, folder: Path) -> list[Path]:
     root = share() / "firmware"
     defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, dict(board.manifest)).items()]
     flags = [*board.compiler.flags, *recipe.C_FLAGS, *defines, "-DTINYFED_BUILD_ID=0x1u", "-fcallgraph-info=su"]
+    manifest = dict(board.manifest)
     graphs = []
-    for part in recipe.image_parts(dict(board.manifest)):
-        own = [recipe.optimization(part), *recipe.include_flags(root, part)]
+    for part in recipe.image_parts(manifest):
         for source in recipe.sources(root, part):
+            name = source.relative_to(root).as_posix()
+            own = [recipe.optimization(manifest, name), *recipe.include_flags(root, part)]
             output = folder / ("_".join(source.relative_to(root).parts).removesuffix(".c") + ".o")
             command = [board.compiler.prefix + "gcc", *flags, *own, "-c", str(source), "-o", str(output)]
             run_tool(command, f"compiling {source.name} for {board.name}")

@@ -1,6 +1,6 @@
 /* Fast bodies against the plain ones: random shapes and values, every byte of every buffer the same (any NaN for a
  * NaN). Runs wherever tests/parity's start-up does; the blob is seed and number of cases. */
-#include "bits.h"
+#include "tinyfed_float.h"
 #include "kernels/conv2d.h"
 #include "kernels/dense.h"
 #include "parity.h"

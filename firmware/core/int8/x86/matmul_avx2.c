@@ -1,4 +1,4 @@
-/* As matmul_sse2.c with two quads a register. Chosen at run time: see cpu.c. */
+/* As matmul_sse2.c with two quads a register. Chosen when a program is opened. */
 #include "int8/kernels.h"
 
 #if defined(TINYFED_INT8_SSE2)

@@ -1,13 +1,11 @@
-/* Activations over arrays on a Cortex-M4F. The bits are those of ../activation.c. */
+/* Activations over arrays on a Cortex-M4F. The bits are those of plain/activation.c. */
 #include "kernels/machine.h"
 
-#ifdef TINYFED_BODIES_CORTEXM4
+#ifdef TINYFED_MACHINE_CORTEXM4
 
 #include "kernels/activation.h"
 #include "tinyfed_float.h"
 #include "math/tanh_coefficients.h"
-
-void tinyfed_activate_plain_f32(float *y, uint32_t count, uint8_t activation, float alpha);
 
 /* A value's sign, spread over the word, clears it; a negative NaN carries into the spread sign and stays. */
 #define RELU(r) "adds r12, " r ", %[nan]\n adc r12, %[zero], " r ", asr #31\n bic " r ", " r ", r12\n "

@@ -1,7 +1,7 @@
-/* Two-dimensional convolution on a Cortex-M4F. The bits are those of ../conv2d.c. */
+/* Two-dimensional convolution on a Cortex-M4F. The bits are those of plain/conv2d.c. */
 #include "kernels/machine.h"
 
-#ifdef TINYFED_BODIES_CORTEXM4
+#ifdef TINYFED_MACHINE_CORTEXM4
 
 #include "tinyfed_float.h"
 #include "kernels/conv2d.h"

@@ -1,11 +1,7 @@
-/* Fully connected layers on a Cortex-M4F. The bits are those of ../dense.c. */
+/* Fully connected layers on a Cortex-M4F. The bits are those of plain/dense.c. */
 #include "kernels/machine.h"
 
-#ifdef TINYFED_DENSE_ONLY
-#include "small.h"
-#endif
-
-#ifdef TINYFED_BODIES_CORTEXM4
+#ifdef TINYFED_MACHINE_CORTEXM4
 
 #include "tinyfed_float.h"
 #include "kernels/dense.h"

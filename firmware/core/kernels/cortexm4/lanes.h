@@ -3,8 +3,8 @@
  * Registers: s0-s7 lanes, s8-s15 weights, s16-s23 the other factors, s28 the step. VMLA rounds the product and then
  * the sum, as a multiplication and an addition do. It is one instruction for two but takes three cycles for their two:
  * docs/benchmarks.md says why it is here. */
-#ifndef TINYFED_CORTEXM4_LANES_H
-#define TINYFED_CORTEXM4_LANES_H
+#ifndef TINYFED_KERNELS_CORTEXM4_LANES_H
+#define TINYFED_KERNELS_CORTEXM4_LANES_H
 
 #define TINYFED_ALL_SINGLES                                                                                         \
     "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16",    \

@@ -1,6 +1,6 @@
 #include "kernels/machine.h"
 
-#ifdef TINYFED_BODIES_CORTEXM4
+#ifdef TINYFED_MACHINE_CORTEXM4
 
 #include <stdbool.h>
 

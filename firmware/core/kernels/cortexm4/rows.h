@@ -1,6 +1,6 @@
 /* Shared by the bodies for a Cortex-M4F. */
-#ifndef TINYFED_CORTEXM4_ROWS_H
-#define TINYFED_CORTEXM4_ROWS_H
+#ifndef TINYFED_KERNELS_CORTEXM4_ROWS_H
+#define TINYFED_KERNELS_CORTEXM4_ROWS_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* The vector bodies for aarch64. */
 #include "kernels/machine.h"
 
-#ifdef TINYFED_BODIES_NEON
+#ifdef TINYFED_MACHINE_NEON
 
 #include "neon.h"
 

@@ -1,6 +1,6 @@
 /* Eight lanes in two registers of NEON on aarch64. */
-#ifndef TINYFED_NEON_NEON_H
-#define TINYFED_NEON_NEON_H
+#ifndef TINYFED_KERNELS_NEON_NEON_H
+#define TINYFED_KERNELS_NEON_NEON_H
 
 #include <arm_neon.h>
 #include <stdint.h>

@@ -1,16 +1,9 @@
-#include "small.h"
-
-#include "plain.h"
-
 #include "kernels/activation.h"
 
-#ifdef TINYFED_DENSE_ONLY
-#define TINYFED_DERIVE_LINKAGE
-#include "kernels/derive.inc"
-#endif
+extern inline float tinyfed_derive(uint8_t activation, float alpha, float y, float g);
 
 /* NaN stays NaN: comparisons with it are false. */
-void tinyfed_activate_f32(float *y, uint32_t count, uint8_t activation, float alpha)
+void tinyfed_activate_plain_f32(float *y, uint32_t count, uint8_t activation, float alpha)
 {
     switch (activation) {
     case TINYFED_RELU:

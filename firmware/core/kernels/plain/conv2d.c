@@ -1,5 +1,3 @@
-#include "plain.h"
-
 #include "kernels/conv2d.h"
 
 #include "kernels/reduce.h"
@@ -24,7 +22,7 @@ static void forward_pixel(float *y, const float *x, const float *weights, const 
     }
 }
 
-void tinyfed_conv2d_forward_f32(float *y, const float *x, const float *weights, const float *bias,
+void tinyfed_conv2d_forward_plain_f32(float *y, const float *x, const float *weights, const float *bias,
                                 const tinyfed_window_t *window)
 {
     const uint32_t outputs = window->out.channels;
@@ -55,7 +53,7 @@ static float gradient_at(const float *weights, const float *d_y, const tinyfed_w
     return tinyfed_sum_lanes(lanes);
 }
 
-void tinyfed_conv2d_input_gradient_f32(const tinyfed_input_gradient_t *input, const float *x, const float *weights,
+void tinyfed_conv2d_input_gradient_plain_f32(const tinyfed_input_gradient_t *input, const float *x, const float *weights,
                                        const float *d_y, const tinyfed_window_t *window)
 {
     uint32_t k = 0;
@@ -101,7 +99,7 @@ static void gradient_of_channels(float *to, tap_t tap, const float *d_y, float f
             gradient_of_tap(to + o, &tap, d_y + o, factor, w, outputs - o < TINYFED_LANES ? outputs - o : TINYFED_LANES);
 }
 
-void tinyfed_conv2d_weight_gradient_f32(float *to_weights, float *to_bias, const float *x, const float *d_y, float factor,
+void tinyfed_conv2d_weight_gradient_plain_f32(float *to_weights, float *to_bias, const float *x, const float *d_y, float factor,
                                         const tinyfed_window_t *w)
 {
     tap_t tap;

@@ -1,10 +1,8 @@
-#include "plain.h"
-
 #include "kernels/dense.h"
 
 #include "kernels/reduce.h"
 
-void tinyfed_dense_forward_f32(float *y, const float *x, const float *weights, const float *bias, uint32_t inputs,
+void tinyfed_dense_forward_plain_f32(float *y, const float *x, const float *weights, const float *bias, uint32_t inputs,
                                uint32_t outputs)
 {
     if (outputs == 1) {
@@ -39,7 +37,7 @@ static void backward_rows(const tinyfed_dense_step_t *step)
     }
 }
 
-void tinyfed_dense_backward_f32(const tinyfed_dense_step_t *step)
+void tinyfed_dense_backward_plain_f32(const tinyfed_dense_step_t *step)
 {
     if (step->input.d_x != NULL || step->to_weights != NULL) backward_rows(step);
     if (step->to_bias != NULL)

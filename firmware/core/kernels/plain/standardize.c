@@ -9,7 +9,7 @@ void tinyfed_standardize_forward_f32(float *y, const float *x, const float *para
 {
     const float *mean = parameters, *variance = parameters + n;
     for (uint32_t k = 0; k < n; k++)
-        y[k] = (x[k] - mean[k]) / tinyfed_root(variance[k] > SMALLEST_VARIANCE ? variance[k] : SMALLEST_VARIANCE);
+        y[k] = (x[k] - mean[k]) / tinyfed_sqrt(variance[k] > SMALLEST_VARIANCE ? variance[k] : SMALLEST_VARIANCE);
 }
 
 /* The variance counts one sample more than the mean: the one it began with. So it is never that of a single sample, 0. */

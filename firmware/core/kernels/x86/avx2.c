@@ -1,7 +1,7 @@
 /* The vector bodies for x86-64 with AVX2. */
 #include "kernels/machine.h"
 
-#ifdef TINYFED_BODIES_X86
+#ifdef TINYFED_MACHINE_X86
 
 #include "avx2.h"
 

@@ -1,6 +1,6 @@
 /* Eight lanes in one register of AVX2. FMA is left out on purpose: it would round once where the others round twice. */
-#ifndef TINYFED_X86_AVX2_H
-#define TINYFED_X86_AVX2_H
+#ifndef TINYFED_KERNELS_X86_AVX2_H
+#define TINYFED_KERNELS_X86_AVX2_H
 
 #include <immintrin.h>
 #include <stdint.h>

@@ -1,37 +1,18 @@
-/* Which body an x86-64 processor gets: AVX2 (with BMI1, which came with it) where processor and system have
- * it, else SSE2. */
+/* Which body an x86-64 processor gets: AVX2 where processor and system have it, else SSE2. */
 #include "kernels/machine.h"
 
-#ifdef TINYFED_BODIES_X86
+#ifdef TINYFED_MACHINE_X86
 
-#include <cpuid.h>
-
+#include "avx2_support.h"
 #include "variants.h"
 
-#ifdef TINYFED_NO_AVX2
-static bool find_avx2(void)
-{
-    return false;
-}
-#else
-static __attribute__((noinline)) bool find_avx2(void)
-{
-    unsigned int a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & bit_OSXSAVE) == 0 || (c & bit_AVX) == 0) return false;
-    unsigned int low, high;
-    __asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if ((low & 6u) != 6u) return false; /* the system does not save the wide registers */
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2) != 0 && (b & bit_BMI) != 0;
-}
-#endif
-
 /* Asked once; every thread finds the same. */
-static inline __attribute__((always_inline)) bool has_avx2(void)
+static inline __attribute__((always_inline)) bool knows_avx2(void)
 {
     static int known; /* 0: not yet, 1: no, 2: yes */
     int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (__builtin_expect(answer == 0, 0)) {
-        answer = find_avx2() ? 2 : 1;
+        answer = tinyfed_has_avx2() ? 2 : 1;
         __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
     }
     return answer == 2;
@@ -39,7 +20,7 @@ static inline __attribute__((always_inline)) bool has_avx2(void)
 
 void tinyfed_activate_f32(float *y, uint32_t count, uint8_t activation, float alpha)
 {
-    if (has_avx2())
+    if (knows_avx2())
         tinyfed_activate_f32_avx2(y, count, activation, alpha);
     else
         tinyfed_activate_f32_sse2(y, count, activation, alpha);
@@ -48,7 +29,7 @@ void tinyfed_activate_f32(float *y, uint32_t count, uint8_t activation, float al
 void tinyfed_dense_forward_f32(float *y, const float *x, const float *weights, const float *bias, uint32_t inputs,
                                uint32_t outputs)
 {
-    if (has_avx2())
+    if (knows_avx2())
         tinyfed_dense_forward_f32_avx2(y, x, weights, bias, inputs, outputs);
     else
         tinyfed_dense_forward_f32_sse2(y, x, weights, bias, inputs, outputs);
@@ -56,7 +37,7 @@ void tinyfed_dense_forward_f32(float *y, const float *x, const float *weights, c
 
 void tinyfed_dense_backward_f32(const tinyfed_dense_step_t *step)
 {
-    if (has_avx2())
+    if (knows_avx2())
         tinyfed_dense_backward_f32_avx2(step);
     else
         tinyfed_dense_backward_f32_sse2(step);
@@ -65,7 +46,7 @@ void tinyfed_dense_backward_f32(const tinyfed_dense_step_t *step)
 void tinyfed_conv2d_forward_f32(float *y, const float *x, const float *weights, const float *bias,
                                 const tinyfed_window_t *window)
 {
-    if (has_avx2())
+    if (knows_avx2())
         tinyfed_conv2d_forward_f32_avx2(y, x, weights, bias, window);
     else
         tinyfed_conv2d_forward_f32_sse2(y, x, weights, bias, window);
@@ -74,7 +55,7 @@ void tinyfed_conv2d_forward_f32(float *y, const float *x, const float *weights, 
 void tinyfed_conv2d_input_gradient_f32(const tinyfed_input_gradient_t *input, const float *x, const float *weights,
                                        const float *d_y, const tinyfed_window_t *window)
 {
-    if (has_avx2())
+    if (knows_avx2())
         tinyfed_conv2d_input_gradient_f32_avx2(input, x, weights, d_y, window);
     else
         tinyfed_conv2d_input_gradient_f32_sse2(input, x, weights, d_y, window);
@@ -83,7 +64,7 @@ void tinyfed_conv2d_input_gradient_f32(const tinyfed_input_gradient_t *input, co
 void tinyfed_conv2d_weight_gradient_f32(float *to_weights, float *to_bias, const float *x, const float *d_y, float factor,
                                         const tinyfed_window_t *window)
 {
-    if (has_avx2())
+    if (knows_avx2())
         tinyfed_conv2d_weight_gradient_f32_avx2(to_weights, to_bias, x, d_y, factor, window);
     else
         tinyfed_conv2d_weight_gradient_f32_sse2(to_weights, to_bias, x, d_y, factor, window);

@@ -1,7 +1,7 @@
 /* The vector bodies for x86-64 with SSE2. */
 #include "kernels/machine.h"
 
-#ifdef TINYFED_BODIES_X86
+#ifdef TINYFED_MACHINE_X86
 
 #include "sse2.h"
 

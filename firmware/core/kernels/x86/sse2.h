@@ -1,6 +1,6 @@
 /* Eight lanes in two registers of SSE2, which every x86-64 has. */
-#ifndef TINYFED_X86_SSE2_H
-#define TINYFED_X86_SSE2_H
+#ifndef TINYFED_KERNELS_X86_SSE2_H
+#define TINYFED_KERNELS_X86_SSE2_H
 
 #include <emmintrin.h>
 #include <stdint.h>

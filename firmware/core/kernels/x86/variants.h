@@ -1,6 +1,6 @@
 /* The bodies between which dispatch.c chooses. */
-#ifndef TINYFED_X86_BODIES_X86_H
-#define TINYFED_X86_BODIES_X86_H
+#ifndef TINYFED_KERNELS_X86_VARIANTS_H
+#define TINYFED_KERNELS_X86_VARIANTS_H
 
 #include "kernels/conv2d.h"
 #include "kernels/dense.h"

@@ -20,7 +20,8 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST_BYTES = 1 << 29  # of all arrays, unpacked
 MOST_OBJECTS = 65536  # groups, arrays and attributes of a file
 DEEPEST_GROUP = 64
-LONGEST_S = 60.0
+# By the clock, so with room for a computer that is busy: for any file, and more for a large one.
+LONGEST_S, SLOWEST_BYTES_PER_S = 60.0, 2 << 20
 # What the process may take beside the file's bytes and the arrays, each once more.
 WORK_BYTES = 256 << 20
 _NUMBERS = "biuf"  # NumPy's kinds
@@ -56,12 +57,13 @@ class Group:
 def read(content: bytes, source: str, without: Collection[str] = ()) -> Group:
     """Everything in a file, but the members of its root that are named in `without`.
 
-    `source` names the file in errors. Raises Hdf5Error where it is damaged or holds what is not read, UsageError
-    where reading it crashes, takes longer than LONGEST_S or more memory than LARGEST_BYTES of arrays need.
+    `source` names the file in errors. Raises Hdf5Error where it is damaged or holds what is not read, UsageError where
+    reading it crashes, takes too long (LONGEST_S for a small file), or more memory than LARGEST_BYTES of arrays need.
     """
     memory_bytes = 2 * len(content) + 2 * LARGEST_BYTES + WORK_BYTES
+    longest_s = LONGEST_S + len(content) // SLOWEST_BYTES_PER_S
     arguments = (content, source, tuple(without))
-    return isolated(read_here, *arguments, source=source, memory_bytes=memory_bytes, longest_s=LONGEST_S)
+    return isolated(read_here, *arguments, source=source, memory_bytes=memory_bytes, longest_s=longest_s)
 
 
 def read_here(content: bytes, source: str, without: Collection[str] = ()) -> Group:

@@ -7,16 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 from tinyfed_host.run.events import Event
-from tinyfed_host.view.progress import (
-    JsonView,
-    LiveView,
-    LogView,
-    PlainView,
-    Progress,
-    show_bytes,
-    show_time,
-    sparkline,
-)
+from tinyfed_host.view.lines import JsonView, LogView, PlainView
+from tinyfed_host.view.live import LiveView
+from tinyfed_host.view.progress import Progress, sparkline
+from tinyfed_host.view.units import show_bytes, show_time
 
 VISIT = {"bytes_down": 1500, "bytes_up": 500}
 EVENTS = (

@@ -110,7 +110,8 @@ def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
     import dataclasses
 
     from tinyfed_host.run.parts import make_fleet
-    from tinyfed_host.view.progress import LogView, Views, choose_view
+    from tinyfed_host.view.lines import LogView
+    from tinyfed_host.view.views import Views, choose_view
 
     experiment = dataclasses.replace(opened.parts.experiment, fleet=fleet_section)
     opened.parts = dataclasses.replace(opened.parts, experiment=experiment)

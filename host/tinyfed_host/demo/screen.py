@@ -15,7 +15,8 @@ from rich.text import Text
 from tinyfed_host.demo.newcomers import Adapted
 from tinyfed_host.report.document import KINDS
 from tinyfed_host.run.store import RunStore, StoreError
-from tinyfed_host.view.progress import View, choose_view, show_time
+from tinyfed_host.view.units import show_time
+from tinyfed_host.view.views import View, choose_view
 
 STEPS = 5
 

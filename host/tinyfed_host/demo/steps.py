@@ -25,7 +25,8 @@ from tinyfed_host.run.events import nobody
 from tinyfed_host.run.parts import Parts, make_fleet, read_experiment
 from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RunStore
-from tinyfed_host.view.progress import LogView, Views
+from tinyfed_host.view.lines import LogView
+from tinyfed_host.view.views import Views
 
 BUDGET_S = 70.0
 SEEDS = 3

@@ -10,7 +10,7 @@ from tinyfed_host.report import figures
 from tinyfed_host.report.markup import Markup, markup
 from tinyfed_host.report.page import Column, code, note, page, picture, section, small, table, tiles
 from tinyfed_host.run.store import RunStore, StoreError
-from tinyfed_host.view.progress import show_bytes, show_time
+from tinyfed_host.view.units import show_bytes, show_time
 
 REPORT = "report.html"
 ADAPTATION = "adaptation_detail"  # results: {kind: {samples a class: {mean, low, high, count}}}

@@ -1,41 +1,20 @@
-"""Watching a run: a live view in a terminal, plain lines elsewhere, JSON lines for programs, a log in the folder."""
+"""What the events of a run add up to."""
 
-import datetime
-import json
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Protocol, Self
+from typing import Any
 
-from tinyfed_host.run.events import Event, Observer
+from tinyfed_host.run.events import Event
+from tinyfed_host.view.units import show_bytes, show_time
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-PLAIN_EVERY_S = 5.0
 LOSS_KEPT = 60
 TROUBLES_KEPT = 4
 SPARKS = "▁▂▃▄▅▆▇█"
 RATE_OVER_ROUNDS = 200
 # events that a person must hear of
 TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback", "late")
-
-
-class View(Protocol):
-    """Something that watches; a context manager and an observer."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def __call__(self, event: Event) -> None: ...
 
 
 @dataclass
@@ -148,25 +127,6 @@ def told(event: Event) -> str:
     return f"{where}{who}{what}"
 
 
-def show_bytes(count: float) -> str:
-    """999 B, 12.3 KB, 4.56 MB: three digits, powers of 1,000."""
-    units = ["B", "KB", "MB", "GB", "TB"]
-    while count >= 999.5 and len(units) > 1:
-        count /= 1000
-        units.pop(0)
-    return f"{count:.3g} {units[0]}"
-
-
-def show_time(seconds: float) -> str:
-    """8 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def sparkline(values: Sequence[float]) -> str:
     """A curve of blocks; the lowest value is the lowest block."""
     if not values:
@@ -174,198 +134,6 @@ def sparkline(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     return "".join(SPARKS[min(len(SPARKS) - 1, int((value - low) / span * len(SPARKS)))] for value in values)
-
-
-class PlainView:
-    """A line now and then, and at once when something goes wrong."""
-
-    def __init__(
-        self, stream: IO[str] | None = None, every_s: float = PLAIN_EVERY_S, until: float | None = None
-    ) -> None:
-        self._stream = stream or sys.stderr
-        self._every_s = every_s
-        self._lock = threading.Lock()
-        self._progress = Progress(until=until)
-        self._last = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def __call__(self, event: Event) -> None:
-        """Print what a person wants to know."""
-        with self._lock:
-            self._progress.add(event)
-            if event.kind in TOLD:
-                self._print(told(event))
-            now = time.monotonic()
-            due = event.kind == "round-ended" and now - self._last >= self._every_s
-            if due or event.kind == "run-ended":
-                self._last = now
-                self._print(self._progress.line())
-
-    def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
-
-
-class JsonView:
-    """Each event as a line of standard output. Starts of visits are left out."""
-
-    def __init__(self, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stdout
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def __call__(self, event: Event) -> None:
-        """Write it."""
-        if event.kind == "visit-started":
-            return
-        with self._lock:
-            self._stream.write(json.dumps(event.to_json()) + "\n")
-            self._stream.flush()
-
-
-class LiveView:
-    """A panel that is redrawn in place: bar, loss, bytes, each device, the last troubles."""
-
-    def __init__(
-        self, title: str, console: "Console", names: Mapping[str, str] | None = None, until: float | None = None
-    ) -> None:
-        """`names` says what each device is, by unique id."""
-        from rich.live import Live
-
-        self._title = title
-        self._names = names or {}
-        self._lock = threading.Lock()
-        self._progress = Progress(until=until)
-        self._live = Live(
-            console=console, refresh_per_second=8, get_renderable=self._draw, transient=True, redirect_stderr=False
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def __call__(self, event: Event) -> None:
-        """Remember it; the screen follows by itself."""
-        with self._lock:
-            self._progress.add(event)
-
-    def _draw(self) -> "RenderableType":
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        with self._lock:
-            progress = self._progress
-            head = Text(self._title, style="bold")
-            bar = Table.grid()  # a bar by itself does not end its line
-            bar.add_row(ProgressBar(total=1.0, completed=progress.share(), width=60))
-            spark = Text.assemble(("loss ", "dim"), (sparkline(list(progress.losses)), "cyan"))
-            line = Text(progress.line())
-            devices = Table(box=None, pad_edge=False, show_header=False)
-            shown = sorted(progress.doing.items())
-            for unique_id, doing in shown[:12]:
-                style = {"at work": "green", "failed": "red", "trying again": "yellow"}.get(doing, "dim")
-                devices.add_row(Text(unique_id, "dim"), self._names.get(unique_id, ""), Text(doing, style))
-            if len(shown) > 12:
-                devices.add_row("", f"and {len(shown) - 12} more", "")
-            troubles = [Text(text, style="yellow", no_wrap=True, overflow="ellipsis") for text in progress.troubles]
-            return Group(head, bar, line, spark, devices, *troubles)
-
-
-class LogView:
-    """`run.log` in the run's folder: each retry, failure and return with its reason and time."""
-
-    KINDS = ("run-started", *TOLD, "run-ended")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        self._file = self._path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            file, self._file = self._file, None
-        if file is not None:
-            try:
-                file.close()
-            except OSError:  # the disk is full: the store tells
-                return
-
-    def __call__(self, event: Event) -> None:
-        """Write what explains the run."""
-        if event.kind not in self.KINDS:
-            return
-        stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        with self._lock:
-            if self._file is None:
-                return
-            try:
-                self._file.write(f"{stamp} {event.kind} {told(event)}\n")
-                self._file.flush()
-            except OSError:  # the disk is full: the store tells
-                return
-
-
-class Views:
-    """Several at once."""
-
-    def __init__(self, *views: View) -> None:
-        self._views = views
-
-    def __enter__(self) -> Self:
-        for view in self._views:
-            view.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for view in reversed(self._views):
-            view.__exit__(kind, error, trace)
-
-    def __call__(self, event: Event) -> None:
-        """Tell all."""
-        for view in self._views:
-            view(event)
-
-
-def choose_view(*, as_json: bool, title: str, names: Mapping[str, str], until: float | None = None) -> View:
-    """JSON lines when asked for, the live view on a terminal, else plain lines."""
-    if as_json:
-        return JsonView()
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return LiveView(title, console, names, until)
-    return PlainView(until=until)
-
-
-def watch_with(views: Sequence[Observer]) -> Observer:
-    """One observer that tells several."""
-
-    def tell(event: Event) -> None:
-        for view in views:
-            view(event)
-
-    return tell
 
 
 def summary(metrics: Mapping[str, Any]) -> str:

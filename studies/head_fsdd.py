@@ -34,6 +34,7 @@ from tinyfed.model.int8.image import read_plan
 from tinyfed.model.tflite.file import load
 from tinyfed.model.tflite.to_int8 import convert_int8
 from tinyfed.tasks.fsdd import read_wav
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order, Result
 
 BOARD, ID = "mps2_an386", "0f0e0d0c0b0a090807060505"
@@ -162,7 +163,7 @@ class OnBoard:
             try:
                 if model is not None:
                     device.load(model)
-                outcome = device.visit(weights, order, want_weights=True)
+                outcome = device.visit(Weights.of(weights), order, want_weights=True)
             finally:
                 device.close()
         return outcome.result, outcome.weights or b""

@@ -125,9 +125,9 @@ def train(folder: Path, chosen: argparse.Namespace) -> None:
         part = stored.with_suffix(".part.npz")
         first_moment, second_moment = state.slots["first"], state.slots["second"]
         document = np.array(json.dumps(state.document()))
-        np.savez(part, document=document, weights=state.weights, first=first_moment, second=second_moment)
+        np.savez(part, document=document, weights=state.weights.array, first=first_moment, second=second_moment)
         part.replace(stored)
-        image = newcomer(options, state.weights)
+        image = newcomer(options, state.weights.array)
         one, five = (judged(image, validation(chosen.split), shots, RATE, (STEPS,), 150)[STEPS][0] for shots in (1, 5))
         spent = time.monotonic() - begun
         left = spent / (state.round - first) * (chosen.rounds - state.round)

@@ -18,6 +18,7 @@ from tinyfed.meta.simulate import Learner, run
 from tinyfed.meta.strategy import Array
 from tinyfed.model import ModelSpec, encode
 from tinyfed.tasks.task import Client, Task
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order, Result
 
 BOARD = "mps2_an386"
@@ -65,7 +66,7 @@ class Twin:
         board.load(image)
         simulated.load(image)
 
-    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+    def visit(self, weights: Weights | None, order: Order, *, want_weights: bool) -> VisitOutcome:
         """See `Device.visit`."""
         board, simulated = self._started()
         outcome = board.visit(weights, order, want_weights=want_weights)
@@ -137,7 +138,7 @@ def confirm(study: Study, method: Method, reached: Reached, seed: int, check: Ch
         rounds = min(strategy.rounds, method.confirmed // devices_a_round(method) or strategy.rounds)
         state = run(strategy, fleet.twins, strategy.begin(weights, seed), rounds=rounds)
     whole = reached if rounds == strategy.rounds else None
-    boards, adaptations = confirm_newcomers(study, task, spec, state.weights, whole, seed, check)
+    boards, adaptations = confirm_newcomers(study, task, spec, state.weights.array, whole, seed, check)
     down, up = (statistics.median_low(part) for part in zip(*fleet.traffic, strict=True))
     return Confirmed(fleet.boards + boards, len(fleet.traffic), adaptations, down, up)
 

@@ -360,10 +360,10 @@ def reach(
         while state.round < strategy.rounds:
             rounds = min(stride, strategy.rounds - state.round)
             state = run(strategy, devices, state, rounds=rounds, watch=watch)
-            value = newcomers(task, spec, state.weights, min(CURVE_DRAWS, whole.draws), seed + 1000)[at]
+            value = newcomers(task, spec, state.weights.array, min(CURVE_DRAWS, whole.draws), seed + 1000)[at]
             curve.append((state.round * visits_a_round, value))
         curves.append(curve)
-        rows.append(newcomers(task, spec, state.weights, whole.draws, seed))
+        rows.append(newcomers(task, spec, state.weights.array, whole.draws, seed))
     mean = tuple((points[0][0], float(np.mean([v for _, v in points]))) for points in zip(*curves, strict=True))
     each = tuple(tuple(value for _, value in points) for points in curves)
     return Reached(method.label, task.adapt.checkpoints, np.array(rows), mean, each)

@@ -25,7 +25,7 @@ def measure_price(study: Study, method: Method, done: Confirmed) -> Price:
     with ExitStack() as stack:
         twin = Twin(client, 0, stack, counting=True)
         twin.load(encode(spec, weights))
-        outcome = twin.visit(assignment.weights.astype("<f4").tobytes(), assignment.order, want_weights=True)
+        outcome = twin.visit(assignment.weights, assignment.order, want_weights=True)
     result, planned = outcome.result, memory(spec, assignment.order)
     if result.arena_bytes != 4 * spec.parameter_count + planned.work_bytes + planned.visit_bytes:
         raise DeviceError(

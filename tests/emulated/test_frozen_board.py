@@ -144,10 +144,10 @@ def test_strategies_train_heads_on_boards_to_the_bits_of_simulated_devices(make:
                 replies = []
                 for name in strategy.select(state, list(devices)):
                     work = strategy.configure(state, name)
-                    outcome = devices[name].visit(work.weights.tobytes(), work.order, want_weights=True)
-                    replies.append(Reply(name, outcome.result, np.frombuffer(outcome.weights or b"", "<f4")))
+                    outcome = devices[name].visit(work.weights, work.order, want_weights=True)
+                    replies.append(Reply(name, outcome.result, outcome.weights))
                 state = strategy.aggregate(state, replies)
-            finals.append(state.weights)
+            finals.append(state.weights.array)
     np.testing.assert_array_equal(finals[0], finals[1])
     assert not np.array_equal(finals[0], model.weights)
 

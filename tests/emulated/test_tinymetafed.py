@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from conftest import require_tools
 from tinyfed_host.device.line import RemoteDevice
@@ -44,13 +43,12 @@ def test_tinymetafed_on_a_board_gives_the_simulated_bits(board: str) -> None:
             down, up = [], []
             for _ in range(3):
                 assignment = strategy.configure(state, "one")
-                sent = assignment.weights.astype("<f4").tobytes()
+                sent = assignment.weights
                 one = device.visit(sent, assignment.order, want_weights=True)
                 two = simulated.visit(sent, assignment.order, want_weights=True)
                 assert one.weights == two.weights is not None, options
                 assert one.result.checkpoints == two.result.checkpoints
-                weights = np.frombuffer(one.weights, "<f4").astype(np.float32)
-                state = strategy.aggregate(state, [Reply("one", one.result, weights)])
+                state = strategy.aggregate(state, [Reply("one", one.result, one.weights)])
                 down.append(one.bytes_down)
                 up.append(one.bytes_up)
             # a busy computer repeats what came late: the least of three

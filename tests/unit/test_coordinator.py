@@ -27,6 +27,7 @@ from tinyfed.meta.strategy import Reply, State
 from tinyfed.meta.tinyreptile import TinyReptile
 from tinyfed.model import encode, mlp, read_weights
 from tinyfed.random import SplitMix64
+from tinyfed.weights import Weights
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.order import Order, Result
 
@@ -61,7 +62,7 @@ class ScriptedDevice:
         data = trained.astype("<f4").tobytes()
         if self.script is not None:
             data = self.script(self, data)
-        return VisitOutcome(Result(4, 1.0, 0.5, 0, 0, 0, ()), data, 24, 24, 0.0, 0.0)
+        return VisitOutcome(Result(4, 1.0, 0.5, 0, 0, 0, ()), Weights(data), 24, 24, 0.0, 0.0)
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -143,9 +144,10 @@ def test_weights_are_what_the_strategy_says(store: RunStore) -> None:
         (chosen,) = strategy.select(state, [device_id(k) for k in range(3)])
         order = strategy.configure(state, chosen).order
         random = SplitMix64(order.seed)
-        trained = state.weights + np.float32([random.unit() for _ in range(PARAMETERS)])
-        weights = state.weights + np.float32(0.3 * (1 - state.round / 5)) * (trained - state.weights)
-        state = State(state.seed, state.round + 1, weights)
+        phi = state.weights.array
+        trained = phi + np.float32([random.unit() for _ in range(PARAMETERS)])
+        weights = phi + np.float32(0.3 * (1 - state.round / 5)) * (trained - phi)
+        state = State(state.seed, state.round + 1, Weights.of(weights))
     snapshot = store.snapshot()
     assert snapshot is not None
     assert snapshot.arrays["weights"] == state.arrays()["weights"]

@@ -9,6 +9,7 @@ from tinyfed_host.run.exchange import WeightsExchange, as_if_sent_exactly
 
 from tinyfed.device import DeviceInfo
 from tinyfed.model import encode, mlp
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order
 
 ORDER = Order("sine", 1, 4, 0, 0, 0.02)
@@ -108,7 +109,7 @@ def test_what_a_firmware_lacks_is_told_once_a_device() -> None:
 def test_what_was_learned_is_added_to_what_was_meant() -> None:
     """Meant 1.5, sent as 1, came back 3: 1.5 + (3 - 1) = 3.5. Sent exactly, what came back is taken
     to the bit, without the rounding of the sum."""
-    meant, start, trained = (np.float32([value]) for value in (1.5, 1, 3))
-    assert as_if_sent_exactly(meant, start.tobytes(), trained.tobytes()).tolist() == [3.5]
-    sent, trained = np.float32([0.1]), np.float32([0.7])
-    assert as_if_sent_exactly(sent, sent.tobytes(), trained.tobytes()).tobytes() == trained.tobytes()
+    meant, start, trained = (Weights.of(np.float32([value])) for value in (1.5, 1, 3))
+    assert as_if_sent_exactly(meant, start, trained).array.tolist() == [3.5]
+    sent, trained = Weights.of(np.float32([0.1])), Weights.of(np.float32([0.7]))
+    assert as_if_sent_exactly(sent, sent, trained) is trained

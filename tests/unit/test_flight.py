@@ -184,7 +184,7 @@ def test_a_run_that_goes_on_asks_the_same_again(air: Air) -> None:
     landed = resumed.late(6)
     assert told(landed) == [("b", True, False, 2), ("c", True, False, 2)]
     assert [one.assignment.want_weights for one in landed] == [True, False]
-    assert landed[0].assignment.weights.tolist() == WEIGHTS.tolist()
+    assert landed[0].assignment.weights == WEIGHTS.tobytes()
 
 
 def test_what_is_no_longer_wanted_is_not_stored(air: Air) -> None:

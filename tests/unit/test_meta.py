@@ -44,12 +44,12 @@ def test_tinyreptile_moves_a_share_of_the_way_and_anneals_it() -> None:
     strategy = meta.make("tinyreptile", ORDER, 4, alpha=0.5)
     state = strategy.begin(f32(1, 2), seed=9)
     state = strategy.aggregate(state, [Reply("a", RESULT, f32(3, 0))])
-    assert state.weights.tolist() == [2.0, 1.0] and state.round == 1
+    assert state.weights.array.tolist() == [2.0, 1.0] and state.round == 1
     state = strategy.aggregate(state, [Reply("a", RESULT, f32(4, 1))])
-    assert state.weights.tolist() == [2.75, 1.0]
+    assert state.weights.array.tolist() == [2.75, 1.0]
     last = strategy.aggregate(replace(state, round=4), [Reply("a", RESULT, f32(9, 9))])
-    assert last.weights.tolist() == [2.75, 1.0]
-    assert state.weights.dtype == np.float32
+    assert last.weights.array.tolist() == [2.75, 1.0]
+    assert state.weights.array.dtype == np.float32
 
 
 def test_late_answers_count_less_the_older_they_are() -> None:
@@ -64,7 +64,7 @@ def test_late_answers_count_less_the_older_they_are() -> None:
         now = Reply("a", replace(RESULT, samples=samples), f32(4, 0))
         late = Reply("b", replace(RESULT, samples=8), f32(8, 4), age=3)
         state = strategy.aggregate(strategy.begin(f32(9, 9), seed=9), [now, late])
-        assert state.weights.tolist() == expected, staleness
+        assert state.weights.array.tolist() == expected, staleness
 
 
 def test_only_who_says_so_gets_late_answers() -> None:
@@ -117,9 +117,9 @@ def test_tinyreptile_computes_in_float32() -> None:
     strategy = meta.make("tinyreptile", ORDER, 10, alpha=0.3)
     state = strategy.aggregate(strategy.begin(phi, 1), [Reply("a", RESULT, trained)])
     f = np.float32
-    assert state.weights.tolist() == [float(p + f(0.3) * (q - p)) for p, q in zip(phi, trained, strict=True)]
+    assert state.weights.array.tolist() == [float(p + f(0.3) * (q - p)) for p, q in zip(phi, trained, strict=True)]
     exact = phi.astype(float) + float(f(0.3)) * (trained.astype(float) - phi.astype(float))
-    assert state.weights.tolist() != exact.astype(f).tolist()
+    assert state.weights.array.tolist() != exact.astype(f).tolist()
 
 
 def test_joint_passes_the_model_on_after_one_sample_a_class() -> None:
@@ -127,7 +127,7 @@ def test_joint_passes_the_model_on_after_one_sample_a_class() -> None:
     state = strategy.begin(f32(1, 2), seed=9)
     order = strategy.configure(state, "a").order
     assert (order.shots, order.passes, order.checkpoints) == (1, 1, (1,))
-    assert strategy.aggregate(state, [Reply("a", RESULT, f32(3, 4))]).weights.tolist() == [3.0, 4.0]
+    assert strategy.aggregate(state, [Reply("a", RESULT, f32(3, 4))]).weights.array.tolist() == [3.0, 4.0]
 
 
 def test_reptile_moves_towards_the_mean_of_its_devices() -> None:
@@ -136,7 +136,7 @@ def test_reptile_moves_towards_the_mean_of_its_devices() -> None:
     strategy = meta.make("reptile", ORDER, 4, alpha=0.5, devices=2, passes=3, batch=6, update="adam_second")
     state = strategy.begin(f32(1, 2), seed=9)
     replies = [Reply("a", RESULT, f32(3, 0)), Reply("b", replace(RESULT, samples=4), f32(7, 4))]
-    assert strategy.aggregate(state, replies).weights.tolist() == [2.5, 1.5]
+    assert strategy.aggregate(state, replies).weights.array.tolist() == [2.5, 1.5]
     orders_ = [strategy.configure(state, device).order for device in ("a", "b")]
     assert orders_[0].seed != orders_[1].seed
     assert [(o.passes, o.batch, o.update, o.shots) for o in orders_] == [(3, 6, "adam_second", 4)] * 2
@@ -157,7 +157,7 @@ def test_federated_averaging_takes_the_mean() -> None:
         state = strategy.begin(f32(1, 2), seed=9)
         order = strategy.configure(state, "a").order
         assert {key: getattr(order, key) for key in expected} == expected and order.update == "sgd"
-        assert strategy.aggregate(state, replies).weights.tolist() == [4.0, 1.0]
+        assert strategy.aggregate(state, replies).weights.array.tolist() == [4.0, 1.0]
         assert strategy.name == name
 
 
@@ -165,19 +165,21 @@ def test_fomaml_with_adam_on_the_server() -> None:
     """Adam's first step is alpha * g / (|g| + epsilon): alpha in every direction that is not 0. The last two stay 0."""
     strategy = meta.make("fomaml", ORDER, 4, alpha=0.5, server="adam", zero_last=2)
     state = strategy.begin(f32(1, 2, 3, 4), seed=9)
-    assert state.weights.tolist() == [1, 2, 0, 0]
+    assert state.weights.array.tolist() == [1, 2, 0, 0]
     descent = f32(-4, 2, 1, 1)
     after = strategy.aggregate(state, [Reply("a", RESULT, descent)])
-    np.testing.assert_allclose(after.weights, [0.5, 2.5, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(after.weights.array, [0.5, 2.5, 0, 0], rtol=1e-5)
     # beta 0.9 and 0.999: the moments are 0.1 g and 0.001 g**2
     np.testing.assert_allclose(after.slots["first"], 0.1 * descent, rtol=1e-6)
     np.testing.assert_allclose(after.slots["second"], 0.001 * descent**2, rtol=1e-4)
     resumed = State.restore(after.document(), after.arrays())
     one, other = (strategy.aggregate(state, [Reply("b", RESULT, -descent)]) for state in (after, resumed))
-    assert one.weights.tobytes() == other.weights.tobytes()
+    assert one.weights.array.tobytes() == other.weights.array.tobytes()
     # alpha is 0.5 * 3 / 4; first = 0.09 g - 0.1 g = -0.01 g over 1 - 0.81, second is g**2: 0.375 * 0.01 / 0.19 back
-    np.testing.assert_allclose((one.weights - after.weights)[:2], 0.375 * 0.01 / 0.19 * f32(1, -1), rtol=1e-3)
-    assert strategy.aggregate(after, []).weights.tobytes() == after.weights.tobytes()
+    np.testing.assert_allclose(
+        (one.weights.array - after.weights.array)[:2], 0.375 * 0.01 / 0.19 * f32(1, -1), rtol=1e-3
+    )
+    assert strategy.aggregate(after, []).weights.array.tobytes() == after.weights.array.tobytes()
     with pytest.raises(UsageError, match="zero_last is 5"):
         meta.make("fomaml", ORDER, 4, zero_last=5).begin(f32(1, 2, 3, 4), seed=9)
 
@@ -187,7 +189,7 @@ def test_fomaml_steps_along_what_devices_send() -> None:
     strategy = meta.make("fomaml", ORDER, 4, alpha=0.5, queries=3)
     state = strategy.begin(f32(1, 2), seed=9)
     replies = [Reply("a", RESULT, f32(3, 0)), Reply("b", replace(RESULT, samples=4), f32(7, 4))]
-    assert strategy.aggregate(state, replies).weights.tolist() == [3.0, 2.5]
+    assert strategy.aggregate(state, replies).weights.array.tolist() == [3.0, 2.5]
     order = strategy.configure(state, "a").order
     assert order.meta_gradient and (order.queries, order.update) == (3, "sgd")
     alone = meta.make("fomaml", ORDER, 4, passes=3, zero_last=1, local_last=1)
@@ -247,7 +249,7 @@ def test_a_round_without_an_answer_keeps_the_weights_and_counts(name: str) -> No
     strategy = meta.make(name, ORDER, 3)
     state = strategy.begin(f32(1, 2), seed=9)
     after = strategy.aggregate(state, [])
-    assert after.round == 1 and after.weights.tolist() == [1.0, 2.0]
+    assert after.round == 1 and after.weights.array.tolist() == [1.0, 2.0]
     assert strategy.select(state, []) == ()
 
 
@@ -263,7 +265,7 @@ def test_a_run_resumed_from_its_stored_state_gives_the_same_bits(name: str) -> N
     assert again.round == 5
     resumed = simulate.run(meta.make(name, ORDER, 12), devices, again)
     assert resumed.arrays() == whole.arrays() and resumed.document() == whole.document()
-    assert whole.weights.tobytes() != weights.tobytes()
+    assert whole.weights.array.tobytes() != weights.tobytes()
 
 
 def test_a_damaged_state_is_told() -> None:

@@ -37,10 +37,10 @@ def test_the_strategy_of_the_page_learns(capsys: pytest.CaptureFixture[str], mon
     strategy = names["FedAvgM"](order, 10, beta=0.5)  # type: ignore[operator]
     state = strategy.begin(np.array([1, 2], np.float32), 3)
     state = strategy.aggregate(state, [Reply("a", RESULT, np.array([3, 0], np.float32))])
-    assert state.weights.tolist() == [3.0, 0.0]
+    assert state.weights.array.tolist() == [3.0, 0.0]
     state = State.restore(state.document(), state.arrays())
     state = strategy.aggregate(state, [Reply("a", RESULT, np.array([3, 0], np.float32))])
-    assert state.weights.tolist() == [4.0, -1.0] and state.round == 2
+    assert state.weights.array.tolist() == [4.0, -1.0] and state.round == 2
     exec(compile(code[1], "howto-strategy.md", "exec"), names)
     module = types.ModuleType("tinyfed.meta.fedavgm")
     module.__dict__["FedAvgM"] = names["FedAvgM"]

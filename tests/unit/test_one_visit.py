@@ -18,6 +18,7 @@ from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.meta.strategy import Assignment
 from tinyfed.model import encode, mlp, read_weights
+from tinyfed.weights import Weights
 from tinyfed.wire.encodings import Shortened, WeightsEncoding, shorten
 from tinyfed.wire.order import Checkpoint, Order, Result
 
@@ -85,7 +86,7 @@ class OneDevice:
     ) -> VisitOutcome:
         self.sent.append((weights, shortened))
         self.fails()
-        back = WEIGHTS.tobytes() if want_weights else None
+        back = Weights.of(WEIGHTS) if want_weights else None
         return VisitOutcome(RESULT, back, 24, 24, self.wire_s, 0.25)
 
 
@@ -100,7 +101,7 @@ def visitor(fleet: OneDevice, events: list[Event], encoding: str = "float32", **
 
 
 def once(visits: Visitor, number: int = 0, *, want_weights: bool = True) -> Visited:
-    return visits.visit("aa", Assignment(WEIGHTS, ORDER, want_weights), number)
+    return visits.visit("aa", Assignment(Weights.of(WEIGHTS), ORDER, want_weights), number)
 
 
 def unplugged() -> None:
@@ -213,7 +214,7 @@ def test_what_is_told_of_a_visit() -> None:
     result = Result(4, math.nan, 0.5, 7, 8, 9, (Checkpoint(2, 10, 8, 0.25),), arena_bytes=1024)
     outcome = VisitOutcome(result, None, 24, 30, 0.1234567, 0.5)
     plain = shorten(WeightsEncoding(), WEIGHTS.tobytes())
-    metrics = Visited(Assignment(WEIGHTS, ORDER), plain, outcome).metrics()
+    metrics = Visited(Assignment(Weights.of(WEIGHTS), ORDER), plain, outcome).metrics()
     assert metrics == {
         "loss_first": None,
         "loss_last": 0.5,
@@ -229,5 +230,5 @@ def test_what_is_told_of_a_visit() -> None:
         "checkpoints": [{"shots": 2, "count": 10, "correct": 8, "loss": 0.25}],
     }
     short = shorten(WeightsEncoding.named("int8"), WEIGHTS.tobytes(), (6,))
-    told = Visited(Assignment(WEIGHTS, ORDER), short, dataclasses.replace(outcome, result=RESULT)).metrics()
+    told = Visited(Assignment(Weights.of(WEIGHTS), ORDER), short, dataclasses.replace(outcome, result=RESULT)).metrics()
     assert told["encoding"] == "int8" and "checkpoints" not in told and told["loss_first"] == 1.0

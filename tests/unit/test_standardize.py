@@ -152,7 +152,7 @@ def replies(strategy: FedAvg | TinyReptile | FOMAML, state: State) -> list[Reply
         one.load(encode(model, initialize(model, 0)))
         assignment = strategy.configure(state, one.name)
         outcome = one.visit(assignment.weights, assignment.order, want_weights=True)
-        found.append(Reply(one.name, outcome.result, np.frombuffer(outcome.weights or b"", "<f4")))
+        found.append(Reply(one.name, outcome.result, outcome.weights))
     return found
 
 
@@ -164,8 +164,8 @@ def test_federated_averaging_averages_the_statistics() -> None:
     strategy = FedAvg(ORDER, rounds=3)
     state = strategy.begin(initialize(spec(), 0), 5)
     came = replies(strategy, state)
-    after = strategy.aggregate(state, came).weights[: 2 * COUNT + 1]
-    both = np.stack([reply.weights[: 2 * COUNT + 1] for reply in came if reply.weights is not None])
+    after = strategy.aggregate(state, came).weights.array[: 2 * COUNT + 1]
+    both = np.stack([reply.weights.array[: 2 * COUNT + 1] for reply in came if reply.weights is not None])
     assert (both[:, -1] == 12).all() and after[-1] == 12
     np.testing.assert_allclose(after, both.mean(axis=0), rtol=1e-6)
 
@@ -174,13 +174,13 @@ def test_tinyreptile_moves_the_statistics_as_the_weights() -> None:
     """phi + alpha (phi' - phi): after the first visit of 12 samples at alpha 0.5 the count is 6."""
     strategy = TinyReptile(ORDER, rounds=10**6, alpha=0.5)
     state = strategy.begin(initialize(spec(), 0), 5)
-    after = strategy.aggregate(state, replies(strategy, state)[:1]).weights
+    after = strategy.aggregate(state, replies(strategy, state)[:1]).weights.array
     assert after[2 * COUNT] == pytest.approx(6)
 
 
 def test_a_meta_gradient_leaves_the_statistics() -> None:
     strategy = FOMAML(ORDER, rounds=10)
     state = strategy.begin(initialize(spec(), 0), 5)
-    after = strategy.aggregate(state, replies(strategy, state)).weights
-    np.testing.assert_array_equal(after[: 2 * COUNT + 1], state.weights[: 2 * COUNT + 1])
-    assert not np.array_equal(after, state.weights)
+    after = strategy.aggregate(state, replies(strategy, state)).weights.array
+    np.testing.assert_array_equal(after[: 2 * COUNT + 1], state.weights.array[: 2 * COUNT + 1])
+    assert not np.array_equal(after, state.weights.array)

@@ -275,10 +275,10 @@ def test_tinymetafed_asks_for_its_parts() -> None:
         after = strategy.aggregate(
             replace(state, round=round_index), [Reply("a", result, np.array([3, 2], np.float32))]
         )
-        assert after.weights.tolist() == [2.0, 2.0]
+        assert after.weights.array.tolist() == [2.0, 2.0]
     cosine = meta.make("tinymetafed", ORDER, 4, alpha=0.5, schedule="cosine")
     half = cosine.aggregate(replace(state, round=2), [Reply("a", result, np.array([3, 2], np.float32))])
-    assert half.weights.tolist() == [1.5, 2.0]  # 0.5 * 0.5 * (1 + cos(pi / 2)) = 0.25
+    assert half.weights.array.tolist() == [1.5, 2.0]  # 0.5 * 0.5 * (1 + cos(pi / 2)) = 0.25
 
 
 def test_tinymetafed_with_all_parts_off_is_tinyreptile() -> None:
@@ -288,7 +288,7 @@ def test_tinymetafed_with_all_parts_off_is_tinyreptile() -> None:
     a, b = off.configure(state, "x").order, tiny.configure(state, "x").order
     assert replace(a, seed=0) == replace(b, seed=0) and a.encode()[0] == 1
     reply = [Reply("x", Result(12, 1.0, 0.5, 0, 0, 0, ()), WEIGHTS * np.float32(0.5))]
-    assert np.allclose(off.aggregate(state, reply).weights, tiny.aggregate(state, reply).weights, rtol=1e-6)
+    assert np.allclose(off.aggregate(state, reply).weights.array, tiny.aggregate(state, reply).weights.array, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from tinyfed.weights import Weights
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.order import Order, Result
 
@@ -38,7 +39,7 @@ class VisitOutcome:
     """What came back from a visit."""
 
     result: Result
-    weights: bytes | None  # float32 little-endian, when they were asked for
+    weights: Weights | None  # when they were asked for
     bytes_down: int
     bytes_up: int
     wire_s: float  # transfers, both ways
@@ -59,7 +60,7 @@ class Device(Protocol):
         """Give it a model image (structure and weights). Raises `DoesNotFitError` when the arena is too small."""
 
     def visit(
-        self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
+        self, weights: Weights | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
     ) -> VisitOutcome:
         """Send weights (None: keep what it has), let it work on the order, take the weights back if wanted.
 

@@ -8,6 +8,7 @@ from tinyfed.engine import _device
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError, UsageError
 from tinyfed.model.image import read_weights
 from tinyfed.status import Status, explain
+from tinyfed.weights import Weights
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.order import Order, Result
 from tinyfed.wire.update import expand, layer_sizes, shared_part
@@ -63,7 +64,7 @@ class SimulatedDevice:
             raise self._translate(error, None) from None
 
     def visit(
-        self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
+        self, weights: Weights | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
     ) -> VisitOutcome:
         """Train and evaluate as the order says, from these weights (None: from those it has); there is no line to
         shorten them for.
@@ -84,7 +85,8 @@ class SimulatedDevice:
                 raise UsageError(f"device {self.name}: what it shares is an update: send the weights with the order")
             self._layer_sizes = self._layer_sizes or layer_sizes(self._image)
             trained = expand(order, trained, base, shared_part(order, self._layer_sizes))
-        return VisitOutcome(Result.decode(result), trained, 0, 0, 0.0, time.perf_counter() - begin)
+        weights = None if trained is None else Weights(trained)
+        return VisitOutcome(Result.decode(result), weights, 0, 0, 0.0, time.perf_counter() - begin)
 
     def cancel(self) -> None:
         """End the visit that another thread waits for with a DeviceError."""

@@ -47,8 +47,7 @@ class FedAvg(Cohort):
         self._order(0).encode()
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        mean = mean_weights(replies, self.staleness)
-        return replace(state, round=state.round + 1, weights=state.weights if mean is None else mean)
+        return state.after(mean_weights(replies, self.staleness))
 
     def _order(self, seed: int) -> Order:
         return replace(self.order, seed=seed, passes=self.passes, update="sgd", batch=self.batch)

@@ -84,26 +84,24 @@ class FOMAML(Cohort):
             raise UsageError(
                 f"strategy fomaml: zero_last is {self.zero_last:,}, the model has {weights.size:,} parameters"
             )
-        state = first_state(self._with_zeros(weights), seed)
-        if self.server == "sgd":
-            return state
-        return replace(state, slots={"first": np.zeros_like(state.weights), "second": np.zeros_like(state.weights)})
+        weights = self._with_zeros(weights)
+        moments = {} if self.server == "sgd" else {name: np.zeros_like(weights) for name in ("first", "second")}
+        return first_state(weights, seed, **moments)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         descent = mean_weights(replies)
-        after = replace(state, round=state.round + 1)
         if descent is None:
-            return after
+            return state.after()
         alpha = falling(self.alpha, state.round, self.rounds)
         if self.server == "sgd":
-            return replace(after, weights=self._with_zeros(state.weights + alpha * descent))
+            return state.after(self._with_zeros(state.weights.array + alpha * descent))
         first = BETA1 * state.slots["first"] + REST1 * descent
         second = BETA2 * state.slots["second"] + REST2 * (descent * descent)
         # Rounds without an answer count here too: the correction is that of the run's age, not of the steps taken.
-        unbiased = first / np.float32(1.0 - 0.9**after.round)
-        size = np.sqrt(second / np.float32(1.0 - 0.999**after.round)) + np.float32(1e-8)
-        weights = self._with_zeros((state.weights + alpha * (unbiased / size)).astype(np.float32))
-        return replace(after, weights=weights, slots={"first": first, "second": second})
+        unbiased = first / np.float32(1.0 - 0.9 ** (state.round + 1))
+        size = np.sqrt(second / np.float32(1.0 - 0.999 ** (state.round + 1))) + np.float32(1e-8)
+        weights = (state.weights.array + alpha * (unbiased / size)).astype(np.float32)
+        return state.after(self._with_zeros(weights), first=first, second=second)
 
     def _with_zeros(self, weights: Array) -> Array:
         kept = weights.astype(np.float32)

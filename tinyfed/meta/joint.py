@@ -29,7 +29,7 @@ class Joint(Alone):
         weights = state.weights
         for reply in replies:
             weights = weights if reply.weights is None else reply.weights
-        return replace(state, round=state.round + 1, weights=weights)
+        return state.after(weights)
 
     def _order(self, seed: int) -> Order:
         points = tuple(k for k in self.order.checkpoints if k <= 1)

@@ -17,7 +17,7 @@ def learn(strategy: Strategy, spec: ModelSpec, task: Task, *, seed: int, watch: 
     weights = initialize(spec, seed)
     arena_bytes = plan(spec).arena_bytes + 65_536  # and what the largest order draws
     devices = make_devices(task.train, encode(spec, weights), arena_bytes=arena_bytes)
-    return run(strategy, devices, strategy.begin(weights, seed), watch=watch).weights
+    return run(strategy, devices, strategy.begin(weights, seed), watch=watch).weights.array
 
 
 def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int, watch: Watcher | None = None) -> Array:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
-
 from tinyfed.device import VisitOutcome
 from tinyfed.device.simulated import ARENA_BYTES, SimulatedDevice
 from tinyfed.meta.strategy import Reply, State, Strategy
 from tinyfed.tasks.task import Client
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order
 
 Watcher = Callable[[State, Sequence[Reply]], None]
@@ -20,7 +19,7 @@ class Learner(Protocol):
     def load(self, image: bytes) -> None:
         """See `Device.load`."""
 
-    def visit(self, weights: bytes | None, order: Order, *, want_weights: bool) -> VisitOutcome:
+    def visit(self, weights: Weights | None, order: Order, *, want_weights: bool) -> VisitOutcome:
         """See `Device.visit`."""
 
 
@@ -53,13 +52,8 @@ def run(
         replies = []
         for name in strategy.select(state, names):
             assignment = strategy.configure(state, name)
-            outcome = devices[name].visit(
-                assignment.weights.astype("<f4", copy=False).tobytes(),
-                assignment.order,
-                want_weights=assignment.want_weights,
-            )
-            weights = None if outcome.weights is None else np.frombuffer(outcome.weights, "<f4").astype(np.float32)
-            replies.append(Reply(name, outcome.result, weights))
+            outcome = devices[name].visit(assignment.weights, assignment.order, want_weights=assignment.want_weights)
+            replies.append(Reply(name, outcome.result, outcome.weights))
         state = strategy.aggregate(state, replies)
         if watch is not None:
             watch(state, replies)

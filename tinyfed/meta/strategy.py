@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.random import SplitMix64, derive_seed
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order, Result
 
 Array: TypeAlias = NDArray[np.float32]
@@ -25,25 +26,31 @@ class State:
 
     seed: int
     round: int  # rounds done
-    weights: Array  # (parameters,), the model's float32 values in the image's order
+    weights: Weights
     slots: Mapping[str, Array] = field(default_factory=dict)  # a server optimizer's memory, by name
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", Weights.of(self.weights))  # an array will do
+
+    def after(self, weights: "Weights | Array | None" = None, **slots: Array) -> "State":
+        """The state a round later. Weights (None) and slots that are not given stay as they are."""
+        weights = self.weights if weights is None else Weights.of(weights)
+        return replace(self, round=self.round + 1, weights=weights, slots={**self.slots, **slots})
 
     def document(self) -> dict[str, Any]:
         """The part that is not an array, as JSON can hold it."""
         return {"seed": self.seed, "round": self.round, "slots": sorted(self.slots)}
 
-    def arrays(self) -> dict[str, bytes]:
+    def arrays(self) -> dict[str, Weights]:
         """The arrays as float32 little-endian bytes: "weights", and each slot under its name."""
-        named = {"weights": self.weights, **self.slots}
-        return {name: value.astype("<f4", copy=False).tobytes() for name, value in named.items()}
+        return {"weights": self.weights, **{name: Weights.of(value) for name, value in self.slots.items()}}
 
     @classmethod
     def restore(cls, document: Mapping[str, Any], arrays: Mapping[str, bytes]) -> "State":
         """The state out of what `document` and `arrays` gave."""
-        values = {name: np.frombuffer(data, "<f4").astype(np.float32) for name, data in arrays.items()}
         try:
-            slots = {name: values[name] for name in document["slots"]}
-            return cls(int(document["seed"]), int(document["round"]), values["weights"], slots)
+            slots = {name: Weights.of(arrays[name]).array for name in document["slots"]}
+            return cls(int(document["seed"]), int(document["round"]), Weights.of(arrays["weights"]), slots)
         except KeyError as missing:
             raise UsageError(f"stored state: {missing} is missing: the run's store is damaged") from None
 
@@ -52,9 +59,12 @@ class State:
 class Assignment:
     """What one device is to do in a round."""
 
-    weights: Array  # to send
+    weights: Weights  # to send
     order: Order
     want_weights: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", Weights.of(self.weights))
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,12 @@ class Reply:
 
     device: str
     result: Result
-    weights: Array | None  # as trained, when wanted
+    weights: Weights | None  # as trained, when wanted
     age: int = 0  # rounds since it was asked; more than 0: it came late
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            object.__setattr__(self, "weights", Weights.of(self.weights))
 
 
 class Strategy(Protocol):
@@ -121,9 +135,9 @@ def order_seed(state: State, *, device: str = "") -> int:
     )
 
 
-def first_state(weights: Array, seed: int) -> State:
-    """The state before the first round of a strategy without slots."""
-    return State(seed, 0, weights.astype(np.float32))
+def first_state(weights: Array, seed: int, **slots: Array) -> State:
+    """The state before the first round, with a strategy's slots."""
+    return State(seed, 0, Weights.of(weights), slots)
 
 
 class Cohort:
@@ -181,7 +195,7 @@ def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | No
     samples count `(1 + age)^-staleness` each.
     """
     there = [
-        (reply.weights, reply.result.samples * (1 + reply.age) ** -staleness)
+        (reply.weights.array, reply.result.samples * (1 + reply.age) ** -staleness)
         for reply in replies
         if reply.weights is not None
     ]
@@ -197,8 +211,8 @@ def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | No
 def moved(state: State, replies: Sequence[Reply], alpha: np.float32) -> State:
     """The state a round later: `alpha` of the way from its weights to the mean of what devices trained."""
     mean = mean_weights(replies)
-    weights = state.weights if mean is None else state.weights + alpha * (mean - state.weights)
-    return replace(state, round=state.round + 1, weights=weights)
+    weights = state.weights.array
+    return state.after(None if mean is None else weights + alpha * (mean - weights))
 
 
 def check_rounds(rounds: int) -> None:

@@ -28,11 +28,11 @@ class TinyReptile(Alone):
         check_rounds(self.rounds)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        weights, alpha = state.weights, falling(self.alpha, state.round, self.rounds)
+        weights, alpha = state.weights.array, falling(self.alpha, state.round, self.rounds)
         for reply in replies:
             if reply.weights is not None:
-                weights = weights + alpha * (reply.weights - weights)
-        return replace(state, round=state.round + 1, weights=weights)
+                weights = weights + alpha * (reply.weights.array - weights)
+        return state.after(weights)
 
     def _order(self, seed: int) -> Order:
         return replace(self.order, seed=seed)

@@ -58,5 +58,5 @@ def transfer(
         math.prod(shape) for shape in spec.parameter_shapes[-2 if last.use_bias else -1 :]
     )
     weights = np.zeros(spec.parameter_count, np.float32)
-    weights[:kept] = np.frombuffer(trained, "<f4")[:kept]
+    weights[:kept] = trained.array[:kept]
     return weights

@@ -26,7 +26,7 @@ class FloatModel:
 
     source: str
     spec: spec.ModelSpec
-    weights: image.Weights
+    weights: image.Array
     content: bytes
     notes: tuple[str, ...] = ()
 

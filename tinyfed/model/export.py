@@ -11,7 +11,7 @@ import numpy as np
 from tinyfed.errors import UsageError
 from tinyfed.files import write_whole
 from tinyfed.model.convert import FloatModel, read_model
-from tinyfed.model.image import Weights
+from tinyfed.model.image import Array
 from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, quiet
 from tinyfed.model.layers.base import Record
 from tinyfed.model.spec import ModelSpec
@@ -55,9 +55,9 @@ def export(model: FloatModel, output: Path) -> None:
         write_whole(output, file.read_bytes())
 
 
-def split_weights(spec: ModelSpec, weights: Weights) -> list[list[Weights]]:
+def split_weights(spec: ModelSpec, weights: Array) -> list[list[Array]]:
     """The arrays of each layer, in their shapes: weights and, where there is one, bias."""
-    layers: list[list[Weights]] = []
+    layers: list[list[Array]] = []
     at = 0
     for record in spec.records:
         arrays = []
@@ -69,7 +69,7 @@ def split_weights(spec: ModelSpec, weights: Weights) -> list[list[Weights]]:
     return layers
 
 
-def arrays_file(spec: ModelSpec, weights: Weights) -> bytes:
+def arrays_file(spec: ModelSpec, weights: Array) -> bytes:
     """An .npz: "layerN_KIND_weights" and "..._bias" of each layer, and "model", JSON that says what they belong to."""
     arrays: dict[str, Any] = {}
     records = spec.records
@@ -86,7 +86,7 @@ def arrays_file(spec: ModelSpec, weights: Weights) -> bytes:
     return buffer.getvalue()
 
 
-def to_keras(spec: ModelSpec, weights: Weights) -> Any:
+def to_keras(spec: ModelSpec, weights: Array) -> Any:
     """A functional Keras model that computes the same, with probabilities at the end where the loss takes logits.
 
     Of a head on a frozen network it is the head, which takes that network's features. Frozen layers are not
@@ -114,7 +114,7 @@ class _Layer:
         self.source = shapes[record.input]
         self.name = name
 
-    def apply(self, tensors: list[Any], arrays: list[Weights]) -> Any:
+    def apply(self, tensors: list[Any], arrays: list[Array]) -> Any:
         record, layers = self.record, self.layers
         x = tensors[record.input]
         fused = {"activation": self._keras_activation()}
@@ -161,7 +161,7 @@ class _Layer:
             return self.layers.LeakyReLU(negative_slope=record.alpha, name=name)(x)
         return self.layers.Activation(record.activation, name=name)(x)
 
-    def _weighted(self, layer: Any, x: Any, arrays: list[Weights]) -> Any:
+    def _weighted(self, layer: Any, x: Any, arrays: list[Array]) -> Any:
         result = layer(x)
         layer.set_weights(arrays)
         if self.record.activation == "leaky_relu" and self._keras_activation() == "linear":
@@ -180,7 +180,7 @@ class _Layer:
     def _window(self) -> dict[str, Any]:
         return {"strides": self._size(self.record.stride), "padding": "same" if self.record.mode else "valid"}
 
-    def _convolution(self, x: Any, arrays: list[Weights], fused: dict[str, Any]) -> Any:
+    def _convolution(self, x: Any, arrays: list[Array], fused: dict[str, Any]) -> Any:
         record = self.record
         options = {**self._window(), **fused, **self._own(), "use_bias": len(arrays) == 2}
         if self._one_dimensional():
@@ -190,7 +190,7 @@ class _Layer:
         filters, kernel = record.shape[-1], self._size(record.kernel)
         return self._weighted(self._sized("Conv")(filters, kernel, **options), x, arrays)
 
-    def _scale(self, x: Any, arrays: list[Weights]) -> Any:
+    def _scale(self, x: Any, arrays: list[Array]) -> Any:
         """Batch normalization with mean 0, variance 1 and epsilon 0 is gamma x + beta, exactly."""
         layer = self.layers.BatchNormalization(epsilon=0.0, center=len(arrays) == 2, **self._own())
         result = layer(x)
@@ -198,7 +198,7 @@ class _Layer:
         layer.set_weights([*arrays, np.zeros(count, np.float32), np.ones(count, np.float32)])
         return result
 
-    def _standardize(self, x: Any, arrays: list[Weights]) -> Any:
+    def _standardize(self, x: Any, arrays: list[Array]) -> Any:
         """Batch normalization of each value by the statistics as they are now."""
         mean, variance, _ = arrays
         flat = self.layers.Flatten(name=f"{self.name}_flat")(x) if len(self.source) > 1 else x

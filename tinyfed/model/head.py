@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
 from tinyfed.model.convert import FloatModel, program_of
-from tinyfed.model.image import Weights, encode
+from tinyfed.model.image import Array, encode
 from tinyfed.model.initialize import initialize
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.int8.image import read_ports
@@ -119,5 +119,5 @@ def grow(model: FloatModel, classes: int) -> FloatModel:
     return _with(model, spec, weights, f"{classes - last.units} new classes; the {last.units} learned ones are kept")
 
 
-def _with(model: FloatModel, spec: ModelSpec, weights: Weights, note: str) -> FloatModel:
+def _with(model: FloatModel, spec: ModelSpec, weights: Array, note: str) -> FloatModel:
     return FloatModel(model.source, spec, weights, encode(spec, weights), (*model.notes, note))

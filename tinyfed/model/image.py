@@ -12,8 +12,9 @@ from tinyfed.errors import UsageError
 from tinyfed.model.layers import KINDS, NUMBERS, layer_of_record
 from tinyfed.model.layers.base import ACTIVATIONS, RECORD, RECORD_BYTES, Record, Shape, three
 from tinyfed.model.spec import LOSSES, ModelSpec
+from tinyfed.weights import Content, Weights
 
-Weights = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 MAGIC = b"TFM1"
 VERSION = 1
@@ -23,16 +24,16 @@ assert HEADER_BYTES == 64
 CRC_AT, HASH_AT, STRUCTURE_AT = 12, 16, 24
 
 
-def _checked(weights: NDArray[np.floating], count: int) -> Weights:
-    array = np.ascontiguousarray(weights, dtype="<f4")
-    if array.shape != (count,):
-        raise UsageError(f"the model has {count} parameters in one flat vector, not an array of shape {weights.shape}")
-    return array
+def _checked(weights: Weights | NDArray[np.floating], count: int) -> Weights:
+    shape = (weights.size,) if isinstance(weights, Weights) else weights.shape
+    if shape != (count,):
+        raise UsageError(f"the model has {count} parameters in one flat vector, not an array of shape {shape}")
+    return Weights.of(weights)
 
 
-def encode(spec: ModelSpec, weights: NDArray[np.floating]) -> bytes:
+def encode(spec: ModelSpec, weights: Weights | NDArray[np.floating]) -> bytes:
     """The image of a model. `weights`: float32, shape (spec.parameter_count,). Raises `UsageError`."""
-    payload = _checked(weights, spec.parameter_count).tobytes()
+    payload = _checked(weights, spec.parameter_count)
     if len(spec.frozen) % 16:
         raise UsageError(f"the frozen int8 program has {len(spec.frozen)} bytes, not a multiple of 16: encode it again")
     table = b"".join(record.pack() for record in spec.records) + spec.frozen
@@ -53,10 +54,10 @@ def _seal(image: bytearray) -> None:
     struct.pack_into("<I", image, CRC_AT, crc)
 
 
-def read_weights(image: bytes) -> Weights:
+def read_weights(image: bytes) -> Array:
     """A copy of the flat float32 weights, shape (parameter_count,). Trusts a checked image."""
     offset, count = struct.unpack_from("<II", image, STRUCTURE_AT)
-    return np.frombuffer(image, dtype="<f4", count=count, offset=offset).astype(np.float32)
+    return Weights(image[offset : offset + 4 * count]).array.copy()
 
 
 def read_frozen(image: bytes) -> bytes:
@@ -75,13 +76,13 @@ def needs_int8(image: bytes) -> bool:
     return bool(fields[17]) or KINDS["standardize"].number in kinds
 
 
-def replace_weights(image: bytes, weights: NDArray[np.floating]) -> bytes:
+def replace_weights(image: bytes, weights: Weights | NDArray[np.floating]) -> Content:
     """The same model with other weights, checksum and all."""
     offset, count = struct.unpack_from("<II", image, STRUCTURE_AT)
     result = bytearray(image)
-    result[offset:] = _checked(weights, count).tobytes()
+    result[offset:] = _checked(weights, count)
     _seal(result)
-    return bytes(result)
+    return Content(result)
 
 
 def structure_hash(image: bytes) -> int:
@@ -91,7 +92,7 @@ def structure_hash(image: bytes) -> int:
 
 def weights_hash(weights: NDArray[np.floating]) -> int:
     """FNV-1a of the little-endian float32 values, as a device reports it."""
-    return hash64(np.ascontiguousarray(weights, dtype="<f4").tobytes())
+    return Weights.of(weights).hash64
 
 
 def read_records(image: bytes) -> tuple[Shape, str, list[Record]]:
@@ -114,7 +115,7 @@ def read_records(image: bytes) -> tuple[Shape, str, list[Record]]:
     return shapes[0], LOSSES[loss - 1], records
 
 
-def decode(image: bytes) -> tuple[ModelSpec, Weights]:
+def decode(image: bytes) -> tuple[ModelSpec, Array]:
     """The model and its flat weights. Raises `ImageError` with the reason and the offset."""
     input_shape, loss, records = read_records(image)
     layers = tuple(layer_of_record(record, index) for index, record in enumerate(records))

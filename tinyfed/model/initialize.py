@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.model.image import Weights
+from tinyfed.model.image import Array
 from tinyfed.model.layers.base import require
 from tinyfed.model.spec import ModelSpec
 from tinyfed.random import splitmix64
@@ -13,7 +13,7 @@ from tinyfed.random import splitmix64
 SCHEMES = ("glorot_uniform", "he_uniform")
 
 
-def initialize(spec: ModelSpec, seed: int, scheme: str = "glorot_uniform") -> Weights:
+def initialize(spec: ModelSpec, seed: int, scheme: str = "glorot_uniform") -> Array:
     """Flat float32 weights, shape (spec.parameter_count,): uniform with Keras' limits, biases 0, scales, variances 1.
 
     `glorot_uniform` has the limit sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16),

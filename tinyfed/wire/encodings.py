@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
+from tinyfed.weights import Weights
 from tinyfed.wire.messages import Encoding
 
 Floats = NDArray[np.float32]
@@ -64,7 +65,7 @@ class Shortened:
 
     encoding: WeightsEncoding
     content: bytes  # on the line
-    weights: bytes  # float32 little-endian, what the device trains from
+    weights: Weights  # what the device trains from
     base: bytes | None  # with `delta`: what the device must hold
 
 
@@ -73,7 +74,7 @@ def shorten(
 ) -> Shortened:
     """Both ways at once. Raises what `encode` raises."""
     content = encode(encoding, weights, tensor_sizes, base)
-    return Shortened(encoding, content, decode(encoding, content, base), base if encoding.delta else None)
+    return Shortened(encoding, content, Weights.of(decode(encoding, content, base)), base if encoding.delta else None)
 
 
 def encode(
@@ -92,13 +93,13 @@ def encode(
     """
     if not encoding.delta and encoding.format == "float32":
         return weights
-    values = np.frombuffer(weights, np.float32)
+    values = Weights.of(weights).array
     if encoding.delta:
         values = values - _base(base, values)
     if not np.isfinite(values).all():
         raise UsageError("weights that are not finite cannot be sent: lower the learning rate")
     if encoding.format == "float32":
-        return values.astype("<f4").tobytes()
+        return Weights.of(values)
     if encoding.format == "float16":
         if np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
             raise UsageError("a weight beyond 65,504 does not fit float16: use float32")
@@ -126,7 +127,7 @@ def decode(encoding: WeightsEncoding, data: bytes, base: bytes | None = None) ->
     if not encoding.delta and encoding.format == "float32":
         return data
     if encoding.format == "float32":
-        values = np.frombuffer(data, "<f4").astype(np.float32)
+        values = Weights.of(data).array
     elif encoding.format == "float16":
         if len(data) % 2:
             raise UsageError(f"the float16 weights end in the middle of one, after {len(data)} bytes")
@@ -135,7 +136,7 @@ def decode(encoding: WeightsEncoding, data: bytes, base: bytes | None = None) ->
         values = _decode_int8(data)
     if encoding.delta:
         values = _base(base, values) + values
-    return values.astype("<f4").tobytes()
+    return Weights.of(values)
 
 
 def _decode_int8(data: bytes) -> Floats:
@@ -155,7 +156,7 @@ def _decode_int8(data: bytes) -> Floats:
 
 
 def _base(base: bytes | None, values: Floats) -> Floats:
-    held = np.frombuffer(base or b"", np.float32)
+    held = Weights.of(base or b"").array
     if held.size != values.size:
         raise UsageError(f"a difference of {values.size} weights to {held.size} that the device holds")
     return held

@@ -2,6 +2,7 @@
 
 from tinyfed.errors import UsageError
 from tinyfed.status import Status
+from tinyfed.weights import content_hash
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame
 from tinyfed.wire.messages import COMPLETE, MessageType
@@ -28,7 +29,7 @@ class TransferOperation(Operation):
         super().__init__(survives_reset=kind == messages.Kind.IMAGE)
         if not 0 < len(content) <= messages.TRANSFER_BYTES_MAX:
             raise UsageError(f"{len(content)} bytes cannot be sent to a device: 1 to 16,777,215 can")
-        self.content_hash = messages.hash64(content)
+        self.content_hash = content_hash(content)
         self.content = content
         self._head = messages.TransferBegin(
             kind, encoding, len(content), self.content_hash, structure_hash, base_hash, *part

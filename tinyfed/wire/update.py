@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.image import read_records
+from tinyfed.weights import Weights
 from tinyfed.wire.encodings import WeightsEncoding, decode
 from tinyfed.wire.order import Order
 
@@ -34,23 +35,23 @@ def shared_part(order: Order, sizes: tuple[int, ...]) -> tuple[int, int]:
     return sum(sizes[: order.local_first]), sum(sizes[order.local_first : end])
 
 
-def expand(order: Order, content: bytes, base: bytes, part: tuple[int, int]) -> bytes:
+def expand(order: Order, content: bytes, base: bytes, part: tuple[int, int]) -> Weights:
     """All weights, float32: those of `base`, which the visit began with, and in their place those that came back.
 
     Raises UsageError when the bytes are not an update for this order and part.
     """
     first, count = part
-    weights = np.frombuffer(base, "<f4").copy()
+    weights = Weights.of(base).array.copy()
     if order.answer != "float32":
-        content = decode(WeightsEncoding.named(order.answer), content, weights[first : first + count].tobytes())
+        content = decode(WeightsEncoding.named(order.answer), content, Weights.of(weights[first : first + count]))
     if not order.top:
         if len(content) != 4 * count:
             raise UsageError(f"update: {len(content)} bytes where {count} weights are expected")
-        weights[first : first + count] = np.frombuffer(content, "<f4")
-        return weights.tobytes()
+        weights[first : first + count] = Weights.of(content).array
+        return Weights.of(weights)
     indices, values = read_update(content, part)
     weights[first + indices] = values
-    return weights.tobytes()
+    return Weights.of(weights)
 
 
 def read_update(content: bytes, part: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -71,7 +72,7 @@ def read_update(content: bytes, part: tuple[int, int]) -> tuple[NDArray[np.int64
         raise UsageError(f"update: coding {coding} with {len(listed)} bytes of indices is unknown")
     if len(indices) != chosen or (chosen and indices[-1] >= count):
         raise UsageError("update: its indices do not fit its values")
-    return indices, np.frombuffer(content, "<f4", chosen, _HEAD.size).astype(np.float32)
+    return indices, Weights(content[_HEAD.size : at]).array
 
 
 def _gaps(listed: bytes) -> NDArray[np.int64]:

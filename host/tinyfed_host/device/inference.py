@@ -10,6 +10,7 @@ from tinyfed.device import InferenceDevice
 from tinyfed.model.convert import Model
 from tinyfed.model.image import read_weights, structure_hash, weights_hash
 from tinyfed.model.run import Outputs, board_image, run_remotely
+from tinyfed.weights import Weights
 
 
 def run_on(model: Model, arrays: Sequence[NDArray[Any]], device: InferenceDevice) -> Outputs:
@@ -21,6 +22,6 @@ def run_on(model: Model, arrays: Sequence[NDArray[Any]], device: InferenceDevice
         device.load(image)
 
     def infer(sample: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.frombuffer(device.infer(sample.astype("<f4").tobytes()), "<f4")
+        return Weights.of(device.infer(Weights.of(sample))).array
 
     return run_remotely(model, arrays, infer)

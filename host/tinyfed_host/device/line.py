@@ -10,6 +10,7 @@ from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.model.image import needs_int8, read_weights, structure_hash
 from tinyfed.status import Status, explain
+from tinyfed.weights import Weights, content_hash
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.frames import VERSION
 from tinyfed.wire.messages import Hello, Kind, hash64
@@ -131,7 +132,7 @@ class RemoteDevice:
         self._image, self._fresh = image, True
 
     def visit(
-        self, weights: bytes | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
+        self, weights: Weights | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
     ) -> VisitOutcome:
         """See `Device.visit`."""
         self._cancelled.clear()
@@ -146,11 +147,11 @@ class RemoteDevice:
         self._fresh = False
         self._finish(operation, "the order")
         trained = self._clock()
-        content: bytes | None = None
+        content: Weights | None = None
         if want_weights and part is None:
             upload = UploadOperation(None if held is None else len(held))
             self._finish(upload, "taking the weights back")
-            self._held = content = upload.content
+            self._held = content = Weights(upload.content)
         elif want_weights:
             upload = UploadOperation(visit=operation.number or 0)
             self._finish(upload, "taking the update back")
@@ -311,7 +312,7 @@ class RemoteDevice:
             raise DeviceError(f"{self._who()}: what it shares is an update: send the weights with the order")
         return read_weights(self._image).tobytes()
 
-    def _send_weights(self, weights: bytes, shortened: Shortened | None, part: tuple[int, int] | None = None) -> int:
+    def _send_weights(self, weights: Weights, shortened: Shortened | None, part: tuple[int, int] | None = None) -> int:
         """Give it these weights, the shorter way where it holds what that builds on; returns their hash.
 
         Of a `part` only that is sent, plain, and the others are 0."""
@@ -333,7 +334,7 @@ class RemoteDevice:
                 shortened.content,
                 structure_hash=structure_hash,
                 encoding=shortened.encoding.number,
-                base_hash=0 if shortened.base is None else hash64(shortened.base),
+                base_hash=0 if shortened.base is None else content_hash(shortened.base),
             )
         self._run(operation)
         if operation is not plain and operation.failure is not None and operation.failure.reason is Reason.REFUSED:

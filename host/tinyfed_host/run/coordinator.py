@@ -18,7 +18,7 @@ from tinyfed_host.run.clock import Clock, SystemClock
 from tinyfed_host.run.events import Event, Observer, nobody
 from tinyfed_host.run.exchange import WeightsExchange
 from tinyfed_host.run.flight import Flight, Landed
-from tinyfed_host.run.store import RoundRecord, RunStore, VisitRecord, weights_sha256
+from tinyfed_host.run.store import RoundRecord, RunStore, VisitRecord
 from tinyfed_host.run.visit import Devices, Visitor
 
 EMPTY_ATTEMPTS = 4  # selections in a row without any answer that end the run
@@ -78,7 +78,7 @@ class Coordinator:
         finally:
             self._visitor.stop()
             self._flight.close()
-        end = RunEnd(state.round, weights_sha256(state.arrays()["weights"]), metrics)
+        end = RunEnd(state.round, state.weights.sha256, metrics)
         self._observe(Event("run-ended", data={"rounds": end.rounds, "weights_sha256": end.weights_sha256}))
         return end
 

@@ -9,11 +9,9 @@ import math
 import threading
 from collections.abc import Mapping
 
-import numpy as np
-
 from tinyfed.device import DeviceInfo
-from tinyfed.meta.strategy import Array
 from tinyfed.model.image import read_records
+from tinyfed.weights import Weights
 from tinyfed.wire.encodings import Shortened, WeightsEncoding, shorten
 from tinyfed.wire.order import Order
 from tinyfed_host.run.events import Event, Observer
@@ -31,12 +29,12 @@ class WeightsExchange:
         _, _, records = read_records(image)
         self._sizes = tuple(math.prod(shape) for record in records for shape in record.parameter_shapes)
         self._observe = observe
-        self._held: dict[str, bytes] = {}
+        self._held: dict[str, Weights] = {}
         self._changed: set[str] = set()
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
-    def shorten(self, info: DeviceInfo, weights: bytes, order: Order, number: int) -> Shortened:
+    def shorten(self, info: DeviceInfo, weights: Weights, order: Order, number: int) -> Shortened:
         """The weights as this device gets them in round `number`. Raises `UsageError` where they cannot be shortened.
 
         An order that shares a part of the layers takes that part in float32. A device whose firmware lacks what is
@@ -70,7 +68,7 @@ class WeightsExchange:
             self._told.add((unique_id, text))
         self._observe(Event("fallback", number, unique_id, f"{text}; flash a newer one"))
 
-    def holds(self, unique_id: str, order: Order, weights: bytes | None) -> None:
+    def holds(self, unique_id: str, order: Order, weights: Weights | None) -> None:
         """What came back from a device (None: nothing); it holds that when the order asked for all of it."""
         if not self._wanted.delta:
             return
@@ -91,17 +89,14 @@ class WeightsExchange:
 
     def restore(self, document: list[str], arrays: Mapping[str, bytes]) -> None:
         """Go on from what `document` and all `changes` so far gave."""
-        self._held = {unique_id: arrays[_HELD + unique_id] for unique_id in document if _HELD + unique_id in arrays}
+        stored = {unique_id: arrays.get(_HELD + unique_id) for unique_id in document}
+        self._held = {unique_id: Weights.of(data) for unique_id, data in stored.items() if data is not None}
 
 
-def as_if_sent_exactly(sent: Array, start: bytes, trained: bytes) -> Array:
+def as_if_sent_exactly(sent: Weights, start: Weights, trained: Weights) -> Weights:
     """The trained weights for a strategy that asked to start from `sent`, where the device started from `start`.
 
     What the device learned is added to what was meant, `sent + (trained - start)` in float32, so that rounding on the
     way down does not build up in the model.
     """
-    weights: Array = np.frombuffer(trained, "<f4").astype(np.float32)
-    if start == sent.astype("<f4", copy=False).tobytes():
-        return weights
-    exact: Array = sent + (weights - np.frombuffer(start, "<f4"))
-    return exact
+    return trained if start == sent else Weights.of(sent.array + (trained.array - start.array))

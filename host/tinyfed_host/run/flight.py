@@ -10,10 +10,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tinyfed.errors import TinyfedError
 from tinyfed.meta.strategy import Assignment
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order
 from tinyfed_host.run.clock import Clock
 from tinyfed_host.run.visit import Visited
@@ -147,15 +146,12 @@ class Flight:
     def changes(self) -> dict[str, bytes]:
         """The arrays that the next commit must hold; then forgotten."""
         changed, self._changed = self._changed & self._late.keys(), set()
-        return {
-            _SENT + unique_id: self._late[unique_id].assignment.weights.astype("<f4").tobytes()
-            for unique_id in sorted(changed)
-        }
+        return {_SENT + unique_id: self._late[unique_id].assignment.weights for unique_id in sorted(changed)}
 
     def restore(self, document: Mapping[str, Any], arrays: Mapping[str, bytes]) -> None:
         """Ask again what `document` and all `changes` so far gave."""
         for unique_id, (round_index, order, want_weights) in document.items():
-            weights = np.frombuffer(arrays[_SENT + unique_id], "<f4").astype(np.float32)
+            weights = Weights.of(arrays[_SENT + unique_id])
             assignment = Assignment(weights, Order.decode(bytes.fromhex(order)), want_weights)
             self._want(unique_id, round_index, assignment)
             self._start(unique_id, assignment, round_index)

@@ -3,10 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from tinyfed.errors import UsageError
 from tinyfed.model import replace_weights
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order
 from tinyfed_host.experiment.schema import from_json
 from tinyfed_host.run.parts import Parts
@@ -25,7 +24,7 @@ def learned(folder: Path) -> tuple[Parts, bytes]:
     # what a fleet's devices must have recorded is not asked of this one
     experiment = dataclasses.replace(experiment, fleet=dataclasses.replace(experiment.fleet, samples="stored"))
     parts = Parts.make(experiment, header.image)
-    return parts, replace_weights(header.image, np.frombuffer(snapshot.arrays["weights"], "<f4"))
+    return parts, replace_weights(header.image, Weights.of(snapshot.arrays["weights"]))
 
 
 def personal_order(

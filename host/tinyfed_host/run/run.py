@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, UsageError
 from tinyfed.meta.strategy import State
 from tinyfed.model import plan, read_weights, replace_weights, structure_hash
+from tinyfed.weights import Weights
 from tinyfed_host.experiment.schema import Experiment, from_json
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.run.coordinator import Coordinator, RunEnd
@@ -40,7 +39,7 @@ class Run:
         """
         parts = Parts.make(experiment)
         if start_weights is not None:
-            weights = np.frombuffer(start_weights, "<f4")
+            weights = Weights.of(start_weights)
             if weights.size != parts.spec.parameter_count:
                 raise UsageError(
                     f"the run to start from has {weights.size:,} weights, this experiment's model has "
@@ -100,7 +99,7 @@ class Run:
         snapshot = self.store.snapshot()
         if snapshot is None:
             return self.parts.image
-        return replace_weights(self.parts.image, np.frombuffer(snapshot.arrays["weights"], "<f4"))
+        return replace_weights(self.parts.image, Weights.of(snapshot.arrays["weights"]))
 
     def go(
         self,

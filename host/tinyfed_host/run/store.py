@@ -6,7 +6,6 @@ A round is one transaction, durable before the next begins (WAL, synchronous=FUL
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.weights import Weights
 
 SCHEMA_VERSION = 1
 DATABASE = "run.sqlite"
@@ -98,7 +98,7 @@ class RunHeader:
 
 def weights_sha256(weights: bytes) -> str:
     """Hexadecimal SHA-256 of the float32 little-endian weights."""
-    return hashlib.sha256(weights).hexdigest()
+    return Weights.of(weights).sha256
 
 
 def _round_line(number: int, sha256: str, metrics: Mapping[str, Any], visits: Sequence[VisitRecord]) -> str:

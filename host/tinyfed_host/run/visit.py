@@ -14,6 +14,7 @@ from tinyfed.device import Device, VisitOutcome
 from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError
 from tinyfed.meta.strategy import Assignment, Reply
 from tinyfed.model.image import replace_weights
+from tinyfed.weights import Content, Weights
 from tinyfed.wire.encodings import Shortened, WeightsEncoding
 from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.run.clock import Clock
@@ -102,6 +103,7 @@ class Visitor:
         self._observe = observe
         self._clock = clock
         self._loaded: dict[str, Device] = {}  # those that hold the model's structure
+        self._last_image = Weights(), Content()
         self.is_slow = False  # getting a device ready takes long
         self._stopped = threading.Event()
 
@@ -143,11 +145,10 @@ class Visitor:
         order = assignment.order
         if assignment.want_weights:
             order = self._exchange.answered(device.info, order, number)
-        weights = assignment.weights.astype("<f4", copy=False).tobytes()
-        sent = self._exchange.shorten(device.info, weights, order, number)
+        sent = self._exchange.shorten(device.info, assignment.weights, order, number)
         in_image = self._loaded.get(unique_id) is not device
         if in_image:  # the structure and this round's weights in one transfer
-            device.load(replace_weights(self._image, np.frombuffer(sent.weights, "<f4")))
+            device.load(self._image_with(sent.weights))
             self._loaded[unique_id] = device
         loaded = self._clock.now()
         outcome = device.visit(
@@ -157,7 +158,7 @@ class Visitor:
             shortened=None if in_image else sent,
         )
         if assignment.want_weights:
-            self._inspect(unique_id, assignment.weights.size, outcome.weights or b"")
+            self._inspect(unique_id, assignment.weights.size, outcome.weights or Weights())
         outcome = dataclasses.replace(
             outcome,
             bytes_down=max(outcome.bytes_down, device.traffic.down - down),
@@ -176,12 +177,19 @@ class Visitor:
         with contextlib.suppress(TinyfedError):  # its visit will find out, and tell
             self._fleet.ready(unique_id, round_index)
 
-    def _inspect(self, unique_id: str, expected: int, trained: bytes) -> None:
+    def _image_with(self, weights: Weights) -> Content:
+        """The model with these weights; the devices of a round that get the same ones get the same image."""
+        before, image = self._last_image
+        if before is not weights:
+            image = replace_weights(self._image, weights)
+            self._last_image = weights, image
+        return image
+
+    def _inspect(self, unique_id: str, expected: int, trained: Weights) -> None:
         """Refuse weights that would spoil the model."""
-        if len(trained) != 4 * expected:
-            got = len(trained) // 4
-            raise _Rejected(f"device {unique_id}: sent {got} weights, the model has {expected}: not used")
-        norm = float(np.linalg.norm(np.frombuffer(trained, "<f4").astype(np.float64)))
+        if trained.size != expected:
+            raise _Rejected(f"device {unique_id}: sent {trained.size} weights, the model has {expected}: not used")
+        norm = float(np.linalg.norm(trained.array.astype(np.float64)))
         if not math.isfinite(norm):
             raise _Rejected(f"device {unique_id}: its weights are not finite: not used; a lower learning_rate helps")
         if norm > self._rules.max_norm:

@@ -88,7 +88,7 @@ class Tree:
             "no:xdist",
         ]
         process = subprocess.Popen(
-            [*command, "--hypothesis-seed=0", "--timeout=60", *tests],
+            [*command, "--hypothesis-seed=0", *tests],
             cwd=self.folder,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -27,6 +27,7 @@ class Air:
         self.cancelled: list[str] = []
         self.asked: list[tuple[str, int, int]] = []  # device, round, the order's seed
         self._may_land = {unique_id: threading.Event() for unique_id in slow}
+        self.takes_s: dict[str, float] = {}
         self._failures: dict[str, Exception] = {}
         self._lock = threading.Lock()
 
@@ -47,6 +48,8 @@ class Air:
     def visit(self, unique_id: str, assignment: Assignment, round_index: int) -> Visited:
         with self._lock:
             self.asked.append((unique_id, round_index, assignment.order.seed))
+        if unique_id in self.takes_s:
+            self.clock.pause(self.takes_s[unique_id])
         may_land = self._may_land.get(unique_id)
         if may_land is not None:
             with self.clock.waiting():
@@ -92,6 +95,15 @@ def test_who_is_not_back_in_time_is_given_up(air: Air) -> None:
     air.land(flight, "b")
     assert list(flight.returned()) == ["b"]
     assert "b" not in flight and list(flight.returned()) == []
+
+
+def test_a_round_takes_its_time_however_many_land_before(air: Air) -> None:
+    """It begins at 5 s. One lands after 1.5 s, which leaves 0.5 s for the other: given up at 7 s."""
+    air.clock.advance(5.0)
+    air.takes_s["d"] = 1.5
+    landed = air.flight().round(0, assignments("b", "d"))
+    assert told(landed) == [("b", False, False, 0), ("d", True, False, 0)]
+    assert air.clock.now() == 7.0
 
 
 def test_a_failure_is_told_and_a_fault_of_the_program_is_raised(air: Air) -> None:

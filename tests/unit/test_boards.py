@@ -151,6 +151,17 @@ def test_a_number_is_taken_up_to_its_bounds(field: str, low: int, high: int, tmp
         assert (f"{field} must be a whole number" in told) is not good, (value, told)
 
 
+@pytest.mark.parametrize("place", ["tinyfed.emulator", "tinyfed.budget", "tinyfed.compiler", "tinyfed.memory.ram"])
+def test_a_field_that_is_not_known_is_told_in_every_object(place: str, tmp_path: Path) -> None:
+    changed = manifest()
+    inner = changed
+    for name in place.split("."):
+        inner = inner[name]
+    inner["strange"] = 1
+    with pytest.raises(UsageError, match=f"{place}.strange is not a field tinyfed knows"):
+        read_changed(tmp_path, changed)
+
+
 def test_arena_and_stack_fill_the_ram_to_the_last_byte(tmp_path: Path) -> None:
     changed = manifest()
     ram = changed["tinyfed"]["memory"]["ram"]["bytes"]

@@ -159,6 +159,23 @@ def test_a_late_answer_is_given_up_after_ten_times_the_time_of_a_round(air: Air)
     assert list(flight.returned()) == ["b"]
 
 
+def test_a_device_that_was_given_up_once_is_like_any_other_afterwards(air: Air) -> None:
+    flight = air.flight()
+    flight.round(0, assignments("b"))
+    air.land(flight, "b")
+    assert list(flight.returned()) == ["b"]
+    flight.round(1, assignments("b"))
+    assert list(flight.returned()) == [] and "b" not in flight
+
+
+def test_a_late_answer_does_not_hide_who_is_over(air: Air) -> None:
+    flight = air.flight(wants_late=True)
+    flight.round(0, assignments("b", "a"))
+    air.land(flight, "b")
+    assert list(flight.returned()) == []
+    assert "b" in flight and "a" not in flight
+
+
 def test_waiting_for_a_late_answer_takes_a_rounds_time_at_most(air: Air) -> None:
     flight = air.flight(wants_late=True)
     flight.round(1, assignments("b"))

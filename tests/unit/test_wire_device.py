@@ -1,13 +1,14 @@
 """The C link against hand-made frames: each rule of docs/wire.md that a well-behaved host would not put to the test."""
 
 import itertools
+import zlib
 
 import pytest
 from wire_pair import CDevice
 
 from tinyfed.status import Status
 from tinyfed.wire import messages
-from tinyfed.wire.frames import Frame, FrameDecoder, encode
+from tinyfed.wire.frames import CRC, HEADER, Frame, FrameDecoder, cobs_encode, encode
 from tinyfed.wire.messages import COMPLETE, Kind, MessageType, TransferBegin, hash64
 
 SESSION = 0x0A0B
@@ -335,6 +336,32 @@ def test_an_order_longer_than_allowed_is_refused() -> None:
     assert error(line.hear()).code == Status.ARGUMENT
     line.say(MessageType.ORDER, 4, messages.pack_order(1, 0, bytes(64)))
     assert line.hear()[-1].type == MessageType.VISIT_STATUS
+
+
+def test_a_frame_longer_than_the_longest_is_dropped() -> None:
+    """6 + 4 + 1024 + 4 bytes are the longest, 1028 of them payload: too long for an order, which is told. With one
+    byte more, and a CRC that is right, it is no frame."""
+    line = Line()
+    for payload_bytes in (1028, 1029):
+        body = HEADER.pack(1, MessageType.ORDER, SESSION, 3) + bytes([1]) * payload_bytes
+        line.device.receive(b"\0" + cobs_encode(body + CRC.pack(zlib.crc32(body))) + b"\0", line.now_ms)
+        if payload_bytes == 1028:
+            assert error(line.hear()).code == Status.ARGUMENT
+        else:
+            assert line.hear() == []
+
+
+def test_an_upload_is_of_the_visit_it_names_or_refused() -> None:
+    line = Line()
+    line.load()
+    line.order(3, visit=7)
+    for _ in range(5):
+        line.hear(work=True)
+    for sequence, visit in ((4, 7), (5, 8), (6, 0)):
+        line.say(MessageType.UPLOAD_REQUEST, sequence, messages.pack_upload_request(0, 100, 3, 0, visit))
+        answer = next(frame for frame in line.hear() if frame.type == MessageType.UPLOAD_STATUS)
+        refused = messages.UploadStatus.unpack(answer.payload).status == Status.STATE
+        assert refused == (visit == 8), visit
 
 
 def test_what_it_says_to_itself_is_no_request() -> None:

@@ -47,6 +47,18 @@ def test_c_and_python_decode_to_the_same_bits(
     assert decoded == expand_in_c(how, wire, len(values), held if how.delta else None, piece)
 
 
+@pytest.mark.parametrize("how", CODED)
+@pytest.mark.parametrize("more", [1, 5])
+def test_no_value_is_written_behind_the_last(how: WeightsEncoding, more: int) -> None:
+    """Four values have room, `more` come after them: refused, and what lies behind the fourth stays as it is."""
+    there = np.full(16, 7.0, np.float32)
+    weights = np.arange(1, 5 + more, dtype=np.float32)
+    data = encode(how, weights.tobytes(), (4 + more,), np.zeros(4 + more, np.float32).tobytes())
+    status = library().device_expand(how.number, there.ctypes.data_as(ctypes.c_void_p), 4, data, len(data), 3)
+    assert status != 0
+    assert there[4:].tolist() == [7.0] * 12
+
+
 def test_every_float16_becomes_the_right_float32() -> None:
     halves = np.arange(65536, dtype=np.uint16)
     halves = halves[np.isfinite(halves.view(np.float16))]

@@ -2,6 +2,9 @@
 
 import itertools
 
+import pytest
+
+from tinyfed.errors import UsageError
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame, FrameDecoder, encode
 from tinyfed.wire.messages import Kind, MessageType, hash64
@@ -130,6 +133,14 @@ def test_a_gap_of_an_earlier_round_is_not_gone_back_for() -> None:
     assert again[0] == (1024, round_ + 1)
     say(session, MessageType.TRANSFER_STATUS, transfer.sequence, gap)
     assert heard(session) == []
+
+
+@pytest.mark.parametrize("length", [0, 1 << 24])
+def test_what_no_transfer_can_carry_is_refused_before_it_begins(length: int) -> None:
+    """An offset has 24 bits, and a transfer at least one byte."""
+    with pytest.raises(UsageError, match=f"^{length} bytes cannot be sent to a device: 1 to 16,777,215 can$"):
+        TransferOperation(Kind.IMAGE, bytes(length))
+    assert TransferOperation(Kind.IMAGE, b"x").content == b"x"
 
 
 def test_a_request_is_repeated_at_growing_intervals_of_at_most_two_seconds() -> None:

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from keras_fixture import load_keras_module
 from tinyfed_host.bench.nets import SPECS
-from tinyfed_host.experiment import source as experiment_source
+from tinyfed_host.experiment import toml
 from tinyfed_host.experiment.model import read_model
 
 from tinyfed.engine import Engine, Optimizer
@@ -93,7 +93,7 @@ def examples() -> dict[str, ModelSpec]:
     """The networks of the example experiments that name their layers, and the benchmark nets."""
     found = dict(SPECS)
     for path in sorted((ROOT / "examples").glob("*.toml")):
-        table = experiment_source.read(path).table("model")
+        table = toml.read(path).table("model")
         if "layers" in table.values:  # head.toml starts from an image that its reader converts
             found[path.stem] = read_model(table).spec
     return found | {"head": ModelSpec((64,), (Dense(10),), "softmax_cross_entropy")}

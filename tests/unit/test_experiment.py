@@ -10,7 +10,7 @@ from conftest import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinyfed_host.experiment import schema as experiment
-from tinyfed_host.experiment import source as experiment_source
+from tinyfed_host.experiment import toml
 from tinyfed_host.run.parts import Parts
 
 from tinyfed import meta
@@ -290,7 +290,7 @@ def test_override() -> None:
 
 
 def test_lines_of_awkward_toml() -> None:
-    table = experiment_source.parse(
+    table = toml.parse(
         'a."b c".d = """\nx = 1\n"""  # comment\n[[t]]\nk = [\n  1, # one\n  [2,\n   3],\n]\n[[t]]\n'
         's = { x = \'it\\\', y = {z = "a\\"]"} }\n[t.u]\nv = 2024-01-01T00:00:00Z\n',
         "x.toml",

@@ -11,7 +11,7 @@ from tinyfed.errors import LayerError, UsageError
 from tinyfed.model import ModelSpec, decode
 from tinyfed.model.layers import BLANK, SECTIONS, SIZE_MAX, layer_of_section
 from tinyfed.model.spec import LAYERS_MAX, LOSSES
-from tinyfed_host.experiment import source
+from tinyfed_host.experiment import toml
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def from_json(values: dict[str, Any]) -> ModelSection:
     )
 
 
-def read_model(table: source.Table) -> ModelSection:
+def read_model(table: toml.Table) -> ModelSection:
     """The table [model]. Raises `UsageError` with its line."""
     if "image" in table.values:
         table.only("image")
@@ -71,18 +71,18 @@ def read_model(table: source.Table) -> ModelSection:
     return section
 
 
-def _inputs(table: source.Table) -> tuple[int, ...]:
+def _inputs(table: toml.Table) -> tuple[int, ...]:
     value = table.values.get("inputs")
     if not isinstance(value, list):
         return (table.integer("inputs", 1, SIZE_MAX),)
     good = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= SIZE_MAX for n in value)
     if not good or not 1 <= len(value) <= 3 or math.prod(value) > SIZE_MAX:
-        text = f" = {source.quote(value)}: must be a whole number or a list such as [28, 28, 1], {SIZE_MAX} in all"
+        text = f" = {toml.quote(value)}: must be a whole number or a list such as [28, 28, 1], {SIZE_MAX} in all"
         raise table.error("inputs", text)
     return tuple(value)
 
 
-def _layer(table: source.Table, number: int) -> Mapping[str, Any]:
+def _layer(table: toml.Table, number: int) -> Mapping[str, Any]:
     kind = table.word("kind", tuple(SECTIONS), "dense")
     keys = SECTIONS[kind].keys
     table.only("kind", *(key.name for key in keys))

@@ -19,7 +19,7 @@ from tinyfed.wire.encodings import NAMES as ENCODINGS
 from tinyfed.wire.order import SHOTS_MAX, Order
 from tinyfed.wire.update import layer_sizes, shared_part
 from tinyfed_host.experiment import model as experiment_model
-from tinyfed_host.experiment import source
+from tinyfed_host.experiment import toml
 from tinyfed_host.experiment.model import ModelSection
 
 FLEETS = ("simulated", "emulated", "ports")
@@ -120,15 +120,15 @@ def load(path: Path, strategies: Mapping[str, Mapping[str, Any]], boards: Sequen
     `strategies` gives the options of each strategy with their default values, `boards` the known boards. Raises
     `UsageError` with file and line at the first thing that is wrong.
     """
-    return _experiment(source.read(path), strategies, boards)
+    return _experiment(toml.read(path), strategies, boards)
 
 
 def parse(text: str, name: str, strategies: Mapping[str, Mapping[str, Any]], boards: Sequence[str]) -> Experiment:
     """`load` from a string; `name` stands for the file in errors."""
-    return _experiment(source.parse(text, name), strategies, boards)
+    return _experiment(toml.parse(text, name), strategies, boards)
 
 
-def _experiment(root: source.Table, strategies: Mapping[str, Mapping[str, Any]], boards: Sequence[str]) -> Experiment:
+def _experiment(root: toml.Table, strategies: Mapping[str, Mapping[str, Any]], boards: Sequence[str]) -> Experiment:
     root.only("rounds", "seed", "model", "task", "strategy", "fleet", "round")
     experiment = Experiment(
         rounds=root.integer("rounds", 1, 10_000_000),
@@ -143,7 +143,7 @@ def _experiment(root: source.Table, strategies: Mapping[str, Mapping[str, Any]],
     return experiment
 
 
-def _task(table: source.Table) -> TaskSection:
+def _task(table: toml.Table) -> TaskSection:
     name = table.word("name", tasks.names())
     options = tuple(tasks.options(name))
     table.only("name", *options, *ORDER_KEYS)
@@ -166,7 +166,7 @@ def _task(table: source.Table) -> TaskSection:
     return section
 
 
-def _strategy(table: source.Table, strategies: Mapping[str, Mapping[str, Any]]) -> StrategySection:
+def _strategy(table: toml.Table, strategies: Mapping[str, Mapping[str, Any]]) -> StrategySection:
     name = table.word("name", sorted(strategies))
     defaults = strategies[name]
     table.only("name", *defaults)
@@ -174,7 +174,7 @@ def _strategy(table: source.Table, strategies: Mapping[str, Mapping[str, Any]]) 
     return StrategySection(name, chosen)  # the strategy itself says which numbers it takes
 
 
-def _fleet(table: source.Table, boards: Sequence[str]) -> FleetSection:
+def _fleet(table: toml.Table, boards: Sequence[str]) -> FleetSection:
     table.only("kind", "devices", "boards", "ports", "rotate_every", "samples")
     kind = table.word("kind", FLEETS, "simulated")
     ports = table.values.get("ports", [])
@@ -197,7 +197,7 @@ def _fleet(table: source.Table, boards: Sequence[str]) -> FleetSection:
     )
 
 
-def _round(table: source.Table) -> RoundSection:
+def _round(table: toml.Table) -> RoundSection:
     table.only("timeout_s", "quorum", "retries", "retry_after", "max_norm", "encoding", "answer")
     return RoundSection(
         timeout_s=table.number("timeout_s", 0, 86_400, 30.0, above=True),
@@ -210,7 +210,7 @@ def _round(table: source.Table) -> RoundSection:
     )
 
 
-def _fits_together(root: source.Table, experiment: Experiment) -> None:
+def _fits_together(root: toml.Table, experiment: Experiment) -> None:
     """The model must take the task's samples and give its answers."""
     model, task = experiment.model, experiment.task.make()
     if experiment.fleet.samples == "recorded" and task.order.source != "shard":
@@ -220,7 +220,7 @@ def _fits_together(root: source.Table, experiment: Experiment) -> None:
     where = "image" if model.image else None
     values = math.prod(spec.sample_shape)
     if values != task.feature_count:
-        shown = f": {values} inputs" if model.image else f" = {source.quote(table.values['inputs'])}"
+        shown = f": {values} inputs" if model.image else f" = {toml.quote(table.values['inputs'])}"
         text = f"{shown}: a sample of the {task.name} task has {task.feature_count} values"
         raise table.error(where or "inputs", text)
     if spec.loss != task.loss:
@@ -239,7 +239,7 @@ def _fits_together(root: source.Table, experiment: Experiment) -> None:
         raise _strategy_error(root.table("strategy"), str(error)) from error
 
 
-def _strategy_error(table: source.Table, message: str) -> UsageError:
+def _strategy_error(table: toml.Table, message: str) -> UsageError:
     """At the line of the option that the message names first, if the file has it."""
     text = message.partition(": ")[2] or message
     culprits = [key for key in table.values if key != "name" and re.search(rf"\b{re.escape(key)}\b", text)]
@@ -271,7 +271,7 @@ def override(
     """The experiment with what the command line says otherwise. Raises `UsageError` for an unknown kind of fleet."""
     fleet = experiment.fleet
     if kind is not None and kind not in FLEETS:
-        raise UsageError(f"--fleet {kind}: must be one of {', '.join(FLEETS)}{source.near(kind, FLEETS)}")
+        raise UsageError(f"--fleet {kind}: must be one of {', '.join(FLEETS)}{toml.near(kind, FLEETS)}")
     if ports:
         fleet = dataclasses.replace(fleet, kind="ports", ports=tuple(ports))
     elif kind is not None:

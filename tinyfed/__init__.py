@@ -9,6 +9,7 @@ first used, so `import tinyfed` costs next to nothing.
 - `device`: what a device is to whoever asks it to work, and the simulated one
 - `engine`: the C engine in-process
 - `errors`: the exceptions a user can meet
+- `fields`: what a value may be, said once, and the check of it
 - `files`: files that are whole or not there
 - `meta`: federated and meta-learning strategies
 - `model`: what a model is, the bytes a device runs, its memory; models from and to Keras and TFLite
@@ -31,6 +32,7 @@ __all__ = [
     "device",
     "engine",
     "errors",
+    "fields",
     "files",
     "meta",
     "model",

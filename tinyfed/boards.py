@@ -4,14 +4,14 @@ docs/howto-board.md describes every field. A field that is wrong or missing is a
 names the file and the field.
 """
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from tinyfed.errors import UsageError
+from tinyfed.fields import Field, Source, Table, fields_of, near, quote, text, texts, whole, word
 from tinyfed.paths import share
 
 # What has been seen working, from least to most.
@@ -35,6 +35,10 @@ EXACT_VALUES = {
 PLACEHOLDERS = ("image", "fd", "id", "identity", "shard", "store", "sensor")
 
 
+SAID = text(empty=False)
+SIZE = whole(1, 2**30, from_text=True)
+
+
 @dataclass(frozen=True)
 class Region:
     """A range of a board's addresses."""
@@ -48,9 +52,9 @@ class Compiler:
     """The GCC that builds for a board; `package` names the apt packages that bring it."""
 
     prefix: str
-    package: str
-    flags: tuple[str, ...]
-    link_flags: tuple[str, ...]
+    package: Annotated[str, SAID]
+    flags: Annotated[tuple[str, ...], texts()]
+    link_flags: Annotated[tuple[str, ...], texts()]
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,11 @@ class Emulator:
 
     program: str  # empty: the image itself is the program
     package: str
-    command: tuple[str, ...]
-    shard: tuple[str, ...]
-    counting: tuple[str, ...]
-    store: tuple[str, ...]
-    sensor: tuple[str, ...] = ()
+    command: Annotated[tuple[str, ...], texts()]
+    shard: Annotated[tuple[str, ...], texts()]
+    counting: Annotated[tuple[str, ...], texts()] = ()
+    store: Annotated[tuple[str, ...], texts()] = ()
+    sensor: Annotated[tuple[str, ...], texts()] = ()
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,9 @@ class Budget:
     """What the firmware may take: `flash_bytes` with every layer, `dense_flash_bytes` built for dense nets alone,
     `ram_bytes` with the stack and without the arena."""
 
-    flash_bytes: int
-    dense_flash_bytes: int
-    ram_bytes: int
+    flash_bytes: Annotated[int, SIZE]
+    dense_flash_bytes: Annotated[int, SIZE]
+    ram_bytes: Annotated[int, SIZE]
 
 
 @dataclass(frozen=True)
@@ -123,14 +127,14 @@ def read_board(name: str, folder: Path | None = None) -> Board:
     path = folder / f"{name}.json"
     if not path.is_file():
         known = board_names(folder)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise UsageError(f'there is no board "{name}"{hint} (boards: {", ".join(known)})')
+        raise UsageError(f'there is no board "{name}" (boards: {", ".join(known)})', remedy=near(name, known))
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as JSON: {error}") from error
-    return _board(_Fields(path, manifest), name)
+        raise UsageError(f"cannot be read as JSON: {error}", where=str(path)) from error
+    if not isinstance(manifest, dict):
+        raise UsageError("must be an object", where=str(path), key="the manifest", value=quote(manifest))
+    return _board(Table(manifest, Source(str(path), remedy="docs/howto-board.md lists the fields")), name)
 
 
 def read_boards(folder: Path | None = None) -> list[Board]:
@@ -138,143 +142,91 @@ def read_boards(folder: Path | None = None) -> list[Board]:
     return [read_board(name, folder) for name in board_names(folder)]
 
 
-class _Fields:
-    """A JSON object on the way through a manifest; knows where it is, for messages."""
-
-    def __init__(self, path: Path, value: object, where: str = "") -> None:
-        self._path = path
-        self._where = where
-        if not isinstance(value, dict):
-            raise self.error("", f"must be an object, not {_kind(value)}")
-        self.value: dict[str, Any] = value
-        self._known: set[str] = set()
-
-    def error(self, name: str, what: str) -> UsageError:
-        place = ".".join(part for part in (self._where, name) if part) or "the manifest"
-        return UsageError(f"{self._path}: {place} {what}; docs/howto-board.md lists the fields")
-
-    def _get(self, name: str) -> object:
-        self._known.add(name)
-        if name not in self.value:
-            raise self.error(name, "is missing")
-        return self.value[name]
-
-    def has(self, name: str) -> bool:
-        self._known.add(name)
-        return name in self.value
-
-    def text(self, name: str, *, empty: bool = False) -> str:
-        value = self._get(name)
-        if not isinstance(value, str) or (not value and not empty):
-            raise self.error(name, f"must be a text, not {_kind(value)}")
-        return value
-
-    def number(self, name: str, low: int, high: int) -> int:
-        value = self._get(name)
-        try:
-            number = int(value, 0) if isinstance(value, str) else value
-        except ValueError:
-            number = None
-        if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
-            raise self.error(name, f'must be a whole number (or a text as "0x20000000") from {low} to {high}')
-        return number
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        value = self._get(name)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(name, "must be a list of texts")
-        return tuple(value)
-
-    def object(self, name: str) -> "_Fields":
-        return _Fields(self._path, self._get(name), ".".join(part for part in (self._where, name) if part))
-
-    def no_others(self) -> None:
-        for name in self.value:
-            if name not in self._known:
-                near = difflib.get_close_matches(name, self._known, n=1)
-                raise self.error(
-                    name, "is not a field tinyfed knows" + (f'; did you mean "{near[0]}"?' if near else "")
-                )
-
-    @property
-    def path(self) -> Path:
-        return self._path
+# What each object of a manifest holds. Those below `tinyfed` hold nothing else; PlatformIO has keys of its own above.
+MANIFEST: Mapping[str, Field] = {"name": SAID, "vendor": SAID}
+BUILD: Mapping[str, Field] = {"mcu": SAID, "f_cpu": SAID}
+TINYFED: Mapping[str, Field] = {
+    "port": SAID,
+    "linker_script": text(empty=False, default=""),
+    "arena_bytes": whole(1024, 2**30, from_text=True),
+    "stack_bytes": whole(512, 2**20, from_text=True, default=0),
+    "record_bytes": whole(2048, 2**30, from_text=True, default=0),
+}
+SERIAL: Mapping[str, Field] = {"baud": whole(1200, 4_000_000, from_text=True)}
+VERIFIED: Mapping[str, Field] = {"level": word(*LEVELS), "where": SAID}
+REGION: Mapping[str, Field] = {
+    "address": whole(0, 2**32 - 1, from_text=True),
+    "bytes": whole(1, 2**32, from_text=True),
+}
+COMPILER: Mapping[str, Field] = {**fields_of(Compiler), "libraries": texts(default=())}
+OBJECTS = ("memory", "serial", "compiler", "verified", "emulator", "budget", "flash")
+OF_THE_BUILD = ("shared", "defines", "int8")  # read by the build of the firmware
 
 
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "an empty text" if value == "" else "a text", type(None): "null"}
-    return names.get(type(value), json.dumps(value))
-
-
-def _board(fields: _Fields, name: str) -> Board:
-    build = fields.object("build")
-    tinyfed = fields.object("tinyfed")
-    verified = tinyfed.object("verified")
-    level = verified.text("level")
-    if level not in LEVELS:
-        raise verified.error("level", f"must be one of {', '.join(LEVELS)}")
-    memory = {}
-    if tinyfed.has("memory"):
-        regions = tinyfed.object("memory")
-        for region in regions.value:
-            place = regions.object(region)
-            memory[region] = Region(place.number("address", 0, 2**32 - 1), place.number("bytes", 1, 2**32))
-            place.no_others()
-    if tinyfed.has("linker_script"):
-        script = tinyfed.text("linker_script")
-        if (
-            not (fields.path.parent.parent / "firmware" / "port" / script).is_file()
-            and not (share() / "firmware" / "port" / script).is_file()
-        ):
-            raise tinyfed.error("linker_script", f"names {script}, which is not in firmware/port")
-        for region in ("flash", "ram"):
-            if region not in memory:
-                raise tinyfed.error(f"memory.{region}", "is missing")
-    port = tinyfed.text("port")
-    if not (share() / "firmware" / "port" / port).is_dir():
-        raise tinyfed.error("port", f'names "{port}", which is no folder of firmware/port')
+def _board(root: Table, name: str) -> Board:
+    top = {key: root.take(key, field) for key, field in MANIFEST.items()}
+    table = root.table("build")
+    build = {key: table.take(key, field) for key, field in BUILD.items()}
+    tinyfed = root.table("tinyfed")
+    read = tinyfed.read(TINYFED, beside=(*OBJECTS, *OF_THE_BUILD))
+    memory = _memory(tinyfed.table("memory", {}))
+    _check_port(tinyfed, read["port"], read.pop("linker_script"), memory)
+    verified = tinyfed.table("verified").read(VERIFIED)
     board = Board(
         name=name,
-        title=fields.text("name"),
-        vendor=fields.text("vendor"),
-        mcu=build.text("mcu"),
-        clock_hz=_hertz(build),
-        port=port,
-        arena_bytes=tinyfed.number("arena_bytes", 1024, 2**30),
-        stack_bytes=tinyfed.number("stack_bytes", 512, 2**20) if tinyfed.has("stack_bytes") else 0,
-        baud=tinyfed.object("serial").number("baud", 1200, 4_000_000),
+        title=top["name"],
+        vendor=top["vendor"],
+        mcu=build["mcu"],
+        clock_hz=_hertz(table, build["f_cpu"]),
+        baud=tinyfed.table("serial").read(SERIAL)["baud"],
         memory=memory,
-        compiler=_compiler(tinyfed.object("compiler")),
-        verified=level,
-        verified_where=verified.text("where"),
-        emulator=_emulator(tinyfed.object("emulator")) if tinyfed.has("emulator") else None,
-        budget=_budget(tinyfed.object("budget")) if tinyfed.has("budget") else None,
-        record_bytes=tinyfed.number("record_bytes", 2048, 2**30) if tinyfed.has("record_bytes") else 0,
-        flash=tinyfed.object("flash").value if tinyfed.has("flash") else {},
-        manifest=fields.value,
-        path=fields.path,
+        compiler=_compiler(tinyfed.table("compiler")),
+        verified=verified["level"],
+        verified_where=verified["where"],
+        emulator=_emulator(tinyfed.table("emulator")) if "emulator" in tinyfed.values else None,
+        budget=Budget(**tinyfed.table("budget").read(fields_of(Budget))) if "budget" in tinyfed.values else None,
+        flash=tinyfed.table("flash", {}).values,
+        manifest=root.values,
+        path=Path(root.source.name),
+        **read,
     )
-    for optional in ("shared", "defines", "int8"):
-        tinyfed.has(optional)
-    tinyfed.no_others()
-    if "ram" in memory and board.arena_bytes + board.stack_bytes > memory["ram"].size_bytes:
-        raise tinyfed.error(
-            "arena_bytes",
-            f"and stack_bytes ask for {board.arena_bytes + board.stack_bytes:,} bytes, the RAM has "
-            f"{memory['ram'].size_bytes:,}",
-        )
     if board.record_bytes % 16 or board.record_bytes >= board.arena_bytes:
-        raise tinyfed.error("record_bytes", "must be a multiple of 16 and leave some of arena_bytes for models")
-    if "ram" in memory and not board.stack_bytes:
-        raise tinyfed.error("stack_bytes", "is missing")
+        raise tinyfed.wrong("record_bytes", "must be a multiple of 16 and leave some of arena_bytes for models")
+    if "ram" in memory:
+        if not board.stack_bytes:
+            raise tinyfed.error("stack_bytes", f"is missing, must be {TINYFED['stack_bytes'].allowed}")
+        needed = board.arena_bytes + board.stack_bytes
+        if needed > memory["ram"].size_bytes:
+            problem = f"with stack_bytes {needed:,} bytes, the RAM has {memory['ram'].size_bytes:,}"
+            raise tinyfed.wrong("arena_bytes", problem)
     return board
 
 
-def _hertz(build: _Fields) -> int:
-    text = build.text("f_cpu").rstrip("Ll")
-    if not text.isdigit() or not int(text):
-        raise build.error("f_cpu", 'must be hertz as PlatformIO writes them, such as "64000000L"')
-    return int(text)
+def _memory(regions: Table) -> dict[str, Region]:
+    read = {name: regions.table(name).read(REGION) for name in regions.values}
+    return {name: Region(region["address"], region["bytes"]) for name, region in read.items()}
+
+
+def _check_port(tinyfed: Table, port: str, script: str, memory: Mapping[str, Region]) -> None:
+    """The folder and the linker script of firmware/port are there, here or beside the manifest."""
+    ports = share() / "firmware" / "port"
+    if script:
+        beside = Path(tinyfed.source.name).parent.parent / "firmware" / "port"
+        if not any((folder / script).is_file() for folder in (beside, ports)):
+            raise tinyfed.wrong("linker_script", "is not in firmware/port")
+        for region in ("flash", "ram"):
+            if region not in memory:
+                problem = "is missing, must be an object with address and bytes"
+                raise tinyfed.error_at((*tinyfed.path, "memory", region), problem)
+    if not (ports / port).is_dir():
+        raise tinyfed.wrong("port", "is no folder of firmware/port")
+
+
+def _hertz(build: Table, f_cpu: str) -> int:
+    digits = f_cpu.rstrip("Ll")
+    if not digits.isdigit() or not int(digits):
+        raise build.wrong("f_cpu", 'must be hertz as PlatformIO writes them, such as "64000000L"')
+    return int(digits)
 
 
 def is_exact(flag: str) -> bool:
@@ -285,45 +237,24 @@ def is_exact(flag: str) -> bool:
     return name not in INEXACT_FLAGS and value in EXACT_VALUES.get(name, (value,))
 
 
-def _compiler(fields: _Fields) -> Compiler:
-    compiler = Compiler(
-        prefix=fields.text("prefix", empty=True),
-        package=fields.text("package"),
-        flags=fields.texts("flags"),
-        link_flags=fields.texts("link_flags"),
-    )
-    if fields.has("libraries"):
-        fields.texts("libraries")
-    for name in ("flags", "link_flags"):
-        for flag in getattr(compiler, name):
+def _compiler(table: Table) -> Compiler:
+    read = table.read(COMPILER)
+    del read["libraries"]  # read by the build of the firmware
+    for key in ("flags", "link_flags"):
+        for flag in read[key]:
             if not is_exact(flag):
-                raise fields.error(name, f"must not hold {flag}: a device's results would differ from every other's")
-    fields.no_others()
-    return compiler
+                problem = f"must not hold {flag}: a device's results would differ from every other's"
+                raise table.error(key, problem)
+    return Compiler(**read)
 
 
-def _emulator(fields: _Fields) -> Emulator:
-    emulator = Emulator(
-        program=fields.text("program", empty=True),
-        package=fields.text("package", empty=True),
-        command=fields.texts("command"),
-        shard=fields.texts("shard"),
-        counting=fields.texts("counting") if fields.has("counting") else (),
-        store=fields.texts("store") if fields.has("store") else (),
-        sensor=fields.texts("sensor") if fields.has("sensor") else (),
-    )
-    for name in ("command", "shard", "counting", "store", "sensor"):
-        for word in getattr(emulator, name):
+def _emulator(table: Table) -> Emulator:
+    read = table.read(fields_of(Emulator))
+    for key, words in read.items():
+        for template in words if isinstance(words, tuple) else ():
             try:
-                word.format(**dict.fromkeys(PLACEHOLDERS, ""))
+                template.format(**dict.fromkeys(PLACEHOLDERS, ""))
             except (KeyError, IndexError, ValueError) as error:
-                raise fields.error(name, f'has "{word}"; the words in braces are {", ".join(PLACEHOLDERS)}') from error
-    fields.no_others()
-    return emulator
-
-
-def _budget(fields: _Fields) -> Budget:
-    names = ("flash_bytes", "dense_flash_bytes", "ram_bytes")
-    budget = Budget(*(fields.number(name, 1, 2**30) for name in names))
-    fields.no_others()
-    return budget
+                problem = f"has {quote(template)}; the words in braces are {', '.join(PLACEHOLDERS)}"
+                raise table.error(key, problem) from error
+    return Emulator(**read)

@@ -27,7 +27,8 @@ from typing import Any
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.unique_id import device_id
-from tinyfed_host.experiment.schema import Experiment, parse
+from tinyfed_host.experiment.file import parse
+from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.slots import EmulatedSlot
 from tinyfed_host.run.events import Event
@@ -66,8 +67,7 @@ PEACE_ROUNDS = 40  # one of three boards is drawn each round: one is never drawn
 
 def experiment(rounds: int, boards: int, strategy: str = "tinyreptile", options: str = "") -> Experiment:
     text = TEXT.format(rounds=rounds, devices=boards, strategy=strategy, options=options)
-    known = {"tinyreptile": {"alpha": 0.3}, "fedavg": {"devices": 4, "passes": 1, "batch": 10}}
-    return parse(text, "soak.toml", known, ("mps2_an386",))
+    return parse(text, "soak.toml", ("mps2_an386",))
 
 
 def simulated(folder: Path, wanted: Experiment) -> list[str]:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tinyfed_host.experiment.schema import Experiment, parse
+from tinyfed_host.experiment.file import parse
+from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.run.parts import make_fleet
 from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RunStore, StoreError
@@ -37,7 +38,7 @@ devices = 3
 
 
 def experiment(rounds: int) -> Experiment:
-    return parse(TEXT.format(rounds=rounds), "x.toml", {"tinyreptile": {"alpha": 0.3}}, ("mps2_an386",))
+    return parse(TEXT.format(rounds=rounds), "x.toml", ("mps2_an386",))
 
 
 def go(folder: Path, rounds: int) -> str:

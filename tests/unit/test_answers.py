@@ -150,7 +150,7 @@ def test_what_it_needs_is_known_to_the_byte() -> None:
 )
 def test_an_answer_that_makes_no_sense_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        replace(ORDER, **changes).encode()  # type: ignore[arg-type]
+        replace(ORDER, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00", bytes(949), bytes(951), b"\xff" * 523])

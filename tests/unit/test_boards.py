@@ -12,6 +12,7 @@ from tinyfed_host.firmware.flashers import TOOLS
 from tinyfed import boards
 from tinyfed.boards import LEVELS, PLACEHOLDERS, board_names, read_board, read_boards
 from tinyfed.errors import UsageError
+from tinyfed.fields import fields_of
 
 
 def manifest() -> dict[str, Any]:
@@ -45,26 +46,38 @@ def test_a_new_board_on_an_existing_port_is_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("name", 5, "name must be a text"),
-        ("vendor", "", "vendor must be a text, not an empty text"),
-        ("build.f_cpu", "fast", "build.f_cpu must be hertz"),
-        ("tinyfed", [], "tinyfed must be an object, not a list"),
-        ("tinyfed.port", "pdp11", 'tinyfed.port names "pdp11", which is no folder'),
-        ("tinyfed.arena_bytes", 12, "tinyfed.arena_bytes must be a whole number"),
-        ("tinyfed.arena_bytes", True, "tinyfed.arena_bytes must be a whole number"),
+        ("name", 5, "name = 5: must be a text"),
+        ("vendor", "", 'vendor = "": must be a text that is not empty'),
+        ("build.f_cpu", "fast", 'build.f_cpu = "fast": must be hertz'),
+        ("tinyfed", [], "tinyfed = []: must be an object"),
+        ("tinyfed.port", "pdp11", 'tinyfed.port = "pdp11": is no folder'),
+        ("tinyfed.arena_bytes", 12, "tinyfed.arena_bytes = 12: must be a whole number"),
+        ("tinyfed.arena_bytes", True, "tinyfed.arena_bytes = true: must be a whole number"),
         (
             "tinyfed.arena_bytes",
             262144,
-            "tinyfed.arena_bytes and stack_bytes ask for 266,240 bytes, the RAM has 262,144",
+            "tinyfed.arena_bytes = 262144: with stack_bytes 266,240 bytes, the RAM has 262,144",
         ),
-        ("tinyfed.arena_byte", 5, 'tinyfed.arena_byte is not a field tinyfed knows; did you mean "arena_bytes"?'),
-        ("tinyfed.serial.baud", 3, "tinyfed.serial.baud must be a whole number"),
-        ("tinyfed.memory.ram.address", "here", "tinyfed.memory.ram.address must be a whole number"),
-        ("tinyfed.linker_script", "cortexm/none.ld", "tinyfed.linker_script names cortexm/none.ld"),
-        ("tinyfed.compiler.flags", "-O2", "tinyfed.compiler.flags must be a list of texts"),
-        ("tinyfed.compiler.flags", ["-ffast-math"], "tinyfed.compiler.flags must not hold -ffast-math"),
-        ("tinyfed.verified.level", "surely", "tinyfed.verified.level must be one of compiled, emulated, hardware"),
-        ("tinyfed.emulator.command", ["{imgae}"], 'tinyfed.emulator.command has "{imgae}"'),
+        ("tinyfed.arena_byte", 5, "tinyfed.arena_byte: no such key; allowed: arena_bytes, budget"),
+        ("tinyfed.serial.baud", 3, "tinyfed.serial.baud = 3: must be a whole number"),
+        (
+            "tinyfed.memory.ram.address",
+            "here",
+            'ram.address = "here": must be a whole number (or a text',
+        ),
+        (
+            "tinyfed.linker_script",
+            "cortexm/none.ld",
+            'linker_script = "cortexm/none.ld": is not in firmware/port',
+        ),
+        ("tinyfed.compiler.flags", "-O2", 'tinyfed.compiler.flags = "-O2": must be a list of texts'),
+        ("tinyfed.compiler.flags", ["-ffast-math"], "tinyfed.compiler.flags: must not hold -ffast-math"),
+        (
+            "tinyfed.verified.level",
+            "surely",
+            'tinyfed.verified.level = "surely": must be one of "compiled"',
+        ),
+        ("tinyfed.emulator.command", ["{imgae}"], 'tinyfed.emulator.command: has "{imgae}"'),
     ],
 )
 def test_a_wrong_field_is_told_in_one_line(field: str, value: object, told: str, tmp_path: Path) -> None:
@@ -100,7 +113,7 @@ def test_a_wrong_field_is_told_in_one_line(field: str, value: object, told: str,
 def test_a_flag_that_costs_bits_is_refused(flag: str, field: str, tmp_path: Path) -> None:
     changed = manifest()
     changed["tinyfed"]["compiler"][field] += ["-g", flag]
-    with pytest.raises(UsageError, match=f"strange.json: tinyfed.compiler.{field} must not hold {re.escape(flag)}: "):
+    with pytest.raises(UsageError, match=f"strange.json: tinyfed.compiler.{field}: must not hold {re.escape(flag)}: "):
         read_changed(tmp_path, changed)
 
 
@@ -148,17 +161,19 @@ def test_a_number_is_taken_up_to_its_bounds(field: str, low: int, high: int, tmp
             read_changed(tmp_path, changed)
         except UsageError as error:
             told = str(error)
-        assert (f"{field} must be a whole number" in told) is not good, (value, told)
+        assert (f"{field} = {value}: must be a whole number" in told) is not good, (value, told)
 
 
-@pytest.mark.parametrize("place", ["tinyfed.emulator", "tinyfed.budget", "tinyfed.compiler", "tinyfed.memory.ram"])
+@pytest.mark.parametrize(
+    "place", ["tinyfed.emulator", "tinyfed.budget", "tinyfed.compiler", "tinyfed.memory.ram", "tinyfed.serial"]
+)
 def test_a_field_that_is_not_known_is_told_in_every_object(place: str, tmp_path: Path) -> None:
     changed = manifest()
     inner = changed
     for name in place.split("."):
         inner = inner[name]
     inner["strange"] = 1
-    with pytest.raises(UsageError, match=f"{place}.strange is not a field tinyfed knows"):
+    with pytest.raises(UsageError, match=f"{place}.strange: no such key"):
         read_changed(tmp_path, changed)
 
 
@@ -170,7 +185,7 @@ def test_arena_and_stack_fill_the_ram_to_the_last_byte(tmp_path: Path) -> None:
     changed["tinyfed"]["arena_bytes"] = ram - stack
     read_changed(tmp_path, changed)
     changed["tinyfed"]["arena_bytes"] += 1
-    with pytest.raises(UsageError, match=f"ask for {ram + 1:,} bytes, the RAM has {ram:,}"):
+    with pytest.raises(UsageError, match=f"with stack_bytes {ram + 1:,} bytes, the RAM has {ram:,}"):
         read_changed(tmp_path, changed)
 
 
@@ -182,7 +197,9 @@ def test_room_for_records_is_aligned_and_leaves_some_for_models(record: int | st
         read_changed(tmp_path, changed)
         assert read_board("strange", tmp_path).record_bytes == record
     else:
-        with pytest.raises(UsageError, match="record_bytes must be a multiple of 16 and leave some of arena_bytes"):
+        with pytest.raises(
+            UsageError, match=r"record_bytes = .*: must be a multiple of 16 and leave some of arena_bytes"
+        ):
             read_changed(tmp_path, changed)
 
 
@@ -243,7 +260,7 @@ def test_every_missing_field_is_told(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             read_changed(tmp_path, changed)
         missing = field if field != "tinyfed.memory" else "tinyfed.memory.flash"
-        assert f"{missing} is missing" in str(caught.value), field
+        assert f"{missing}: is missing" in str(caught.value), field
         told += 1
     assert told > 20
 
@@ -253,12 +270,12 @@ def test_a_file_that_is_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"broken\.json: cannot be read as JSON"):
         read_board("broken", tmp_path)
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(UsageError, match="the manifest must be an object, not a list"):
+    with pytest.raises(UsageError, match=r"the manifest = \[\]: must be an object"):
         read_board("list", tmp_path)
 
 
 def test_an_unknown_board_gets_a_hint() -> None:
-    with pytest.raises(UsageError, match='there is no board "mps2_an368"; did you mean "mps2_an386"'):
+    with pytest.raises(UsageError, match=r'there is no board "mps2_an368" .*; did you mean "mps2_an386"\?$'):
         read_board("mps2_an368")
 
 
@@ -274,24 +291,21 @@ def test_each_board_has_a_page_that_says_what_was_seen(name: str) -> None:
     assert there_is_none or read.verified == "hardware" or re.search("not yet been|not yet seen|not seen on", page)
 
 
-def schema(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every field that the reader asks the manifests for; a region of memory is called NAME."""
-    asked: set[str] = set()
-
-    def noting(name: str) -> None:
-        method = getattr(boards._Fields, name)
-
-        def noted(self: boards._Fields, field: str) -> object:
-            path = f"{self._where}.{field}" if self._where else field
-            asked.add(re.sub(r"^tinyfed\.memory\.\w+", "tinyfed.memory.NAME", path))
-            return method(self, field)
-
-        monkeypatch.setattr(boards._Fields, name, noted)
-
-    noting("_get")
-    noting("has")
-    read_boards()
-    return {path for path in asked if not any(other.startswith(f"{path}.") for other in asked)}
+def schema() -> set[str]:
+    """Every field that the reader takes of a manifest; a region of memory is called NAME."""
+    objects = {
+        "": boards.MANIFEST,
+        "build.": boards.BUILD,
+        "tinyfed.": boards.TINYFED,
+        "tinyfed.memory.NAME.": boards.REGION,
+        "tinyfed.serial.": boards.SERIAL,
+        "tinyfed.verified.": boards.VERIFIED,
+        "tinyfed.compiler.": boards.COMPILER,
+        "tinyfed.emulator.": fields_of(boards.Emulator),
+        "tinyfed.budget.": fields_of(boards.Budget),
+    }
+    listed = {f"{where}{name}" for where, fields in objects.items() for name in fields}
+    return listed | {f"tinyfed.{name}" for name in boards.OF_THE_BUILD} | {"tinyfed.flash"}
 
 
 def documented() -> dict[str, str]:
@@ -309,8 +323,8 @@ def documented() -> dict[str, str]:
     return found
 
 
-def test_the_howto_has_every_field_of_a_manifest_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    table, fields = documented(), schema(monkeypatch)
+def test_the_howto_has_every_field_of_a_manifest_and_no_other() -> None:
+    table, fields = documented(), schema()
     assert len(fields) > 25
     for field in fields:
         parent, _, name = field.rpartition(".")

@@ -59,6 +59,6 @@ def test_mistakes_are_one_line() -> None:
     assert "make their samples themselves" in refused("shard", "sine", "sine-0")
     assert "must be KEY=VALUE" in refused("shard", "watch", "--option", "ways")
     assert "no whole number" in refused("shard", "watch", "--option", "ways=four")
-    assert "ways is 9" in refused("shard", "watch", "--option", "ways=9")
+    assert "ways = 9" in refused("shard", "watch", "--option", "ways=9")
     assert "cannot be written" in refused("shard", "watch", "person2-wrist0", "-o", "no/such/folder")
     assert "tinyfed data fetch fsdd" in refused("shard", "fsdd")

@@ -78,7 +78,7 @@ def test_npz_files_are_read_without_pickle(tmp_path: Path) -> None:
         ("train/x.csv", "x,label,y\n1,a,two\n", r"x.csv line 2: column 'y' is 'two': not a number"),
         ("train/x.csv", "x,label,y\n1,a,nan\n", r"x.csv line 2: column 'y' is 'nan': clean"),
         ("train/x.csv", "x,label,y\n", "holds no samples"),
-        ("train/x.csv", "x,label,y\n1,a,2\n", r"shots is 5, x has 1 samples of class 'a'"),
+        ("train/x.csv", "x,label,y\n1,a,2\n", r"shots = 5: x has 1 samples of class 'a'"),
         ("train/x.csv", "x,label,y\n\n1,a,1e300\n", r"x.csv line 3: column 'y' is '1e300': float32 ends at 3.4e38"),
         ("train/x.csv", "x,label,y,z\n1,a,2,3\n", r"train/x.csv: column 'z' is not in .*train/anna.csv"),
         ("train/x.csv", "x,label\n1,a\n", r"train/x.csv: column 'y' of .*train/anna.csv is missing; there are x$"),
@@ -160,10 +160,10 @@ def test_what_float32_cannot_hold_is_named(folder: Path) -> None:
 
 def test_wrong_options_and_folders_are_named(folder: Path, tmp_path: Path) -> None:
     for options, said in (
-        ({}, "path is missing"),
+        ({}, "path: is missing"),
         ({"path": str(tmp_path / "nowhere")}, "nowhere/train is no folder"),
-        ({"path": str(folder), "ways": 3}, "ways is 3, the files have 2 classes"),
-        ({"path": str(folder), "shots": 8}, "shots is 8, anna has 8 samples"),
+        ({"path": str(folder), "ways": 3}, "ways = 3: the files have 2 classes"),
+        ({"path": str(folder), "shots": 8}, "shots = 8: anna has 8 samples"),
         ({"path": str(folder), "label": "y"}, "column 'label' is 'a': not a number"),
         ({"path": str(folder), "label": "z"}, "column 'z' is missing"),
     ):

@@ -14,7 +14,7 @@ from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
 from tinyfed.meta import simulate
 from tinyfed.meta.adaptation import adaptation, orders
-from tinyfed.meta.strategy import Array, Reply, State, check_count, check_layers, falling, pick, takes_late
+from tinyfed.meta.strategy import Array, Reply, State, check_layers, falling, pick, takes_late
 from tinyfed.meta.transfer import pool, transfer
 from tinyfed.model import encode, initialize, mlp
 from tinyfed.random import SplitMix64, derive_seed
@@ -80,7 +80,7 @@ def test_one_layer_must_be_shared() -> None:
     for count, sizes in ((0, [5]), (1, [5, 5]), (2, [5, 5, 5])):
         check_layers(meta.make("tinymetafed", ORDER, 4, local_layers=count), sizes)
     for count, sizes in ((1, [5]), (2, [5, 5]), (3, [5, 5])):
-        said = f"local_layers is {count}, the model has {len(sizes)} layers with parameters: leave one that is shared"
+        said = f"local_layers = {count}: the model has {len(sizes)} layers with parameters: leave one that is shared"
         with pytest.raises(UsageError, match=said):
             check_layers(meta.make("tinymetafed", ORDER, 4, local_layers=count), sizes)
 
@@ -93,21 +93,6 @@ def test_serial_strategies_go_to_one_device_a_round(name: str) -> None:
     assert {len(devices) for devices in chosen} == {1}
     assert {device for (device,) in chosen} == {"a", "b", "c"}
     assert strategy.select(state, []) == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "most", "said"),
-    [
-        (0, None, "devices is 0, allowed is a whole number from 1$"),
-        (6, 5, "devices is 6, allowed is a whole number from 1 to 5$"),
-        (True, None, "devices is True, "),
-        (2.0, None, r"devices is 2\.0, "),
-    ],
-)
-def test_a_count_out_of_range_is_told_with_its_range(value: int, most: int | None, said: str) -> None:
-    check_count("devices", 5, most=5)
-    with pytest.raises(UsageError, match=said):
-        check_count("devices", value, most=most)
 
 
 def test_tinyreptile_computes_in_float32() -> None:
@@ -180,7 +165,7 @@ def test_fomaml_with_adam_on_the_server() -> None:
         (one.weights.array - after.weights.array)[:2], 0.375 * 0.01 / 0.19 * f32(1, -1), rtol=1e-3
     )
     assert strategy.aggregate(after, []).weights.array.tobytes() == after.weights.array.tobytes()
-    with pytest.raises(UsageError, match="zero_last is 5"):
+    with pytest.raises(UsageError, match="zero_last = 5"):
         meta.make("fomaml", ORDER, 4, zero_last=5).begin(f32(1, 2, 3, 4), seed=9)
 
 
@@ -200,18 +185,18 @@ def test_fomaml_steps_along_what_devices_send() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("reptile", {"alpha": 2.0}, "alpha is 2.0"),
-        ("reptile", {"devices": 0}, "devices is 0"),
-        ("reptile", {"passes": 0}, "passes is 0"),
-        ("reptile", {"update": "online"}, "batch is for another update"),
-        ("reptile", {"update": "lamb"}, "update is 'lamb'"),
-        ("fedprox", {"mu": -1.0}, "mu is -1.0"),
-        ("fedsgd", {"passes": 2}, "option 'passes' is unknown"),
-        ("fedavg", {"batch": -1}, "batch is -1"),
-        ("fomaml", {"queries": 0}, "queries is 0"),
-        ("fomaml", {"server": "rms"}, "server is 'rms', allowed are sgd, adam"),
-        ("fomaml", {"zero_last": -1}, "zero_last is -1"),
-        ("fomaml", {"local_last": 1}, "local_last needs zero_last"),
+        ("reptile", {"alpha": 2.0}, "alpha = 2.0"),
+        ("reptile", {"devices": 0}, "devices = 0"),
+        ("reptile", {"passes": 0}, "passes = 0"),
+        ("reptile", {"update": "online"}, "update = .online.: has no batches: set batch to 0, not 10"),
+        ("reptile", {"update": "lamb"}, 'update = "lamb"'),
+        ("fedprox", {"mu": -1.0}, "mu = -1.0"),
+        ("fedsgd", {"passes": 2}, "fedsgd: passes: no such key; allowed: devices, late, staleness"),
+        ("fedavg", {"batch": -1}, "batch = -1"),
+        ("fomaml", {"queries": 0}, "queries = 0"),
+        ("fomaml", {"server": "rms"}, 'server = "rms": must be one of "sgd", "adam"'),
+        ("fomaml", {"zero_last": -1}, "zero_last = -1"),
+        ("fomaml", {"local_last": 1}, "local_last = 1: needs zero_last"),
     ],
 )
 def test_options_out_of_range_are_named(name: str, options: dict[str, Any], said: str) -> None:
@@ -239,7 +224,7 @@ WRONG = {bool: (1, "yes"), int: (-1, 0.5, True, "x", None), float: (math.nan, ma
 )
 def test_no_option_takes_what_is_out_of_its_range_or_kind(name: str, option: str, value: object) -> None:
     chosen = {"rounds": 3, option: value}
-    with pytest.raises(UsageError, match=f"(?s)^strategy.*{option} is |^order: {option} is ") as caught:
+    with pytest.raises(UsageError, match=f"(?s)^strategy.*{option} = |^order: {option} = ") as caught:
         meta.make(name, ORDER, **chosen)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
@@ -299,12 +284,12 @@ def test_strategies_are_found_by_name_with_their_options() -> None:
     assert meta.options("tinyreptile") == {"alpha": 0.3}
     with pytest.raises(UsageError, match="'reptil' is unknown, allowed are"):
         meta.make("reptil", ORDER, 1)
-    with pytest.raises(UsageError, match="option 'beta' is unknown, allowed: alpha"):
+    with pytest.raises(UsageError, match="beta: no such key; allowed: alpha"):
         meta.make("tinyreptile", ORDER, 1, beta=1)
     for alpha in (0.0, 1.5, float("nan")):
         with pytest.raises(UsageError, match="alpha"):
             meta.make("tinyreptile", ORDER, 1, alpha=alpha)
-    with pytest.raises(UsageError, match="rounds is 0"):
+    with pytest.raises(UsageError, match="rounds = 0"):
         meta.make("joint", ORDER, 0)
 
 

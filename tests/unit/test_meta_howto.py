@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from test_folder import csv
-from tinyfed_host.experiment import schema as experiment
+from tinyfed_host.experiment import file
 
 from tinyfed import meta
 from tinyfed.errors import UsageError
@@ -50,7 +50,7 @@ def test_the_strategy_of_the_page_learns(capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setitem(meta._STRATEGIES, *registered.groups())
     assert meta.options("fedavgm") == {"beta": 0.9, "devices": 4}
     assert meta.make("fedavgm", order, 10, beta=0.5) == strategy
-    with pytest.raises(UsageError, match=r"beta is 1\.5, allowed is more than 0 and at most 1"):
+    with pytest.raises(UsageError, match=r"beta = 1\.5: must be a number above 0, at most 1"):
         meta.make("fedavgm", order, 10, beta=1.5)
     assert re.match(r"\{0: \d+\.\d+, 8: \d+\.\d+, 32: \d+\.\d+\}", capsys.readouterr().out)
 
@@ -60,5 +60,5 @@ def test_the_experiment_of_the_page_is_read(tmp_path: Path, monkeypatch: pytest.
         csv(tmp_path / f"mydata/{name}.csv", header="x,label,y")
     text = blocks("howto-own-data.md", "toml")[0].replace("inputs = 3", "inputs = 2")
     monkeypatch.chdir(tmp_path)
-    read = experiment.parse(text, "mydata.toml", {"tinyreptile": {"alpha": 0.3}}, ["mps2_an386"])
+    read = file.parse(text, "mydata.toml", ["mps2_an386"])
     assert read.task.make().classes == ("a", "b")

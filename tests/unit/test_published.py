@@ -87,12 +87,12 @@ def test_missing_data_is_told(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("omniglot", {"ways": 1}, "ways is 1"),
-        ("omniglot", {"split": "half"}, "split is 'half', allowed are random, official"),
-        ("fsdd", {"held_out": "bob"}, "held_out is 'bob'"),
-        ("fsdd", {"held_out": ",".join(fsdd.SPEAKERS)}, "allowed are some of"),
-        ("robod", {"held_out_room": 4}, "held_out_room is 4"),
-        ("occupancy", {"shots": 0}, "shots is 0"),
+        ("omniglot", {"ways": 1}, "ways = 1"),
+        ("omniglot", {"split": "half"}, 'split = "half": must be one of "random", "official"'),
+        ("fsdd", {"held_out": "bob"}, 'held_out = "bob": must be some of'),
+        ("fsdd", {"held_out": ",".join(fsdd.SPEAKERS)}, "must be some of"),
+        ("robod", {"held_out_room": 4}, "held_out_room = 4"),
+        ("occupancy", {"shots": 0}, "shots = 0"),
     ],
 )
 def test_wrong_options_are_named(name: str, options: dict[str, object], said: str) -> None:
@@ -118,7 +118,7 @@ def test_no_option_takes_what_is_out_of_its_range_or_kind(
     """Told before any data is looked for."""
     monkeypatch.delenv("TINYFED_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(UsageError, match=f"^task {name}: {option} is ") as caught:
+    with pytest.raises(UsageError, match=f"^task {name}: {option} = ") as caught:
         tasks.get(name, **{option: value})
     assert "\n" not in str(caught.value)
 
@@ -131,7 +131,7 @@ def test_changes_stand_beside_the_rows() -> None:
 def test_presence_without_enough_rows_is_told() -> None:
     day = {"d": (np.zeros((20, 2)), np.array([0, 1] * 10))}
     assert len(presence_task("t", day, day, 5).train) == 1
-    with pytest.raises(UsageError, match="shots is 6"):
+    with pytest.raises(UsageError, match="shots = 6: no client has"):
         presence_task("t", day, day, 6)
 
 

@@ -70,8 +70,8 @@ def tinyfed(capsys: pytest.CaptureFixture[str]) -> Tinyfed:
 @pytest.mark.parametrize(
     ("task", "strategy", "said"),
     [
-        ("", 'name = "tinymetafed"\nlocal_layers = 2', "local_layers is 2, the model has 2 layers with parameters"),
-        ("", 'name = "fomaml"\nzero_last = 99', "zero_last is 99, the model has 42 parameters"),
+        ("", 'name = "tinymetafed"\nlocal_layers = 2', "local_layers = 2: the model has 2 layers with parameters"),
+        ("", 'name = "fomaml"\nzero_last = 99', "zero_last = 99: the model has 42 parameters"),
         (
             "queries = 12",
             'name = "tinyreptile"',

@@ -21,5 +21,5 @@ def test_the_task_describes_itself() -> None:
 
 @pytest.mark.parametrize("options", [{"clients": 0}, {"held_out": 100_001}, {"clients": 1.5}])
 def test_wrong_options_are_named(options: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=f"task sine: {next(iter(options))} is"):
+    with pytest.raises(UsageError, match=f"task sine: {next(iter(options))} = "):
         tasks.get("sine", **options)

@@ -294,12 +294,12 @@ def test_tinymetafed_with_all_parts_off_is_tinyreptile() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"top_percent": 0.0}, "top_percent is 0.0"),
-        ({"top_percent": 101.0}, "top_percent is 101.0"),
-        ({"schedule": "step"}, "schedule is 'step'"),
-        ({"local_layers": -1}, "local_layers is -1"),
-        ({"reconstruct": 5}, "reconstruct is 5"),
-        ({"devices": 0}, "devices is 0"),
+        ({"top_percent": 0.0}, "top_percent = 0.0"),
+        ({"top_percent": 101.0}, "top_percent = 101.0"),
+        ({"schedule": "step"}, 'schedule = "step"'),
+        ({"local_layers": -1}, "local_layers = -1"),
+        ({"reconstruct": 5}, "reconstruct = 5"),
+        ({"devices": 0}, "devices = 0"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, object], said: str) -> None:

@@ -129,7 +129,6 @@ def test_memory_is_known_to_the_byte() -> None:
         ({}, {"ways": 2}, DeviceError, "does not fit.*2 classes"),
         ({"shard": encode_shard(COUNTS, 3)}, {}, DeviceError, "does not fit.*3 features"),
         ({}, {"source": "sine", "ways": 1}, DeviceError, "does not fit"),
-        ({}, {"ways": 0}, UsageError, "ways is 0"),
     ],
 )
 def test_an_order_that_does_not_fit_says_why(

@@ -71,10 +71,10 @@ def test_windows_that_share_nothing(task: tasks.Task) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"ways": 8}, "ways is 8, allowed is a whole number from 2 to 7"),
-        ({"shots": 0}, "shots is 0"),
+        ({"ways": 8}, "ways = 8: must be a whole number, 2..7"),
+        ({"shots": 0}, "shots = 0"),
         ({"step_s": 3}, "step_s"),
-        ({"window": 1}, "unknown.*allowed: ways, shots, step_s"),
+        ({"window": 1}, "window: no such key; allowed: shots, step_s, ways"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, int], said: str) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyfed.errors import UsageError
+from tinyfed.fields import Field, Source, Table, fields_of, near
 from tinyfed.meta.strategy import Strategy
-from tinyfed.options import check_options
 from tinyfed.wire.order import Order
 
 __all__ = ["Strategy", "adaptation", "make", "names", "options", "references", "simulate", "strategy"]
@@ -35,21 +35,27 @@ def names() -> tuple[str, ...]:
 
 def options(name: str) -> Mapping[str, Any]:
     """The options of a strategy with their defaults. Raises UsageError for an unknown one."""
-    fields = dataclasses.fields(_class(name))
-    return {
-        field.name: field.default for field in fields if field.init and field.name not in ("order", "rounds", "name")
-    }
+    return {option: field.default for option, field in fields(name).items()}
+
+
+def fields(name: str) -> Mapping[str, Field]:
+    """The options of a strategy with what each may be. Raises UsageError for an unknown one."""
+    made = _class(name)
+    given = {field.name for field in dataclasses.fields(made) if field.init} - {"order", "rounds", "name"}
+    return {option: field for option, field in fields_of(made).items() if option in given}
 
 
 def make(name: str, order: Order, rounds: int, **chosen: Any) -> Strategy:
     """The strategy of that name. Raises UsageError for an unknown one, or an option unknown or out of range."""
-    check_options(f"strategy {name}", options(name), chosen)
+    Table(chosen, Source(f"strategy {name}")).read(fields(name))
     strategy: Strategy = _class(name)(order=order, rounds=rounds, **chosen)
     return strategy
 
 
 def _class(name: str) -> Any:
     if name not in _STRATEGIES:
-        raise UsageError(f"strategy: {name!r} is unknown, allowed are {', '.join(names())}")
+        raise UsageError(
+            f"{name!r} is unknown, allowed are {', '.join(names())}", where="strategy", remedy=near(name, names())
+        )
     module, attribute = _STRATEGIES[name].split(":")
     return getattr(importlib.import_module(module), attribute)

@@ -3,9 +3,10 @@ AISTATS 2017), and FedProx (Li et al.: Federated optimization in heterogeneous n
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rounds, mean_weights
+from tinyfed.fields import fields_of, number, whole, word
+from tinyfed.meta.strategy import Cohort, Reply, State, mean_weights
 from tinyfed.wire.order import Order
 
 
@@ -25,26 +26,17 @@ class FedAvg(Cohort):
     """
 
     order: Order  # its seed is replaced each round, its passes and batch by the options
-    rounds: int
-    devices: int = 4
+    rounds: Annotated[int, whole(1)]
+    devices: Annotated[int, whole(1)] = 4
     passes: int = 1
     batch: int = 10
-    late: str = "drop"
-    staleness: float = 0.5
+    late: Annotated[str, word("drop", "use")] = "drop"
+    staleness: Annotated[float, number(0, 100)] = 0.5
     name: str = "fedavg"
 
     @property
     def takes_late(self) -> bool:
         return self.late == "use"
-
-    def __post_init__(self) -> None:
-        check_rounds(self.rounds)
-        if self.late not in ("drop", "use"):
-            raise UsageError(f"strategy: late is {self.late!r}, allowed are drop, use")
-        if not 0.0 <= self.staleness <= 100.0:
-            raise UsageError(f"strategy: staleness is {self.staleness!r}, allowed is 0 to 100")
-        check_count("devices", self.devices)
-        self._order(0).encode()
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return state.after(mean_weights(replies, self.staleness))
@@ -61,13 +53,8 @@ class FedProx(FedAvg):
     weights. The paper's devices may do different amounts of work; here all do the same.
     """
 
-    mu: float = 0.1
+    mu: Annotated[float, fields_of(Order)["proximal"]] = 0.1
     name: str = "fedprox"
-
-    def __post_init__(self) -> None:
-        if self.mu != 0.0 and not 2.0**-126 <= self.mu <= 1000.0:
-            raise UsageError(f"strategy: mu is {self.mu!r}, allowed is 0, or 1.2e-38 to 1000")
-        super().__post_init__()
 
     def _order(self, seed: int) -> Order:
         return replace(super()._order(seed), proximal=self.mu + 0.0)  # no -0.0

@@ -3,26 +3,23 @@ Per-FedAvg (Fallah, Mokhtari, Ozdaglar: Personalized federated learning, NeurIPS
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from tinyfed.errors import UsageError
+from tinyfed.fields import whole, word
 from tinyfed.meta.strategy import (
+    RATE,
     Array,
     Cohort,
     Reply,
     State,
-    check_count,
-    check_rate,
-    check_rounds,
     falling,
     first_state,
     mean_weights,
 )
 from tinyfed.wire.order import Order
 
-SERVERS = ("sgd", "adam")
 BETA1, REST1, BETA2, REST2 = (np.float32(value) for value in (0.9, 0.1, 0.999, 0.001))
 
 
@@ -46,44 +43,32 @@ class FOMAML(Cohort):
     """
 
     order: Order  # its seed is replaced each round, its passes, update and queries by the options
-    rounds: int
-    alpha: float = 0.1
-    devices: int = 4
+    rounds: Annotated[int, whole(1)]
+    alpha: Annotated[float, RATE] = 0.1
+    devices: Annotated[int, whole(1)] = 4
     passes: int = 1
     batch: int = 10
-    queries: int = 5  # a class, for the meta-gradient
-    server: str = "sgd"  # or "adam"
-    zero_last: int = 0  # parameters
-    local_last: int = 0  # layers
+    queries: Annotated[int, whole(1)] = 5  # a class, for the meta-gradient
+    server: Annotated[str, word("sgd", "adam")] = "sgd"
+    zero_last: Annotated[int, whole(0)] = 0  # parameters
+    local_last: Annotated[int, whole(0)] = 0  # layers
     name: str = "fomaml"
 
     def __post_init__(self) -> None:
-        check_rounds(self.rounds)
-        check_rate("alpha", self.alpha)
-        check_count("devices", self.devices)
-        check_count("queries", self.queries)
-        if self.server not in SERVERS:
-            raise UsageError(f"strategy fomaml: server is {self.server!r}, allowed are {', '.join(SERVERS)}")
-        check_count("zero_last", self.zero_last, 0)
-        check_count("local_last", self.local_last, 0)
+        super().__post_init__()
         if self.local_last and not self.zero_last:
-            raise UsageError("strategy fomaml: local_last needs zero_last, the number of parameters of those layers")
-        self._order(0).encode()
+            raise self._wrong("local_last", "needs zero_last, the number of parameters of those layers")
 
     def check_layers(self, sizes: Sequence[int]) -> None:
         super().check_layers(sizes)
         local = sum(sizes[len(sizes) - self.local_last :])
         if self.local_last and self.zero_last != local:
-            raise UsageError(
-                f"strategy fomaml: zero_last is {self.zero_last:,}, the layers of local_last = {self.local_last} have "
-                f"{local:,} parameters: set it to {local}"
-            )
+            problem = f"the layers of local_last = {self.local_last} have {local:,} parameters: set it to {local}"
+            raise self._wrong("zero_last", problem)
 
     def begin(self, weights: Array, seed: int) -> State:
         if self.zero_last > weights.size:
-            raise UsageError(
-                f"strategy fomaml: zero_last is {self.zero_last:,}, the model has {weights.size:,} parameters"
-            )
+            raise self._wrong("zero_last", f"the model has {weights.size:,} parameters")
         weights = self._with_zeros(weights)
         moments = {} if self.server == "sgd" else {name: np.zeros_like(weights) for name in ("first", "second")}
         return first_state(weights, seed, **moments)

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from tinyfed.meta.strategy import Alone, Reply, State, check_rounds
+from tinyfed.fields import whole
+from tinyfed.meta.strategy import Alone, Reply, State
 from tinyfed.wire.order import Order
 
 
@@ -19,11 +21,8 @@ class Joint(Alone):
     """
 
     order: Order  # its seed is replaced each round, its shots and passes by 1
-    rounds: int
+    rounds: Annotated[int, whole(1)]
     name: str = "joint"
-
-    def __post_init__(self) -> None:
-        check_rounds(self.rounds)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         weights = state.weights

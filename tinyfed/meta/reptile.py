@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
+from tinyfed.fields import whole
+from tinyfed.meta.strategy import RATE, Cohort, Reply, State, falling, moved
 from tinyfed.wire.order import Order
 
 
@@ -21,23 +23,15 @@ class Reptile(Cohort):
     """
 
     order: Order  # its seed is replaced each round, its passes and update by the options
-    rounds: int
-    alpha: float = 1.0
-    devices: int = 1
+    rounds: Annotated[int, whole(1)]
+    alpha: Annotated[float, RATE] = 1.0
+    devices: Annotated[int, whole(1)] = 1
     passes: int = 4
     batch: int = 10
     update: str = "sgd"
-    local_last: int = 0  # layers
-    reconstruct: int = 0  # samples a class
+    local_last: Annotated[int, whole(0)] = 0  # layers
+    reconstruct: Annotated[int, whole(0)] = 0  # samples a class
     name: str = "reptile"
-
-    def __post_init__(self) -> None:
-        check_rounds(self.rounds)
-        check_rate("alpha", self.alpha)
-        check_count("devices", self.devices)
-        check_count("local_last", self.local_last, 0)
-        check_count("reconstruct", self.reconstruct, 0)
-        self._order(self.order.seed).encode()
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, falling(self.alpha, state.round, self.rounds))

@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
+from tinyfed.fields import check_fields, number, quote
 from tinyfed.random import SplitMix64, derive_seed
 from tinyfed.weights import Weights
 from tinyfed.wire.order import Order, Result
 
 Array: TypeAlias = NDArray[np.float32]
+
+RATE = number(0, 1, above=True)  # of the server
 
 
 @dataclass(frozen=True)
@@ -140,18 +143,37 @@ def first_state(weights: Array, seed: int, **slots: Array) -> State:
     return State(seed, 0, Weights.of(weights), slots)
 
 
-class Cohort:
+class Options:
+    """What strategies have in common that are dataclasses: their options, and the orders they give, are in range.
+
+    `_order` is what a device is to do with a seed.
+    """
+
+    @property
+    def name(self) -> str:
+        raise AssertionError("a strategy has a name")
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"strategy {self.name}")
+        self._order(0)
+
+    def _order(self, seed: int) -> Order:
+        raise AssertionError("a strategy says what a device is to do")
+
+    def _wrong(self, option: str, problem: str) -> UsageError:
+        value = quote(getattr(self, option))
+        return UsageError(problem, where=f"strategy {self.name}", key=option, value=value)
+
+
+class Cohort(Options):
     """What strategies have in common whose devices of a round all get the weights, each with a seed of its own.
 
-    The dataclass has `devices`, how many, and `_order`, what one of them is to do with a seed. `LOCAL_OPTION` is what
-    it calls the number of last layers that stay on the devices.
+    The dataclass has `devices`, how many. `LOCAL_OPTION` is what it calls the number of last layers that stay on the
+    devices.
     """
 
     LOCAL_OPTION: ClassVar[str] = "local_last"
     devices: int
-
-    def _order(self, seed: int) -> Order:
-        raise AssertionError("a strategy says what a device is to do")
 
     def begin(self, weights: Array, seed: int) -> State:
         return first_state(weights, seed)
@@ -160,10 +182,8 @@ class Cohort:
         """See `check_layers`: so many local layers must leave one that is shared."""
         count = self._order(0).local_last
         if count and count >= len(sizes):
-            raise UsageError(
-                f"strategy: {self.LOCAL_OPTION} is {count}, the model has {len(sizes)} layers with parameters: leave "
-                "one that is shared"
-            )
+            problem = f"the model has {len(sizes)} layers with parameters: leave one that is shared"
+            raise self._wrong(self.LOCAL_OPTION, problem)
 
     def select(self, state: State, devices: Sequence[str]) -> tuple[str, ...]:
         return pick(state, devices, self.devices)
@@ -172,11 +192,8 @@ class Cohort:
         return Assignment(state.weights, self._order(order_seed(state, device=device)))
 
 
-class Alone:
-    """What strategies have in common that go to one device a round; `_order` as for a `Cohort`."""
-
-    def _order(self, seed: int) -> Order:
-        raise AssertionError("a strategy says what a device is to do")
+class Alone(Options):
+    """What strategies have in common that go to one device a round."""
 
     def begin(self, weights: Array, seed: int) -> State:
         return first_state(weights, seed)
@@ -215,25 +232,6 @@ def moved(state: State, replies: Sequence[Reply], alpha: np.float32) -> State:
     return state.after(None if mean is None else weights + alpha * (mean - weights))
 
 
-def check_rounds(rounds: int) -> None:
-    """Raises UsageError unless a run has at least one round."""
-    check_count("rounds", rounds)
-
-
-def check_rate(name: str, value: float) -> None:
-    """Raises UsageError unless 0 < value <= 1."""
-    if not 0.0 < value <= 1.0:
-        raise UsageError(f"strategy: {name} is {value!r}, allowed is more than 0 and at most 1")
-
-
 def falling(start: float, round_index: int, rounds: int) -> np.float32:
     """A rate that falls linearly from `start` at round 0 to 0 at round `rounds`."""
     return np.float32(start * max(0.0, 1.0 - round_index / rounds))
-
-
-def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
-    """Raises UsageError unless the value is a whole number from `least`, and to `most`."""
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    if not good or (most is not None and value > most):
-        end = "" if most is None else f" to {most}"
-        raise UsageError(f"strategy: {name} is {value!r}, allowed is a whole number from {least}{end}")

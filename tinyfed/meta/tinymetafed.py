@@ -5,15 +5,13 @@ learning, NeurIPS 2021) define it."""
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from tinyfed.errors import UsageError
-from tinyfed.meta.strategy import Cohort, Reply, State, check_count, check_rate, check_rounds, falling, moved
+from tinyfed.fields import number, whole, word
+from tinyfed.meta.strategy import RATE, Cohort, Reply, State, falling, moved
 from tinyfed.wire.order import TOP_ALL, Order
-
-SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
@@ -34,27 +32,16 @@ class TinyMetaFed(Cohort):
 
     LOCAL_OPTION: ClassVar[str] = "local_layers"
     order: Order  # its seed is replaced each round
-    rounds: int
-    alpha: float = 0.5
-    devices: int = 1
-    local_layers: int = 1
+    rounds: Annotated[int, whole(1)]
+    alpha: Annotated[float, RATE] = 0.5
+    devices: Annotated[int, whole(1)] = 1
+    local_layers: Annotated[int, whole(0, 255)] = 1
     reconstruct: int = 2
     keep_local: bool = False
     zero_local: bool = True
-    top_percent: float = 25.0
-    schedule: str = "linear"
+    top_percent: Annotated[float, number(0.01, 100)] = 25.0
+    schedule: Annotated[str, word("cosine", "linear", "constant")] = "linear"
     name: str = "tinymetafed"
-
-    def __post_init__(self) -> None:
-        check_rounds(self.rounds)
-        check_rate("alpha", self.alpha)
-        check_count("devices", self.devices)
-        check_count("local_layers", self.local_layers, 0, 255)
-        if not 0.01 <= self.top_percent <= 100.0:
-            raise UsageError(f"strategy: top_percent is {self.top_percent!r}, allowed is 0.01 to 100")
-        if self.schedule not in SCHEDULES:
-            raise UsageError(f"strategy: schedule is {self.schedule!r}, allowed are {', '.join(SCHEDULES)}")
-        self._order(0).encode()
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, self._alpha(state.round))

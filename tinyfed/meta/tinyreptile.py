@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from tinyfed.meta.strategy import Alone, Reply, State, check_rate, check_rounds, falling
+from tinyfed.fields import whole
+from tinyfed.meta.strategy import RATE, Alone, Reply, State, falling
 from tinyfed.wire.order import Order
 
 
@@ -19,13 +21,9 @@ class TinyReptile(Alone):
     """
 
     order: Order  # its seed is replaced each round
-    rounds: int
-    alpha: float = 0.3
+    rounds: Annotated[int, whole(1)]
+    alpha: Annotated[float, RATE] = 0.3
     name: str = "tinyreptile"
-
-    def __post_init__(self) -> None:
-        check_rate("alpha", self.alpha)
-        check_rounds(self.rounds)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         weights, alpha = state.weights.array, falling(self.alpha, state.round, self.rounds)

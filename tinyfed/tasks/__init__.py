@@ -1,15 +1,14 @@
 """Task distributions and data sets. `get("watch")` gives a `Task`; a new one is a module and a line here."""
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinyfed.errors import UsageError
-from tinyfed.options import check_options
+from tinyfed.fields import Field, Source, Table, fields_of, near
 from tinyfed.tasks.task import Client, Task
 
-__all__ = ["Client", "Task", "fsdd", "get", "names", "options", "task"]
+__all__ = ["Client", "Task", "fields", "fsdd", "get", "names", "options", "task"]
 
 _MODULES = {
     "folder": "tinyfed.tasks.folder",
@@ -29,17 +28,24 @@ def names() -> tuple[str, ...]:
 
 def get(name: str, **chosen: Any) -> Task:
     """The task of that name. Raises UsageError for an unknown one, a wrong option, or data that is not there."""
-    check_options(f"task {name}", options(name), chosen)
+    Table(chosen, Source(f"task {name}")).only(tuple(fields(name)))
     return _make(name)(**chosen)
 
 
 def options(name: str) -> Mapping[str, Any]:
     """The options of a task with their defaults. Raises UsageError for an unknown task."""
-    return {key: value.default for key, value in inspect.signature(_make(name)).parameters.items()}
+    return {option: field.default for option, field in fields(name).items()}
+
+
+def fields(name: str) -> Mapping[str, Field]:
+    """The options of a task with what each may be. Raises UsageError for an unknown task."""
+    return fields_of(_make(name))
 
 
 def _make(name: str) -> Callable[..., Task]:
     if name not in _MODULES:
-        raise UsageError(f"task: {name!r} is unknown, allowed are {', '.join(names())}")
+        raise UsageError(
+            f"{name!r} is unknown, allowed are {', '.join(names())}", where="task", remedy=near(name, names())
+        )
     make: Callable[..., Task] = importlib.import_module(_MODULES[name]).make
     return make

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from tinyfed.data.shard import write_shard
 from tinyfed.data.tables import FLOAT32_MAX, number, read_header, read_table
 from tinyfed.errors import UsageError
-from tinyfed.tasks.task import Client, Task, check_whole, classification
+from tinyfed.fields import checked, whole
+from tinyfed.tasks.task import Client, Task, classification
 
 _DAMAGE = (OSError, ValueError, BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError)  # of an archive
 
@@ -45,14 +47,18 @@ class _Samples:
         return rows
 
 
-def make(path: str = "", label: str = "label", ways: int = 0, shots: int = 5, standardize: int = 1) -> Task:
+@checked("task folder")
+def make(
+    path: str = "",
+    label: str = "label",
+    ways: Annotated[int, whole(0, 32)] = 0,
+    shots: Annotated[int, whole(1, 1024)] = 5,
+    standardize: Annotated[int, whole(0, 1)] = 1,
+) -> Task:
     """The task of the files in `path`; `label` names the CSV column with the class. `standardize` 1 subtracts the
     training clients' mean from each feature and divides by their deviation. Raises UsageError naming the file."""
-    check_whole("folder", "ways", ways, 0, 32)
-    check_whole("folder", "shots", shots, 1, 1024)
-    check_whole("folder", "standardize", standardize, 0, 1)
     if not path:
-        raise UsageError("task folder: path is missing: the folder with train/ and held_out/")
+        raise UsageError("is missing: the folder with train/ and held_out/", where="task folder", key="path")
     parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label)
     everything = parts[0] | parts[1]
     features = next(iter(everything.values())).rows.shape[1]
@@ -78,15 +84,14 @@ def make(path: str = "", label: str = "label", ways: int = 0, shots: int = 5, st
 
 def _check_classes(everything: dict[str, _Samples], classes: tuple[str, ...], ways: int, shots: int) -> None:
     if not 2 <= len(classes) <= 65_535 or ways > len(classes) or (not ways and len(classes) > 32):
-        raise UsageError(f"task folder: ways is {ways}, the files have {len(classes)} classes")
+        problem = f"the files have {len(classes)} classes"
+        raise UsageError(problem, where="task folder", key="ways", value=f"{ways}")
     for name, samples in everything.items():
         for label in classes:
             count = int((samples.labels == label).sum())
             if count <= shots:
-                raise UsageError(
-                    f"task folder: shots is {shots}, {name} has {count} samples of class {label!r}: "
-                    "it needs one more to judge on"
-                )
+                problem = f"{name} has {count} samples of class {label!r}: it needs one more to judge on"
+                raise UsageError(problem, where="task folder", key="shots", value=f"{shots}")
 
 
 def _client_files(folder: Path) -> dict[str, Path]:

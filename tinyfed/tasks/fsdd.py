@@ -6,6 +6,7 @@ The features are those of firmware/visit/logmel.c, computed by that code: 16 fra
 import io
 import wave
 from functools import cache, partial
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from tinyfed.data import datasets
 from tinyfed.data.shard import write_shard
 from tinyfed.engine import _device
 from tinyfed.errors import UsageError
-from tinyfed.tasks.task import Client, Task, check_whole, classification
+from tinyfed.fields import checked, quote, whole
+from tinyfed.tasks.task import Client, Task, classification
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 WORDS = tuple("0123456789")
@@ -22,14 +24,16 @@ FRAMES, BANDS = 16, 20
 RATE_HZ = 8000
 
 
-def make(ways: int = 5, shots: int = 10, held_out: str = "nicolas,theo") -> Task:
+@checked("task fsdd")
+def make(
+    ways: Annotated[int, whole(2, 10)] = 5, shots: Annotated[int, whole(1, 40)] = 10, held_out: str = "nicolas,theo"
+) -> Task:
     """The task; `held_out` names the speakers to judge on, the others train. Raises UsageError."""
-    check_whole("fsdd", "ways", ways, 2, 10)
-    check_whole("fsdd", "shots", shots, 1, 40)
     chosen = tuple(name.strip() for name in held_out.split(","))
     unknown = [name for name in chosen if name not in SPEAKERS]
     if unknown or len(set(chosen)) in (0, len(SPEAKERS)):
-        raise UsageError(f"task fsdd: held_out is {held_out!r}, allowed are some of {','.join(SPEAKERS)}")
+        problem = f"must be some of {','.join(SPEAKERS)}"
+        raise UsageError(problem, where="task fsdd", key="held_out", value=quote(held_out))
     clients = {name: Client(name, partial(_shard, name)) for name in SPEAKERS}
     datasets.read("fsdd")
     parts = [tuple(c for name, c in clients.items() if (name in chosen) == judged) for judged in (False, True)]

@@ -4,12 +4,15 @@ Temperature, humidity, CO2 and humidity ratio, each with its change over ten min
 out: the lamp alone tells who is there. The first days train, the last five are held out.
 """
 
+from typing import Annotated
+
 import numpy as np
 
 from tinyfed.data import datasets
 from tinyfed.data.tables import number, read_table
+from tinyfed.fields import checked, whole
 from tinyfed.tasks.presence import presence_task, with_changes
-from tinyfed.tasks.task import Task, check_whole
+from tinyfed.tasks.task import Task
 
 FEATURES = ("Temperature", "Humidity", "CO2", "HumidityRatio")
 HELD_OUT_DAYS = 5
@@ -17,9 +20,9 @@ EVERY_MINUTES = 5
 CHANGE_MINUTES = 10
 
 
-def make(shots: int = 10) -> Task:
+@checked("task occupancy")
+def make(shots: Annotated[int, whole(1, 50)] = 10) -> Task:
     """The task; `shots` rows of each class in a visit. Raises UsageError."""
-    check_whole("occupancy", "shots", shots, 1, 50)
     members = datasets.read("occupancy")
     rows: dict[str, list[list[float]]] = {}
     for name in sorted(members):

@@ -9,6 +9,7 @@ of their own. 105x105 pixels become 28x28 by the share of ink, exactly: every va
 import struct
 import zlib
 from functools import cache, partial
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +17,29 @@ from numpy.typing import NDArray
 from tinyfed.data import datasets
 from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
+from tinyfed.fields import checked, whole, word
 from tinyfed.random import SplitMix64
-from tinyfed.tasks.task import Client, Task, check_whole, classification
+from tinyfed.tasks.task import Client, Task, classification
 
 SIZE = 28
 PIXELS = 105
 DRAWERS = 20
 TRAIN_CHARACTERS = 1200
-SPLITS = ("random", "official")
 
 
-def make(ways: int = 5, shots: int = 10, set_size: int = 24, rotations: int = 0, split: str = "random") -> Task:
+@checked("task omniglot")
+def make(
+    ways: Annotated[int, whole(2, 20)] = 5,
+    shots: Annotated[int, whole(1, 19)] = 10,
+    set_size: Annotated[int, whole(1, 400)] = 24,
+    rotations: Annotated[int, whole(0, 1)] = 0,
+    split: Annotated[str, word("random", "official")] = "random",
+) -> Task:
     """The task: `ways` characters, `shots` drawings of each in a visit, 1 and 5 to adapt. Raises UsageError."""
-    check_whole("omniglot", "ways", ways, 2, 20)
-    check_whole("omniglot", "shots", shots, 1, 19)
-    check_whole("omniglot", "set_size", set_size, ways, 400)
-    check_whole("omniglot", "rotations", rotations, 0, 1)
-    if split not in SPLITS:
-        raise UsageError(f"task omniglot: split is {split!r}, allowed are {', '.join(SPLITS)}")
+    if set_size < ways:
+        raise UsageError(
+            f"must be {ways} or more, as `ways` is", where="task omniglot", key="set_size", value=f"{set_size}"
+        )
     names = tuple(characters())
     background = [k for k, name in enumerate(names) if name.startswith("images_background")]
     if split == "official":

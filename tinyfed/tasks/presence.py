@@ -28,7 +28,8 @@ def presence_task(name: str, train: Days, held_out: Days, shots: int) -> Task:
     """The task of these clients; those with too few rows of a class are left out. Raises UsageError without any."""
     kept = [{key: day for key, day in part.items() if _fits(day[1], shots)} for part in (train, held_out)]
     if not kept[0] or not kept[1]:
-        raise UsageError(f"task {name}: shots is {shots}: no client has so many rows of each class: ask for fewer")
+        problem = "no client has so many rows of each class"
+        raise UsageError(problem, where=f"task {name}", key="shots", value=f"{shots}", remedy="ask for fewer")
     values = np.concatenate([rows for rows, _ in kept[0].values()])
     mean, deviation = values.mean(axis=0), values.std(axis=0)
     deviation[deviation == 0] = 1.0

@@ -6,13 +6,16 @@ out: its column is shifted by 8 hours against the others, over days that do not 
 own meters. Rows with a missing value are dropped.
 """
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data import datasets
 from tinyfed.data.tables import number, read_table
+from tinyfed.fields import checked, whole
 from tinyfed.tasks.presence import presence_task, with_changes
-from tinyfed.tasks.task import Task, check_whole
+from tinyfed.tasks.task import Task
 
 FEATURES = ("voc", "sound_pressure_level", "indoor_relative_humidity", "air_temperature", "pm2.5", "indoor_co2")
 ROOMS = (1, 2, 3)
@@ -20,10 +23,9 @@ CHANGE_ROWS = 6
 CALIBRATION_ROWS = 12
 
 
-def make(shots: int = 10, held_out_room: int = 3) -> Task:
+@checked("task robod")
+def make(shots: Annotated[int, whole(1, 40)] = 10, held_out_room: Annotated[int, whole(1, 3)] = 3) -> Task:
     """The task; `shots` rows of each class in a visit. Raises UsageError."""
-    check_whole("robod", "shots", shots, 1, 40)
-    check_whole("robod", "held_out_room", held_out_room, 1, 3)
     members = datasets.read("robod")
     train: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
     held_out = dict(train)

@@ -3,14 +3,16 @@
 y = a * sin(x + p), a in 0.1..5, p in 0..2 pi, x uniform in -5..5; docs/order.md gives the arithmetic.
 """
 
-from tinyfed.tasks.task import Client, Task, check_whole
+from typing import Annotated
+
+from tinyfed.fields import checked, whole
+from tinyfed.tasks.task import Client, Task
 from tinyfed.wire.order import Order
 
 
-def make(clients: int = 8, held_out: int = 8) -> Task:
+@checked("task sine")
+def make(clients: Annotated[int, whole(1, 100_000)] = 8, held_out: Annotated[int, whole(1, 100_000)] = 8) -> Task:
     """`clients` devices to train with and `held_out` to judge on; they differ by the seeds they get, nothing else."""
-    check_whole("sine", "clients", clients, 1, 100_000)
-    check_whole("sine", "held_out", held_out, 1, 100_000)
     return Task(
         name="sine",
         input_shape=(1,),

@@ -90,9 +90,3 @@ def check_samples(task: Task, client: Client, order: Order) -> None:
                 f"task {task.name}: client {client.name} has {len(samples)} samples of class {label}, a visit takes "
                 f"{order.shots} to learn from and {judged} to judge on: lower shots or queries"
             )
-
-
-def check_whole(task: str, name: str, value: object, low: int, high: int) -> None:
-    """Raises UsageError unless an option is a whole number in its range."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UsageError(f"task {task}: {name} is {value!r}, allowed is a whole number from {low} to {high}")

@@ -13,14 +13,15 @@ import math
 import pickle
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
-from tinyfed.tasks.task import Client, Task, check_whole, classification
+from tinyfed.fields import checked, whole
+from tinyfed.tasks.task import Client, Task, classification
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 HELD_OUT = (2, 5, 9)  # people
@@ -33,14 +34,17 @@ CHANNELS = 6
 Windows = dict[tuple[int, int], list[NDArray[np.float64]]]  # (person, wrist): (windows, 20, 6) by exercise
 
 
-def make(ways: int = 4, shots: int = 10, step_s: int = 1) -> Task:
+@checked("task watch")
+def make(
+    ways: Annotated[int, whole(2, 7)] = 4,
+    shots: Annotated[int, whole(1, 15)] = 10,
+    step_s: Annotated[int, whole(1, 2)] = 1,
+) -> Task:
     """The task: `ways` of the 7 exercises in the device's own order, `shots` windows of each in a training visit.
 
     7 people (14 clients: person, wrist) train, people 2, 5 and 9 (6 clients) are held out. Raises UsageError when an
     option is out of range or seglearn's file is missing or another one.
     """
-    for name, value, low, high in (("ways", ways, 2, 7), ("shots", shots, 1, 15), ("step_s", step_s, 1, 2)):
-        check_whole("watch", name, value, low, high)
     keys = [(person, wrist) for person in range(1, 11) for wrist in (0, 1)]
     clients = {
         key: Client(

@@ -3,8 +3,10 @@
 import math
 import struct
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from tinyfed.errors import UsageError
+from tinyfed.fields import check_fields, check_values, number, quote, whole, word
 from tinyfed.wire.encodings import NAMES, WeightsEncoding
 
 ORDER_VERSION = 3  # newest; an order goes as the oldest that can say it
@@ -17,6 +19,7 @@ UPDATES = {"online": 0, "sgd": 1, "momentum": 2, "adam": 3, "adam_second": 4}
 _FLAGS = {"true_labels": 1, "in_time": 2, "meta_gradient": 4, "keep_local": 8, "zero_local": 16}
 _FLAGS_V2 = 7
 TOP_ALL = 10_000
+SMALLEST = 2.0**-126  # of the positive float32 values that are no subnormal
 
 _ORDER = struct.Struct("<BBBBHHQfBBH8H")
 _MORE = struct.Struct("<BBHfBBHHBB")
@@ -24,36 +27,81 @@ _RESULT = struct.Struct("<BBHIffIIII")
 _CHECKPOINT = struct.Struct("<IIIf")
 
 
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UsageError(f"order: {name} is {value!r}, allowed is a whole number from {low} to {high}")
-
-
 @dataclass(frozen=True)
 class Order:
-    """A visit's order; the device draws everything else from `seed` and its own data."""
+    """A visit's order; the device draws everything else from `seed` and its own data.
 
-    source: str  # "shard" or "sine"
-    ways: int  # classes drawn; 1 for regression
-    shots: int  # training samples a class
-    queries: int  # evaluation samples a class; 0: all that the stream does not use
-    seed: int
-    learning_rate: float  # rounded to float32 on the way
+    There is none that a device could not be sent: raises `UsageError` naming the field that is out of its range, or
+    that does not go with another.
+    """
+
+    source: Annotated[str, word(*SOURCES)]
+    ways: Annotated[int, whole(1, WAYS_MAX)]  # classes drawn; 1 for regression
+    shots: Annotated[int, whole(1, SHOTS_MAX)]  # training samples a class
+    queries: Annotated[int, whole(0, SHOTS_MAX)]  # evaluation samples a class; 0: all that the stream does not use
+    seed: Annotated[int, whole(0, 2**64 - 1)]
+    learning_rate: Annotated[float, number(SMALLEST, 1000)]  # rounded to float32 on the way
     checkpoints: tuple[int, ...] = ()  # evaluate after so many samples a class, all passes counted
-    passes: int = 1
-    update: str = "online"  # one of UPDATES: each sample by itself, or batches with an optimizer
-    batch: int = 0  # samples of an update; 0: all of a pass. Not with "online"
-    proximal: float = 0.0  # FedProx's mu; rounded to float32
+    passes: Annotated[int, whole(1, 255)] = 1
+    update: Annotated[str, word(*UPDATES)] = "online"  # each sample by itself, or batches with an optimizer
+    batch: Annotated[int, whole(0, 65535)] = 0  # samples of an update; 0: all of a pass. Not with "online"
+    proximal: Annotated[float, number(SMALLEST, 1000, or_zero=True)] = 0.0  # FedProx's mu; rounded to float32
     true_labels: bool = False  # label k is class k of the shard
     in_time: bool = False  # learn from the first samples of each class, judge on later ones
     meta_gradient: bool = False  # the weights become minus the mean gradient on the queries
-    local_first: int = 0  # so many of the first layers with parameters are never sent, but rebuilt on the device
-    local_last: int = 0  # and so many of the last
-    reconstruct: int = 0  # the first samples a class teach the local layers alone
-    top: int = 0  # hundredths of a percent of the shared values that come back, the largest updates; 0: all
-    answer: str = "float32"  # how the values come back: a name of `wire.encodings.NAMES`. Not with `top`
+    # so many of the first layers with parameters are never sent, but rebuilt on the device
+    local_first: Annotated[int, whole(0, 255)] = 0
+    local_last: Annotated[int, whole(0, 255)] = 0  # and so many of the last
+    reconstruct: Annotated[int, whole(0, 65535)] = 0  # the first samples a class teach the local layers alone
+    # hundredths of a percent of the shared values that come back, the largest updates; 0: all
+    top: Annotated[int, whole(0, TOP_ALL)] = 0
+    answer: Annotated[str, word(*NAMES)] = "float32"  # how the values come back. Not with `top`
     keep_local: bool = False  # once rebuilt, local layers stay; without, they go on learning
     zero_local: bool = False  # local layers begin with zeros, not with random values
+
+    def __post_init__(self) -> None:
+        check_fields(self, "order")
+        steps = min(self.shots * self.passes, 65535)
+        if len(self.checkpoints) > CHECKPOINTS_MAX:
+            raise self._wrong("checkpoints", f"at most {CHECKPOINTS_MAX} fit")
+        lowest = 0
+        for shots in self.checkpoints:
+            check_values({"checkpoints": whole(lowest, steps)}, {"checkpoints": shots}, "order")
+            lowest = shots + 1
+        if self.reconstruct > steps:
+            raise self._wrong("reconstruct", f"must be a whole number, 0..{steps}")
+        if self.proximal == 0 and math.copysign(1.0, self.proximal) < 0:
+            raise self._wrong("proximal", "must be 0, not -0")
+        if self.batch and self.update == "online":
+            raise self._wrong("update", f"has no batches: set batch to 0, not {self.batch}")
+        if self.source != "shard" and (self.true_labels or self.in_time):
+            raise self._wrong("true_labels" if self.true_labels else "in_time", "is for source 'shard'")
+        if self.top and self.answer != "float32":
+            raise self._wrong("answer", "is for all values; top gives back some")
+        if self.meta_gradient:
+            self._check_meta_gradient()
+        if self.is_partial:
+            self._check_local()
+        elif self.reconstruct or self.keep_local or self.zero_local:
+            key = "reconstruct" if self.reconstruct else "keep_local" if self.keep_local else "zero_local"
+            raise self._wrong(key, "is for local layers: set local_last")
+
+    def _check_meta_gradient(self) -> None:
+        if self.update != "sgd":
+            raise self._wrong("meta_gradient", f"needs update 'sgd', not {self.update!r}")
+        if self.top:
+            raise self._wrong("top", "is not for meta_gradient")
+        if self.answer.endswith("-delta"):
+            raise self._wrong("answer", "a meta_gradient is no difference: choose an answer without -delta")
+
+    def _check_local(self) -> None:
+        if self.update not in ("online", "sgd"):
+            raise self._wrong("update", "local layers are for update 'online' or 'sgd'")
+        if self.proximal:
+            raise self._wrong("proximal", "is not for local layers")
+
+    def _wrong(self, key: str, problem: str) -> UsageError:
+        return UsageError(problem, where="order", key=key, value=quote(getattr(self, key)))
 
     @property
     def is_partial(self) -> bool:
@@ -66,23 +114,7 @@ class Order:
         return self.is_partial or self.top > 0 or self.answer != "float32"
 
     def encode(self) -> bytes:
-        """The 40 or 56 bytes of docs/order.md. Raises UsageError naming the field that is out of range."""
-        if self.source not in SOURCES:
-            raise UsageError(f"order: source is {self.source!r}, allowed are {', '.join(SOURCES)}")
-        _check("ways", self.ways, 1, WAYS_MAX)
-        _check("shots", self.shots, 1, SHOTS_MAX)
-        _check("queries", self.queries, 0, SHOTS_MAX)
-        _check("passes", self.passes, 1, 255)
-        _check("seed", self.seed, 0, 2**64 - 1)
-        rate = self.learning_rate
-        if not 2.0**-126 <= rate <= 1000.0:
-            raise UsageError(f"order: learning_rate is {rate!r}, allowed is 1.2e-38 to 1000")
-        if len(self.checkpoints) > CHECKPOINTS_MAX:
-            raise UsageError(f"order: {len(self.checkpoints)} checkpoints, at most {CHECKPOINTS_MAX} fit")
-        lowest = 0
-        for shots in self.checkpoints:
-            _check("checkpoint", shots, lowest, min(self.shots * self.passes, 65535))
-            lowest = shots + 1
+        """The 40 or 56 bytes of docs/order.md."""
         more = self._encode_more()
         points = (*self.checkpoints, *[0] * (CHECKPOINTS_MAX - len(self.checkpoints)))
         version = 3 if any(more[8:]) or more[1] > _FLAGS_V2 else 2 if any(more) else 1
@@ -94,7 +126,7 @@ class Order:
             self.shots,
             self.queries,
             self.seed,
-            rate,
+            self.learning_rate,
             len(self.checkpoints),
             0,
             0,
@@ -102,43 +134,11 @@ class Order:
         ) + (more if any(more) else b"")
 
     def _encode_more(self) -> bytes:
-        """What version 2 adds; all zeros when nothing of it is used."""
-        if self.update not in UPDATES:
-            raise UsageError(f"order: update is {self.update!r}, allowed are {', '.join(UPDATES)}")
-        _check("batch", self.batch, 0, 65535)
-        if self.update == "online" and self.batch:
-            raise UsageError("order: batch is for another update than 'online'")
-        zero = self.proximal == 0.0 and math.copysign(1.0, self.proximal) > 0
-        if not zero and not 2.0**-126 <= self.proximal <= 1000.0:
-            raise UsageError(f"order: proximal is {self.proximal!r}, allowed is 0, or 1.2e-38 to 1000")
-        if self.meta_gradient and self.update != "sgd":
-            raise UsageError(f"order: meta_gradient needs update 'sgd', not {self.update!r}")
-        if self.source != "shard" and (self.true_labels or self.in_time):
-            raise UsageError("order: true_labels and in_time are for source 'shard'")
-        self._check_local()
+        """What versions 2 and 3 add; all zeros when nothing of it is used."""
         flags = sum(bit for name, bit in _FLAGS.items() if getattr(self, name))
         answer = WeightsEncoding.named(self.answer).number
         local = (self.local_first, self.local_last, self.reconstruct, self.top, answer, 0)
         return _MORE.pack(UPDATES[self.update], flags, self.batch, self.proximal, *local)
-
-    def _check_local(self) -> None:
-        """What version 3 adds."""
-        _check("local_first", self.local_first, 0, 255)
-        _check("local_last", self.local_last, 0, 255)
-        _check("reconstruct", self.reconstruct, 0, min(self.shots * self.passes, 65535))
-        _check("top", self.top, 0, TOP_ALL)
-        if not self.is_partial and (self.reconstruct or self.keep_local or self.zero_local):
-            raise UsageError("order: reconstruct, keep_local and zero_local are for local layers: set local_last")
-        if self.is_partial and (self.update not in ("online", "sgd") or self.proximal):
-            raise UsageError("order: local layers are for update 'online' or 'sgd' without proximal")
-        if self.top and self.meta_gradient:
-            raise UsageError("order: top is not for meta_gradient")
-        if self.answer not in NAMES:
-            raise UsageError(f"order: answer is {self.answer!r}, allowed are {', '.join(NAMES)}")
-        if self.answer != "float32" and self.top:
-            raise UsageError("order: answer is for all values; top gives back some")
-        if self.answer.endswith("-delta") and self.meta_gradient:
-            raise UsageError("order: a meta_gradient is no difference: choose an answer without -delta")
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":
@@ -160,13 +160,11 @@ class Order:
         if update not in updates or flags >= 32 or answer not in answers or reserved or of_later:
             raise UsageError(f"order: a field of version {version} is out of its range; docs/order.md lists them")
         chosen = {name: bool(flags & bit) for name, bit in _FLAGS.items()}
-        order = cls(
+        return cls(
             names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes,
             updates[update], batch, proximal, local_first=local_first, local_last=local_last, reconstruct=reconstruct,
             top=top, answer=answers[answer], **chosen,
         )  # fmt: skip
-        order.encode()
-        return order
 
 
 @dataclass(frozen=True)

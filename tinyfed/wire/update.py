@@ -28,10 +28,9 @@ def shared_part(order: Order, sizes: tuple[int, ...]) -> tuple[int, int]:
     """First and number of the values an order shares. Raises UsageError when its local layers leave none."""
     end = len(sizes) - order.local_last
     if order.local_first >= end:
-        raise UsageError(
-            f"order: {order.local_first + order.local_last} local layers, the model has {len(sizes)} with parameters: "
-            "leave one that is shared"
-        )
+        local = order.local_first + order.local_last
+        problem = f"{local} local layers, the model has {len(sizes)} with parameters: leave one that is shared"
+        raise UsageError(problem, where="order", key="local_last", value=f"{order.local_last}")
     return sum(sizes[: order.local_first]), sum(sizes[order.local_first : end])
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tinyfed import meta
 from tinyfed.boards import board_names, read_board
 from tinyfed.data.recording import write_recording
 from tinyfed.device import Device, Recorder
@@ -12,7 +11,9 @@ from tinyfed.meta.strategy import Strategy
 from tinyfed.model import ModelSpec, decode, encode, initialize, plan, structure_hash
 from tinyfed.tasks.task import Client, Task, check_samples
 from tinyfed_host.device.unique_id import device_id
-from tinyfed_host.experiment.schema import Experiment, first_order, load
+from tinyfed_host.experiment.checks import first_order
+from tinyfed_host.experiment.file import load
+from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.rotation import Rotation
 from tinyfed_host.fleet.slots import Slot, make_slot, slots_on_ports
@@ -23,9 +24,8 @@ PLAYED_US = 100
 
 
 def read_experiment(path: Path) -> Experiment:
-    """An experiment file, checked against the strategies and boards there are. Raises `UsageError`."""
-    strategies = {name: meta.options(name) for name in meta.names()}
-    return load(path, strategies, board_names())
+    """An experiment file, checked against the boards there are. Raises `UsageError`."""
+    return load(path, board_names())
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Parts:
         """All of it; a run that goes on gives the image it was begun with. Raises `UsageError`."""
         task, model = experiment.task.make(), experiment.model
         if model.image:
-            image = model.read_image() if image is None else image
+            image = model.content if image is None else image
             spec = decode(image)[0]
         else:
             spec = model.spec

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from tinyfed.model.layers import activation, add, conv, dense, pool, reshape, scale, standardize
-from tinyfed.model.layers.base import SIZE_MAX, Kind, Layer, Record
+from tinyfed.model.layers.base import SIZE_MAX, Key, Kind, Layer, Record
 
-__all__ = ["BLANK", "KINDS", "SECTIONS", "SIZE_MAX", "Layer", "layer_of_record", "layer_of_section"]
+__all__ = ["BLANK", "KINDS", "SECTIONS", "SIZE_MAX", "Key", "Layer", "layer_of_record", "layer_of_section"]
 
 # By number in the image, and by name.
 NUMBERS: Mapping[int, Kind] = {

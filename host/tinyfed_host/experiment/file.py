@@ -1,0 +1,26 @@
+"""EXPERIMENT.toml as a whole: what to learn, from whom, how."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinyfed.fields import Table
+from tinyfed_host.experiment import toml
+from tinyfed_host.experiment.checks import check_experiment
+from tinyfed_host.experiment.schema import Experiment, read_experiment
+
+
+def load(path: Path, boards: Sequence[str]) -> Experiment:
+    """Read an experiment file; `boards` are those there are. Raises `UsageError` with file and line at the first thing
+    that is wrong."""
+    return _experiment(toml.read(path), boards)
+
+
+def parse(text: str, name: str, boards: Sequence[str]) -> Experiment:
+    """`load` from a string; `name` stands for the file in errors."""
+    return _experiment(toml.parse(text, name), boards)
+
+
+def _experiment(root: Table, boards: Sequence[str]) -> Experiment:
+    experiment = read_experiment(root, boards)
+    check_experiment(root, experiment)
+    return experiment

@@ -8,7 +8,7 @@
 import sys
 from pathlib import Path
 
-from tinyfed_host.bench.board import build
+from tinyfed_host.bench.board import build_bench
 from tinyfed_host.bench.figures import Figures, measure
 from tinyfed_host.bench.nets import NETS, bench_net
 
@@ -91,7 +91,7 @@ def main() -> int:
     """Exit code 1 when --check finds a difference."""
     board = read_board(BOARD)
     found = [measure(board, bench_net(name)) for name in NETS]
-    dense, online = (build(board, ("-DTINYFED_DENSE_ONLY",), keep_all=keep_all) for keep_all in (True, False))
+    dense, online = (build_bench(board, ("-DTINYFED_DENSE_ONLY",), keep_all=keep_all) for keep_all in (True, False))
     page = replaced(PAGE, "board", board_table(found, dense.code_bytes, online.code_bytes))
     if "--check" in sys.argv:
         same = page == PAGE.read_text(encoding="utf-8")

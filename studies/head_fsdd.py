@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 from tinyfed_host.transport.socket import connect
 
 from tinyfed import model as spec
@@ -146,7 +146,7 @@ class OnBoard:
     def __init__(self, model: FloatModel, folder: Path) -> None:
         path = folder / "head.tfm"
         path.write_bytes(model.content)
-        self.image = firmware.build(BOARD, model=path)
+        self.image = build.build(BOARD, model=path)
 
     def visit(
         self,

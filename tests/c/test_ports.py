@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, require_tools
 from tinyfed_host.emulation import memory_line as ml
 from tinyfed_host.emulation import qemu
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 from tinyfed.wire.frames import Frame, encode
 from tinyfed.wire.messages import MessageType
@@ -69,7 +69,7 @@ def test_the_host_writes_what_an_emulated_board_reads(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def program() -> Path:
     require_tools("gcc")
-    return firmware.build("native")
+    return build.build("native")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_step_stays_within_its_target(name):
 def test_a_build_for_dense_nets_stays_small_and_trains_the_same():
     require_tools("arm-none-eabi-gcc", "qemu-system-arm")
     board = read_board("mps2_an386")
-    image = on_board.build(board, ("-DTINYFED_DENSE_ONLY",), keep_all=False)
+    image = on_board.build_bench(board, ("-DTINYFED_DENSE_ONLY",), keep_all=False)
     assert image.code_bytes <= DENSE_CODE_BYTES
     for name in ("mlp-relu", "mlp-tanh"):
         count = on_board.run(board, image, bench_net(name))  # raises where the weights are not the full engine's

@@ -18,7 +18,7 @@ import pytest
 from conftest import require_tools
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import EmulatedDevice, start
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.boards import Board, read_board, read_boards
@@ -92,7 +92,7 @@ def test_it_says_who_it_is(name: str) -> None:
         board = board_for(name)
         info = device.info
         assert (info.unique_id, info.board) == (ID, board.name)
-        assert info.firmware_build == firmware.build_id(board) == firmware.info(firmware.build(board)).build_id
+        assert info.firmware_build == build.build_id(board) == build.info(build.build(board)).build_id
         assert info.arena_bytes == board.arena_bytes
         assert (info.feature_count, info.class_count) == (12, 5)
         assert (info.structure_hash, info.weights_hash) == (0, 0), "no model yet"
@@ -276,7 +276,7 @@ def test_a_build_for_dense_nets_refuses_other_layers_and_learns_the_same_bits() 
     require_tools("qemu-system-arm", "arm-none-eabi-gcc")
     spec = ModelSpec((6, 6, 1), (Conv2D(2, 3), Flatten(), Dense(2)), "mse")
     other = encode(spec, initialize(spec, 1))
-    lean = firmware.build("mps2_an386", dense_only=True)
+    lean = build.build("mps2_an386", dense_only=True)
     with start("mps2_an386", ID, image=lean) as emulated:
         device = RemoteDevice(connect(emulated.port))
         try:

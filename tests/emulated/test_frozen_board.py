@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, require_tools
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.boards import read_board
@@ -46,7 +46,7 @@ def test_a_head_learns_on_a_network_in_flash(tmp_path: Path) -> None:
     (tmp_path / "head.tfm").write_bytes(image)
     simulated = SimulatedDevice("simulated", shard=samples)
     simulated.load(image)
-    with start(board, ID, samples, image=firmware.build(board, model=tmp_path / "head.tfm")) as emulated:
+    with start(board, ID, samples, image=build.build(board, model=tmp_path / "head.tfm")) as emulated:
         device = RemoteDevice(connect(emulated.port))
         try:
             assert device.info.structure_hash == structure_hash(image)
@@ -154,7 +154,7 @@ def test_strategies_train_heads_on_boards_to_the_bits_of_simulated_devices(make:
 
 def test_firmware_without_int8_kernels_is_sent_no_frozen_network() -> None:
     tools()
-    lean = firmware.build("mps2_an386", dense_only=True)
+    lean = build.build("mps2_an386", dense_only=True)
     with boards(shards(1), image=lean) as (board,):
         assert "frozen" not in board.info.capabilities
         with pytest.raises(UsageError, match=r"has no int8 kernels.*firmware build --board mps2_an386"):

@@ -10,7 +10,7 @@ from conftest import ROOT, require_tools
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.emulation.qemu import start
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 from tinyfed.boards import read_board
 from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize, mlp
@@ -94,7 +94,7 @@ def test_a_connected_device_that_carries_the_network_is_not_sent_it(tmp_path: Pa
     model = path_of("kws_ref_model")
     assert run_command(["model", "convert", str(model), "-o", str(tmp_path / "kws.tfm")]) == 0
     x = np.random.default_rng(35).normal(0, 40, (1, 49, 10, 1))
-    with start("native", ID, image=firmware.build("native", model=tmp_path / "kws.tfm")) as emulated:
+    with start("native", ID, image=build.build("native", model=tmp_path / "kws.tfm")) as emulated:
         held = devices.probe_port(emulated.port)
         assert held.structure_hash == structure_hash(board_image(read_model(model)))
         same_bytes(tmp_path, model, x, "--port", emulated.port)

@@ -13,7 +13,7 @@ from run_helpers import Command
 from tinyfed_host.bench.nets import bench_net
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 from tinyfed_host.transport.socket import connect
 
 from tinyfed import tasks
@@ -66,7 +66,7 @@ def both(board: Board, shard: bytes, *visits: tuple[bytes, Order]) -> list[Visit
         finally:
             device.close()
     # All the board has for data: the arena it announced, and everything else of the image, its stack included.
-    taken = firmware.size(board)
+    taken = build.size(board)
     assert board.arena_bytes + taken.ram <= RAM_BYTES
     assert all(0 < outcome.result.stack_bytes <= taken.stack for outcome in outcomes)
     return outcomes

@@ -30,7 +30,7 @@ def test_the_worst_case_fits_and_the_measured_is_below_it():
     require_tools("arm-none-eabi-gcc", "qemu-system-arm")
     board = read_board("mps2_an386")
     worst = stack.worst_stack(board)
-    measured = on_board.run(board, on_board.build(board), bench_net("cnn-omniglot")).stack_bytes
+    measured = on_board.run(board, on_board.build_bench(board), bench_net("cnn-omniglot")).stack_bytes
     assert measured <= worst.program_bytes <= worst.worst_bytes <= board.stack_bytes
     assert sum(size for _, size in worst.chain) == worst.program_bytes
 

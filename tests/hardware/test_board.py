@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from tinyfed_host.device.discovery import connect
 from tinyfed_host.device.line import RemoteDevice
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 from tinyfed.boards import Board, read_board
 from tinyfed.device.simulated import SimulatedDevice
@@ -54,7 +54,7 @@ def image(seed: int) -> bytes:
 
 def test_it_runs_this_firmware(board: Board, device: RemoteDevice) -> None:
     assert device.info.board == board.name
-    assert device.info.firmware_build == firmware.build_id(board), "flash it: tinyfed firmware flash"
+    assert device.info.firmware_build == build.build_id(board), "flash it: tinyfed firmware flash"
     assert int(device.info.unique_id, 16) not in (0, 2**96 - 1)
 
 

@@ -16,7 +16,7 @@ from tinyfed.boards import Board
 from tinyfed.errors import BuildError, MissingToolError, UsageError
 from tinyfed.paths import cache, share
 from tinyfed_host.bench.nets import BenchNet
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 # `-icount shift=7`: an instruction takes 2^7 ns of virtual time.
 NS_PER_INSTRUCTION = 128
@@ -59,7 +59,7 @@ def public_functions() -> list[str]:
 def sources(board: Board, dense_only: bool = False) -> dict[Path, list[str]]:
     """Source -> its own flags: core, what ports share, and the bench's main."""
     root = share() / "firmware"
-    recipe = firmware.recipe()
+    recipe = build.recipe()
     manifest = dict(board.manifest)
     shared = [f"port/{name}" for name in board.manifest["tinyfed"].get("shared", [])]
     table = {root / "bench" / "step.c": ["-O2", *recipe.include_flags(root, "core", *shared)]}
@@ -79,11 +79,11 @@ def run_tool(command: list[str], what: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{what} took more than {RUN_TIMEOUT_S:.0f} s; try again") from error
     if done.returncode != 0:
-        raise BuildError(f"{what} failed: {firmware.first_error(done.stderr + done.stdout)}")
+        raise BuildError(f"{what} failed: {build.first_error(done.stderr + done.stdout)}")
     return done.stdout + done.stderr
 
 
-def build(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = True) -> BenchImage:
+def build_bench(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = True) -> BenchImage:
     """The bench image for a board with a bare-metal Cortex-M port, built if it is not in the cache.
 
     `keep_all`: with every public function of the engine, not only what online training needs.
@@ -94,7 +94,7 @@ def build(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = T
     """
     if "cortexm" not in board.manifest["tinyfed"].get("shared", []) or board.emulator is None:
         raise UsageError(f"board {board.name}: only an emulated Cortex-M board can count a step: try mps2_an386")
-    recipe: Any = firmware.recipe()
+    recipe: Any = build.recipe()
     root = share() / "firmware"
     manifest = dict(board.manifest)
     table = sources(board, "-DTINYFED_DENSE_ONLY" in extra_flags)
@@ -105,7 +105,7 @@ def build(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = T
     if keep_all:
         link += [f"-Wl,-u,{name}" for name in public_functions()]
     link += ["-Wl,--print-map", "-lc", "-lgcc"]
-    digest = hashlib.sha256(" ".join([firmware.build_id(board), *flags, *defines, *link]).encode())
+    digest = hashlib.sha256(" ".join([build.build_id(board), *flags, *defines, *link]).encode())
     for path, own in table.items():
         digest.update(" ".join(own).encode() + path.read_bytes())
     folder = cache() / "bench" / f"{board.name}-{digest.hexdigest()[:16]}"

@@ -71,8 +71,8 @@ def measure(board: Board, net: BenchNet) -> Figures:
     """Count the net's steps on the emulated board and time them here.
 
     Raises:
-        UsageError: the board cannot be measured. MissingToolError, BuildError: as `on_board.build` and `run`.
+        UsageError: the board cannot be measured. MissingToolError, BuildError: as `on_board.build_bench` and `run`.
     """
-    image = on_board.build(board)
+    image = on_board.build_bench(board)
     count = on_board.run(board, image, net)
     return Figures(board.name, net, count, profile(board, image, net), image.code_bytes, host_steps_per_s(net))

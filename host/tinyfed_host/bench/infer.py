@@ -21,7 +21,7 @@ from tinyfed.boards import Board, Compiler
 from tinyfed.errors import BuildError, DeviceError, MissingToolError, UsageError
 from tinyfed.model.int8.image import read_plan
 from tinyfed.paths import share
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 MACHINE = "mps2-an386"
 BLOB_AT = 0x21000000
@@ -103,7 +103,7 @@ def _build(compiler: Compiler, folder: Path) -> tuple[bytes, int]:
     if shutil.which(prefix + "gcc") is None:
         raise MissingToolError(f"{prefix}gcc is not installed: run `apt-get install {compiler.package}`")
     root = share() / "firmware"
-    recipe = firmware.recipe()
+    recipe = build.recipe()
     flags = [*compiler.flags, *recipe.C_FLAGS, "-O2", *recipe.include_flags(root, "core")]
     objects = []
     for source in [root / "bench" / "infer" / "infer.c", *recipe.sources(root, "core/int8")]:

@@ -16,7 +16,7 @@ from tinyfed.boards import Board
 from tinyfed.errors import BuildError, UsageError
 from tinyfed.paths import share
 from tinyfed_host.bench.board import run_tool
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 # memcpy, memset and __aeabi_uldivmod of newlib and libgcc push at most eight registers.
 LIBRARY_BYTES = 32
@@ -112,7 +112,7 @@ class _Graph:
 
 def compile_graph(board: Board, folder: Path) -> list[Path]:
     """Compile the board's firmware into `folder` with the flags of its image; the call graphs."""
-    recipe = firmware.recipe()
+    recipe = build.recipe()
     root = share() / "firmware"
     defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, dict(board.manifest)).items()]
     flags = [*board.compiler.flags, *recipe.C_FLAGS, *defines, "-DTINYFED_BUILD_ID=0x1u", "-fcallgraph-info=su"]

@@ -13,7 +13,7 @@ from tinyfed.errors import UsageError
 from tinyfed_host.cli.output import print_json, print_line
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES
 from tinyfed_host.emulation.qemu import Emulators
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 app = typer.Typer(add_completion=False)
 
@@ -61,7 +61,7 @@ def emulate(
         raise UsageError(f"--store was given {len(stores)} times for {count} devices; raise --count")
     stores += [None] * (count - len(stores))
     kind = read_board(board)
-    image = firmware.build(kind, model=model)
+    image = build.build(kind, model=model)
     with Emulators() as emulators:
         for data, kept in zip(shards, stores, strict=True):
             device = emulators.start(

@@ -8,7 +8,7 @@ import typer
 from tinyfed.boards import read_board, read_boards
 from tinyfed.errors import BuildError
 from tinyfed_host.cli.output import print_json, print_line, print_table
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 app = typer.Typer(add_completion=False, help="Build firmware for a board.")
 
@@ -21,8 +21,10 @@ def root() -> None:
     """Build firmware for a board, and see what it takes."""
 
 
-@app.command(epilog="Examples: tinyfed firmware build --board mps2_an386 · ... --board raspberrypi --model net.tfm")
-def build(
+@app.command(
+    "build", epilog="Examples: tinyfed firmware build --board mps2_an386 · ... --board raspberrypi --model net.tfm"
+)
+def build_image(
     board: BoardOption,
     model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the image there.")] = None,
@@ -38,12 +40,12 @@ def build(
     Exit codes: 2 for a wrong option, 3 when compiler or PlatformIO is missing, 6 when it does not compile.
     """
     kind = read_board(board)
-    image = firmware.build(kind, model=model, dense_only=dense_only, force=force)
+    image = build.build(kind, model=model, dense_only=dense_only, force=force)
     if output is not None:
         output.write_bytes(image.read_bytes())
         image = output
-    taken = firmware.size(kind, image)
-    identity = firmware.info(image).build_id
+    taken = build.size(kind, image)
+    identity = build.info(image).build_id
     if as_json:
         print_json(
             {
@@ -76,8 +78,8 @@ def size(
     rows: list[list[object]] = []
     over = []
     for kind in kinds:
-        taken = firmware.size(kind)
-        lean = firmware.size(kind, firmware.build(kind, dense_only=True))
+        taken = build.size(kind)
+        lean = build.size(kind, build.build(kind, dense_only=True))
         flash = kind.budget.flash_bytes if kind.budget else None
         dense = kind.budget.dense_flash_bytes if kind.budget else None
         ram = kind.budget.ram_bytes if kind.budget else None
@@ -131,7 +133,7 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """What is in an image: board, build, protocol version, embedded model. Exit code 2 when it is none."""
-    found = firmware.info(image)
+    found = build.info(image)
     facts = {
         "image": str(image),
         "board": found.board,
@@ -182,7 +184,7 @@ def flash(
         emulate(board=kind.name, count=1, shard=[shard] if shard else None, model=model, as_json=as_json)
         return
     tool = flasher.choose(kind, method)
-    image, build_id = flasher.build(kind, model, tool)
+    image, build_id = flasher.make_image(kind, model, tool)
     if tool.builds:
         port = port or (None if dry_run else flasher.find_port(kind))
         probe = port

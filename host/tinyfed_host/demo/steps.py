@@ -19,7 +19,7 @@ from tinyfed.paths import share
 from tinyfed_host.demo.newcomers import Adapted, adapt, newcomers_on_boards
 from tinyfed_host.demo.screen import Screen
 from tinyfed_host.experiment.schema import Experiment, FleetSection
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, write_report
 from tinyfed_host.run.events import nobody
 from tinyfed_host.run.parts import Parts, make_fleet, read_experiment
@@ -102,8 +102,8 @@ def _build(experiment: Experiment, screen: Screen) -> None:
         board = read_board(name)
         begun = time.monotonic()
         with screen.working(f"{name}: building"):
-            elf = firmware.build(board)
-            size = firmware.size(board, elf)
+            elf = build.build(board)
+            size = build.size(board, elf)
         screen.say(
             f"{name:<12} {size.flash:,} B of flash, {size.ram:,} B of RAM beside the arena of {board.arena_bytes:,} B "
             f"({time.monotonic() - begun:.1f} s)"

@@ -26,7 +26,7 @@ from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, Usage
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES, is_unique_id
 from tinyfed_host.emulation import qmp
 from tinyfed_host.emulation.memory_line import MemoryTransport
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.socket import connect as socket_connect
 
@@ -320,7 +320,7 @@ def start(
         board,
         unique_id.lower(),
         shard,
-        image or firmware.build(board),
+        image or build.build(board),
         counting=counting,
         store=store,
         sensor=sensor,

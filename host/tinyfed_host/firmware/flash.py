@@ -16,8 +16,8 @@ from tinyfed.boards import Board
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, UsageError
 from tinyfed.paths import cache, share
-from tinyfed_host.firmware import build as firmware
-from tinyfed_host.firmware.flashers import MISMATCH, TOOLS, VERIFY, Tool, command, explain
+from tinyfed_host.firmware import build
+from tinyfed_host.firmware.flashers import DIFFERS, MISMATCH, TOOLS, VERIFY, Tool, command, explain
 
 # A flasher that says nothing for so long hangs; the slowest step, a mass erase, takes 30 s.
 SILENCE_S = 60.0
@@ -25,6 +25,10 @@ ANSWER_S = 15.0
 USB_DEVICES = Path("/sys/bus/usb/devices")
 
 Say = Callable[[str], None]
+
+
+class FlashDiffersError(BuildError):
+    """A board can be asked, and its flash holds something else than was to be written."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def run(step: Step, say: Say) -> str:
     """Carry a step out, telling how far it is. Returns what the tool said.
 
     Raises:
-        BuildError: it failed; the message says what to do.
+        BuildError: it failed; the message says what to do. `FlashDiffersError`: what was written is not there.
     """
     if step.readback is not None:
         step.readback.unlink(missing_ok=True)  # the tool writes over no file
@@ -190,7 +194,7 @@ def run(step: Step, say: Say) -> str:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while True:
-                silence_s = firmware.BUILD_TIMEOUT_S if step.tool.builds else SILENCE_S
+                silence_s = build.BUILD_TIMEOUT_S if step.tool.builds else SILENCE_S
                 if not selector.select(silence_s):
                     raise BuildError(f"{step.tool.name} has said nothing for {silence_s:.0f} s; replug the probe")
                 chunk = os.read(process.stdout.fileno(), 4096)
@@ -210,12 +214,14 @@ def run(step: Step, say: Say) -> str:
         process.stdout.close()  # type: ignore[union-attr]
     text = output.decode(errors="replace")
     if code != 0 or re.search(MISMATCH, text, re.IGNORECASE):
-        raise BuildError(f"{step.tool.name}: {explain(step.tool, text, step.image)}")
+        failure = explain(step.tool, text, step.image)
+        kind = FlashDiffersError if failure.differs else BuildError
+        raise kind(failure.what, where=step.tool.name, remedy=failure.remedy)
     if step.readback is not None and step.expected is not None:
         same = step.readback.is_file() and step.readback.read_bytes() == step.expected.read_bytes()
         step.readback.unlink(missing_ok=True)
         if not same:
-            raise BuildError(f"{step.tool.name}: the flash reads back differently; {VERIFY}")
+            raise FlashDiffersError(DIFFERS, where=step.tool.name, remedy=VERIFY)
     return text
 
 
@@ -224,7 +230,7 @@ def _environment(step: Step) -> dict[str, str]:
     if not step.tool.builds:
         return dict(os.environ)
     return os.environ | {
-        "PLATFORMIO_CORE_DIR": str(firmware.seed()),
+        "PLATFORMIO_CORE_DIR": str(build.seed()),
         "PLATFORMIO_WORKSPACE_DIR": str(cache() / "firmware" / "pio"),
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
@@ -235,14 +241,12 @@ def is_there(step: Step) -> bool:
     """Whether the comparison finds the image on the board. Raises `BuildError` when the board cannot be asked."""
     try:
         run(step, lambda text: None)
-    except BuildError as error:
-        if "reads back differently" in str(error):
-            return False
-        raise
+    except FlashDiffersError:
+        return False
     return True
 
 
-def wait_for_answer(port: str, build: str, timeout_s: float = ANSWER_S) -> DeviceInfo:
+def wait_for_answer(port: str, build_id: str, timeout_s: float = ANSWER_S) -> DeviceInfo:
     """Wait until the board on a port says hello with this build.
 
     Raises:
@@ -256,7 +260,7 @@ def wait_for_answer(port: str, build: str, timeout_s: float = ANSWER_S) -> Devic
             info = probe_port(port)
         except DeviceError:
             info = None
-        if info is not None and info.firmware_build == build:
+        if info is not None and info.firmware_build == build_id:
             return info
         if time.monotonic() >= end:
             if info is None:
@@ -264,9 +268,8 @@ def wait_for_answer(port: str, build: str, timeout_s: float = ANSWER_S) -> Devic
                     f"{port}: flashed, but nothing answers after {timeout_s:.0f} s; press RESET, and check the wiring "
                     "in docs/boards"
                 )
-            raise DeviceError(
-                f"{port}: build {info.firmware_build} answers, {build} was flashed; is this the port of another board?"
-            )
+            problem = f"build {info.firmware_build} answers, {build_id} was flashed"
+            raise DeviceError(problem, where=port, remedy="is this the port of another board?")
         time.sleep(0.2)
 
 
@@ -300,15 +303,15 @@ def find_port(board: Board) -> str | None:
     raise UsageError(f"there are several serial ports ({', '.join(ports)}); name the board's with --port")
 
 
-def build(board: Board, model: Path | None, tool: Tool) -> tuple[Path, str]:
+def make_image(board: Board, model: Path | None, tool: Tool) -> tuple[Path, str]:
     """The board's image and its build id; where the tool builds, only the id of what it will build.
 
     Raises:
-        UsageError: the tool's own build takes no model; otherwise as `firmware.build`.
+        UsageError: the tool's own build takes no model; otherwise as `build.build`.
     """
     if tool.builds:
         if model is not None:
             raise UsageError(f"{tool.name} builds {board.name} without a model; leave --model away and load it later")
-        return Path("firmware.elf"), firmware.build_id(board)
-    image = firmware.build(board, model=model)
-    return image, firmware.info(image).build_id
+        return Path("firmware.elf"), build.build_id(board)
+    image = build.build(board, model=model)
+    return image, build.info(image).build_id

@@ -19,6 +19,7 @@ class Failure:
     pattern: str
     what: str
     remedy: str
+    differs: bool = False  # the board can be asked, and has something else in its flash
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ CMSIS_DAP = ".*CMSIS-DAP|1366:"  # 1366 is Segger: development kits carry a J-Li
 NO_PROBE = "connect the board's debug probe with a data cable (some only charge) and check `lsusb`"
 SEVERAL = "disconnect all but one, or name one with --probe SERIAL"
 LOCKED = "the chip is locked against reading and writing; unlock it, which erases it"
+DIFFERS = "the flash reads back differently"
 VERIFY = "try again; if it stays, power the board from another port: the supply may sag while flash is written"
 UNPLUGGED = "check cable and power and flash again; until then the board has half an image and does not answer"
 PERMISSION = "install the tool's udev rules (apt brings them) and replug the board, or ask for the group plugdev"
@@ -91,7 +93,7 @@ TOOLS: Mapping[str, Tool] = {
                     f'{LOCKED}: openocd -f INTERFACE -f TARGET -c "init; nrf52_recover; exit" (nRF52) or '
                     '"init; reset halt; stm32f2x unlock 0; exit" (STM32)',
                 ),
-                Failure(r"verify failed|checksum mismatch|contents differ", "the flash reads back differently", VERIFY),
+                Failure(r"verify failed|checksum mismatch|contents differ", DIFFERS, VERIFY, differs=True),
                 Failure(
                     r"LIBUSB_ERROR_NO_DEVICE|LIBUSB_ERROR_PIPE|LIBUSB_ERROR_IO|communication failure|"
                     r"unable to connect to the target|timed out while waiting|error writing to flash",
@@ -119,7 +121,7 @@ TOOLS: Mapping[str, Tool] = {
                     f"{LOCKED}: openocd -f interface/stlink.cfg -f target/stm32f4x.cfg "
                     '-c "init; reset halt; stm32f2x unlock 0; exit"',
                 ),
-                Failure(r"verif.*(fail|mismatch)", "the flash reads back differently", VERIFY),
+                Failure(r"verif.*(fail|mismatch)", DIFFERS, VERIFY, differs=True),
                 Failure(r"LIBUSB_ERROR|usb error|send_recv|failed to connect", "the connection broke off", UNPLUGGED),
             ),
         ),
@@ -141,7 +143,7 @@ TOOLS: Mapping[str, Tool] = {
                     "no board is in DFU mode",
                     "hold the board's BOOT button (or join B0 and 3.3 V), press RESET, and flash again",
                 ),
-                Failure(r"failed verification", "the flash reads back differently", VERIFY),
+                Failure(r"failed verification", DIFFERS, VERIFY, differs=True),
                 Failure(
                     r"vendor specific error|unable to write memory|memory erase function failed|ERASE_PAGE|protected|"
                     r"not (writeable|readable)",
@@ -174,7 +176,7 @@ TOOLS: Mapping[str, Tool] = {
                 Failure(
                     r"approtect|is locked|locked", "the chip is locked", f"{LOCKED}: pyocd erase --chip --target TARGET"
                 ),
-                Failure(MISMATCH, "the flash reads back differently", VERIFY),
+                Failure(MISMATCH, DIFFERS, VERIFY, differs=True),
                 Failure(
                     r"no ack|transfer (fault|error|timeout)|probe error|disconnected|usb(error|.*no such device)",
                     "the connection to the board broke off",
@@ -210,7 +212,7 @@ TOOLS: Mapping[str, Tool] = {
                     "the board's boot loader does not answer",
                     "press RESET twice, wait until the light breathes, and flash again",
                 ),
-                Failure(r"verify (failed|error)|page errors", "the flash reads back differently", VERIFY),
+                Failure(r"verify (failed|error)|page errors", DIFFERS, VERIFY, differs=True),
                 Failure(
                     r"SAM-BA operation failed|input/output error|device disconnected|timed out",
                     "the connection to the board broke off",
@@ -248,12 +250,12 @@ def command(
     return [tool.name, *selecting, *line]
 
 
-def explain(tool: Tool, output: str, image: Path) -> str:
-    """One line: what a failed run of the tool means and what to do."""
+def explain(tool: Tool, output: str, image: Path) -> Failure:
+    """What a failed run of the tool means and what to do."""
     for failure in tool.failures:
         if re.search(failure.pattern, output, re.IGNORECASE):
-            return f"{failure.what}; {failure.remedy}"
+            return failure
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|fail|cannot|could not", line, re.IGNORECASE)]
     last = (errors or lines or ["it said nothing"])[-1]
-    return f"{last} (flashing {image.name})"
+    return Failure("", f"{last} (flashing {image.name})", "")

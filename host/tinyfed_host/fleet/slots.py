@@ -15,7 +15,7 @@ from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.status import Status
 from tinyfed_host.device import discovery
 from tinyfed_host.emulation.qemu import EmulatedDevice, start
-from tinyfed_host.firmware import build as firmware
+from tinyfed_host.firmware import build
 
 IDENTIFY_AT_ONCE = 64
 # What every firmware of this version can read, so that a simulated run learns the same bits.
@@ -120,7 +120,7 @@ class EmulatedSlot:
             self._emulated = None
 
     def _image(self) -> Path:
-        return firmware.build(self._board, model=self._model)
+        return build.build(self._board, model=self._model)
 
     def _let_go(self) -> None:
         device, self._device = self._device, None

@@ -23,12 +23,15 @@ def info(unique_id: str = "aa", capabilities: frozenset[str] = ALL) -> DeviceInf
 
 
 def test_a_difference_is_sent_to_who_holds_what_came_back() -> None:
-    exchange = WeightsExchange("int8-delta", IMAGE, lambda event: None)
+    """Nothing is told of a device that takes differences and holds nothing yet."""
+    events: list[Event] = []
+    exchange = WeightsExchange("int8-delta", IMAGE, events.append)
     assert exchange.shorten(info(), WEIGHTS, ORDER, 1).encoding.name == "int8"
     exchange.holds("aa", ORDER, WEIGHTS)
     sent = exchange.shorten(info(), WEIGHTS, ORDER, 2)
     assert (sent.encoding.name, sent.base) == ("int8-delta", WEIGHTS)
     assert exchange.shorten(info("bb"), WEIGHTS, ORDER, 2).encoding.name == "int8"
+    assert events == []
 
 
 @pytest.mark.parametrize(

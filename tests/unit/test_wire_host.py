@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from tinyfed.errors import UsageError
+from tinyfed.status import Status
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame, FrameDecoder, encode
 from tinyfed.wire.messages import Kind, MessageType, hash64
@@ -133,6 +134,24 @@ def test_a_gap_of_an_earlier_round_is_not_gone_back_for() -> None:
     assert again[0] == (1024, round_ + 1)
     say(session, MessageType.TRANSFER_STATUS, transfer.sequence, gap)
     assert heard(session) == []
+
+
+def test_content_that_arrives_wrong_as_a_whole_is_sent_three_times_at_most() -> None:
+    """Each frame is good, the device's hash of the whole is not: two retries, each with a new number, then an error."""
+    transfer = TransferOperation(Kind.IMAGE, b"abcd")
+    session = start(transfer)
+    numbers = []
+    for _ in range(3):
+        assert transfer.failure is None
+        (begin,) = [frame for frame in heard(session) if frame.type == MessageType.TRANSFER_BEGIN]
+        numbers.append(begin.sequence)
+        say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(0))
+        (chunk,) = [frame for frame in heard(session) if frame.type == MessageType.CHUNK_DOWN]
+        assert messages.unpack_chunk(chunk.payload)[2] == b"abcd"
+        say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(4, Status.CHECKSUM))
+    assert transfer.failure is not None and transfer.failure.reason is Reason.DAMAGED
+    assert len(set(numbers)) == 3
+    assert session.count.retries == 2
 
 
 @pytest.mark.parametrize("length", [0, 1 << 24])

@@ -1,10 +1,15 @@
-"""The layer rule of docs/architecture.md, held by the compiler: each part of firmware/ compiles with only the
-includes it may see, without a warning, and what it leaves undefined is on a list."""
+"""The layer rule of docs/architecture.md, by the graph of includes and by the compiler.
+
+Each part of firmware/ compiles with only the includes it may see, without a warning, and what it leaves undefined is on
+a list.
+"""
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -85,20 +90,70 @@ def test_the_rule_would_notice_a_foreign_include(tmp_path: Path) -> None:
     assert subprocess.run(command, capture_output=True).returncode != 0
 
 
-PORTS = sorted(path.name for path in (FIRMWARE / "port").iterdir() if path.is_dir())
-INCLUDE = re.compile(r'#include\s+"([^"]+)"')
-INTERFACE = {path.name for folder in ("base", "port") for path in (FIRMWARE / folder).glob("*.h")}
+INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
+SHARED_BY_PORTS = ("port/cortexm", "port/played")
 
 
-@pytest.mark.parametrize("port", PORTS)
-def test_a_port_includes_base_the_port_header_and_what_ports_share(port: str) -> None:
-    folder = FIRMWARE / "port" / port
-    shared = {path.name for path in folder.iterdir()} | {
-        f"../{common}/{p.name}" for common in ("cortexm", "played") for p in (folder.parent / common).iterdir()
-    }
-    for source in [*folder.glob("*.[ch]"), *folder.glob("*.cpp")]:
-        foreign = set(INCLUDE.findall(source.read_text())) - shared - INTERFACE
-        assert not foreign, f"{source.relative_to(ROOT)} includes {sorted(foreign)}"
+def folders_of(source: Path, firmware: Path) -> tuple[str, ...]:
+    """Where the includes of a file may come from, relative to firmware/. The bench's images stand beside app."""
+    part = part_of(source, firmware)
+    if part == "bench":
+        return ("core", "base", "port/cortexm", part)
+    return (*RECIPE.may_include(part), *(SHARED_BY_PORTS if part.startswith("port/") else ()))
+
+
+def part_of(file: Path, firmware: Path) -> str:
+    """The part of the firmware a file belongs to; each port's folder is one."""
+    parts = file.relative_to(firmware).parts
+    return "/".join(parts[:2]) if parts[0] == "port" and len(parts) > 2 else parts[0]
+
+
+def include_graph(firmware: Path) -> dict[Path, set[Path]]:
+    """A file with its header, named without the suffix -> those it includes. An include that no rule allows fails."""
+    graph: dict[Path, set[Path]] = {}
+    for source in sorted(path for path in firmware.rglob("*") if path.suffix in (".c", ".h", ".inc", ".cpp")):
+        for name in INCLUDE.findall(source.read_text()):
+            allowed = [firmware / folder for folder in folders_of(source, firmware)]
+            found = next(
+                (path for top in (source.parent, *allowed) if (path := (top / name).resolve()).is_file()), None
+            )
+            assert found is not None, f"{source.relative_to(firmware)} includes {name}, which is not below it"
+            assert part_of(found, firmware) in folders_of(source, firmware), f"{source.relative_to(firmware)}: {name}"
+            if found.with_suffix("") != source.with_suffix(""):
+                graph.setdefault(source.with_suffix(""), set()).add(found.with_suffix(""))
+    return graph
+
+
+def test_no_file_includes_one_that_includes_it() -> None:
+    graph = include_graph(FIRMWARE.resolve())
+    assert len(graph) > 80
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "error"),
+    [
+        ("core/model/image.h", "model/open.h", CycleError),  # open.c includes image.h
+        ("base/tinyfed_bytes.h", "tinyfed_core.h", AssertionError),
+        ("visit/order.c", "tinyfed_wire.h", AssertionError),
+        ("port/mps2/port.c", "../nrf52/uarte.h", AssertionError),
+        ("port/tinyfed_port.h", "../app/store.h", AssertionError),
+    ],
+)
+def test_the_graph_finds_what_is_wrong(file: str, line: str, error: type[Exception], tmp_path: Path) -> None:
+    firmware = tmp_path / "firmware"
+    shutil.copytree(FIRMWARE, firmware, ignore=shutil.ignore_patterns(".pio"))
+    (firmware / "core/model/open.h").touch()
+    (firmware / file).write_text(f'#include "{line}"\n' + (firmware / file).read_text())
+    with pytest.raises(error):
+        TopologicalSorter(include_graph(firmware)).prepare()
+
+
+def test_no_file_sets_its_own_optimization() -> None:
+    """The recipe says it: a pragma in a header would reach whoever includes it."""
+    for source in FIRMWARE.rglob("*.[chi]*"):
+        if source.suffix in (".c", ".h", ".inc"):
+            assert "GCC optimize" not in source.read_text(), source
 
 
 def test_the_template_compiles_and_defines_the_whole_port(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ static void finish_gradient(float *gradient, uint32_t count, uint32_t samples, f
 {
     multiply(gradient, count, 1.0f / (float)samples);
     if (!(clip_norm > 0.0f)) return;
-    float squares;
+    float squares = 0.0f;
     tinyfed_dense_forward_f32(&squares, gradient, gradient, NULL, count, 1); /* one output: a reduction */
     const float norm = tinyfed_sqrt(squares);
     if (norm > clip_norm) multiply(gradient, count, clip_norm / norm);

@@ -25,10 +25,10 @@ static void answer_hello(tinyfed_app_t *app)
         .board = app->config.board,
         .firmware_build = app->config.firmware_build,
         .arena_bytes = app->config.arena_bytes,
-        .capabilities = TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_SINE | TINYFED_CAPABILITY_RESET
-            | TINYFED_CAPABILITY_FLOAT16 | TINYFED_CAPABILITY_INT8 | TINYFED_CAPABILITY_DELTA
-            | TINYFED_CAPABILITY_SPARSE | TINYFED_CAPABILITY_PARTIAL | TINYFED_CAPABILITY_ANSWERS
-            | TINYFED_CAPABILITY_INFER,
+        .capabilities = TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_SINE | TINYFED_CAPABILITY_RESET |
+                        TINYFED_CAPABILITY_FLOAT16 | TINYFED_CAPABILITY_INT8 | TINYFED_CAPABILITY_DELTA |
+                        TINYFED_CAPABILITY_SPARSE | TINYFED_CAPABILITY_PARTIAL | TINYFED_CAPABILITY_ANSWERS |
+                        TINYFED_CAPABILITY_INFER,
         .structure_hash = app->structure_hash,
         .weights_hash = app->weights_hash,
     };

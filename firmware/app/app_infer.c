@@ -4,7 +4,8 @@
 
 /* Where an input comes and what the model makes of it is fetched: behind the model and the work area of inference, so
  * that weights stay whole. *detail: the bytes that are short. */
-static tinyfed_status_t place_of_input(const tinyfed_app_t *app, tinyfed_plan_t *plan, uint8_t **place, uint32_t *detail)
+static tinyfed_status_t place_of_input(const tinyfed_app_t *app, tinyfed_plan_t *plan, uint8_t **place,
+                                       uint32_t *detail)
 {
     const tinyfed_status_t status = tinyfed_plan(plan, &app->model, TINYFED_MODE_INFER);
     if (status != TINYFED_OK) return status;

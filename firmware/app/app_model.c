@@ -107,5 +107,6 @@ void app_open_first(tinyfed_app_t *app)
         app_drop_model(app);
         tinyfed_store_skip(&app->store);
     }
-    if (app->config.model != NULL && open_embedded(app, app->config.model, app->config.model_bytes) != TINYFED_OK) app_drop_model(app);
+    if (app->config.model != NULL && open_embedded(app, app->config.model, app->config.model_bytes) != TINYFED_OK)
+        app_drop_model(app);
 }

@@ -15,7 +15,10 @@ static inline uint32_t app_parameter_bytes(const tinyfed_app_t *app) { return ap
 
 /* Where the engine's work area begins, and what it and what is before it need. */
 static inline uint32_t app_work_at(const tinyfed_app_t *app) { return tinyfed_align_up(app->held_bytes); }
-static inline uint64_t app_arena_needed(const tinyfed_app_t *app) { return (uint64_t)app_work_at(app) + app->plan.work_bytes; }
+static inline uint64_t app_arena_needed(const tinyfed_app_t *app)
+{
+    return (uint64_t)app_work_at(app) + app->plan.work_bytes;
+}
 
 void app_drop_weights(tinyfed_app_t *app);
 void app_drop_model(tinyfed_app_t *app);

@@ -48,7 +48,8 @@ void app_record_offer(tinyfed_app_t *app)
     const uint8_t *shard = app->config.shard;
     app->samples = &app->shard;
     if (recorder != NULL && recorder->count > 0u) tinyfed_recorder_shard(recorder, &app->shard);
-    else if (shard == NULL || tinyfed_shard_open(&app->shard, shard, app->config.shard_bytes) != TINYFED_OK) app->samples = NULL;
+    else if (shard == NULL || tinyfed_shard_open(&app->shard, shard, app->config.shard_bytes) != TINYFED_OK)
+        app->samples = NULL;
 }
 
 static void forget(tinyfed_app_t *app)

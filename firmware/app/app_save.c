@@ -20,7 +20,8 @@ static void seal_image(const tinyfed_app_t *app)
 }
 
 /* *same: it is what the newest slot holds, so nothing has to be written. */
-static tinyfed_status_t prepare_save(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail, bool *same)
+static tinyfed_status_t prepare_save(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail,
+                                     bool *same)
 {
     uint8_t kind;
     uint32_t byte_count;
@@ -34,8 +35,8 @@ static tinyfed_status_t prepare_save(tinyfed_app_t *app, const tinyfed_link_even
     if (whole) seal_image(app);
     const uint8_t ours = whole ? TINYFED_STORE_IMAGE : TINYFED_STORE_PARAMETERS;
     const uint8_t *saved = tinyfed_store_content(&app->store, &kind, &byte_count);
-    *same = saved != NULL && kind == ours && byte_count == app->held_bytes
-        && memcmp(saved, app->config.arena, byte_count) == 0;
+    *same = saved != NULL && kind == ours && byte_count == app->held_bytes &&
+            memcmp(saved, app->config.arena, byte_count) == 0;
     return *same ? TINYFED_OK : tinyfed_store_begin(&app->store, ours, app->config.arena, app->held_bytes, detail);
 }
 
@@ -65,8 +66,8 @@ void app_save_step(tinyfed_app_t *app)
 {
     bool done;
     /* A processor that erases the flash it runs from hears and says nothing: the host is told first. */
-    if (app->store.position == 0u && app->config.flash->quiet_ms > 0u
-        && (!tinyfed_link_said_all(&app->link) || app->clock_ms - app->save_ms < LEAVE_MS))
+    if (app->store.position == 0u && app->config.flash->quiet_ms > 0u &&
+        (!tinyfed_link_said_all(&app->link) || app->clock_ms - app->save_ms < LEAVE_MS))
         return;
     const tinyfed_status_t status = tinyfed_store_step(&app->store, &done);
     tinyfed_link_save_progress(&app->link, app->store.position, tinyfed_store_total(&app->store));

@@ -27,7 +27,8 @@ static void begin_weights(tinyfed_app_t *app, const tinyfed_link_event_t *event)
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_SHAPE, app_parameter_bytes(app));
     } else if (part && (event->encoding & TINYFED_WIRE_DELTA) != 0) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_ARGUMENT, 0);
-    } else if ((event->encoding & TINYFED_WIRE_DELTA) != 0 && (app->held < TINYFED_APP_WEIGHTS || event->base_hash != app->weights_hash)) {
+    } else if ((event->encoding & TINYFED_WIRE_DELTA) != 0 &&
+               (app->held < TINYFED_APP_WEIGHTS || event->base_hash != app->weights_hash)) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_STATE, 0);
     } else {
         app_drop_weights(app);
@@ -36,7 +37,8 @@ static void begin_weights(tinyfed_app_t *app, const tinyfed_link_event_t *event)
         float *values = app_parameters(app);
         memset(values, 0, first * sizeof *values); /* what is not sent is 0: both ends know what is held */
         memset(values + first + count, 0, (all - first - count) * sizeof *values);
-        (void)tinyfed_link_transfer_accept(&app->link, (uint8_t *)(values + first), 4u * count, plain ? NULL : app->config.arena + work,
+        (void)tinyfed_link_transfer_accept(&app->link, (uint8_t *)(values + first), 4u * count,
+                                           plain ? NULL : app->config.arena + work,
                                            plain ? 0u : app->config.arena_bytes - work);
     }
 }

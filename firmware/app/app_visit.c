@@ -24,8 +24,8 @@ static tinyfed_status_t prepare_visit(tinyfed_app_t *app, const tinyfed_link_eve
                                  app->config.arena + app_work_at(app), app->plan.work_bytes);
     if (status != TINYFED_OK) return status;
     app->visit_samples = (uint32_t)order.ways * order.shots * order.passes;
-    status = tinyfed_visit_begin(&app->visit, &app->engine, &order, app->samples, app->config.arena + app_arena_needed(app),
-                                 scratch_bytes);
+    status = tinyfed_visit_begin(&app->visit, &app->engine, &order, app->samples,
+                                 app->config.arena + app_arena_needed(app), scratch_bytes);
     app->visit.result.arena_bytes = (uint32_t)app_arena_needed(app) + scratch_bytes;
     return status;
 }

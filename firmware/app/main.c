@@ -44,9 +44,10 @@ typedef struct image_info {
     uint16_t reserved;
     char board[TINYFED_WIRE_BOARD_BYTES_MAX + 8u];
 } image_info_t;
-_Static_assert(sizeof(image_info_t) == 80 && offsetof(image_info_t, build_id) == 16 && offsetof(image_info_t, model_hash) == 24 &&
-                   offsetof(image_info_t, model_bytes) == 32 && offsetof(image_info_t, wire_version) == 36 &&
-                   offsetof(image_info_t, reserved) == 38 && offsetof(image_info_t, board) == 40,
+_Static_assert(sizeof(image_info_t) == 80 && offsetof(image_info_t, build_id) == 16 &&
+                   offsetof(image_info_t, model_hash) == 24 && offsetof(image_info_t, model_bytes) == 32 &&
+                   offsetof(image_info_t, wire_version) == 36 && offsetof(image_info_t, reserved) == 38 &&
+                   offsetof(image_info_t, board) == 40,
                "tinyfed_host.firmware.build knows the offsets");
 
 static const image_info_t image_info = {

@@ -15,16 +15,16 @@ static const uint8_t *slot_at(const tinyfed_store_t *store, int slot)
 static bool has_header(const tinyfed_store_t *store, int slot)
 {
     const uint8_t *p = slot_at(store, slot);
-    return tinyfed_get32(p + AT_MAGIC) == MAGIC && tinyfed_get32(p + AT_HEADER_CRC) == tinyfed_crc32(0, p, AT_HEADER_CRC)
-        && tinyfed_get32(p + AT_BYTES) <= store->flash->slot_bytes - TINYFED_STORE_HEADER_BYTES;
+    return tinyfed_get32(p + AT_MAGIC) == MAGIC &&
+           tinyfed_get32(p + AT_HEADER_CRC) == tinyfed_crc32(0, p, AT_HEADER_CRC) &&
+           tinyfed_get32(p + AT_BYTES) <= store->flash->slot_bytes - TINYFED_STORE_HEADER_BYTES;
 }
 
 static bool is_ours(const tinyfed_store_t *store, int slot)
 {
     const uint8_t *p = slot_at(store, slot);
-    return has_header(store, slot)
-        && tinyfed_get64(p + AT_ORIGIN) == store->origin
-        && tinyfed_get32(p + AT_CRC) == tinyfed_crc32(0, p + TINYFED_STORE_HEADER_BYTES, tinyfed_get32(p + AT_BYTES));
+    return has_header(store, slot) && tinyfed_get64(p + AT_ORIGIN) == store->origin &&
+           tinyfed_get32(p + AT_CRC) == tinyfed_crc32(0, p + TINYFED_STORE_HEADER_BYTES, tinyfed_get32(p + AT_BYTES));
 }
 
 static bool is_newer(uint32_t a, uint32_t b) { return (int32_t)(a - b) > 0; }
@@ -41,7 +41,8 @@ void tinyfed_store_open(tinyfed_store_t *store, const tinyfed_flash_t *flash, ui
         if (!has_header(store, slot)) continue;
         const uint32_t sequence = tinyfed_get32(slot_at(store, slot) + AT_SEQUENCE);
         const bool ours = is_ours(store, slot);
-        if (ours && (store->newest < 0 || is_newer(sequence, tinyfed_get32(slot_at(store, store->newest) + AT_SEQUENCE))))
+        if (ours &&
+            (store->newest < 0 || is_newer(sequence, tinyfed_get32(slot_at(store, store->newest) + AT_SEQUENCE))))
             store->newest = (int8_t)slot;
         if (!any || is_newer(sequence, store->sequence)) store->sequence = sequence;
         any = true;

@@ -15,8 +15,8 @@ typedef enum tinyfed_store_kind {
 
 typedef struct tinyfed_store {
     const tinyfed_flash_t *flash; /* NULL: there is none */
-    uint64_t origin;              /* hash of the model image in the firmware, 0 without one: others' slots do not count */
-    const uint8_t *content;       /* what is being written; NULL: forgetting */
+    uint64_t origin;        /* hash of the model image in the firmware, 0 without one: others' slots do not count */
+    const uint8_t *content; /* what is being written; NULL: forgetting */
     uint32_t content_bytes, position, erase_bytes, crc;
     uint32_t sequence; /* largest of both slots */
     int8_t newest;     /* slot that counts, -1 without one */
@@ -43,6 +43,9 @@ tinyfed_status_t tinyfed_store_forget(tinyfed_store_t *store) TINYFED_MUST_USE;
 /* One bounded piece. After an error, or when it is given up, the slot that counted before still counts. */
 tinyfed_status_t tinyfed_store_step(tinyfed_store_t *store, bool *done) TINYFED_MUST_USE;
 
-static inline uint32_t tinyfed_store_total(const tinyfed_store_t *store) { return store->erase_bytes + store->content_bytes; }
+static inline uint32_t tinyfed_store_total(const tinyfed_store_t *store)
+{
+    return store->erase_bytes + store->content_bytes;
+}
 
 #endif

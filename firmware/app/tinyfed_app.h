@@ -18,7 +18,7 @@ typedef struct tinyfed_app_config {
     const uint8_t *model; /* an image to start with, or NULL: copied to the arena; of one with a frozen network only
                            * the parameters are */
     uint32_t model_bytes;
-    uint64_t model_hash; /* of its bytes; 0 without one: what was saved under another is not started with */
+    uint64_t model_hash;          /* of its bytes; 0 without one: what was saved under another is not started with */
     const tinyfed_flash_t *flash; /* where models are kept through a power cut, or NULL */
     uint8_t unique_id[TINYFED_WIRE_UNIQUE_ID_BYTES];
     const char *board;
@@ -29,12 +29,12 @@ typedef struct tinyfed_app_config {
     uint32_t (*instructions)(void);
     uint32_t (*stack_bytes)(void);
     const tinyfed_sensor_t *sensor; /* NULL: there is none */
-    uint32_t record_bytes; /* a multiple of TINYFED_ALIGNMENT: once something is recorded, so many at the arena's end are
-                            * the samples' */
+    uint32_t record_bytes; /* a multiple of TINYFED_ALIGNMENT: once something is recorded, so many at the arena's end
+                            * are the samples' */
 } tinyfed_app_config_t;
 
-/* What the device does. Every request but HELLO, CANCEL and RESET finds it READY or is refused as busy. A recording goes
- * on beside it: `record.running`.
+/* What the device does. Every request but HELLO, CANCEL and RESET finds it READY or is refused as busy. A recording
+ * goes on beside it: `record.running`.
  *
  *     READY     an order is taken                                  VISITING
  *     READY     SAVE is taken, and there is something to write     SAVING
@@ -79,8 +79,8 @@ typedef struct tinyfed_app {
     tinyfed_app_held_t held;
     tinyfed_app_answer_t answer;
     const tinyfed_shard_t *samples; /* what a visit draws from: `shard`, or NULL */
-    uint32_t held_bytes;    /* at the arena's start: the image, or its parameters while the rest stays in flash */
-    uint32_t parameters_at; /* in the arena */
+    uint32_t held_bytes;     /* at the arena's start: the image, or its parameters while the rest stays in flash */
+    uint32_t parameters_at;  /* in the arena */
     uint32_t save_ms;        /* when it began */
     uint64_t structure_hash; /* 0 without a model */
     uint64_t weights_hash;   /* 0 without weights */
@@ -88,7 +88,7 @@ typedef struct tinyfed_app {
     uint32_t train_us, train_instructions;
     uint32_t clock_us, clock_ms, clock_rest_us; /* the link's milliseconds, made from wrapping microseconds */
     uint8_t result[TINYFED_RESULT_BYTES];
-    tinyfed_recorder_t *recorder; /* in the arena; NULL: nothing was recorded since start */
+    tinyfed_recorder_t *recorder;         /* in the arena; NULL: nothing was recorded since start */
     uint32_t windows_left, readings_left; /* of the recording that runs; UINT32_MAX: no limit */
     tinyfed_link_record_t record;
 } tinyfed_app_t;

@@ -31,19 +31,10 @@ static inline uint64_t tinyfed_get64(const void *from)
     return value;
 }
 
-static inline void tinyfed_put16(void *to, uint16_t value)
-{
-    memcpy(to, &value, sizeof value);
-}
+static inline void tinyfed_put16(void *to, uint16_t value) { memcpy(to, &value, sizeof value); }
 
-static inline void tinyfed_put32(void *to, uint32_t value)
-{
-    memcpy(to, &value, sizeof value);
-}
+static inline void tinyfed_put32(void *to, uint32_t value) { memcpy(to, &value, sizeof value); }
 
-static inline void tinyfed_put64(void *to, uint64_t value)
-{
-    memcpy(to, &value, sizeof value);
-}
+static inline void tinyfed_put64(void *to, uint64_t value) { memcpy(to, &value, sizeof value); }
 
 #endif

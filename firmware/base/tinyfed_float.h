@@ -21,15 +21,9 @@ static inline float tinyfed_float(uint32_t bits)
 }
 
 /* Neither NaN nor infinite. */
-static inline bool tinyfed_is_finite(float value)
-{
-    return (tinyfed_bits(value) & 0x7F800000u) != 0x7F800000u;
-}
+static inline bool tinyfed_is_finite(float value) { return (tinyfed_bits(value) & 0x7F800000u) != 0x7F800000u; }
 
 /* 2^exponent, -126 <= exponent <= 127. */
-static inline float tinyfed_power_of_two(int32_t exponent)
-{
-    return tinyfed_float((uint32_t)(exponent + 127) << 23);
-}
+static inline float tinyfed_power_of_two(int32_t exponent) { return tinyfed_float((uint32_t)(exponent + 127) << 23); }
 
 #endif

@@ -115,8 +115,8 @@ int main(int argc, char **argv)
     must(tinyfed_plan(&plan, &model, TINYFED_MODE_ONLINE));
     if (plan.arena_bytes > arena_bytes) finish(2);
     uint8_t *work = arena + (plan.arena_bytes - plan.work_bytes);
-    must(tinyfed_engine_open(&engine, &model, (float *)(void *)(arena + model.parameters_offset), TINYFED_MODE_ONLINE, work,
-                             plan.work_bytes));
+    must(tinyfed_engine_open(&engine, &model, (float *)(void *)(arena + model.parameters_offset), TINYFED_MODE_ONLINE,
+                             work, plan.work_bytes));
     TINYFED_SYST_RVR = TINYFED_SYST_MAX;
     TINYFED_SYST_CVR = 0u;
     TINYFED_SYST_CSR = 5u; /* core clock, no interrupt */

@@ -40,12 +40,12 @@ typedef struct tinyfed_model {
     uint32_t input_count;       /* float32 values of one sample */
     uint32_t output_count;
     uint16_t layer_count;
-    uint8_t loss;               /* tinyfed_loss_t */
-    tinyfed_int8_t frozen;      /* int8 network before the first layer; program is NULL when there is none */
+    uint8_t loss;          /* tinyfed_loss_t */
+    tinyfed_int8_t frozen; /* int8 network before the first layer; program is NULL when there is none */
 } tinyfed_model_t;
 
 typedef enum tinyfed_loss {
-    TINYFED_LOSS_MSE = 1,              /* mean over outputs of (y - t)^2 */
+    TINYFED_LOSS_MSE = 1,                   /* mean over outputs of (y - t)^2 */
     TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY = 2, /* with an integer label */
     TINYFED_LOSS_BINARY_CROSS_ENTROPY = 3   /* logits, mean over outputs, targets 0..1 */
 } tinyfed_loss_t;
@@ -53,8 +53,8 @@ typedef enum tinyfed_loss {
 /* Validate everything about image[0..image_bytes) and fill model. On error *error_offset (may be NULL)
  * is the offset of the first byte that is wrong. Reads nothing outside; bounded time. Does not check
  * that the weights are finite. */
-tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offset,
-                                    const uint8_t *image, uint32_t image_bytes) TINYFED_MUST_USE;
+tinyfed_status_t tinyfed_model_open(tinyfed_model_t *model, uint32_t *error_offset, const uint8_t *image,
+                                    uint32_t image_bytes) TINYFED_MUST_USE;
 
 /* Hash of everything that is not a weight (header fields and layer table): equal for images that can
  * exchange weights. */
@@ -81,8 +81,7 @@ typedef struct tinyfed_plan {
     uint32_t arena_bytes; /* image_bytes rounded up to the alignment + work_bytes */
 } tinyfed_plan_t;
 
-tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model,
-                              tinyfed_mode_t mode) TINYFED_MUST_USE;
+tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model, tinyfed_mode_t mode) TINYFED_MUST_USE;
 
 /* ---- engine ------------------------------------------------------------------------------------- */
 
@@ -115,24 +114,21 @@ typedef struct tinyfed_score {
 
 /* parameters and work are aligned to TINYFED_ALIGNMENT; work has at least the plan's work_bytes for
  * the mode. Nothing is initialized but the engine itself. */
-tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_model_t *model,
-                                     float *parameters, tinyfed_mode_t mode, void *work,
-                                     uint32_t work_bytes) TINYFED_MUST_USE;
+tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_model_t *model, float *parameters,
+                                     tinyfed_mode_t mode, void *work, uint32_t work_bytes) TINYFED_MUST_USE;
 
 /* Run the network on input[input_count]. *output points to output_count values inside the work area,
  * valid until the next call: logits where the loss is a cross-entropy. */
-tinyfed_status_t tinyfed_infer(tinyfed_engine_t *engine, const float **output,
-                               const float *input) TINYFED_MUST_USE;
+tinyfed_status_t tinyfed_infer(tinyfed_engine_t *engine, const float **output, const float *input) TINYFED_MUST_USE;
 
 /* One step of online SGD: forward, loss, backward fused with the update. score (may be NULL) is of the
  * weights before the update. input is not written. */
-tinyfed_status_t tinyfed_train_online(tinyfed_engine_t *engine, tinyfed_score_t *score,
-                                      const float *input, const tinyfed_target_t *target,
-                                      float learning_rate) TINYFED_MUST_USE;
+tinyfed_status_t tinyfed_train_online(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
+                                      const tinyfed_target_t *target, float learning_rate) TINYFED_MUST_USE;
 
 /* Forward and loss only. */
-tinyfed_status_t tinyfed_evaluate(tinyfed_engine_t *engine, tinyfed_score_t *score,
-                                  const float *input, const tinyfed_target_t *target) TINYFED_MUST_USE;
+tinyfed_status_t tinyfed_evaluate(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
+                                  const tinyfed_target_t *target) TINYFED_MUST_USE;
 
 /* ---- batches ------------------------------------------------------------------------------------ */
 

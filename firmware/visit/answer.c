@@ -1,6 +1,6 @@
-/* Weights that go back shorter than float32, in the bytes in which they also go down (docs/wire.md, Encodings): float16, or
- * int8 with a scale a tensor, each also as the difference to what the visit began with. The device goes on with what the
- * other end makes of them. Specified in docs/order.md. */
+/* Weights that go back shorter than float32, in the bytes in which they also go down (docs/wire.md, Encodings):
+ * float16, or int8 with a scale a tensor, each also as the difference to what the visit began with. The device goes on
+ * with what the other end makes of them. Specified in docs/order.md. */
 #include "model/image.h"
 #include "model/layers.h"
 #include "tinyfed_visit.h"
@@ -9,12 +9,13 @@
 
 #define SEGMENT_HEAD_BYTES 8u /* u32 count, float32 scale */
 #define STEPS_MAX 127.0f
-#define SCALE_MIN 1e-37f      /* one that is too small to divide by leaves zeros */
-#define TO_WHOLE 12582912.0f  /* 1.5 * 2^23: added and taken away again it leaves the nearest whole number, of two the even one */
+#define SCALE_MIN 1e-37f /* one that is too small to divide by leaves zeros */
+#define TO_WHOLE                                                                                                       \
+    12582912.0f /* 1.5 * 2^23: added and taken away again it leaves the nearest whole number, of two the even one */
 
-#define HALF_NORMAL 0x38800000u   /* float32's bits of 2^-14, the smallest normal float16 */
+#define HALF_NORMAL 0x38800000u    /* float32's bits of 2^-14, the smallest normal float16 */
 #define HALF_TOO_LARGE 0x477FF000u /* of 65,520, which would be rounded to infinity */
-#define HALF_BIAS 0x38000000u     /* the exponents' difference, 112, in its place */
+#define HALF_BIAS 0x38000000u      /* the exponents' difference, 112, in its place */
 
 static bool is_delta(const tinyfed_visit_t *visit) { return (visit->order.answer & TINYFED_ANSWER_DELTA) != 0; }
 
@@ -54,7 +55,8 @@ static const uint8_t *before(const tinyfed_visit_t *visit) { return visit->updat
 void tinyfed_answer_begin(tinyfed_visit_t *visit)
 {
     if (is_delta(visit))
-        memcpy(visit->update + heads_bytes(visit->engine->model), visit->engine->parameters + visit->shared_first, 4u * (size_t)visit->shared_count);
+        memcpy(visit->update + heads_bytes(visit->engine->model), visit->engine->parameters + visit->shared_first,
+               4u * (size_t)visit->shared_count);
 }
 
 /* What is read of and written to a run of the shared values. */
@@ -135,7 +137,8 @@ tinyfed_status_t tinyfed_answer_pack(tinyfed_visit_t *visit)
 {
     const tinyfed_model_t *model = visit->engine->model;
     const uint32_t end = visit->shared_first + visit->shared_count;
-    packer_t p = {visit->engine->parameters + visit->shared_first, is_delta(visit) ? before(visit) : NULL, visit->update};
+    packer_t p = {visit->engine->parameters + visit->shared_first, is_delta(visit) ? before(visit) : NULL,
+                  visit->update};
     tinyfed_status_t status = TINYFED_OK;
     if ((visit->order.answer & ~TINYFED_ANSWER_DELTA) == TINYFED_ANSWER_FLOAT16) {
         status = pack_half(&p, visit->shared_count);

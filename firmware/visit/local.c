@@ -18,12 +18,15 @@ static bool has_parameters(const tinyfed_model_t *model, uint32_t layer)
 }
 
 /* The shared layers are [*begin, *end): what is left without so many with parameters at either end. */
-static tinyfed_status_t shared_layers(uint32_t *begin, uint32_t *end, const tinyfed_order_t *order, const tinyfed_model_t *model)
+static tinyfed_status_t shared_layers(uint32_t *begin, uint32_t *end, const tinyfed_order_t *order,
+                                      const tinyfed_model_t *model)
 {
     *begin = 0;
     *end = model->layer_count;
-    for (uint32_t left = order->local_first; left > 0 && *begin < *end; (*begin)++) left -= has_parameters(model, *begin);
-    for (uint32_t left = order->local_last; left > 0 && *begin < *end; (*end)--) left -= has_parameters(model, *end - 1u);
+    for (uint32_t left = order->local_first; left > 0 && *begin < *end; (*begin)++)
+        left -= has_parameters(model, *begin);
+    for (uint32_t left = order->local_last; left > 0 && *begin < *end; (*end)--)
+        left -= has_parameters(model, *end - 1u);
     return parameters_from(model, *begin) < parameters_from(model, *end) ? TINYFED_OK : TINYFED_E_SHAPE;
 }
 
@@ -42,11 +45,13 @@ tinyfed_status_t tinyfed_shared_part(uint32_t *first, uint32_t *count, const tin
 }
 
 /* Uniform within the limit of Glorot and Bengio (2010), counted by output channel; biases 0, scales 1. */
-static void first_values(float *parameters, const tinyfed_model_t *model, uint32_t layer, tinyfed_random_t *random, bool zero)
+static void first_values(float *parameters, const tinyfed_model_t *model, uint32_t layer, tinyfed_random_t *random,
+                         bool zero)
 {
     const uint8_t *record = tinyfed_record(model->image, layer);
     uint32_t from = parameters_from(model, layer), count = parameters_from(model, layer + 1u) - from;
-    uint32_t weights = tinyfed_layer_weight_count(model->image, layer), channels = tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
+    uint32_t weights = tinyfed_layer_weight_count(model->image, layer),
+             channels = tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
     float limit = tinyfed_sqrt(6.0f / (float)(weights / channels + channels));
     for (uint32_t i = 0; i < count; i++) {
         float value = 0.0f;

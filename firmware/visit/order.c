@@ -16,14 +16,16 @@ tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
     if (rate < RATE_BITS_MIN || rate > RATE_BITS_MAX) return TINYFED_E_ARGUMENT;
     if (order->checkpoint_count > TINYFED_CHECKPOINTS_MAX) return TINYFED_E_ARGUMENT;
     uint32_t proximal = tinyfed_bits(order->proximal);
-    if (order->update > TINYFED_UPDATE_ADAM_SECOND || (order->flags & ~TINYFED_ORDER_FLAGS) != 0) return TINYFED_E_ARGUMENT;
+    if (order->update > TINYFED_UPDATE_ADAM_SECOND || (order->flags & ~TINYFED_ORDER_FLAGS) != 0)
+        return TINYFED_E_ARGUMENT;
     if (order->update == TINYFED_UPDATE_ONLINE && order->batch != 0) return TINYFED_E_ARGUMENT;
     if (proximal != 0 && (proximal < RATE_BITS_MIN || proximal > RATE_BITS_MAX)) return TINYFED_E_ARGUMENT;
     if ((order->flags & TINYFED_ORDER_META_GRADIENT) && order->update != TINYFED_UPDATE_SGD) return TINYFED_E_ARGUMENT;
     bool local = (order->local_first | order->local_last) != 0, local_flags = order->flags >= TINYFED_ORDER_KEEP_LOCAL;
     if (!local && (local_flags || order->reconstruct != 0)) return TINYFED_E_ARGUMENT;
     if (local && (order->update > TINYFED_UPDATE_SGD || proximal != 0)) return TINYFED_E_ARGUMENT;
-    if (order->reconstruct > (uint32_t)order->shots * order->passes || order->top > TINYFED_TOP_ALL) return TINYFED_E_ARGUMENT;
+    if (order->reconstruct > (uint32_t)order->shots * order->passes || order->top > TINYFED_TOP_ALL)
+        return TINYFED_E_ARGUMENT;
     if (order->top != 0 && (order->flags & TINYFED_ORDER_META_GRADIENT)) return TINYFED_E_ARGUMENT;
     uint32_t format = order->answer & ~TINYFED_ANSWER_DELTA;
     if (format > TINYFED_ANSWER_INT8 || order->answer == TINYFED_ANSWER_DELTA) return TINYFED_E_ARGUMENT;
@@ -71,7 +73,8 @@ tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *byt
         order->flags = bytes[41];
         order->batch = tinyfed_get16(bytes + 42);
         order->proximal = tinyfed_float(tinyfed_get32(bytes + 44));
-        if (bytes[0] == 2u && (order->flags > TINYFED_ORDER_FLAGS_V2 || tinyfed_get64(bytes + 48) != 0)) return TINYFED_E_ARGUMENT;
+        if (bytes[0] == 2u && (order->flags > TINYFED_ORDER_FLAGS_V2 || tinyfed_get64(bytes + 48) != 0))
+            return TINYFED_E_ARGUMENT;
         order->local_first = bytes[48];
         order->local_last = bytes[49];
         order->reconstruct = tinyfed_get16(bytes + 50);

@@ -19,7 +19,8 @@ tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes
     if (byte_count < HEADER_BYTES) return TINYFED_E_TRUNCATED;
     if (bytes[4] != SHARD_VERSION || bytes[5] != FEATURES_FLOAT32) return TINYFED_E_VERSION;
     if (bytes[6] | bytes[7]) return TINYFED_E_ARGUMENT;
-    uint32_t features = tinyfed_get32(bytes + 8), classes = tinyfed_get32(bytes + 12), samples = tinyfed_get32(bytes + 16);
+    uint32_t features = tinyfed_get32(bytes + 8), classes = tinyfed_get32(bytes + 12),
+             samples = tinyfed_get32(bytes + 16);
     uint32_t offset = tinyfed_get32(bytes + 20), total = tinyfed_get32(bytes + 24), crc = tinyfed_get32(bytes + 28);
     if (total > byte_count) return TINYFED_E_TRUNCATED;
     if (features == 0 || classes == 0 || classes > CLASS_SAMPLES_MAX) return TINYFED_E_SHAPE;

@@ -32,8 +32,9 @@ typedef enum tinyfed_update {
 #define TINYFED_ORDER_TRUE_LABELS 1u   /* label k is class k of the shard; ways is its number of classes */
 #define TINYFED_ORDER_IN_TIME 2u       /* the stream is the first samples of each class, evaluation is on later ones */
 #define TINYFED_ORDER_META_GRADIENT 4u /* after training, the weights become minus the mean gradient on the queries */
-#define TINYFED_ORDER_KEEP_LOCAL 8u    /* once rebuilt the local layers stay; without, they go on learning with the others */
-#define TINYFED_ORDER_ZERO_LOCAL 16u   /* local layers are rebuilt from zeros instead of random values */
+#define TINYFED_ORDER_KEEP_LOCAL                                                                                       \
+    8u /* once rebuilt the local layers stay; without, they go on learning with the others */
+#define TINYFED_ORDER_ZERO_LOCAL 16u /* local layers are rebuilt from zeros instead of random values */
 #define TINYFED_ORDER_FLAGS_V2 7u
 #define TINYFED_ORDER_FLAGS 31u
 #define TINYFED_TOP_ALL 10000u
@@ -44,25 +45,25 @@ typedef enum tinyfed_update {
 #define TINYFED_ANSWER_DELTA 0x80u /* with one of them: the difference to what the visit began with */
 
 typedef struct tinyfed_order {
-    uint8_t source;           /* tinyfed_source_kind_t */
-    uint8_t ways;             /* classes drawn; 1 for regression */
-    uint8_t passes;           /* times the stream is gone through; 1 is online learning */
+    uint8_t source; /* tinyfed_source_kind_t */
+    uint8_t ways;   /* classes drawn; 1 for regression */
+    uint8_t passes; /* times the stream is gone through; 1 is online learning */
     uint8_t checkpoint_count;
-    uint16_t shots;           /* training samples a class */
-    uint16_t queries;         /* evaluation samples a class; 0: all that the stream does not use */
+    uint16_t shots;   /* training samples a class */
+    uint16_t queries; /* evaluation samples a class; 0: all that the stream does not use */
     uint64_t seed;
     float learning_rate;
     uint16_t checkpoints[TINYFED_CHECKPOINTS_MAX]; /* evaluate after this many samples a class, all passes counted;
                                                     * strictly ascending, 0 = before training */
-    uint8_t update;           /* tinyfed_update_t; from here on version 2 */
-    uint8_t flags;            /* TINYFED_ORDER_... */
-    uint16_t batch;           /* samples of an update; 0: all of a pass. Not with TINYFED_UPDATE_ONLINE */
-    float proximal;           /* FedProx's mu: after each update w -= learning_rate * mu * (w - first w) */
-    uint8_t local_first;      /* so many of the first layers with parameters are local; from here on version 3 */
-    uint8_t local_last;       /* and so many of the last */
-    uint16_t reconstruct;     /* the first samples a class teach the local layers alone */
-    uint16_t top;             /* hundredths of a percent of the shared values that go back; 0: all of them */
-    uint8_t answer;           /* TINYFED_ANSWER_...; not with top */
+    uint8_t update;                                /* tinyfed_update_t; from here on version 2 */
+    uint8_t flags;                                 /* TINYFED_ORDER_... */
+    uint16_t batch;       /* samples of an update; 0: all of a pass. Not with TINYFED_UPDATE_ONLINE */
+    float proximal;       /* FedProx's mu: after each update w -= learning_rate * mu * (w - first w) */
+    uint8_t local_first;  /* so many of the first layers with parameters are local; from here on version 3 */
+    uint8_t local_last;   /* and so many of the last */
+    uint16_t reconstruct; /* the first samples a class teach the local layers alone */
+    uint16_t top;         /* hundredths of a percent of the shared values that go back; 0: all of them */
+    uint8_t answer;       /* TINYFED_ANSWER_...; not with top */
 } tinyfed_order_t;
 
 typedef struct tinyfed_checkpoint {
@@ -73,10 +74,10 @@ typedef struct tinyfed_checkpoint {
 } tinyfed_checkpoint_t;
 
 typedef struct tinyfed_result {
-    uint32_t samples;   /* training steps done */
-    float loss_first;   /* mean training loss of the first `ways` samples (regression: first quarter) */
-    float loss_last;    /* the same of the last ones */
-    uint32_t train_us;  /* filled by the app from the port's clock; 0 in-process */
+    uint32_t samples;            /* training steps done */
+    float loss_first;            /* mean training loss of the first `ways` samples (regression: first quarter) */
+    float loss_last;             /* the same of the last ones */
+    uint32_t train_us;           /* filled by the app from the port's clock; 0 in-process */
     uint32_t train_instructions; /* filled by the app where the port can count; else 0 */
     uint32_t stack_bytes;        /* stack high-water mark, filled by the app; else 0 */
     uint32_t arena_bytes;        /* of the arena in use: model, work area and scratch; filled by the caller */
@@ -100,7 +101,8 @@ tinyfed_status_t tinyfed_shard_open(tinyfed_shard_t *shard, const uint8_t *bytes
 /* Samples first .. first + count of a class, label < class_count. */
 void tinyfed_shard_class(const tinyfed_shard_t *shard, uint32_t *first, uint32_t *count, uint32_t label);
 
-tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *bytes, uint32_t byte_count) TINYFED_MUST_USE;
+tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *bytes,
+                                      uint32_t byte_count) TINYFED_MUST_USE;
 /* Every value in its range; decode calls it, and so does begin for an order built by hand. */
 tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order) TINYFED_MUST_USE;
 /* The mode to plan for and to open the engine in. */
@@ -116,16 +118,19 @@ tinyfed_status_t tinyfed_shared_part(uint32_t *first, uint32_t *count, const tin
                                      const tinyfed_model_t *model) TINYFED_MUST_USE;
 
 /* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each, a
- * copy of the weights for a proximal term, what the choice of the largest updates needs (a copy of the shared weights and
- * a bit each), and what is written shorter than float32. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources without one. */
+ * copy of the weights for a proximal term, what the choice of the largest updates needs (a copy of the shared weights
+ * and a bit each), and what is written shorter than float32. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources
+ * without one. */
 tinyfed_status_t tinyfed_visit_scratch_bytes(uint32_t *scratch_bytes, const tinyfed_order_t *order,
-                                             const tinyfed_shard_t *shard, const tinyfed_model_t *model) TINYFED_MUST_USE;
+                                             const tinyfed_shard_t *shard,
+                                             const tinyfed_model_t *model) TINYFED_MUST_USE;
 
 /* Draw the task. The engine is open in the order's mode, scratch is aligned to 4 bytes, and both, with the shard,
  * outlive the visit. The order is checked against model and source: E_SHAPE when features, classes or loss do not fit
  * the model, E_SOURCE when there is no shard or it has too few classes, or any class too few samples. */
 tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *engine, const tinyfed_order_t *order,
-                                     const tinyfed_shard_t *shard, void *scratch, uint32_t scratch_bytes) TINYFED_MUST_USE;
+                                     const tinyfed_shard_t *shard, void *scratch,
+                                     uint32_t scratch_bytes) TINYFED_MUST_USE;
 
 /* One bounded piece of work: one training sample or one evaluation sample. *done when the visit is over;
  * E_NUMERIC when the loss is no longer finite, and E_STATE from then on, or after *done. */
@@ -138,10 +143,12 @@ void tinyfed_visit_update(const tinyfed_visit_t *visit, const uint8_t **bytes, u
 /* PRNG of the draw (SplitMix64, Steele, Lea, Flood 2014): the same stream in Python. The n-th number depends on
  * seed + n * TINYFED_RANDOM_GAMMA alone, so a stream is gone through again without storing it. */
 #define TINYFED_RANDOM_GAMMA 0x9E3779B97F4A7C15u
-typedef struct tinyfed_random { uint64_t state; } tinyfed_random_t;
+typedef struct tinyfed_random {
+    uint64_t state;
+} tinyfed_random_t;
 uint64_t tinyfed_random_next(tinyfed_random_t *random);
 uint32_t tinyfed_random_below(tinyfed_random_t *random, uint32_t bound); /* unbiased, bound >= 1 */
-float tinyfed_random_unit(tinyfed_random_t *random); /* [0, 1), 24 bits */
+float tinyfed_random_unit(tinyfed_random_t *random);                     /* [0, 1), 24 bits */
 /* sequence[length]: distinct numbers below bound in random order, length <= bound <= 65536. Time length squared. */
 void tinyfed_random_sequence(tinyfed_random_t *random, uint16_t *sequence, uint32_t length, uint32_t bound);
 
@@ -152,13 +159,13 @@ struct tinyfed_visit {
     const tinyfed_shard_t *shard;
     tinyfed_order_t order;
     tinyfed_random_t random; /* of the classes' order in each round */
-    uint16_t *classes;  /* [ways] the shard's class that label k stands for */
-    uint16_t *round;    /* [ways] the labels in this round's order */
-    uint16_t *stream;   /* [ways][shots] indices within the class */
-    uint16_t *queries;  /* [ways][queries] */
-    float *first_weights; /* [parameter_count] for the proximal term, or NULL */
-    uint8_t *update;      /* of top: head, [shared_count] shared weights the visit began with, then histogram or bitmap;
-                           * of answer: heads and, for a difference, those weights; or NULL */
+    uint16_t *classes;       /* [ways] the shard's class that label k stands for */
+    uint16_t *round;         /* [ways] the labels in this round's order */
+    uint16_t *stream;        /* [ways][shots] indices within the class */
+    uint16_t *queries;       /* [ways][queries] */
+    float *first_weights;    /* [parameter_count] for the proximal term, or NULL */
+    uint8_t *update; /* of top: head, [shared_count] shared weights the visit began with, then histogram or bitmap;
+                      * of answer: heads and, for a difference, those weights; or NULL */
     uint32_t shared_first, shared_count;
     uint64_t shared_layers; /* bit k: the model's layer k is shared */
     struct {
@@ -169,15 +176,15 @@ struct tinyfed_visit {
         uint32_t bytes;     /* of the update */
     } choice;
     float sine_amplitude, sine_phase;
-    float sine_x, sine_y;  /* the sample being looked at */
+    float sine_x, sine_y; /* the sample being looked at */
     float sum_first, sum_last, sum_evaluation;
-    uint32_t total;        /* training samples of the visit */
-    uint32_t loss_window;  /* samples in loss_first and in loss_last */
-    uint32_t position;     /* training samples done */
+    uint32_t total;                    /* training samples of the visit */
+    uint32_t loss_window;              /* samples in loss_first and in loss_last */
+    uint32_t position;                 /* training samples done */
     uint32_t query_label, query_index; /* next evaluation sample; index counts the class's samples when queries is 0 */
     uint8_t phase;
-    bool evaluated;        /* the last step was an evaluation's: of no use to the weights */
-    uint8_t checkpoint;    /* next one */
+    bool evaluated;     /* the last step was an evaluation's: of no use to the weights */
+    uint8_t checkpoint; /* next one */
     tinyfed_result_t result;
 };
 

@@ -23,7 +23,10 @@ uint32_t tinyfed_update_bytes(const tinyfed_order_t *order, const tinyfed_model_
 }
 
 static float *before(const tinyfed_visit_t *visit) { return (float *)(void *)(visit->update + HEAD_BYTES); }
-static uint8_t *behind(const tinyfed_visit_t *visit) { return visit->update + HEAD_BYTES + 4u * (size_t)visit->shared_count; }
+static uint8_t *behind(const tinyfed_visit_t *visit)
+{
+    return visit->update + HEAD_BYTES + 4u * (size_t)visit->shared_count;
+}
 static const float *now(const tinyfed_visit_t *visit) { return visit->engine->parameters + visit->shared_first; }
 
 static uint32_t magnitude(const tinyfed_visit_t *visit, uint32_t i)
@@ -62,7 +65,8 @@ static void find_digit(tinyfed_visit_t *visit)
     for (; digit > 0 && histogram[digit] < visit->choice.ties; digit--) visit->choice.ties -= histogram[digit];
     visit->choice.shift = shift;
     visit->choice.threshold |= digit << shift;
-    if (histogram[digit] <= visit->choice.ties) { /* all from here on: fewer changed than are wanted, or a gap in values */
+    if (histogram[digit] <=
+        visit->choice.ties) { /* all from here on: fewer changed than are wanted, or a gap in values */
         visit->choice.ties = ALL;
         visit->choice.shift = 0;
     }

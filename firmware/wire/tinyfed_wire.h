@@ -36,34 +36,38 @@ typedef int8_t tinyfed_wire_status_t;
 #define TINYFED_WIRE_COMPLETE 1
 
 /* INPUT: a sample for the model that is held, which stays valid meanwhile. */
-typedef enum tinyfed_wire_kind { TINYFED_WIRE_IMAGE = 1, TINYFED_WIRE_WEIGHTS = 2, TINYFED_WIRE_INPUT = 3 } tinyfed_wire_kind_t;
+typedef enum tinyfed_wire_kind {
+    TINYFED_WIRE_IMAGE = 1,
+    TINYFED_WIRE_WEIGHTS = 2,
+    TINYFED_WIRE_INPUT = 3
+} tinyfed_wire_kind_t;
 
 /* How weights are written on the wire. DELTA is a flag: the values are to be added to the weights held. */
 typedef enum tinyfed_wire_encoding {
-    TINYFED_WIRE_PLAIN = 0,   /* float32, or the bytes of an image */
+    TINYFED_WIRE_PLAIN = 0, /* float32, or the bytes of an image */
     TINYFED_WIRE_FLOAT16 = 1,
-    TINYFED_WIRE_INT8 = 2,    /* with a scale a tensor */
+    TINYFED_WIRE_INT8 = 2, /* with a scale a tensor */
     TINYFED_WIRE_DELTA = 0x80
 } tinyfed_wire_encoding_t;
 
 /* What SAVE asks for. */
 typedef enum tinyfed_wire_save { TINYFED_WIRE_SAVE = 0, TINYFED_WIRE_FORGET = 1 } tinyfed_wire_save_t;
 
-#define TINYFED_CAPABILITY_TRAIN (1u << 0)   /* trains in visits */
-#define TINYFED_CAPABILITY_FLOAT16 (1u << 1) /* takes weights as float16 */
-#define TINYFED_CAPABILITY_INT8 (1u << 2)    /* takes weights as int8 */
-#define TINYFED_CAPABILITY_DELTA (1u << 3)   /* takes weights as a difference */
-#define TINYFED_CAPABILITY_SHARD (1u << 4)   /* has samples in its data flash */
-#define TINYFED_CAPABILITY_SINE (1u << 5)    /* makes the sine task's samples itself */
-#define TINYFED_CAPABILITY_RESET (1u << 6)   /* can restart itself */
-#define TINYFED_CAPABILITY_STREAM (1u << 7)  /* takes samples from a second serial port or a sensor */
-#define TINYFED_CAPABILITY_SAVE (1u << 8)    /* keeps its model through a power cut when asked to */
-#define TINYFED_CAPABILITY_FROZEN (1u << 10) /* runs frozen int8 networks before a head */
-#define TINYFED_CAPABILITY_SPARSE (1u << 11) /* sends back the largest updates alone */
+#define TINYFED_CAPABILITY_TRAIN (1u << 0)    /* trains in visits */
+#define TINYFED_CAPABILITY_FLOAT16 (1u << 1)  /* takes weights as float16 */
+#define TINYFED_CAPABILITY_INT8 (1u << 2)     /* takes weights as int8 */
+#define TINYFED_CAPABILITY_DELTA (1u << 3)    /* takes weights as a difference */
+#define TINYFED_CAPABILITY_SHARD (1u << 4)    /* has samples in its data flash */
+#define TINYFED_CAPABILITY_SINE (1u << 5)     /* makes the sine task's samples itself */
+#define TINYFED_CAPABILITY_RESET (1u << 6)    /* can restart itself */
+#define TINYFED_CAPABILITY_STREAM (1u << 7)   /* takes samples from a second serial port or a sensor */
+#define TINYFED_CAPABILITY_SAVE (1u << 8)     /* keeps its model through a power cut when asked to */
+#define TINYFED_CAPABILITY_FROZEN (1u << 10)  /* runs frozen int8 networks before a head */
+#define TINYFED_CAPABILITY_SPARSE (1u << 11)  /* sends back the largest updates alone */
 #define TINYFED_CAPABILITY_PARTIAL (1u << 12) /* takes a part of the weights, and keeps layers to itself */
 #define TINYFED_CAPABILITY_ANSWERS (1u << 13) /* gives weights back shorter than float32 */
-#define TINYFED_CAPABILITY_INFER (1u << 14) /* runs its model on inputs that it is sent */
-#define TINYFED_CAPABILITY_SENSOR (1u << 9)  /* records labelled samples itself */
+#define TINYFED_CAPABILITY_INFER (1u << 14)   /* runs its model on inputs that it is sent */
+#define TINYFED_CAPABILITY_SENSOR (1u << 9)   /* records labelled samples itself */
 
 /* What the device says of itself in HELLO. */
 typedef struct tinyfed_link_info {
@@ -71,8 +75,8 @@ typedef struct tinyfed_link_info {
     const char *board; /* ends in 0; at most TINYFED_WIRE_BOARD_BYTES_MAX are sent */
     uint64_t firmware_build;
     uint32_t arena_bytes;
-    uint32_t capabilities;   /* TINYFED_CAPABILITY_ bits */
-    uint32_t feature_count;  /* of the stored sample source; 0: none */
+    uint32_t capabilities;  /* TINYFED_CAPABILITY_ bits */
+    uint32_t feature_count; /* of the stored sample source; 0: none */
     uint16_t class_count;
     uint64_t structure_hash; /* of the loaded model; 0: none */
     uint64_t weights_hash;   /* 0: none, or not valid */
@@ -81,8 +85,8 @@ typedef struct tinyfed_link_info {
 typedef enum tinyfed_link_event_kind {
     /* Answer with tinyfed_link_hello. */
     TINYFED_LINK_HELLO = 1,
-    /* Answer with tinyfed_link_transfer_accept (before it mark the model invalid, except for INPUT) or ..._refuse. Not raised
-     * for a transfer that goes on where it stopped. */
+    /* Answer with tinyfed_link_transfer_accept (before it mark the model invalid, except for INPUT) or ..._refuse. Not
+     * raised for a transfer that goes on where it stopped. */
     TINYFED_LINK_TRANSFER_BEGIN = 2,
     /* Everything arrived and its hash is right. Check the content, answer with tinyfed_link_transfer_end. */
     TINYFED_LINK_TRANSFER_COMPLETE = 3,
@@ -112,7 +116,7 @@ typedef struct tinyfed_link_event {
     uint32_t total_bytes;  /* on the wire */
     uint64_t content_hash; /* of the bytes on the wire: of plain weights, their weights hash */
     uint64_t structure_hash;
-    uint64_t base_hash;    /* DELTA: hash of the weights that must be held */
+    uint64_t base_hash;                /* DELTA: hash of the weights that must be held */
     uint32_t first_value, value_count; /* WEIGHTS: only so many of the values, from this one on; count 0: all */
     /* ORDER, SAVE: */
     uint64_t weights_hash; /* it is only for a device that holds these weights; 0: any */
@@ -120,13 +124,13 @@ typedef struct tinyfed_link_event {
     uint8_t save_action; /* tinyfed_wire_save_t */
     /* ORDER; UPLOAD: the visit, the last one, whose update is wanted; 0: the weights */
     uint32_t visit;
-    bool outputs; /* UPLOAD: what the model made of the last INPUT is wanted, and nothing else */
-    const uint8_t *order;  /* valid until the next tinyfed_link_receive */
+    bool outputs;         /* UPLOAD: what the model made of the last INPUT is wanted, and nothing else */
+    const uint8_t *order; /* valid until the next tinyfed_link_receive */
     uint32_t order_bytes;
     /* LABEL: */
-    uint32_t recording;    /* its number */
-    uint16_t label;        /* class, or TINYFED_WIRE_LABEL_... */
-    uint16_t windows_max;  /* 0: no limit; also of */
+    uint32_t recording;   /* its number */
+    uint16_t label;       /* class, or TINYFED_WIRE_LABEL_... */
+    uint16_t windows_max; /* 0: no limit; also of */
     uint32_t milliseconds_max;
 } tinyfed_link_event_t;
 
@@ -136,15 +140,15 @@ typedef struct tinyfed_link_event {
 
 /* What a device says of its recording. Never a sample. */
 typedef struct tinyfed_link_record {
-    uint32_t recording;   /* number of the last one that began */
-    uint32_t windows;     /* stored by it */
-    uint32_t capacity;    /* windows of all classes; 0: not known yet */
-    uint32_t detail;      /* for E_MEMORY without a capacity: bytes that are short */
+    uint32_t recording; /* number of the last one that began */
+    uint32_t windows;   /* stored by it */
+    uint32_t capacity;  /* windows of all classes; 0: not known yet */
+    uint32_t detail;    /* for E_MEMORY without a capacity: bytes that are short */
     uint16_t label;
     bool running;
     tinyfed_wire_status_t status; /* why nothing runs: 0 as asked, or negative */
-    uint16_t class_count; /* at most TINYFED_WIRE_RECORD_CLASSES_MAX */
-    const uint8_t *ends;  /* 4 bytes a class: samples up to its end; read when the frame is made */
+    uint16_t class_count;         /* at most TINYFED_WIRE_RECORD_CLASSES_MAX */
+    const uint8_t *ends;          /* 4 bytes a class: samples up to its end; read when the frame is made */
 } tinyfed_link_record_t;
 
 typedef struct tinyfed_link_config {
@@ -176,7 +180,8 @@ void tinyfed_link_hello(tinyfed_link_t *link, const tinyfed_link_info_t *info);
 
 /* The transfer goes to destination[0..destination_bytes): plain, total_bytes of them are written as they arrive.
  * staging (at least chunk_bytes_max bytes, or NULL) is needed for other encodings, whose values go to destination,
- * an array of float aligned as such and filled exactly, chunk by chunk. Refuses by itself, and returns the reason, when the room does not do. */
+ * an array of float aligned as such and filled exactly, chunk by chunk. Refuses by itself, and returns the reason, when
+ * the room does not do. */
 tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t *destination,
                                                    uint32_t destination_bytes, uint8_t *staging,
                                                    uint32_t staging_bytes);
@@ -194,10 +199,11 @@ void tinyfed_link_visit_refuse(tinyfed_link_t *link, tinyfed_wire_status_t statu
 /* For the heartbeat: samples done, of how many. */
 void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t total);
 /* status 0 with a result (kept by the caller until the next order), or negative without one. */
-void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail,
-                            const uint8_t *result, uint32_t result_bytes);
+void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail, const uint8_t *result,
+                            uint32_t result_bytes);
 
-/* Tell the host how the recording stands: the answer to LABEL, and whenever that changes. *record is kept by the caller. */
+/* Tell the host how the recording stands: the answer to LABEL, and whenever that changes. *record is kept by the
+ * caller. */
 void tinyfed_link_recording(tinyfed_link_t *link, const tinyfed_link_record_t *record);
 
 /* Send source[0..byte_count), which must not change until the next event but HELLO. */
@@ -219,9 +225,9 @@ bool tinyfed_link_said_all(const tinyfed_link_t *link);
 /* Turns the bytes of an encoded weight transfer into float32 values, in pieces of any length. */
 typedef struct tinyfed_wire_expander {
     uint8_t encoding;
-    uint8_t held;      /* bytes in piece */
-    uint8_t piece[8];  /* a value or a segment's head that is not complete */
-    uint32_t left;     /* int8 values left in the segment */
+    uint8_t held;     /* bytes in piece */
+    uint8_t piece[8]; /* a value or a segment's head that is not complete */
+    uint32_t left;    /* int8 values left in the segment */
     float scale;
     float *values;
     uint32_t value_count, written;
@@ -230,8 +236,7 @@ typedef struct tinyfed_wire_expander {
 void tinyfed_wire_expander_init(tinyfed_wire_expander_t *expander, uint8_t encoding, float *values,
                                 uint32_t value_count);
 /* Returns 0, or E_ARGUMENT when the bytes give more values than there is room for. */
-tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *expander, const uint8_t *bytes,
-                                          uint32_t byte_count);
+tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *expander, const uint8_t *bytes, uint32_t byte_count);
 /* Everything was written and nothing is left over. */
 bool tinyfed_wire_expanded(const tinyfed_wire_expander_t *expander);
 
@@ -247,13 +252,13 @@ typedef struct tinyfed_wire_decoder {
     uint8_t code;   /* of the block; 0 before the first */
     bool bad;       /* too long: skip to the delimiter */
     uint8_t head[TINYFED_WIRE_CONTROL_BYTES_MAX]; /* what has left tail, but a chunk's payload with a sink */
-    uint8_t *sink;  /* where a chunk's payload goes, or NULL */
+    uint8_t *sink;                                /* where a chunk's payload goes, or NULL */
     uint32_t sink_bytes;
 } tinyfed_wire_decoder_t;
 
 typedef enum tinyfed_wire_decoded {
     TINYFED_WIRE_MORE = 0,
-    TINYFED_WIRE_AIM = 1,  /* head holds header and a chunk's offset: set sink now, or leave it NULL */
+    TINYFED_WIRE_AIM = 1,   /* head holds header and a chunk's offset: set sink now, or leave it NULL */
     TINYFED_WIRE_FRAME = 2, /* a good frame: count - CRC bytes of it, in head and sink; until the next byte */
     TINYFED_WIRE_DAMAGED = 3
 } tinyfed_wire_decoded_t;
@@ -346,7 +351,7 @@ struct tinyfed_link {
     } error;
 
     const tinyfed_link_record_t *record; /* NULL: none was begun */
-    uint16_t record_sequence; /* of the newest LABEL */
+    uint16_t record_sequence;            /* of the newest LABEL */
 };
 
 #endif

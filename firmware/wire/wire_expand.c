@@ -45,9 +45,7 @@ static tinyfed_wire_status_t write(tinyfed_wire_expander_t *x, float value)
 tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *x, const uint8_t *bytes, uint32_t byte_count)
 {
     const uint8_t format = x->encoding & 0x7Fu;
-    const uint8_t wanted = format == TINYFED_WIRE_FLOAT16 ? 2u
-        : format == TINYFED_WIRE_INT8                     ? SEGMENT_HEAD_BYTES
-                                                          : 4u;
+    const uint8_t wanted = format == TINYFED_WIRE_FLOAT16 ? 2u : format == TINYFED_WIRE_INT8 ? SEGMENT_HEAD_BYTES : 4u;
     for (uint32_t i = 0; i < byte_count; i++) {
         tinyfed_wire_status_t status = TINYFED_OK;
         if (format == TINYFED_WIRE_INT8 && x->left > 0) {

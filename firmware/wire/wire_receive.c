@@ -50,11 +50,11 @@ static uint32_t appended32(const uint8_t *p, uint32_t offset, uint32_t payload_b
 
 static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t payload_bytes)
 {
-    return link->transfer.kind == p[0] && link->transfer.encoding == p[1]
-        && link->transfer.first_value == appended32(p, 32, payload_bytes)
-        && link->transfer.value_count == appended32(p, 36, payload_bytes)
-        && link->transfer.total_bytes == tinyfed_get32(p + 4) && link->transfer.content_hash == tinyfed_get64(p + 8)
-        && link->transfer.structure_hash == tinyfed_get64(p + 16) && link->transfer.base_hash == tinyfed_get64(p + 24);
+    return link->transfer.kind == p[0] && link->transfer.encoding == p[1] &&
+           link->transfer.first_value == appended32(p, 32, payload_bytes) &&
+           link->transfer.value_count == appended32(p, 36, payload_bytes) &&
+           link->transfer.total_bytes == tinyfed_get32(p + 4) && link->transfer.content_hash == tinyfed_get64(p + 8) &&
+           link->transfer.structure_hash == tinyfed_get64(p + 16) && link->transfer.base_hash == tinyfed_get64(p + 24);
 }
 
 static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
@@ -98,16 +98,15 @@ static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uin
 static void aim(tinyfed_link_t *link)
 {
     const uint8_t *h = link->in.head;
-    if (h[0] != TINYFED_WIRE_VERSION || h[1] != CHUNK_DOWN || tinyfed_get16(h + 2) != link->session
-        || link->transfer.state != TRANSFER_RECEIVING || tinyfed_get16(h + 4) != link->transfer.sequence
-        || (tinyfed_get32(h + 6) & OFFSET_MASK) != link->transfer.next)
+    if (h[0] != TINYFED_WIRE_VERSION || h[1] != CHUNK_DOWN || tinyfed_get16(h + 2) != link->session ||
+        link->transfer.state != TRANSFER_RECEIVING || tinyfed_get16(h + 4) != link->transfer.sequence ||
+        (tinyfed_get32(h + 6) & OFFSET_MASK) != link->transfer.next)
         return;
     const uint32_t left = link->transfer.total_bytes - link->transfer.next;
     const uint32_t most = link->config.chunk_bytes_max;
     link->in.sink_bytes = left < most ? left : most;
-    link->in.sink = link->transfer.encoding == TINYFED_WIRE_PLAIN
-        ? link->transfer.destination + link->transfer.next
-        : link->transfer.staging;
+    link->in.sink = link->transfer.encoding == TINYFED_WIRE_PLAIN ? link->transfer.destination + link->transfer.next
+                                                                  : link->transfer.staging;
 }
 
 static void report_gap(tinyfed_link_t *link)
@@ -141,8 +140,7 @@ static void on_chunk(tinyfed_link_t *link, uint16_t sequence, uint32_t payload_b
     if (link->in.sink == NULL) {
         if ((head & OFFSET_MASK) < link->transfer.next)
             link->pending |= SEND_TRANSFER_STATUS; /* it has it: the acknowledgement was lost */
-        else if (round == link->transfer.round && !link->transfer.gap_reported)
-            report_gap(link);
+        else if (round == link->transfer.round && !link->transfer.gap_reported) report_gap(link);
         return;
     }
     const uint32_t bytes = payload_bytes - CHUNK_HEAD_BYTES;
@@ -175,8 +173,8 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
     const uint32_t number = tinyfed_get32(p);
     const uint64_t hash = tinyfed_hash64(TINYFED_HASH_START, p, payload_bytes);
     const uint8_t state = link->visit.state;
-    if (state != VISIT_NONE && link->visit.number == number && link->visit.hash == hash
-        && (state != VISIT_REFUSED || link->visit.sequence == sequence)) {
+    if (state != VISIT_NONE && link->visit.number == number && link->visit.hash == hash &&
+        (state != VISIT_REFUSED || link->visit.sequence == sequence)) {
         link->visit.sequence = sequence;
         if (state == VISIT_ENDED && link->visit.status == TINYFED_OK) {
             link->visit.received = false;
@@ -198,7 +196,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
     link->visit.done = 0;
     link->visit.total = 0;
     link->visit.received = true;
-    link->pending &= (uint16_t)~(uint16_t)(SEND_RESULT | SEND_VISIT_STATUS);
+    link->pending &= (uint16_t) ~(uint16_t)(SEND_RESULT | SEND_VISIT_STATUS);
     if (link->broken) {
         tinyfed_link_visit_refuse(link, TINYFED_E_STATE, 0);
         return;
@@ -235,8 +233,8 @@ static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uin
 static void on_ack(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t now_ms)
 {
     const uint32_t next = tinyfed_get32(p);
-    if (link->upload.state != UPLOAD_SENDING || sequence != link->upload.sequence || next < link->upload.acked
-        || next > link->upload.total_bytes)
+    if (link->upload.state != UPLOAD_SENDING || sequence != link->upload.sequence || next < link->upload.acked ||
+        next > link->upload.total_bytes)
         return;
     if (next > link->upload.acked) {
         link->upload.acked = next;
@@ -369,9 +367,7 @@ size_t tinyfed_link_receive(tinyfed_link_t *link, const uint8_t *bytes, size_t b
     if (byte_count > 0) link->byte_ms = now_ms;
     while (used < byte_count && link->event == 0) {
         switch (tinyfed_wire_decode(&link->in, bytes[used++])) {
-        case TINYFED_WIRE_AIM:
-            aim(link);
-            break;
+        case TINYFED_WIRE_AIM: aim(link); break;
         case TINYFED_WIRE_FRAME:
             on_frame(link, now_ms);
             tinyfed_wire_decoder_reset(&link->in);
@@ -381,8 +377,7 @@ size_t tinyfed_link_receive(tinyfed_link_t *link, const uint8_t *bytes, size_t b
             if (link->transfer.state == TRANSFER_RECEIVING && link->in.count >= CHUNK_BYTES_MIN) report_gap(link);
             tinyfed_wire_decoder_reset(&link->in);
             break;
-        default:
-            break;
+        default: break;
         }
     }
     return used;

@@ -24,16 +24,15 @@ void tinyfed_link_transfer_refuse(tinyfed_link_t *link, tinyfed_wire_status_t st
 }
 
 tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t *destination,
-                                                   uint32_t destination_bytes, uint8_t *staging,
-                                                   uint32_t staging_bytes)
+                                                   uint32_t destination_bytes, uint8_t *staging, uint32_t staging_bytes)
 {
     const bool plain = link->transfer.encoding == TINYFED_WIRE_PLAIN;
     const uint8_t format = link->transfer.encoding & 0x7Fu;
     const uint32_t needed = plain ? link->transfer.total_bytes : 0;
     tinyfed_wire_status_t status = TINYFED_OK;
     uint32_t detail = 0;
-    if (link->transfer.total_bytes == 0 || link->transfer.total_bytes > TINYFED_WIRE_TRANSFER_BYTES_MAX
-        || format > TINYFED_WIRE_INT8) {
+    if (link->transfer.total_bytes == 0 || link->transfer.total_bytes > TINYFED_WIRE_TRANSFER_BYTES_MAX ||
+        format > TINYFED_WIRE_INT8) {
         status = TINYFED_E_ARGUMENT;
     } else if (needed > destination_bytes) {
         status = TINYFED_E_MEMORY;
@@ -106,8 +105,8 @@ void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t t
     link->visit.total = total;
 }
 
-void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail,
-                            const uint8_t *result, uint32_t result_bytes)
+void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail, const uint8_t *result,
+                            uint32_t result_bytes)
 {
     link->visit.state = VISIT_ENDED;
     link->visit.status = status;
@@ -116,7 +115,7 @@ void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, 
     link->visit.result_bytes =
         result_bytes < TINYFED_WIRE_RESULT_BYTES_MAX ? result_bytes : TINYFED_WIRE_RESULT_BYTES_MAX;
     link->visit.received = status != TINYFED_OK || link->cancelling;
-    link->pending &= (uint16_t)~(uint16_t)SEND_VISIT_STATUS;
+    link->pending &= (uint16_t) ~(uint16_t)SEND_VISIT_STATUS;
     if (link->cancelling) link->pending |= SEND_CANCELLED;
     else link->pending |= status == TINYFED_OK ? SEND_RESULT : SEND_VISIT_STATUS;
     link->cancelling = false;
@@ -282,8 +281,7 @@ static void hash_upload(tinyfed_link_t *link, uint32_t to)
 
 static void make_upload_status(tinyfed_link_t *link)
 {
-    const bool complete =
-        link->upload.state == UPLOAD_SENDING && link->upload.acked == link->upload.total_bytes;
+    const bool complete = link->upload.state == UPLOAD_SENDING && link->upload.acked == link->upload.total_bytes;
     uint8_t *p = begin(link, UPLOAD_STATUS, link->upload.sequence, 20);
     if (complete) hash_upload(link, link->upload.total_bytes);
     tinyfed_put32(p, link->upload.total_bytes);
@@ -301,8 +299,8 @@ static uint32_t upload_chunk_bytes(const tinyfed_link_t *link)
 
 static bool upload_may_send(const tinyfed_link_t *link)
 {
-    return link->upload.state == UPLOAD_SENDING && link->upload.sent < link->upload.total_bytes
-        && link->upload.sent - link->upload.acked < link->upload.window_chunks * upload_chunk_bytes(link);
+    return link->upload.state == UPLOAD_SENDING && link->upload.sent < link->upload.total_bytes &&
+           link->upload.sent - link->upload.acked < link->upload.window_chunks * upload_chunk_bytes(link);
 }
 
 static void make_chunk(tinyfed_link_t *link, uint32_t now_ms)
@@ -311,7 +309,7 @@ static void make_chunk(tinyfed_link_t *link, uint32_t now_ms)
     const uint32_t most = upload_chunk_bytes(link);
     const uint32_t bytes = left < most ? left : most;
     tinyfed_put32(begin(link, CHUNK_UP, link->upload.sequence, CHUNK_HEAD_BYTES),
-          link->upload.sent | ((uint32_t)link->upload.round << 24));
+                  link->upload.sent | ((uint32_t)link->upload.round << 24));
     link->out.body = link->upload.source + link->upload.sent;
     link->out.body_bytes = bytes;
     link->upload.sent += bytes;
@@ -362,12 +360,12 @@ static bool host_here(const tinyfed_link_t *link, uint32_t now_ms)
 static void run_timers(tinyfed_link_t *link, uint32_t now_ms)
 {
     if (!host_here(link, now_ms)) return;
-    if (link->transfer.state == TRANSFER_RECEIVING && since(link->byte_ms, now_ms) >= POKE_MS
-        && since(link->transfer.poke_ms, now_ms) >= link->transfer.poke_interval_ms) {
+    if (link->transfer.state == TRANSFER_RECEIVING && since(link->byte_ms, now_ms) >= POKE_MS &&
+        since(link->transfer.poke_ms, now_ms) >= link->transfer.poke_interval_ms) {
         link->transfer.poke_ms = now_ms;
         link->transfer.poke_interval_ms = link->transfer.poke_interval_ms >= POKE_MAX_MS / 2u
-            ? POKE_MAX_MS
-            : (uint16_t)(link->transfer.poke_interval_ms * 2u);
+                                              ? POKE_MAX_MS
+                                              : (uint16_t)(link->transfer.poke_interval_ms * 2u);
         link->transfer.gap = true;
         link->pending |= SEND_TRANSFER_STATUS;
     }
@@ -375,11 +373,11 @@ static void run_timers(tinyfed_link_t *link, uint32_t now_ms)
         link->pending |= SEND_VISIT_STATUS;
     if (link->save.state == SAVE_RUNNING && since(link->save.sent_ms, now_ms) >= HEARTBEAT_MS)
         link->pending |= SEND_SAVE_STATUS;
-    if (link->visit.state == VISIT_ENDED && !link->visit.received
-        && since(link->visit.sent_ms, now_ms) >= RESULT_REPEAT_MS)
+    if (link->visit.state == VISIT_ENDED && !link->visit.received &&
+        since(link->visit.sent_ms, now_ms) >= RESULT_REPEAT_MS)
         link->pending |= SEND_RESULT;
-    if (link->upload.state == UPLOAD_SENDING && link->upload.sent > link->upload.acked
-        && since(link->upload.sent_ms, now_ms) >= UPLOAD_RETRY_MS) {
+    if (link->upload.state == UPLOAD_SENDING && link->upload.sent > link->upload.acked &&
+        since(link->upload.sent_ms, now_ms) >= UPLOAD_RETRY_MS) {
         link->upload.sent = link->upload.acked;
         link->upload.round++;
         link->upload.sent_ms = now_ms;

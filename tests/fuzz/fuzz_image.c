@@ -76,10 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(image, data, image_bytes);
     if ((data[image_bytes] & 0x80u) == 0) seal(image, image_bytes);
     const tinyfed_status_t status = tinyfed_model_open(&model, &offset, image, image_bytes);
-    if (status == TINYFED_OK && is_quick(&model))
-        train(&model, image, (tinyfed_mode_t)(data[image_bytes] % 6u));
-    else if (status != TINYFED_OK && (status > 0 || offset > image_bytes))
-        abort();
+    if (status == TINYFED_OK && is_quick(&model)) train(&model, image, (tinyfed_mode_t)(data[image_bytes] % 6u));
+    else if (status != TINYFED_OK && (status > 0 || offset > image_bytes)) abort();
     free(image);
     return 0;
 }

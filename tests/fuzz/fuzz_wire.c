@@ -22,7 +22,10 @@ uint32_t device_counter(const device_t *device, uint32_t which);
 #define ARENA_BYTES 4096u
 #define PAYLOAD_MAX 255u
 
-typedef struct input { const uint8_t *bytes; size_t left; } input_t;
+typedef struct input {
+    const uint8_t *bytes;
+    size_t left;
+} input_t;
 
 static uint8_t next(input_t *in)
 {

@@ -13,10 +13,7 @@ static int semihost(int operation, const void *argument)
     return r0;
 }
 
-void parity_print(const char *line)
-{
-    semihost(0x04, line); /* SYS_WRITE0 */
-}
+void parity_print(const char *line) { semihost(0x04, line); /* SYS_WRITE0 */ }
 
 static void leave(uint32_t code)
 {
@@ -26,10 +23,7 @@ static void leave(uint32_t code)
     }
 }
 
-static void fault(void)
-{
-    leave(99);
-}
+static void fault(void) { leave(99); }
 
 static void reset(void)
 {

@@ -4,10 +4,7 @@
 
 #include "parity.h"
 
-void parity_print(const char *line)
-{
-    fputs(line, stdout);
-}
+void parity_print(const char *line) { fputs(line, stdout); }
 
 int main(int argc, char **argv)
 {

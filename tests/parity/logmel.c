@@ -1,6 +1,7 @@
 /* The log-mel features of the recordings of a blob, a hash each; the same on every target.
  *
- * The blob, little-endian: u32 recordings; then for each u32 samples and the samples (int16), each padded to 16 bytes. */
+ * The blob, little-endian: u32 recordings; then for each u32 samples and the samples (int16), each padded to 16 bytes.
+ */
 #include "tinyfed_logmel.h"
 
 #include "parity.h"

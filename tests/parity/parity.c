@@ -19,10 +19,7 @@ static uint64_t hash_floats(uint64_t hash, const float *values, uint32_t count)
     return hash;
 }
 
-static uint32_t padded(uint32_t count)
-{
-    return (count + 15u) & ~15u;
-}
+static uint32_t padded(uint32_t count) { return (count + 15u) & ~15u; }
 
 static uint64_t run_case(const uint8_t **at, int *failed)
 {
@@ -43,8 +40,8 @@ static uint64_t run_case(const uint8_t **at, int *failed)
     if (tinyfed_model_open(&model, NULL, arena, image_bytes) != TINYFED_OK) return 0;
     if (tinyfed_plan(&plan, &model, (tinyfed_mode_t)mode) != TINYFED_OK || plan.arena_bytes > sizeof arena) return 0;
     float *parameters = (float *)(void *)(arena + model.parameters_offset);
-    if (tinyfed_engine_open(&engine, &model, parameters, (tinyfed_mode_t)mode, arena + padded(image_bytes), plan.work_bytes) !=
-        TINYFED_OK)
+    if (tinyfed_engine_open(&engine, &model, parameters, (tinyfed_mode_t)mode, arena + padded(image_bytes),
+                            plan.work_bytes) != TINYFED_OK)
         return 0;
     const uint32_t labels = model.loss == TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY;
     const float *x = (const float *)(const void *)(image + padded(image_bytes));

@@ -50,9 +50,10 @@ static uint8_t *open_image(void **block, tinyfed_model_t *model, const Py_buffer
 
 static PyObject *describe(const tinyfed_model_t *model)
 {
-    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:I,s:K}", "layer_count", (unsigned)model->layer_count, "parameter_count",
-                         model->parameter_count, "input_count", model->input_count, "output_count", model->output_count,
-                         "loss", (unsigned)model->loss, "parameters_offset", model->parameters_offset, "structure_hash",
+    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:I,s:K}", "layer_count", (unsigned)model->layer_count,
+                         "parameter_count", model->parameter_count, "input_count", model->input_count, "output_count",
+                         model->output_count, "loss", (unsigned)model->loss, "parameters_offset",
+                         model->parameters_offset, "structure_hash",
                          (unsigned long long)tinyfed_model_structure_hash(model));
 }
 
@@ -130,10 +131,26 @@ static PyObject *map_function(PyObject *args, float (*function)(float))
     return result;
 }
 
-static PyObject *core_exp(PyObject *self, PyObject *args) { (void)self; return map_function(args, tinyfed_exp_f32); }
-static PyObject *core_log(PyObject *self, PyObject *args) { (void)self; return map_function(args, tinyfed_log_f32); }
-static PyObject *core_tanh(PyObject *self, PyObject *args) { (void)self; return map_function(args, tinyfed_tanh_f32); }
-static PyObject *core_sin(PyObject *self, PyObject *args) { (void)self; return map_function(args, tinyfed_sin_f32); }
+static PyObject *core_exp(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return map_function(args, tinyfed_exp_f32);
+}
+static PyObject *core_log(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return map_function(args, tinyfed_log_f32);
+}
+static PyObject *core_tanh(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return map_function(args, tinyfed_tanh_f32);
+}
+static PyObject *core_sin(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return map_function(args, tinyfed_sin_f32);
+}
 
 /* ---- Engine ------------------------------------------------------------------------------------- */
 
@@ -214,7 +231,8 @@ static PyObject *engine_parameters(PyObject *object, PyObject *unused)
 {
     engine_object_t *self = (engine_object_t *)object;
     (void)unused;
-    return PyBytes_FromStringAndSize((const char *)self->engine.parameters, (Py_ssize_t)self->model.parameter_count * 4);
+    return PyBytes_FromStringAndSize((const char *)self->engine.parameters,
+                                     (Py_ssize_t)self->model.parameter_count * 4);
 }
 
 static PyObject *engine_set_parameters(PyObject *object, PyObject *args)
@@ -278,10 +296,8 @@ static bool samples_fit(samples_t *samples, const tinyfed_model_t *model)
 static tinyfed_target_t target_of(const samples_t *samples, const tinyfed_model_t *model, size_t k)
 {
     tinyfed_target_t target = {NULL, 0};
-    if (samples->labels)
-        target.label = ((const int32_t *)samples->targets.buf)[k];
-    else
-        target.values = (const float *)samples->targets.buf + k * model->output_count;
+    if (samples->labels) target.label = ((const int32_t *)samples->targets.buf)[k];
+    else target.values = (const float *)samples->targets.buf + k * model->output_count;
     return target;
 }
 
@@ -365,7 +381,8 @@ static PyObject *engine_batch_add(PyObject *object, PyObject *args)
     for (size_t k = 0; status == TINYFED_OK && k < samples.count; k++) {
         tinyfed_score_t score = {0.0f, false};
         const tinyfed_target_t target = target_of(&samples, &self->model, k);
-        status = tinyfed_batch_add(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count, &target);
+        status = tinyfed_batch_add(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count,
+                                   &target);
         if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
         correct += score.correct;
     }
@@ -376,8 +393,8 @@ static PyObject *engine_batch_add(PyObject *object, PyObject *args)
 static PyObject *engine_batch_step(PyObject *object, PyObject *args)
 {
     tinyfed_optimizer_t o;
-    if (!PyArg_ParseTuple(args, "fffffff", &o.learning_rate, &o.momentum, &o.beta1, &o.beta2, &o.epsilon, &o.weight_decay,
-                          &o.clip_norm))
+    if (!PyArg_ParseTuple(args, "fffffff", &o.learning_rate, &o.momentum, &o.beta1, &o.beta2, &o.epsilon,
+                          &o.weight_decay, &o.clip_norm))
         return NULL;
     const tinyfed_status_t status = tinyfed_batch_step(&((engine_object_t *)object)->engine, &o);
     return status == TINYFED_OK ? Py_NewRef(Py_None) : fail(status, 0);
@@ -394,7 +411,8 @@ static PyObject *engine_evaluate(PyObject *object, PyObject *args)
     for (size_t k = 0; status == TINYFED_OK && k < samples.count; k++) {
         tinyfed_score_t score = {0.0f, false};
         const tinyfed_target_t target = target_of(&samples, &self->model, k);
-        status = tinyfed_evaluate(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count, &target);
+        status = tinyfed_evaluate(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count,
+                                  &target);
         if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
         correct += score.correct;
     }
@@ -402,33 +420,36 @@ static PyObject *engine_evaluate(PyObject *object, PyObject *args)
     return release_samples(&samples, status, correct);
 }
 
-static PyMethodDef engine_methods[] = {
-    {"describe", engine_describe, METH_NOARGS, NULL},
-    {"parameters", engine_parameters, METH_NOARGS, NULL},
-    {"set_parameters", engine_set_parameters, METH_VARARGS, NULL},
-    {"weights_hash", engine_weights_hash, METH_NOARGS, NULL},
-    {"infer", engine_infer, METH_VARARGS, NULL},
-    {"train_online", engine_train_online, METH_VARARGS, NULL},
-    {"train_visits", engine_train_visits, METH_VARARGS, NULL},
-    {"evaluate", engine_evaluate, METH_VARARGS, NULL},
-    {"batch_begin", engine_batch_begin, METH_NOARGS, NULL},
-    {"batch_add", engine_batch_add, METH_VARARGS, NULL},
-    {"batch_step", engine_batch_step, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL}};
+static PyMethodDef engine_methods[] = {{"describe", engine_describe, METH_NOARGS, NULL},
+                                       {"parameters", engine_parameters, METH_NOARGS, NULL},
+                                       {"set_parameters", engine_set_parameters, METH_VARARGS, NULL},
+                                       {"weights_hash", engine_weights_hash, METH_NOARGS, NULL},
+                                       {"infer", engine_infer, METH_VARARGS, NULL},
+                                       {"train_online", engine_train_online, METH_VARARGS, NULL},
+                                       {"train_visits", engine_train_visits, METH_VARARGS, NULL},
+                                       {"evaluate", engine_evaluate, METH_VARARGS, NULL},
+                                       {"batch_begin", engine_batch_begin, METH_NOARGS, NULL},
+                                       {"batch_add", engine_batch_add, METH_VARARGS, NULL},
+                                       {"batch_step", engine_batch_step, METH_VARARGS, NULL},
+                                       {NULL, NULL, 0, NULL}};
 
 static PyType_Slot engine_slots[] = {{Py_tp_new, (void *)engine_new},
                                      {Py_tp_dealloc, (void *)engine_dealloc},
                                      {Py_tp_methods, engine_methods},
                                      {0, NULL}};
 
-static PyType_Spec engine_spec = {"tinyfed.engine._core.Engine", sizeof(engine_object_t), 0, Py_TPFLAGS_DEFAULT, engine_slots};
+static PyType_Spec engine_spec = {"tinyfed.engine._core.Engine", sizeof(engine_object_t), 0, Py_TPFLAGS_DEFAULT,
+                                  engine_slots};
 
-static PyMethodDef functions[] = {
-    {"model_open", core_model_open, METH_VARARGS, NULL}, {"plan", core_plan, METH_VARARGS, NULL},
-    {"crc32", core_crc32, METH_VARARGS, NULL},           {"hash64", core_hash64, METH_VARARGS, NULL},
-    {"exp", core_exp, METH_VARARGS, NULL},               {"log", core_log, METH_VARARGS, NULL},
-    {"tanh", core_tanh, METH_VARARGS, NULL},             {"sin", core_sin, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL}};
+static PyMethodDef functions[] = {{"model_open", core_model_open, METH_VARARGS, NULL},
+                                  {"plan", core_plan, METH_VARARGS, NULL},
+                                  {"crc32", core_crc32, METH_VARARGS, NULL},
+                                  {"hash64", core_hash64, METH_VARARGS, NULL},
+                                  {"exp", core_exp, METH_VARARGS, NULL},
+                                  {"log", core_log, METH_VARARGS, NULL},
+                                  {"tanh", core_tanh, METH_VARARGS, NULL},
+                                  {"sin", core_sin, METH_VARARGS, NULL},
+                                  {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_core", NULL, -1, functions, NULL, NULL, NULL, NULL};
 

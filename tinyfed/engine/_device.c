@@ -95,7 +95,8 @@ error:
 }
 
 /* Lay the arena out for a mode and open the engine in it. */
-static tinyfed_status_t open_engine(device_t *device, tinyfed_mode_t mode, uint32_t scratch_bytes, uint32_t *bytes_short)
+static tinyfed_status_t open_engine(device_t *device, tinyfed_mode_t mode, uint32_t scratch_bytes,
+                                    uint32_t *bytes_short)
 {
     tinyfed_status_t status = tinyfed_plan(&device->plan, &device->model, mode);
     if (status != TINYFED_OK) return status;
@@ -180,7 +181,9 @@ static PyObject *device_visit(PyObject *self, PyObject *args)
         if (PyObject_GetBuffer(weights, &view, PyBUF_SIMPLE) != 0) return NULL;
         bool fits = (size_t)view.len == weight_bytes;
         if (fits && shared < device->model.parameter_count) memset(parameters, 0, weight_bytes);
-        if (fits) memcpy(parameters + 4u * (size_t)shared_first, (uint8_t *)view.buf + 4u * (size_t)shared_first, 4u * (size_t)shared);
+        if (fits)
+            memcpy(parameters + 4u * (size_t)shared_first, (uint8_t *)view.buf + 4u * (size_t)shared_first,
+                   4u * (size_t)shared);
         PyBuffer_Release(&view);
         if (!fits) return fail(TINYFED_E_SHAPE, 0);
     }
@@ -199,8 +202,8 @@ static PyObject *device_visit(PyObject *self, PyObject *args)
     const uint8_t *update;
     uint32_t update_bytes;
     tinyfed_visit_update(&device->visit, &update, &update_bytes);
-    PyObject *second = want_weights ? PyBytes_FromStringAndSize((const char *)update, (Py_ssize_t)update_bytes)
-                                    : Py_NewRef(Py_None);
+    PyObject *second =
+        want_weights ? PyBytes_FromStringAndSize((const char *)update, (Py_ssize_t)update_bytes) : Py_NewRef(Py_None);
     if (first == NULL || second == NULL) {
         Py_XDECREF(first);
         Py_XDECREF(second);
@@ -234,7 +237,8 @@ static PyObject *device_facts(PyObject *self, PyObject *unused)
 
 static PyMethodDef device_methods[] = {
     {"load", device_load, METH_O, "load(image): put a model image into the arena."},
-    {"visit", device_visit, METH_VARARGS, "visit(order, weights or None, want_weights) -> (result, what goes back or None)."},
+    {"visit", device_visit, METH_VARARGS,
+     "visit(order, weights or None, want_weights) -> (result, what goes back or None)."},
     {"cancel", device_cancel, METH_O, "cancel(on): end a running visit of another thread soon, and refuse new ones."},
     {"facts", device_facts, METH_NOARGS, "facts() -> dict: sizes and hashes."},
     {NULL, NULL, 0, NULL},
@@ -248,7 +252,8 @@ static PyType_Slot device_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec device_spec = {"tinyfed.engine._device.Device", sizeof(device_t), 0, Py_TPFLAGS_DEFAULT, device_slots};
+static PyType_Spec device_spec = {"tinyfed.engine._device.Device", sizeof(device_t), 0, Py_TPFLAGS_DEFAULT,
+                                  device_slots};
 
 static PyObject *log_mel(PyObject *self, PyObject *samples)
 {

@@ -22,10 +22,7 @@ static void release(opened_t *opened)
     PyMem_Free(opened);
 }
 
-static void free_capsule(PyObject *capsule)
-{
-    release(PyCapsule_GetPointer(capsule, CAPSULE_NAME));
-}
+static void free_capsule(PyObject *capsule) { release(PyCapsule_GetPointer(capsule, CAPSULE_NAME)); }
 
 static uint8_t *align(void *memory)
 {
@@ -135,8 +132,7 @@ static PyObject *quantize_or_back(PyObject *args, int back)
     PyObject *result = PyBytes_FromStringAndSize(NULL, back ? count * 4 : count);
     if (result != NULL && back)
         tinyfed_int8_dequantize((float *)(void *)PyBytes_AsString(result), &port, in.buf, (uint32_t)count);
-    else if (result != NULL)
-        tinyfed_int8_quantize((int8_t *)PyBytes_AsString(result), &port, in.buf, (uint32_t)count);
+    else if (result != NULL) tinyfed_int8_quantize((int8_t *)PyBytes_AsString(result), &port, in.buf, (uint32_t)count);
     PyBuffer_Release(&in);
     return result;
 }
@@ -163,7 +159,4 @@ static PyMethodDef methods[] = {
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_int8", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__int8(void)
-{
-    return PyModule_Create(&module);
-}
+PyMODINIT_FUNC PyInit__int8(void) { return PyModule_Create(&module); }

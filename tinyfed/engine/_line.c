@@ -75,8 +75,9 @@ static int open_store(line_t *line, PyObject *object)
 {
     if (object == Py_None) return 0;
     if (PyObject_GetBuffer(object, &line->store, PyBUF_WRITABLE) != 0) return -1;
-    if (line->store.len < (Py_ssize_t)(2u * FLASH_BLOCK_BYTES) || line->store.len % (Py_ssize_t)(2u * FLASH_BLOCK_BYTES) != 0
-        || (uintptr_t)line->store.buf % TINYFED_ALIGNMENT != 0) {
+    if (line->store.len < (Py_ssize_t)(2u * FLASH_BLOCK_BYTES) ||
+        line->store.len % (Py_ssize_t)(2u * FLASH_BLOCK_BYTES) != 0 ||
+        (uintptr_t)line->store.buf % TINYFED_ALIGNMENT != 0) {
         PyErr_SetString(PyExc_ValueError, "store must be two slots of whole kilobytes, aligned to 16 bytes");
         return -1;
     }
@@ -97,14 +98,14 @@ static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played
 
 static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"arena_bytes", "unique_id", "board", "shard", "model", "watchdog_ms",
-                            "store", "sensor", "record_bytes", NULL};
+    static char *names[] = {"arena_bytes", "unique_id", "board",  "shard",        "model",
+                            "watchdog_ms", "store",     "sensor", "record_bytes", NULL};
     unsigned int arena_bytes, watchdog_ms = 0, record_bytes = 0;
     Py_buffer unique_id;
     const char *board = "simulated";
     PyObject *shard = Py_None, *model = Py_None, *store = Py_None, *sensor = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOIOOI", names, &arena_bytes, &unique_id, &board, &shard, &model,
-                                     &watchdog_ms, &store, &sensor, &record_bytes)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOIOOI", names, &arena_bytes, &unique_id, &board, &shard,
+                                     &model, &watchdog_ms, &store, &sensor, &record_bytes)) {
         return NULL;
     }
     tinyfed_app_config_t config;
@@ -206,7 +207,7 @@ static PyType_Slot line_slots[] = {
     {Py_tp_dealloc, (void *)line_dealloc},
     {Py_tp_methods, line_methods},
     {Py_tp_doc, "LineDevice(arena_bytes, unique_id, board='simulated', shard=None, model=None, watchdog_ms=0, "
-                         "store=None, sensor=None, record_bytes=0)"},
+                "store=None, sensor=None, record_bytes=0)"},
     {0, NULL},
 };
 

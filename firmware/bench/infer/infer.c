@@ -31,10 +31,7 @@ static void leave(uint32_t code)
     }
 }
 
-static void print(const char *text)
-{
-    semihost(0x04, text); /* SYS_WRITE0 */
-}
+static void print(const char *text) { semihost(0x04, text); /* SYS_WRITE0 */ }
 
 static void print_number(const char *name, uint32_t value)
 {
@@ -70,10 +67,7 @@ static void print_bytes(const uint8_t *bytes, uint32_t count)
     print("\n");
 }
 
-static uint32_t elapsed(uint32_t from)
-{
-    return from - TIMER_VALUE;
-}
+static uint32_t elapsed(uint32_t from) { return from - TIMER_VALUE; }
 
 #define PAINT 0xA5A5A5A5u
 
@@ -133,10 +127,7 @@ void bench_main(void)
     leave(0);
 }
 
-static void fault(void)
-{
-    leave(99);
-}
+static void fault(void) { leave(99); }
 
 void bench_start(void);
 

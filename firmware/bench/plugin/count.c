@@ -1,7 +1,8 @@
 /* A QEMU plugin: how often each instruction ran between two functions of the bench image.
  *
  * Debian ships QEMU without the header of its plugin interface (version 1), so the few functions are declared here.
- * Arguments: begin=ADDRESS end=ADDRESS out=FILE; the file gets a line `address count` for every instruction that ran. */
+ * Arguments: begin=ADDRESS end=ADDRESS out=FILE; the file gets a line `address count` for every instruction that ran.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,10 @@ void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, on_translate_t c
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, on_execute_t callback, int flags, void *data);
-void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int operation, void *counter, uint64_t add);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, on_execute_t callback, int flags,
+                                            void *data);
+void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int operation, void *counter,
+                                                uint64_t add);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, on_exit_t callback, void *data);
 
 #define EXPORT __attribute__((visibility("default")))

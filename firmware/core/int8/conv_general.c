@@ -11,15 +11,9 @@ static int8_t finish(const tinyfed_int8_record_t *r, int32_t sum, const int32_t 
 }
 
 /* First input row or column of an output's window; may lie in the padding. */
-static int32_t origin(uint32_t out, uint8_t stride, uint8_t pad)
-{
-    return (int32_t)(out * stride) - (int32_t)pad;
-}
+static int32_t origin(uint32_t out, uint8_t stride, uint8_t pad) { return (int32_t)(out * stride) - (int32_t)pad; }
 
-static bool inside(int32_t at, uint16_t size)
-{
-    return at >= 0 && at < (int32_t)size;
-}
+static bool inside(int32_t at, uint16_t size) { return at >= 0 && at < (int32_t)size; }
 
 /* sum over the window and input channels of (x - zero) * weights[kernel_h][kernel_w][in_c] */
 static int32_t window_sum(const tinyfed_int8_op_t *op, int32_t top, int32_t left, const int8_t *weights)
@@ -32,8 +26,7 @@ static int32_t window_sum(const tinyfed_int8_op_t *op, int32_t top, int32_t left
             const int32_t x = left + (int32_t)(kx * r->dilation_w);
             if (!inside(y, r->in_h) || !inside(x, r->in_w)) continue;
             const int8_t *in = op->in + ((uint32_t)y * r->in_w + (uint32_t)x) * r->in_c;
-            for (uint32_t c = 0; c < r->in_c; c++)
-                sum = tinyfed_int8_wrap_add(sum, (in[c] - r->in_zero) * weights[c]);
+            for (uint32_t c = 0; c < r->in_c; c++) sum = tinyfed_int8_wrap_add(sum, (in[c] - r->in_zero) * weights[c]);
         }
     }
     return sum;
@@ -48,8 +41,9 @@ void tinyfed_int8_conv_general(const tinyfed_int8_op_t *op)
     for (uint32_t y = 0; y < r->out_h; y++) {
         for (uint32_t x = 0; x < r->out_w; x++) {
             for (uint32_t c = 0; c < r->out_c; c++) {
-                const int32_t sum = window_sum(op, origin(y, r->stride_h, r->pad_top), origin(x, r->stride_w, r->pad_left),
-                                               (const int8_t *)op->weights + c * window);
+                const int32_t sum =
+                    window_sum(op, origin(y, r->stride_h, r->pad_top), origin(x, r->stride_w, r->pad_left),
+                               (const int8_t *)op->weights + c * window);
                 *out++ = finish(r, sum, op->table + 4u * c);
             }
         }

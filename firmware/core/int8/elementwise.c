@@ -2,10 +2,7 @@
 #include "program.h"
 #include "rescale.h"
 
-static uint32_t out_count(const tinyfed_int8_record_t *r)
-{
-    return (uint32_t)r->out_h * r->out_w * r->out_c;
-}
+static uint32_t out_count(const tinyfed_int8_record_t *r) { return (uint32_t)r->out_h * r->out_w * r->out_c; }
 
 /* table = {multiplier, shift} of both addends, taken times 2^20, and of their sum. May run in place. */
 void tinyfed_int8_add(const tinyfed_int8_op_t *op)
@@ -37,8 +34,8 @@ void tinyfed_int8_pad(const tinyfed_int8_op_t *op)
     memset(op->out, (uint8_t)op->table[3], out_count(r));
     for (uint32_t y = 0; y < r->in_h; y++)
         for (uint32_t x = 0; x < r->in_w; x++)
-            memcpy(op->out + ((y + top) * r->out_w + x + left) * r->out_c + before, op->in + (y * r->in_w + x) * r->in_c,
-                   r->in_c);
+            memcpy(op->out + ((y + top) * r->out_w + x + left) * r->out_c + before,
+                   op->in + (y * r->in_w + x) * r->in_c, r->in_c);
 }
 
 /* table = the input's row of each output row, then the column of each column, uint16. */

@@ -35,7 +35,8 @@ tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_plain;
 /* The bodies of this target. PICK is a call's function. On a PC it is chosen at run time; elsewhere it is fixed and
  * the rest, never called, is left out by the linker. */
 /* Without optimization r7 is a frame pointer, and the loops of a Cortex-M4 need every register. */
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH) && __ARM_ARCH == 7 && __ARM_ARCH_PROFILE == 'M' && defined(__OPTIMIZE__)
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH) && __ARM_ARCH == 7 && __ARM_ARCH_PROFILE == 'M' &&               \
+    defined(__OPTIMIZE__)
 #define TINYFED_INT8_M4 1
 #define TINYFED_INT8_PICK(op, name) ((void)(op), name##_m4)
 tinyfed_int8_two_columns_t tinyfed_int8_two_columns_m4;
@@ -43,9 +44,10 @@ tinyfed_int8_one_column_t tinyfed_int8_one_column_m4;
 tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_m4;
 #elif defined(__SSE2__) && defined(__x86_64__)
 #define TINYFED_INT8_SSE2 1
-#define TINYFED_INT8_PICK(op, name)                                                                          \
-    ((op)->kernels == TINYFED_INT8_KERNELS_PLAIN ? name##_plain                                              \
-                                                 : ((op)->kernels == TINYFED_INT8_KERNELS_BUILT ? name##_sse2 : name##_avx2))
+#define TINYFED_INT8_PICK(op, name)                                                                                    \
+    ((op)->kernels == TINYFED_INT8_KERNELS_PLAIN                                                                       \
+         ? name##_plain                                                                                                \
+         : ((op)->kernels == TINYFED_INT8_KERNELS_BUILT ? name##_sse2 : name##_avx2))
 tinyfed_int8_two_columns_t tinyfed_int8_two_columns_sse2, tinyfed_int8_two_columns_avx2;
 tinyfed_int8_one_column_t tinyfed_int8_one_column_sse2, tinyfed_int8_one_column_avx2;
 tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_sse2;
@@ -63,9 +65,6 @@ tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_neon;
 #define TINYFED_INT8_PICK(op, name) ((void)(op), name##_plain)
 #endif
 
-static inline uint32_t tinyfed_int8_splat(int8_t value)
-{
-    return 0x01010101u * (uint8_t)value;
-}
+static inline uint32_t tinyfed_int8_splat(int8_t value) { return 0x01010101u * (uint8_t)value; }
 
 #endif

@@ -114,7 +114,8 @@ static fault_t check_window(const tinyfed_int8_record_t *r)
 static bool shifts_fit(const uint8_t *shift, uint32_t count, uint32_t step, int32_t low)
 {
     for (uint32_t i = 0; i < count; i++)
-        if ((int32_t)tinyfed_get32(shift + i * step) < low || (int32_t)tinyfed_get32(shift + i * step) > 31) return false;
+        if ((int32_t)tinyfed_get32(shift + i * step) < low || (int32_t)tinyfed_get32(shift + i * step) > 31)
+            return false;
     return true;
 }
 
@@ -142,7 +143,8 @@ static fault_t check_weights(const program_t *p, const tinyfed_int8_record_t *r)
         if (r->kind == TINYFED_INT8_CONV && tinyfed_int8_gathers(r)) scratch += inputs;
     }
     if (scratch == 0) return fine;
-    if (r->scratch_at % TINYFED_ALIGNMENT != 0 || scratch > p->work_bytes || !in_work(p, r->scratch_at, (uint32_t)scratch))
+    if (r->scratch_at % TINYFED_ALIGNMENT != 0 || scratch > p->work_bytes ||
+        !in_work(p, r->scratch_at, (uint32_t)scratch))
         return wrong(FIELD(scratch_at), TINYFED_E_MEMORY);
     if (!apart(r->scratch_at, (uint32_t)scratch, r->in_at, product(r->in_h, r->in_w, r->in_c)) ||
         !apart(r->scratch_at, (uint32_t)scratch, r->out_at, product(r->out_h, r->out_w, r->out_c)))
@@ -175,26 +177,13 @@ static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
 {
     uint32_t bytes = 0;
     switch (r->kind) {
-    case TINYFED_INT8_MEAN:
-        bytes = 8;
-        break;
-    case TINYFED_INT8_ADD:
-        bytes = 24;
-        break;
-    case TINYFED_INT8_PAD:
-        bytes = 16;
-        break;
-    case TINYFED_INT8_SOFTMAX:
-        bytes = 12;
-        break;
-    case TINYFED_INT8_TABLE:
-        bytes = 256;
-        break;
-    case TINYFED_INT8_RESIZE:
-        bytes = 2u * ((uint32_t)r->out_h + r->out_w);
-        break;
-    default:
-        return fine;
+    case TINYFED_INT8_MEAN: bytes = 8; break;
+    case TINYFED_INT8_ADD: bytes = 24; break;
+    case TINYFED_INT8_PAD: bytes = 16; break;
+    case TINYFED_INT8_SOFTMAX: bytes = 12; break;
+    case TINYFED_INT8_TABLE: bytes = 256; break;
+    case TINYFED_INT8_RESIZE: bytes = 2u * ((uint32_t)r->out_h + r->out_w); break;
+    default: return fine;
     }
     if (!in_data(p, r->table_at, bytes)) return wrong(FIELD(table_at), TINYFED_E_TRUNCATED);
     const uint8_t *table = p->bytes + r->table_at;
@@ -219,12 +208,9 @@ static fault_t check_shapes(const tinyfed_int8_record_t *r)
         return r->out_h == 1 && r->out_w == 1 && r->out_c == r->in_c ? fine : wrong(FIELD(out_h), TINYFED_E_SHAPE);
     case TINYFED_INT8_ADD:
     case TINYFED_INT8_SOFTMAX:
-    case TINYFED_INT8_TABLE:
-        return same_shape(r) ? fine : wrong(FIELD(out_h), TINYFED_E_SHAPE);
-    case TINYFED_INT8_RESIZE:
-        return r->in_c == r->out_c ? fine : wrong(FIELD(out_c), TINYFED_E_SHAPE);
-    default:
-        return fine;
+    case TINYFED_INT8_TABLE: return same_shape(r) ? fine : wrong(FIELD(out_h), TINYFED_E_SHAPE);
+    case TINYFED_INT8_RESIZE: return r->in_c == r->out_c ? fine : wrong(FIELD(out_c), TINYFED_E_SHAPE);
+    default: return fine;
     }
 }
 
@@ -264,10 +250,13 @@ static fault_t check_port(const program_t *p, const uint8_t *port)
 {
     float scale;
     memcpy(&scale, port + 16, sizeof scale);
-    if (tinyfed_get32(port + 4) == 0 || !in_work(p, tinyfed_get32(port), tinyfed_get32(port + 4))) return wrong(0, TINYFED_E_MEMORY);
-    if (product(tinyfed_get16(port + 8), tinyfed_get16(port + 10), tinyfed_get32(port + 12)) != tinyfed_get32(port + 4)) return wrong(8, TINYFED_E_SHAPE);
+    if (tinyfed_get32(port + 4) == 0 || !in_work(p, tinyfed_get32(port), tinyfed_get32(port + 4)))
+        return wrong(0, TINYFED_E_MEMORY);
+    if (product(tinyfed_get16(port + 8), tinyfed_get16(port + 10), tinyfed_get32(port + 12)) != tinyfed_get32(port + 4))
+        return wrong(8, TINYFED_E_SHAPE);
     if (!(scale > 0.0f && scale < 1e30f)) return wrong(16, TINYFED_E_NUMERIC);
-    if ((int32_t)tinyfed_get32(port + 20) < INT8_MIN || (int32_t)tinyfed_get32(port + 20) > INT8_MAX) return wrong(20, TINYFED_E_ARGUMENT);
+    if ((int32_t)tinyfed_get32(port + 20) < INT8_MIN || (int32_t)tinyfed_get32(port + 20) > INT8_MAX)
+        return wrong(20, TINYFED_E_ARGUMENT);
     return fine;
 }
 
@@ -276,12 +265,14 @@ static fault_t check_header(const uint8_t *b, uint32_t count)
     if (count < TINYFED_INT8_HEADER_BYTES) return wrong(count, TINYFED_E_TRUNCATED);
     if (tinyfed_get32(b + AT_MAGIC) != TINYFED_INT8_MAGIC) return wrong(AT_MAGIC, TINYFED_E_MAGIC);
     if (tinyfed_get16(b + AT_VERSION) != TINYFED_INT8_VERSION) return wrong(AT_VERSION, TINYFED_E_VERSION);
-    if (tinyfed_get16(b + AT_HEADER_BYTES) != TINYFED_INT8_HEADER_BYTES) return wrong(AT_HEADER_BYTES, TINYFED_E_VERSION);
+    if (tinyfed_get16(b + AT_HEADER_BYTES) != TINYFED_INT8_HEADER_BYTES)
+        return wrong(AT_HEADER_BYTES, TINYFED_E_VERSION);
     if (tinyfed_get32(b + AT_PROGRAM_BYTES) != count) return wrong(AT_PROGRAM_BYTES, TINYFED_E_TRUNCATED);
     if (tinyfed_get32(b + AT_WORK_BYTES) > TINYFED_INT8_WORK_MAX) return wrong(AT_WORK_BYTES, TINYFED_E_MEMORY);
     const uint32_t operators = tinyfed_get16(b + AT_OPERATORS), ports = (uint32_t)b[AT_INPUTS] + b[AT_OUTPUTS];
     if (operators == 0 || operators > TINYFED_INT8_OPERATORS_MAX) return wrong(AT_OPERATORS, TINYFED_E_LAYER);
-    if (tinyfed_get16(b + AT_RECORD_BYTES) != TINYFED_INT8_RECORD_BYTES) return wrong(AT_RECORD_BYTES, TINYFED_E_VERSION);
+    if (tinyfed_get16(b + AT_RECORD_BYTES) != TINYFED_INT8_RECORD_BYTES)
+        return wrong(AT_RECORD_BYTES, TINYFED_E_VERSION);
     if (b[AT_INPUTS] == 0 || b[AT_OUTPUTS] == 0 || ports > TINYFED_INT8_PORTS_MAX)
         return wrong(AT_INPUTS, TINYFED_E_SHAPE);
     if (tinyfed_get16(b + AT_PORT_BYTES) != TINYFED_INT8_PORT_BYTES) return wrong(AT_PORT_BYTES, TINYFED_E_VERSION);
@@ -325,7 +316,8 @@ tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, 
 {
     fault_t fault = wrong(0, TINYFED_E_ARGUMENT);
     if (net != NULL && program != NULL)
-        fault = (uintptr_t)program % TINYFED_ALIGNMENT != 0 ? wrong(0, TINYFED_E_ALIGNMENT) : check(program, program_bytes);
+        fault =
+            (uintptr_t)program % TINYFED_ALIGNMENT != 0 ? wrong(0, TINYFED_E_ALIGNMENT) : check(program, program_bytes);
     if (fault.status != TINYFED_OK) {
         if (error_offset != NULL) *error_offset = fault.at;
         return fault.status;

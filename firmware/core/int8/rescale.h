@@ -4,10 +4,7 @@
 
 #include <stdint.h>
 
-static inline int32_t tinyfed_int8_wrap_add(int32_t a, int32_t b)
-{
-    return (int32_t)((uint32_t)a + (uint32_t)b);
-}
+static inline int32_t tinyfed_int8_wrap_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 
 static inline int32_t tinyfed_int8_clamp(int32_t x, int32_t low, int32_t high)
 {

@@ -29,39 +29,17 @@ static void run_operator(const tinyfed_int8_op_t *op)
 {
     const bool general = (op->r.flags & TINYFED_INT8_GENERAL) != 0;
     switch (op->r.kind) {
-    case TINYFED_INT8_CONV:
-        general ? tinyfed_int8_conv_general(op) : tinyfed_int8_conv(op);
-        break;
-    case TINYFED_INT8_DENSE:
-        general ? tinyfed_int8_conv_general(op) : tinyfed_int8_dense(op);
-        break;
-    case TINYFED_INT8_DEPTHWISE:
-        general ? tinyfed_int8_depthwise_general(op) : tinyfed_int8_depthwise(op);
-        break;
-    case TINYFED_INT8_MAX_POOL:
-        tinyfed_int8_max_pool(op);
-        break;
-    case TINYFED_INT8_AVERAGE_POOL:
-        tinyfed_int8_average_pool(op);
-        break;
-    case TINYFED_INT8_MEAN:
-        tinyfed_int8_mean(op);
-        break;
-    case TINYFED_INT8_ADD:
-        tinyfed_int8_add(op);
-        break;
-    case TINYFED_INT8_PAD:
-        tinyfed_int8_pad(op);
-        break;
-    case TINYFED_INT8_SOFTMAX:
-        tinyfed_int8_softmax(op);
-        break;
-    case TINYFED_INT8_TABLE:
-        tinyfed_int8_table(op);
-        break;
-    default:
-        tinyfed_int8_resize(op);
-        break;
+    case TINYFED_INT8_CONV: general ? tinyfed_int8_conv_general(op) : tinyfed_int8_conv(op); break;
+    case TINYFED_INT8_DENSE: general ? tinyfed_int8_conv_general(op) : tinyfed_int8_dense(op); break;
+    case TINYFED_INT8_DEPTHWISE: general ? tinyfed_int8_depthwise_general(op) : tinyfed_int8_depthwise(op); break;
+    case TINYFED_INT8_MAX_POOL: tinyfed_int8_max_pool(op); break;
+    case TINYFED_INT8_AVERAGE_POOL: tinyfed_int8_average_pool(op); break;
+    case TINYFED_INT8_MEAN: tinyfed_int8_mean(op); break;
+    case TINYFED_INT8_ADD: tinyfed_int8_add(op); break;
+    case TINYFED_INT8_PAD: tinyfed_int8_pad(op); break;
+    case TINYFED_INT8_SOFTMAX: tinyfed_int8_softmax(op); break;
+    case TINYFED_INT8_TABLE: tinyfed_int8_table(op); break;
+    default: tinyfed_int8_resize(op); break;
     }
 }
 

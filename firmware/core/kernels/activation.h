@@ -13,18 +13,12 @@ void tinyfed_activate_plain_f32(float *y, uint32_t count, uint8_t activation, fl
 inline float tinyfed_derive(uint8_t activation, float alpha, float y, float g)
 {
     switch (activation) {
-    case TINYFED_RELU:
-        return y == 0.0f ? 0.0f : g;
-    case TINYFED_TANH:
-        return g * (1.0f - y * y);
-    case TINYFED_RELU6:
-        return y == 0.0f || y == 6.0f ? 0.0f : g;
-    case TINYFED_LEAKY_RELU:
-        return y < 0.0f ? g * alpha : g;
-    case TINYFED_SIGMOID:
-        return g * (y * (1.0f - y));
-    default:
-        return g;
+    case TINYFED_RELU: return y == 0.0f ? 0.0f : g;
+    case TINYFED_TANH: return g * (1.0f - y * y);
+    case TINYFED_RELU6: return y == 0.0f || y == 6.0f ? 0.0f : g;
+    case TINYFED_LEAKY_RELU: return y < 0.0f ? g * alpha : g;
+    case TINYFED_SIGMOID: return g * (y * (1.0f - y));
+    default: return g;
     }
 }
 

@@ -15,15 +15,15 @@ void tinyfed_conv2d_input_gradient_f32(const tinyfed_input_gradient_t *input, co
                                        const float *d_y, const tinyfed_window_t *window);
 
 /* to_weights += factor * gradient, which is summed over all pixels first; to_bias likewise. Either may be NULL. */
-void tinyfed_conv2d_weight_gradient_f32(float *to_weights, float *to_bias, const float *x, const float *d_y, float factor,
-                                        const tinyfed_window_t *window);
+void tinyfed_conv2d_weight_gradient_f32(float *to_weights, float *to_bias, const float *x, const float *d_y,
+                                        float factor, const tinyfed_window_t *window);
 
 void tinyfed_conv2d_forward_plain_f32(float *y, const float *x, const float *weights, const float *bias,
-                                const tinyfed_window_t *window);
-void tinyfed_conv2d_input_gradient_plain_f32(const tinyfed_input_gradient_t *input, const float *x, const float *weights,
-                                       const float *d_y, const tinyfed_window_t *window);
-void tinyfed_conv2d_weight_gradient_plain_f32(float *to_weights, float *to_bias, const float *x, const float *d_y, float factor,
-                                        const tinyfed_window_t *window);
+                                      const tinyfed_window_t *window);
+void tinyfed_conv2d_input_gradient_plain_f32(const tinyfed_input_gradient_t *input, const float *x,
+                                             const float *weights, const float *d_y, const tinyfed_window_t *window);
+void tinyfed_conv2d_weight_gradient_plain_f32(float *to_weights, float *to_bias, const float *x, const float *d_y,
+                                              float factor, const tinyfed_window_t *window);
 
 /* to_bias[channels] += factor * the sum of d_y over `pixels`. */
 void tinyfed_bias_gradient_f32(float *to_bias, const float *d_y, float factor, uint32_t pixels, uint32_t channels);

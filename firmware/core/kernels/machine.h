@@ -1,6 +1,7 @@
-/* The machine whose bodies of the kernels this build has. Every kernel has a plain body, named _plain, whose bits are the
- * specification; fast bodies lie in a folder per machine, and a file there is empty on every other one. The name without
- * a suffix is the body that the engine calls: of the machine's folder, chosen in x86/dispatch.c and plain/dispatch.c. */
+/* The machine whose bodies of the kernels this build has. Every kernel has a plain body, named _plain, whose bits are
+ * the specification; fast bodies lie in a folder per machine, and a file there is empty on every other one. The name
+ * without a suffix is the body that the engine calls: of the machine's folder, chosen in x86/dispatch.c and
+ * plain/dispatch.c. */
 #ifndef TINYFED_KERNELS_MACHINE_H
 #define TINYFED_KERNELS_MACHINE_H
 

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* An engine on a 64-bit machine finds the places of so many layers once, when it is opened. 0: in every step, where RAM is
- * dearer than about 200 instructions a layer. */
+/* An engine on a 64-bit machine finds the places of so many layers once, when it is opened. 0: in every step, where RAM
+ * is dearer than about 200 instructions a layer. */
 #if UINTPTR_MAX > 0xFFFFFFFFu
 #define TINYFED_KEPT_LAYERS 16u
 #else
@@ -17,7 +17,7 @@ typedef struct tinyfed_forward_operands {
     const float *x;
     float *y;
     const float *weights;
-    const float *bias; /* NULL: there is none */
+    const float *bias;        /* NULL: there is none */
     uint32_t inputs, outputs; /* values of x and y */
 } tinyfed_forward_operands_t;
 

@@ -17,7 +17,8 @@ typedef struct tinyfed_range {
 } tinyfed_range_t;
 
 /* Taps k of the window at output `position` that lie inside: 0 <= position * stride + k - pad < size. */
-static inline tinyfed_range_t tinyfed_taps(uint32_t position, uint32_t stride, uint32_t pad, uint32_t kernel, uint32_t size)
+static inline tinyfed_range_t tinyfed_taps(uint32_t position, uint32_t stride, uint32_t pad, uint32_t kernel,
+                                           uint32_t size)
 {
     const uint32_t corner = position * stride;
     tinyfed_range_t range = {corner < pad ? pad - corner : 0u, kernel};
@@ -26,7 +27,8 @@ static inline tinyfed_range_t tinyfed_taps(uint32_t position, uint32_t stride, u
 }
 
 /* Outputs o whose window's tap k lies inside: 0 <= o * stride + k - pad < size, o < outputs. */
-static inline tinyfed_range_t tinyfed_outputs_of_tap(uint32_t tap, uint32_t stride, uint32_t pad, uint32_t size, uint32_t outputs)
+static inline tinyfed_range_t tinyfed_outputs_of_tap(uint32_t tap, uint32_t stride, uint32_t pad, uint32_t size,
+                                                     uint32_t outputs)
 {
     tinyfed_range_t range = {tap < pad ? (pad - tap + stride - 1u) / stride : 0u, 0u};
     if (size + pad > tap) range.end = (size + pad - tap - 1u) / stride + 1u;
@@ -36,8 +38,8 @@ static inline tinyfed_range_t tinyfed_outputs_of_tap(uint32_t tap, uint32_t stri
 }
 
 /* Outputs whose window covers the input at `position`. */
-static inline tinyfed_range_t tinyfed_outputs_of_input(uint32_t position, uint32_t stride, uint32_t pad, uint32_t kernel,
-                                                       uint32_t outputs)
+static inline tinyfed_range_t tinyfed_outputs_of_input(uint32_t position, uint32_t stride, uint32_t pad,
+                                                       uint32_t kernel, uint32_t outputs)
 {
     const uint32_t shifted = position + pad;
     tinyfed_range_t range = {shifted < kernel ? 0u : (shifted - kernel) / stride + 1u, shifted / stride + 1u};

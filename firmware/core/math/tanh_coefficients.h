@@ -8,8 +8,8 @@
 #define TINYFED_TANH_BOUND 0x1.048bcep+3f
 
 /* Of P from the highest power down, then of Q; the last of each is 1. */
-#define TINYFED_TANH_COEFFICIENTS                                                                                  \
-    0x1.cbb16ap-27f, 0x1.5a2cfap-16f, 0x1.ca69ecp-9f, 0x1.1213d4p-3f, 0x1.a2248cp-21f, 0x1.58cffep-12f,             \
+#define TINYFED_TANH_COEFFICIENTS                                                                                      \
+    0x1.cbb16ap-27f, 0x1.5a2cfap-16f, 0x1.ca69ecp-9f, 0x1.1213d4p-3f, 0x1.a2248cp-21f, 0x1.58cffep-12f,                \
         0x1.a816b2p-6f, 0x1.de5f38p-2f
 
 #endif

@@ -26,8 +26,8 @@ enum {
     TINYFED_AT_RECORD_BYTES = 34,
     TINYFED_AT_LOSS = 36,
     TINYFED_AT_INPUT_RANK = 37,
-    TINYFED_AT_ELEMENT = 38, /* type of the parameters: 1 is float32 */
-    TINYFED_AT_INPUT_SHAPE = 40, /* height u16, width u16, channels u32 */
+    TINYFED_AT_ELEMENT = 38,      /* type of the parameters: 1 is float32 */
+    TINYFED_AT_INPUT_SHAPE = 40,  /* height u16, width u16, channels u32 */
     TINYFED_AT_FROZEN_BYTES = 48, /* of the int8 program between the records and the parameters, or 0 */
     TINYFED_AT_RESERVED = 52
 };
@@ -37,16 +37,16 @@ enum {
     TINYFED_IN_KIND = 0,
     TINYFED_IN_ACTIVATION = 1,
     TINYFED_IN_FLAGS = 2,
-    TINYFED_IN_MODE = 3, /* padding of a convolution or pool, rank of a reshape */
-    TINYFED_IN_SHAPE = 4, /* of the output: height u16, width u16, channels u32 */
-    TINYFED_IN_KERNEL = 12, /* height u8, width u8 */
-    TINYFED_IN_STRIDE = 14, /* height u8, width u8 */
-    TINYFED_IN_PAD = 16, /* rows above u8, columns left u8 */
-    TINYFED_IN_INPUT = 18, /* tensor: 0 is the network's input, t the output of layer t - 1 */
+    TINYFED_IN_MODE = 3,     /* padding of a convolution or pool, rank of a reshape */
+    TINYFED_IN_SHAPE = 4,    /* of the output: height u16, width u16, channels u32 */
+    TINYFED_IN_KERNEL = 12,  /* height u8, width u8 */
+    TINYFED_IN_STRIDE = 14,  /* height u8, width u8 */
+    TINYFED_IN_PAD = 16,     /* rows above u8, columns left u8 */
+    TINYFED_IN_INPUT = 18,   /* tensor: 0 is the network's input, t the output of layer t - 1 */
     TINYFED_IN_INPUT_B = 20, /* the second addend */
     TINYFED_IN_RESERVED = 22,
     TINYFED_IN_PARAMETERS = 24, /* index of the first parameter */
-    TINYFED_IN_ALPHA = 28 /* slope of leaky ReLU */
+    TINYFED_IN_ALPHA = 28       /* slope of leaky ReLU */
 };
 
 enum {
@@ -102,7 +102,7 @@ enum {
 
 #define TINYFED_LAYERS_MAX 64u
 #define TINYFED_WINDOW_MAX 0x1000000u /* samples: a float32 counts no further */
-#define TINYFED_TENSOR_MAX 0x400000u /* values of one tensor: keeps every sum of a plan below 2^32 */
+#define TINYFED_TENSOR_MAX 0x400000u  /* values of one tensor: keeps every sum of a plan below 2^32 */
 
 typedef struct tinyfed_shape {
     uint32_t height, width, channels;
@@ -158,7 +158,8 @@ static inline uint32_t tinyfed_input_b_of(const uint8_t *record)
 static inline uint32_t tinyfed_parameters_end(const uint8_t *image, uint32_t layer)
 {
     const bool is_last = layer + 1u == tinyfed_get16(image + TINYFED_AT_LAYER_COUNT);
-    return tinyfed_get32(is_last ? image + TINYFED_AT_PARAMETER_COUNT : tinyfed_record(image, layer + 1u) + TINYFED_IN_PARAMETERS);
+    return tinyfed_get32(is_last ? image + TINYFED_AT_PARAMETER_COUNT
+                                 : tinyfed_record(image, layer + 1u) + TINYFED_IN_PARAMETERS);
 }
 
 #endif

@@ -7,10 +7,7 @@ typedef uint32_t fault_t;
 
 #define FINE 0u
 
-static inline fault_t wrong(uint32_t field, tinyfed_status_t status)
-{
-    return field | (uint32_t)-status << 8;
-}
+static inline fault_t wrong(uint32_t field, tinyfed_status_t status) { return field | (uint32_t)-status << 8; }
 
 static bool has_parameters(uint8_t kind)
 {
@@ -37,7 +34,8 @@ static fault_t check_fields(const uint8_t *record, uint32_t layer)
     if (tinyfed_get16(record + TINYFED_IN_RESERVED) != 0) return wrong(TINYFED_IN_RESERVED, TINYFED_E_VERSION);
     const float alpha = tinyfed_float(tinyfed_get32(record + TINYFED_IN_ALPHA));
     if (kind == TINYFED_KIND_STANDARDIZE) return FINE; /* alpha is its window: check_standardize */
-    if (activation == TINYFED_LEAKY_RELU ? !(alpha > 0.0f && alpha < 1.0f) : tinyfed_get32(record + TINYFED_IN_ALPHA) != 0)
+    if (activation == TINYFED_LEAKY_RELU ? !(alpha > 0.0f && alpha < 1.0f)
+                                         : tinyfed_get32(record + TINYFED_IN_ALPHA) != 0)
         return wrong(TINYFED_IN_ALPHA, TINYFED_E_ARGUMENT);
     return FINE;
 }
@@ -105,7 +103,8 @@ static fault_t check_window(const uint8_t *record, tinyfed_shape_t out, tinyfed_
 {
     const uint8_t kind = record[TINYFED_IN_KIND];
     if (record[TINYFED_IN_MODE] > 1) return wrong(TINYFED_IN_MODE, TINYFED_E_LAYER);
-    if (kind != TINYFED_KIND_CONV2D && out.channels != in.channels) return wrong(TINYFED_IN_SHAPE + 4u, TINYFED_E_SHAPE);
+    if (kind != TINYFED_KIND_CONV2D && out.channels != in.channels)
+        return wrong(TINYFED_IN_SHAPE + 4u, TINYFED_E_SHAPE);
     const fault_t fault = check_direction(record, 0, in.height, out.height);
     return fault != FINE ? fault : check_direction(record, 1, in.width, out.width);
 }
@@ -135,39 +134,27 @@ static fault_t check_standardize(const uint8_t *record, tinyfed_shape_t out, tin
 }
 
 /* What the kind asks of its shapes; *weights is what it owns without the bias. */
-static fault_t check_kind(const uint8_t *image, const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in, uint64_t *weights)
+static fault_t check_kind(const uint8_t *image, const uint8_t *record, tinyfed_shape_t out, tinyfed_shape_t in,
+                          uint64_t *weights)
 {
     const uint64_t in_count = (uint64_t)in.height * in.width * in.channels;
     const uint64_t taps = (uint64_t)record[TINYFED_IN_KERNEL] * record[TINYFED_IN_KERNEL + 1];
     *weights = 0;
     if (!tinyfed_kind_is_built(record)) return wrong(TINYFED_IN_KIND, TINYFED_E_LAYER);
     switch (tinyfed_kind_of(record)) {
-    case TINYFED_KIND_DENSE:
-        *weights = in_count * out.channels;
-        return check_dense(record, out);
+    case TINYFED_KIND_DENSE: *weights = in_count * out.channels; return check_dense(record, out);
     case TINYFED_KIND_CONV2D:
         *weights = taps * in.channels * out.channels; /* 16 and twice 23 bits */
         return check_window(record, out, in);
-    case TINYFED_KIND_DEPTHWISE:
-        *weights = taps * in.channels;
-        return check_window(record, out, in);
+    case TINYFED_KIND_DEPTHWISE: *weights = taps * in.channels; return check_window(record, out, in);
     case TINYFED_KIND_MAX_POOL:
-    case TINYFED_KIND_AVERAGE_POOL:
-        return check_window(record, out, in);
-    case TINYFED_KIND_GLOBAL_AVERAGE:
-        return check_global(record, out, in);
-    case TINYFED_KIND_RESHAPE:
-        return check_reshape(record, out, in_count);
-    case TINYFED_KIND_ADD:
-        return check_add(image, record, out, in);
-    case TINYFED_KIND_SCALE:
-        *weights = in.channels;
-        return check_same_shape(record, out, in);
-    case TINYFED_KIND_STANDARDIZE:
-        *weights = 2u * in_count + 1u;
-        return check_standardize(record, out, in);
-    default:
-        return check_same_shape(record, out, in);
+    case TINYFED_KIND_AVERAGE_POOL: return check_window(record, out, in);
+    case TINYFED_KIND_GLOBAL_AVERAGE: return check_global(record, out, in);
+    case TINYFED_KIND_RESHAPE: return check_reshape(record, out, in_count);
+    case TINYFED_KIND_ADD: return check_add(image, record, out, in);
+    case TINYFED_KIND_SCALE: *weights = in.channels; return check_same_shape(record, out, in);
+    case TINYFED_KIND_STANDARDIZE: *weights = 2u * in_count + 1u; return check_standardize(record, out, in);
+    default: return check_same_shape(record, out, in);
     }
 }
 
@@ -180,23 +167,22 @@ tinyfed_status_t tinyfed_layer_check(const uint8_t *image, uint32_t layer, uint3
         const tinyfed_shape_t out = tinyfed_shape_at(record + TINYFED_IN_SHAPE);
         const uint64_t out_count = (uint64_t)out.height * out.width * out.channels;
         uint64_t weights = 0;
-        if (out_count == 0 || out_count > TINYFED_TENSOR_MAX)
-            fault = wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
-        else
-            fault = check_kind(image, record, out, in, &weights);
+        if (out_count == 0 || out_count > TINYFED_TENSOR_MAX) fault = wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
+        else fault = check_kind(image, record, out, in, &weights);
         if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0) weights += out.channels;
         if (fault == FINE && weights > 0x3FFFFFFFu) fault = wrong(TINYFED_IN_SHAPE, TINYFED_E_SHAPE);
         *parameter_count = (uint32_t)weights;
     }
     *field = fault & 0xFFu;
-    return (tinyfed_status_t)-(int32_t)(fault >> 8);
+    return (tinyfed_status_t) - (int32_t)(fault >> 8);
 }
 
 uint32_t tinyfed_layer_weight_count(const uint8_t *image, uint32_t layer)
 {
     const uint8_t *record = tinyfed_record(image, layer);
     const uint32_t count = tinyfed_parameters_end(image, layer) - tinyfed_get32(record + TINYFED_IN_PARAMETERS);
-    return (record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0 ? count - tinyfed_get32(record + TINYFED_IN_SHAPE + 4) : count;
+    return (record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0 ? count - tinyfed_get32(record + TINYFED_IN_SHAPE + 4)
+                                                              : count;
 }
 
 uint32_t tinyfed_layer_learning(uint32_t *skipped, const uint8_t *image, uint32_t layer)
@@ -206,5 +192,6 @@ uint32_t tinyfed_layer_learning(uint32_t *skipped, const uint8_t *image, uint32_
     const uint32_t weights = tinyfed_layer_weight_count(image, layer);
     const bool weights_learn = (flags & TINYFED_TRAIN_WEIGHTS) != 0;
     *skipped = weights_learn ? 0 : weights;
-    return (weights_learn ? weights : 0u) + ((flags & TINYFED_TRAIN_BIAS) != 0 ? tinyfed_get32(record + TINYFED_IN_SHAPE + 4) : 0u);
+    return (weights_learn ? weights : 0u) +
+           ((flags & TINYFED_TRAIN_BIAS) != 0 ? tinyfed_get32(record + TINYFED_IN_SHAPE + 4) : 0u);
 }

@@ -55,7 +55,8 @@ static void find_gradients(layout_t *layout)
 {
     for (uint32_t layer = 0; layer < layout->layers; layer++) {
         const bool needed = tinyfed_trains(tinyfed_record(layout->image, layer)) ||
-                            needs_gradient(layout, input_of(layout, layer)) || needs_gradient(layout, input_b_of(layout, layer));
+                            needs_gradient(layout, input_of(layout, layer)) ||
+                            needs_gradient(layout, input_b_of(layout, layer));
         layout->slots[layer].gradient = layout->trains && needed ? 0 : TINYFED_NOWHERE;
     }
 }
@@ -102,19 +103,14 @@ static uint32_t gradient_home(const layout_t *layout, uint32_t tensor)
     switch (kind_of(layout, layer)) {
     case TINYFED_KIND_RESHAPE:
     case TINYFED_KIND_ACTIVATION:
-    case TINYFED_KIND_SCALE:
-        return layout->layers + layer; /* of the layer's output */
-    case TINYFED_KIND_ADD:
-        return input_of(layout, layer) == tensor ? layout->layers + layer : own;
+    case TINYFED_KIND_SCALE: return layout->layers + layer; /* of the layer's output */
+    case TINYFED_KIND_ADD: return input_of(layout, layer) == tensor ? layout->layers + layer : own;
     case TINYFED_KIND_DENSE:
     case TINYFED_KIND_AVERAGE_POOL:
-    case TINYFED_KIND_GLOBAL_AVERAGE:
-        return tensor - 1u; /* value by value over the activation */
+    case TINYFED_KIND_GLOBAL_AVERAGE: return tensor - 1u; /* value by value over the activation */
     case TINYFED_KIND_CONV2D:
-    case TINYFED_KIND_DEPTHWISE:
-        return trains_weights(layout, layer) ? own : tensor - 1u;
-    default:
-        return own;
+    case TINYFED_KIND_DEPTHWISE: return trains_weights(layout, layer) ? own : tensor - 1u;
+    default: return own;
     }
 }
 
@@ -187,7 +183,8 @@ static uint32_t lowest_offset(const layout_t *layout, uint32_t buffer, uint32_t 
     for (uint32_t other = 0; other < 2u * layout->layers;) {
         const bool meets = is_placed_class(layout, other) && layout->offset[other] != TINYFED_NOWHERE &&
                            layout->born[other] <= layout->dies[buffer] && layout->born[buffer] <= layout->dies[other] &&
-                           layout->offset[other] < offset + bytes && offset < layout->offset[other] + bytes_of(layout, other);
+                           layout->offset[other] < offset + bytes &&
+                           offset < layout->offset[other] + bytes_of(layout, other);
         if (meets) {
             offset = layout->offset[other] + bytes_of(layout, other);
             other = 0; /* what was passed may be in the way now */

@@ -43,7 +43,8 @@ static tinyfed_status_t check_header(uint32_t *at, const uint8_t *image, uint32_
     if ((uint64_t)tinyfed_get32(image + TINYFED_AT_PARAMETER_COUNT) * 4u != image_bytes - parameters_at)
         return TINYFED_E_SHAPE;
     *at = TINYFED_AT_STRUCTURE_HASH;
-    const uint64_t hash = tinyfed_hash64(TINYFED_HASH_START, image + TINYFED_AT_STRUCTURE, parameters_at - TINYFED_AT_STRUCTURE);
+    const uint64_t hash =
+        tinyfed_hash64(TINYFED_HASH_START, image + TINYFED_AT_STRUCTURE, parameters_at - TINYFED_AT_STRUCTURE);
     if (hash != tinyfed_get64(image + TINYFED_AT_STRUCTURE_HASH)) return TINYFED_E_CHECKSUM;
     return TINYFED_OK;
 }

@@ -27,8 +27,7 @@ uint64_t tinyfed_batch_bytes(const uint8_t *image, tinyfed_mode_t mode)
 tinyfed_status_t tinyfed_plan(tinyfed_plan_t *plan, const tinyfed_model_t *model, tinyfed_mode_t mode)
 {
     tinyfed_slot_t slots[TINYFED_LAYERS_MAX];
-    if (plan == NULL || model == NULL || (uint32_t)mode > TINYFED_MODE_BATCH_ADAM_SECOND)
-        return TINYFED_E_ARGUMENT;
+    if (plan == NULL || model == NULL || (uint32_t)mode > TINYFED_MODE_BATCH_ADAM_SECOND) return TINYFED_E_ARGUMENT;
     plan->mode = mode;
     const uint64_t work = (uint64_t)tinyfed_layout(slots, model->image, mode) + tinyfed_frozen_bytes(model->image) +
                           tinyfed_batch_bytes(model->image, mode);

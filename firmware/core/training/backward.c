@@ -13,7 +13,8 @@ float tinyfed_slope_of(const uint8_t *image, uint32_t tensor)
     return tinyfed_alpha_of(record);
 }
 
-static void gradient_of_input(tinyfed_input_gradient_t *to, const tinyfed_engine_t *engine, uint32_t layer, uint32_t tensor)
+static void gradient_of_input(tinyfed_input_gradient_t *to, const tinyfed_engine_t *engine, uint32_t layer,
+                              uint32_t tensor)
 {
     to->d_x = NULL;
     to->alpha = 0.0f;
@@ -38,7 +39,8 @@ static void pass_through(const tinyfed_input_gradient_t *input, const float *x, 
     for (uint32_t k = 0; k < count; k++) tinyfed_give_gradient(input, k, x[k], d_y[k]);
 }
 
-static void backward_add(const tinyfed_engine_t *engine, const float *input, const step_t *step, uint32_t layer, uint32_t count)
+static void backward_add(const tinyfed_engine_t *engine, const float *input, const step_t *step, uint32_t layer,
+                         uint32_t count)
 {
     const uint8_t *record = tinyfed_record(engine->model->image, layer);
     const uint32_t a = tinyfed_get16(record + TINYFED_IN_INPUT), b = tinyfed_get16(record + TINYFED_IN_INPUT_B);
@@ -65,7 +67,8 @@ static void backward_window(const tinyfed_engine_t *engine, const step_t *step, 
         break;
     case TINYFED_KIND_DEPTHWISE:
         if (gives) tinyfed_depthwise_input_gradient_f32(&step->input, step->x, step->weights, step->d_y, &window);
-        tinyfed_depthwise_weight_gradient_f32(step->to_weights, step->to_bias, step->x, step->d_y, step->factor, &window);
+        tinyfed_depthwise_weight_gradient_f32(step->to_weights, step->to_bias, step->x, step->d_y, step->factor,
+                                              &window);
         break;
     case TINYFED_KIND_MAX_POOL:
         if (gives) tinyfed_max_pool_backward_f32(&step->input, step->x, step->d_y, &window);
@@ -84,8 +87,8 @@ static inline bool is_held(const tinyfed_engine_t *engine, uint32_t layer)
 }
 
 /* The step of a layer, without the network's input (NULL) as far as it is known. */
-static TINYFED_ALWAYS_INLINE void find_step(step_t *step, const tinyfed_engine_t *engine, const float *input, uint32_t layer,
-                             const tinyfed_change_t *change)
+static TINYFED_ALWAYS_INLINE void find_step(step_t *step, const tinyfed_engine_t *engine, const float *input,
+                                            uint32_t layer, const tinyfed_change_t *change)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
@@ -110,7 +113,8 @@ static TINYFED_ALWAYS_INLINE void find_step(step_t *step, const tinyfed_engine_t
     }
 }
 
-static TINYFED_ALWAYS_INLINE void backward_layer(const tinyfed_engine_t *engine, const step_t *step, const float *input, uint32_t layer)
+static TINYFED_ALWAYS_INLINE void backward_layer(const tinyfed_engine_t *engine, const step_t *step, const float *input,
+                                                 uint32_t layer)
 {
     const uint8_t *record = tinyfed_record(engine->model->image, layer);
     const uint8_t kind = tinyfed_kind_of(record);
@@ -124,19 +128,13 @@ static TINYFED_ALWAYS_INLINE void backward_layer(const tinyfed_engine_t *engine,
         /* In one place, the gradient was finished before it reached the reshape. */
         if (step->input.d_x != step->d_y) pass_through(&step->input, step->x, step->d_y, count);
         break;
-    case TINYFED_KIND_ACTIVATION:
-        pass_through(&step->input, step->x, step->d_y, count);
-        break;
-    case TINYFED_KIND_ADD:
-        backward_add(engine, input, step, layer, count);
-        break;
+    case TINYFED_KIND_ACTIVATION: pass_through(&step->input, step->x, step->d_y, count); break;
+    case TINYFED_KIND_ADD: backward_add(engine, input, step, layer, count); break;
     case TINYFED_KIND_SCALE:
-        tinyfed_scale_backward_f32(&step->input, step->weights, step->to_weights, step->to_bias, step->x, step->d_y, step->factor,
-                                   count / channels, channels);
+        tinyfed_scale_backward_f32(&step->input, step->weights, step->to_weights, step->to_bias, step->x, step->d_y,
+                                   step->factor, count / channels, channels);
         break;
-    default:
-        backward_window(engine, step, layer);
-        break;
+    default: backward_window(engine, step, layer); break;
     }
 }
 

@@ -16,10 +16,7 @@ static uint32_t array_values(uint32_t learning)
     return tinyfed_align_up(learning * (uint32_t)sizeof(float)) / (uint32_t)sizeof(float);
 }
 
-static float *gradients_of(tinyfed_batch_state_t *state)
-{
-    return (float *)(void *)(state + 1);
-}
+static float *gradients_of(tinyfed_batch_state_t *state) { return (float *)(void *)(state + 1); }
 
 tinyfed_status_t tinyfed_batch_begin(tinyfed_engine_t *engine)
 {
@@ -96,14 +93,12 @@ static void change_run(float *weights, float *arrays, uint32_t stride, uint32_t 
     }
 }
 
-static bool is_share(float value)
-{
-    return value >= 0.0f && value < 1.0f;
-}
+static bool is_share(float value) { return value >= 0.0f && value < 1.0f; }
 
 static tinyfed_status_t check_optimizer(const tinyfed_optimizer_t *o, tinyfed_mode_t mode)
 {
-    if (!tinyfed_is_finite(o->learning_rate) || !tinyfed_is_finite(o->weight_decay) || !tinyfed_is_finite(o->clip_norm)) return TINYFED_E_NUMERIC;
+    if (!tinyfed_is_finite(o->learning_rate) || !tinyfed_is_finite(o->weight_decay) || !tinyfed_is_finite(o->clip_norm))
+        return TINYFED_E_NUMERIC;
     bool good = mode != TINYFED_MODE_BATCH_MOMENTUM || is_share(o->momentum);
     if (mode == TINYFED_MODE_BATCH_ADAM) good = is_share(o->beta1);
     if (is_adam(mode)) good = good && is_share(o->beta2) && o->epsilon > 0.0f;
@@ -137,7 +132,8 @@ tinyfed_status_t tinyfed_batch_step(tinyfed_engine_t *engine, const tinyfed_opti
     for (uint32_t layer = 0; layer < layers; layer++) {
         uint32_t skipped;
         const uint32_t count = tinyfed_layer_learning(&skipped, image, layer);
-        float *weights = engine->parameters + tinyfed_get32(tinyfed_record(image, layer) + TINYFED_IN_PARAMETERS) + skipped;
+        float *weights =
+            engine->parameters + tinyfed_get32(tinyfed_record(image, layer) + TINYFED_IN_PARAMETERS) + skipped;
         change_run(weights, arrays, array_values(learning), count, optimizer, mode, rate);
         arrays += count;
     }

@@ -40,7 +40,8 @@ tinyfed_status_t tinyfed_infer(tinyfed_engine_t *engine, const float **output, c
 static tinyfed_status_t check_target(const tinyfed_model_t *model, const tinyfed_target_t *target)
 {
     if (target == NULL) return TINYFED_E_ARGUMENT;
-    if (model->loss != TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY) return target->values != NULL ? TINYFED_OK : TINYFED_E_ARGUMENT;
+    if (model->loss != TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY)
+        return target->values != NULL ? TINYFED_OK : TINYFED_E_ARGUMENT;
     return target->label >= 0 && (uint32_t)target->label < model->output_count ? TINYFED_OK : TINYFED_E_ARGUMENT;
 }
 
@@ -54,7 +55,8 @@ tinyfed_status_t tinyfed_forward_and_loss(const tinyfed_engine_t *engine, tinyfe
     if (trains) tinyfed_observe(engine, input);
     float *y = tinyfed_forward(engine, input);
     const tinyfed_slot_t *last = tinyfed_slot_of(engine, model->layer_count);
-    const float alpha = last->derivative == TINYFED_LEAKY_RELU ? tinyfed_slope_of(model->image, model->layer_count) : 0.0f;
+    const float alpha =
+        last->derivative == TINYFED_LEAKY_RELU ? tinyfed_slope_of(model->image, model->layer_count) : 0.0f;
     tinyfed_loss_f32(score != NULL ? score : &unused, y, model->output_count, model->loss, target,
                      trains && last->gradient != TINYFED_NOWHERE, last->derivative, alpha);
     return TINYFED_OK;

@@ -30,7 +30,8 @@ static void add(float *y, const float *a, const float *b, uint32_t count)
 }
 
 /* Where a layer's values lie. Without the network's input (NULL), what lies in it is NULL. */
-static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_operands_t *to, const tinyfed_engine_t *engine, const float *input, uint32_t layer)
+static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_operands_t *to, const tinyfed_engine_t *engine,
+                                             const float *input, uint32_t layer)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const uint32_t from = tinyfed_input_of(record, layer);
@@ -39,7 +40,8 @@ static TINYFED_ALWAYS_INLINE void find_layer(tinyfed_forward_operands_t *to, con
     to->weights = engine->parameters + tinyfed_get32(record + TINYFED_IN_PARAMETERS);
     to->bias = NULL;
     if ((record[TINYFED_IN_FLAGS] & TINYFED_HAS_BIAS) != 0)
-        to->bias = engine->parameters + tinyfed_parameters_end(image, layer) - tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
+        to->bias =
+            engine->parameters + tinyfed_parameters_end(image, layer) - tinyfed_get32(record + TINYFED_IN_SHAPE + 4);
     to->inputs = tinyfed_tensor_count(image, from);
     to->outputs = tinyfed_shape_count(record + TINYFED_IN_SHAPE);
 }
@@ -49,38 +51,27 @@ static void forward_window(const tinyfed_forward_operands_t *at, const uint8_t *
     tinyfed_window_t window;
     tinyfed_window_of(&window, image, layer);
     switch (tinyfed_record(image, layer)[TINYFED_IN_KIND]) {
-    case TINYFED_KIND_CONV2D:
-        tinyfed_conv2d_forward_f32(at->y, at->x, at->weights, at->bias, &window);
-        break;
-    case TINYFED_KIND_DEPTHWISE:
-        tinyfed_depthwise_forward_f32(at->y, at->x, at->weights, at->bias, &window);
-        break;
-    case TINYFED_KIND_MAX_POOL:
-        tinyfed_max_pool_forward_f32(at->y, at->x, &window);
-        break;
-    default:
-        tinyfed_average_pool_forward_f32(at->y, at->x, &window);
-        break;
+    case TINYFED_KIND_CONV2D: tinyfed_conv2d_forward_f32(at->y, at->x, at->weights, at->bias, &window); break;
+    case TINYFED_KIND_DEPTHWISE: tinyfed_depthwise_forward_f32(at->y, at->x, at->weights, at->bias, &window); break;
+    case TINYFED_KIND_MAX_POOL: tinyfed_max_pool_forward_f32(at->y, at->x, &window); break;
+    default: tinyfed_average_pool_forward_f32(at->y, at->x, &window); break;
     }
 }
 
-static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, const tinyfed_forward_operands_t *at, const float *input, uint32_t layer)
+static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, const tinyfed_forward_operands_t *at,
+                                                const float *input, uint32_t layer)
 {
     const uint8_t *image = engine->model->image, *record = tinyfed_record(image, layer);
     const float *x = at->x, *weights = at->weights, *bias = at->bias;
     float *y = at->y;
     const uint32_t outputs = at->outputs;
     switch (tinyfed_kind_of(record)) {
-    case TINYFED_KIND_DENSE:
-        tinyfed_dense_forward_f32(y, x, weights, bias, at->inputs, outputs);
-        break;
+    case TINYFED_KIND_DENSE: tinyfed_dense_forward_f32(y, x, weights, bias, at->inputs, outputs); break;
     case TINYFED_KIND_CONV2D:
     case TINYFED_KIND_DEPTHWISE:
     case TINYFED_KIND_MAX_POOL:
     case TINYFED_KIND_AVERAGE_POOL:
-    case TINYFED_KIND_GLOBAL_AVERAGE:
-        forward_window(at, image, layer);
-        break;
+    case TINYFED_KIND_GLOBAL_AVERAGE: forward_window(at, image, layer); break;
     case TINYFED_KIND_ADD:
         add(y, x, tinyfed_values_of(engine, input, tinyfed_get16(record + TINYFED_IN_INPUT_B)), outputs);
         break;
@@ -89,9 +80,7 @@ static TINYFED_ALWAYS_INLINE void forward_layer(const tinyfed_engine_t *engine, 
         tinyfed_scale_forward_f32(y, x, weights, bias, outputs / channels, channels);
         break;
     }
-    case TINYFED_KIND_STANDARDIZE:
-        tinyfed_standardize_forward_f32(y, x, weights, outputs);
-        break;
+    case TINYFED_KIND_STANDARDIZE: tinyfed_standardize_forward_f32(y, x, weights, outputs); break;
     default:
         if (x != y) memcpy(y, x, outputs * sizeof *y);
         break;

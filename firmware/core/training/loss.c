@@ -78,8 +78,6 @@ void tinyfed_loss_f32(tinyfed_score_t *score, float *y, uint32_t count, uint8_t 
         score->loss = binary_cross_entropy(y, count, target->values, trains);
         break;
     }
-    default:
-        score->loss = squared_error(y, count, target->values, trains, derivative, alpha);
-        break;
+    default: score->loss = squared_error(y, count, target->values, trains, derivative, alpha); break;
     }
 }

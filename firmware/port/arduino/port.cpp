@@ -91,7 +91,8 @@ static uint32_t sensor_due_us;
 
 static void sensor_start(void) { sensor_due_us = static_cast<uint32_t>(micros()) + SENSOR_PERIOD_US; }
 
-/* Accelerometer in g, gyroscope in rad/s. The libraries run the IMU at 100 or 119 Hz; every 20 ms its newest reading counts. */
+/* Accelerometer in g, gyroscope in rad/s. The libraries run the IMU at 100 or 119 Hz; every 20 ms its newest reading
+ * counts. */
 static tinyfed_sensor_got_t sensor_read(double *reading)
 {
     const uint32_t late_us = static_cast<uint32_t>(micros()) - sensor_due_us;

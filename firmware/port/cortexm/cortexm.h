@@ -1,5 +1,5 @@
-/* What the bare-metal Cortex-M4 ports share: start-up, byte rings, registers of the core; and of tinyfed_port.h the arena,
- * the shard, the painted stack and the reset. */
+/* What the bare-metal Cortex-M4 ports share: start-up, byte rings, registers of the core; and of tinyfed_port.h the
+ * arena, the shard, the painted stack and the reset. */
 #ifndef TINYFED_CORTEXM_H
 #define TINYFED_CORTEXM_H
 
@@ -48,7 +48,10 @@ typedef struct tinyfed_ring {
 } tinyfed_ring_t;
 
 static inline bool tinyfed_ring_empty(const tinyfed_ring_t *ring) { return ring->head == ring->tail; }
-static inline bool tinyfed_ring_full(const tinyfed_ring_t *ring) { return ring->head - ring->tail == TINYFED_RING_BYTES; }
+static inline bool tinyfed_ring_full(const tinyfed_ring_t *ring)
+{
+    return ring->head - ring->tail == TINYFED_RING_BYTES;
+}
 
 /* The ring must not be full. */
 static inline void tinyfed_ring_put(tinyfed_ring_t *ring, uint8_t byte)

@@ -17,9 +17,9 @@ _Static_assert(sizeof(tinyfed_identity_t) == 16 && offsetof(tinyfed_identity_t, 
 
 #define TINYFED_MEMORY_LINE_BYTES 65536u
 
-/* QEMU's UART takes one byte a turn of its main loop, some 16 us each. Where thousands of visits are run over, the bytes lie
- * in PSRAM, which the emulator keeps in a file that the host maps too, and a byte on the UART only says that there are
- * some. The counts are of bytes ever written and taken; each has one writer. */
+/* QEMU's UART takes one byte a turn of its main loop, some 16 us each. Where thousands of visits are run over, the
+ * bytes lie in PSRAM, which the emulator keeps in a file that the host maps too, and a byte on the UART only says that
+ * there are some. The counts are of bytes ever written and taken; each has one writer. */
 typedef struct tinyfed_memory_line {
     volatile uint32_t down_written, down_taken, up_written, up_taken;
     uint8_t reserved[48];

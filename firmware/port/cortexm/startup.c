@@ -43,7 +43,8 @@ typedef struct vectors {
     void (*exceptions[15])(void);
     void (*interrupts[IRQ_COUNT])(void);
 } vectors_t;
-_Static_assert(offsetof(vectors_t, exceptions) == 4 && offsetof(vectors_t, interrupts) == 64, "the processor knows them");
+_Static_assert(offsetof(vectors_t, exceptions) == 4 && offsetof(vectors_t, interrupts) == 64,
+               "the processor knows them");
 
 __attribute__((section(".vectors"), used)) static const vectors_t vectors = {
     .stack = tinyfed_ld_stack_end,

@@ -76,7 +76,8 @@ static void receive(void)
 static void transmit(void)
 {
     MPS2_UART0_INTCLEAR = 1u;
-    while (!tinyfed_ring_empty(&sending) && (MPS2_UART0_STATE & STATE_TX_FULL) == 0u) MPS2_UART0_DATA = tinyfed_ring_get(&sending);
+    while (!tinyfed_ring_empty(&sending) && (MPS2_UART0_STATE & STATE_TX_FULL) == 0u)
+        MPS2_UART0_DATA = tinyfed_ring_get(&sending);
 }
 
 void tinyfed_cortexm_interrupt(uint32_t irq)
@@ -195,6 +196,7 @@ static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played
 const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
     static tinyfed_sensor_t sensor = {.start = sensor_start, .read = sensor_read};
-    sensor.channels = tinyfed_played_open((const uint8_t *)(uintptr_t)TINYFED_RECORDING_ADDRESS, TINYFED_RECORDING_BYTES, &sensor.rate_hz);
+    sensor.channels = tinyfed_played_open((const uint8_t *)(uintptr_t)TINYFED_RECORDING_ADDRESS,
+                                          TINYFED_RECORDING_BYTES, &sensor.rate_hz);
     return sensor.channels != 0u ? &sensor : NULL;
 }

@@ -35,15 +35,16 @@ int tinyfed_port_start(int argc, char **argv)
     tinyfed_nrf52_write(NRF52_NVMC_ICACHECNF, 1u);
     /* The crystal keeps the baud rate; without it the internal oscillator's 1.5 % still does for a UART. */
     tinyfed_nrf52_write(NRF52_CLOCK_HFCLKSTART, 1u);
-    for (uint32_t turn = 0; turn < PATIENCE && tinyfed_nrf52_read(NRF52_CLOCK_HFCLKSTARTED) == 0u; turn++) {}
+    for (uint32_t turn = 0; turn < PATIENCE && tinyfed_nrf52_read(NRF52_CLOCK_HFCLKSTARTED) == 0u; turn++) {
+    }
 
     tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_MODE, 0u);
     tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_BITMODE, 3u);
     tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_PRESCALER, 4u); /* 16 MHz / 2^4 */
     tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_START, 1u);
 
-    tinyfed_nrf52_write(NRF52_P0_OUTSET, 1u << TINYFED_TXD_PIN); /* idle level before it becomes an output */
-    tinyfed_nrf52_write(NRF52_P0_PIN_CNF(TINYFED_TXD_PIN), 1u);  /* output */
+    tinyfed_nrf52_write(NRF52_P0_OUTSET, 1u << TINYFED_TXD_PIN);     /* idle level before it becomes an output */
+    tinyfed_nrf52_write(NRF52_P0_PIN_CNF(TINYFED_TXD_PIN), 1u);      /* output */
     tinyfed_nrf52_write(NRF52_P0_PIN_CNF(TINYFED_RXD_PIN), 3u << 2); /* input with pull-up */
     tinyfed_irq_enable(IRQ_UARTE);
     tinyfed_irq_enable(IRQ_TIMER0);
@@ -53,7 +54,10 @@ int tinyfed_port_start(int argc, char **argv)
 
 size_t tinyfed_port_read(uint8_t *bytes, size_t capacity) { return tinyfed_nrf52_uarte_read(bytes, capacity); }
 
-size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count) { return tinyfed_nrf52_uarte_write(bytes, byte_count); }
+size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
+{
+    return tinyfed_nrf52_uarte_write(bytes, byte_count);
+}
 
 uint32_t tinyfed_port_now_us(void)
 {

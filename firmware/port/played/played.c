@@ -9,7 +9,7 @@ static struct {
     const uint8_t *ends;     /* of each take, 4 bytes */
     const uint8_t *readings; /* [readings][channels] float64 */
     uint32_t channels, takes, period_us;
-    uint32_t take; /* to be played next */
+    uint32_t take;    /* to be played next */
     uint32_t at, end; /* readings */
     uint32_t due_us;
 } played;

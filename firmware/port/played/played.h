@@ -7,8 +7,8 @@
 
 #include "tinyfed_sensor.h"
 
-/* Channels of the recording in bytes[0..byte_count), aligned to 8 and staying there; 0: there is none. Sets the readings
- * a second. */
+/* Channels of the recording in bytes[0..byte_count), aligned to 8 and staying there; 0: there is none. Sets the
+ * readings a second. */
 uint32_t tinyfed_played_open(const uint8_t *bytes, size_t byte_count, uint32_t *rate_hz);
 /* Play the next take from its first reading on; after the last one, the first again. */
 void tinyfed_played_start(uint32_t now_us);

@@ -75,7 +75,8 @@ static int open_unix(tinyfed_line_t *line, const char *path)
     if (strlen(path) >= sizeof address.sun_path) return fail(path, "the path is longer than a unix socket's can be");
     strcpy(address.sun_path, path);
     line->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (line->fd < 0 || connect(line->fd, (struct sockaddr *)&address, sizeof address) != 0) return fail(path, strerror(errno));
+    if (line->fd < 0 || connect(line->fd, (struct sockaddr *)&address, sizeof address) != 0)
+        return fail(path, strerror(errno));
     line->socket = true;
     return 0;
 }
@@ -91,8 +92,10 @@ static int open_tcp(tinyfed_line_t *line, const char *name, const char *address,
     memcpy(host, address, (size_t)(colon - address));
     host[colon - address] = '\0';
     const unsigned long port = strtoul(colon + 1, &end, 10);
-    if (inet_pton(AF_INET, host, &target.sin_addr) != 1) return fail(name, "HOST is an IPv4 address such as 192.168.1.5");
-    if (end == colon + 1 || *end != '\0' || port > 65535ul || port == 0ul) return fail(name, "PORT is a number from 1 to 65535");
+    if (inet_pton(AF_INET, host, &target.sin_addr) != 1)
+        return fail(name, "HOST is an IPv4 address such as 192.168.1.5");
+    if (end == colon + 1 || *end != '\0' || port > 65535ul || port == 0ul)
+        return fail(name, "PORT is a number from 1 to 65535");
     target.sin_port = htons((uint16_t)port);
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const int one = 1;
@@ -100,7 +103,8 @@ static int open_tcp(tinyfed_line_t *line, const char *name, const char *address,
     line->socket = true;
     if (listening) {
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        if (bind(fd, (struct sockaddr *)&target, sizeof target) != 0 || listen(fd, 1) != 0) return fail(name, strerror(errno));
+        if (bind(fd, (struct sockaddr *)&target, sizeof target) != 0 || listen(fd, 1) != 0)
+            return fail(name, strerror(errno));
         line->listening = fd;
     } else {
         if (connect(fd, (struct sockaddr *)&target, sizeof target) != 0) return fail(name, strerror(errno));
@@ -147,7 +151,8 @@ static void take_connection(tinyfed_line_t *line)
     if (line->fd < 0) return;
     (void)fcntl(line->fd, F_SETFL, O_NONBLOCK);
     (void)fcntl(line->fd, F_SETFD, FD_CLOEXEC);
-    (void)setsockopt(line->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on a unix socket, which needs none */
+    (void)setsockopt(line->fd, IPPROTO_TCP, TCP_NODELAY, &one,
+                     sizeof one); /* fails on a unix socket, which needs none */
 }
 
 static void lose(tinyfed_line_t *line)

@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 typedef struct tinyfed_line {
-    int fd;          /* -1: nobody is connected */
-    int listening;   /* -1: the line is not one that waits for others */
-    bool socket;     /* its end is final, unless it listens */
-    bool congested;  /* the last write took less than it was given */
+    int fd;         /* -1: nobody is connected */
+    int listening;  /* -1: the line is not one that waits for others */
+    bool socket;    /* its end is final, unless it listens */
+    bool congested; /* the last write took less than it was given */
     const char *name;
 } tinyfed_line_t;
 

@@ -149,7 +149,10 @@ int tinyfed_port_start(int argc, char **argv)
 
 size_t tinyfed_port_read(uint8_t *bytes, size_t capacity) { return tinyfed_line_read(&line, bytes, capacity); }
 
-size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count) { return tinyfed_line_write(&line, bytes, byte_count); }
+size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
+{
+    return tinyfed_line_write(&line, bytes, byte_count);
+}
 
 void tinyfed_port_idle(uint32_t timeout_ms) { tinyfed_line_wait(&line, timeout_ms); }
 

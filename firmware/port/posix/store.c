@@ -37,7 +37,8 @@ static tinyfed_flash_state_t erase(uint32_t offset)
     uint8_t blank[4096];
     memset(blank, 0xFF, sizeof blank);
     bool good = true;
-    for (uint32_t at = 0; good && at < BLOCK_BYTES; at += (uint32_t)sizeof blank) good = put(offset + at, blank, sizeof blank);
+    for (uint32_t at = 0; good && at < BLOCK_BYTES; at += (uint32_t)sizeof blank)
+        good = put(offset + at, blank, sizeof blank);
     if (good && offset % flash.slot_bytes == 0u) good = fdatasync(fd) == 0;
     return good ? TINYFED_FLASH_DONE : TINYFED_FLASH_FAILED;
 }

@@ -36,7 +36,8 @@ tinyfed_stm32f4_clock_t tinyfed_stm32f4_clock_start(const tinyfed_stm32f4_clock_
 {
     volatile uint32_t *const rcc = registers->rcc;
     /* The chip comes up on HSI and says so; QEMU's model reads as zero. */
-    if ((rcc[CR] & CR_HSIRDY) == 0u) return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_EMULATED, FULL_HZ, FULL_HZ / 2u};
+    if ((rcc[CR] & CR_HSIRDY) == 0u)
+        return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_EMULATED, FULL_HZ, FULL_HZ / 2u};
 
     rcc[CR] |= CR_HSEON;
     const bool crystal = becomes(&rcc[CR], CR_HSERDY, CR_HSERDY);
@@ -55,7 +56,8 @@ tinyfed_stm32f4_clock_t tinyfed_stm32f4_clock_start(const tinyfed_stm32f4_clock_
         rcc[CFGR] = 0;
         return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_SLOW, HSI_HZ, HSI_HZ};
     }
-    return (tinyfed_stm32f4_clock_t){crystal ? TINYFED_STM32F4_CLOCK_CRYSTAL : TINYFED_STM32F4_CLOCK_INTERNAL, FULL_HZ, FULL_HZ / 2u};
+    return (tinyfed_stm32f4_clock_t){crystal ? TINYFED_STM32F4_CLOCK_CRYSTAL : TINYFED_STM32F4_CLOCK_INTERNAL, FULL_HZ,
+                                     FULL_HZ / 2u};
 }
 
 uint64_t tinyfed_stm32f4_ticks(tinyfed_stm32f4_ticks_t *ticks, uint32_t wraps, uint32_t value)

@@ -25,7 +25,8 @@ typedef struct tinyfed_stm32f4_clock_registers {
 } tinyfed_stm32f4_clock_registers_t;
 
 /* Every wait is bounded: a crystal can be missing or broken. hse_hz is a multiple of 1 MHz, 4 to 26 MHz. */
-tinyfed_stm32f4_clock_t tinyfed_stm32f4_clock_start(const tinyfed_stm32f4_clock_registers_t *registers, uint32_t hse_hz);
+tinyfed_stm32f4_clock_t tinyfed_stm32f4_clock_start(const tinyfed_stm32f4_clock_registers_t *registers,
+                                                    uint32_t hse_hz);
 
 /* Time kept by a counter that counts down from period - 1 and whose interrupt counts how often it was at 0. */
 typedef struct tinyfed_stm32f4_ticks {
@@ -33,8 +34,8 @@ typedef struct tinyfed_stm32f4_ticks {
     uint64_t latest; /* that was told */
 } tinyfed_stm32f4_ticks_t;
 
-/* Ticks since the start; never less than was told before. `value` may be that of a wrap whose interrupt has yet to come,
- * as when the counter was read between the two, and under QEMU, whose counter stays at 0 until its interrupt is
+/* Ticks since the start; never less than was told before. `value` may be that of a wrap whose interrupt has yet to
+ * come, as when the counter was read between the two, and under QEMU, whose counter stays at 0 until its interrupt is
  * there: time stands still then. */
 uint64_t tinyfed_stm32f4_ticks(tinyfed_stm32f4_ticks_t *ticks, uint32_t wraps, uint32_t value);
 

@@ -29,7 +29,8 @@ static void receive(void)
             tinyfed_irq_disable(USART1_IRQ);
             return;
         }
-        tinyfed_ring_put(&received, (uint8_t)tinyfed_stm32f4_read(STM32F4_USART1_DR)); /* reading SR, then DR, clears an overrun too */
+        tinyfed_ring_put(&received, (uint8_t)tinyfed_stm32f4_read(
+                                        STM32F4_USART1_DR)); /* reading SR, then DR, clears an overrun too */
     }
 }
 
@@ -56,7 +57,8 @@ static void change(uint32_t address, uint32_t clear, uint32_t set)
 
 int tinyfed_port_start(int argc, char **argv)
 {
-    const tinyfed_stm32f4_clock_registers_t registers = {(volatile uint32_t *)STM32F4_RCC, (volatile uint32_t *)STM32F4_FLASH_ACR};
+    const tinyfed_stm32f4_clock_registers_t registers = {(volatile uint32_t *)STM32F4_RCC,
+                                                         (volatile uint32_t *)STM32F4_FLASH_ACR};
     (void)argc;
     (void)argv;
     clock = tinyfed_stm32f4_clock_start(&registers, TINYFED_HSE_HZ);
@@ -68,10 +70,10 @@ int tinyfed_port_start(int argc, char **argv)
 
     change(STM32F4_RCC_AHB1ENR, 0u, 1u << 1);
     change(STM32F4_RCC_APB2ENR, 0u, 1u << 4);
-    (void)tinyfed_stm32f4_read(STM32F4_RCC_APB2ENR);         /* the peripheral takes two cycles to wake */
-    change(STM32F4_GPIOB_MODER, 0xFu << 12, 0xAu << 12);   /* PB6, PB7: alternate function */
-    change(STM32F4_GPIOB_AFRL, 0xFFu << 24, 0x77u << 24);  /* 7: USART1 */
-    change(STM32F4_GPIOB_PUPDR, 3u << 14, 1u << 14);       /* an open receive line is silent */
+    (void)tinyfed_stm32f4_read(STM32F4_RCC_APB2ENR);      /* the peripheral takes two cycles to wake */
+    change(STM32F4_GPIOB_MODER, 0xFu << 12, 0xAu << 12);  /* PB6, PB7: alternate function */
+    change(STM32F4_GPIOB_AFRL, 0xFFu << 24, 0x77u << 24); /* 7: USART1 */
+    change(STM32F4_GPIOB_PUPDR, 3u << 14, 1u << 14);      /* an open receive line is silent */
     tinyfed_stm32f4_write(STM32F4_USART1_BRR, (clock.apb2_hz + TINYFED_BAUD / 2u) / TINYFED_BAUD);
     tinyfed_stm32f4_write(STM32F4_USART1_CR1, CR1_RUN);
     tinyfed_irq_enable(USART1_IRQ);
@@ -160,8 +162,9 @@ const tinyfed_flash_t *tinyfed_port_flash(void)
 /* QEMU has no unique id: its loader's record stands for it. */
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
-    const volatile uint8_t *from = clock.source == TINYFED_STM32F4_CLOCK_EMULATED ? tinyfed_identity()->unique_id
-                                                                          : (const volatile uint8_t *)STM32F4_UNIQUE_ID;
+    const volatile uint8_t *from = clock.source == TINYFED_STM32F4_CLOCK_EMULATED
+                                       ? tinyfed_identity()->unique_id
+                                       : (const volatile uint8_t *)STM32F4_UNIQUE_ID;
     for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = from[i];
 }
 

@@ -1,5 +1,5 @@
-/* Registers of the STM32F405 that the port uses (RM0090). All access but the clock tree's goes through two functions, so
- * that tests on a PC can put a model behind them. */
+/* Registers of the STM32F405 that the port uses (RM0090). All access but the clock tree's goes through two functions,
+ * so that tests on a PC can put a model behind them. */
 #ifndef TINYFED_STM32F4_REGISTERS_H
 #define TINYFED_STM32F4_REGISTERS_H
 

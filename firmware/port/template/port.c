@@ -78,7 +78,8 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 
 uint32_t tinyfed_port_stack_bytes(void)
 {
-    /* A Cortex-M has it from cortexm/, whose start-up paints the stack: leave this, arena, shard and reset away then. */
+    /* A Cortex-M has it from cortexm/, whose start-up paints the stack: leave this, arena, shard and reset away then.
+     */
     return 0;
 }
 
@@ -88,6 +89,4 @@ const tinyfed_sensor_t *tinyfed_port_sensor(void)
     return NULL;
 }
 
-void tinyfed_port_reset(void)
-{
-}
+void tinyfed_port_reset(void) {}

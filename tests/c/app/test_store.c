@@ -59,14 +59,16 @@ static tinyfed_flash_state_t erase(uint32_t offset)
 static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *from, uint32_t byte_count)
 {
     bool torn;
-    check(offset % 4u == 0 && byte_count % 4u == 0 && offset + byte_count <= sizeof bytes, "a write outside the store", operations);
+    check(offset % 4u == 0 && byte_count % 4u == 0 && offset + byte_count <= sizeof bytes, "a write outside the store",
+          operations);
     const bool dead = cut(&torn);
     uint32_t whole = dead ? (torn ? any() % (byte_count / 4u) * 4u : 0u) : byte_count;
     for (uint32_t i = 0; i < whole; i++) {
         check(bytes[offset + i] == 0xFFu, "a byte written twice", operations);
         bytes[offset + i] &= from[i];
     }
-    for (uint32_t i = whole; torn && i < whole + 4u; i++) bytes[offset + i] &= (uint8_t)(from[i] | any()); /* a word in part */
+    for (uint32_t i = whole; torn && i < whole + 4u; i++)
+        bytes[offset + i] &= (uint8_t)(from[i] | any()); /* a word in part */
     return dead ? TINYFED_FLASH_FAILED : TINYFED_FLASH_DONE;
 }
 
@@ -183,7 +185,8 @@ static void others_do_not_count(void)
     tinyfed_store_open(&store, &flash, ORIGIN + 1u);
     check(held(&store) == -1, "a slot of another firmware's model counts", 0);
     make_model(model, 0);
-    check(tinyfed_store_begin(&store, TINYFED_STORE_IMAGE, model, SLOT - 60u, &detail) == TINYFED_E_MEMORY && detail == 4u,
+    check(tinyfed_store_begin(&store, TINYFED_STORE_IMAGE, model, SLOT - 60u, &detail) == TINYFED_E_MEMORY &&
+              detail == 4u,
           "what does not fit is taken", 0);
     tinyfed_store_open(&store, NULL, ORIGIN);
     check(held(&store) == -1 && save(&store, 0) == TINYFED_E_STATE, "a store without flash", 0);

@@ -6,17 +6,18 @@
 #include "tinyfed_core.h"
 
 #define LINE_MAX_BYTES 65536
-#define CHECK(condition)                                                              \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);           \
-            exit(1);                                                                  \
-        }                                                                             \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 typedef struct vector {
     char name[32];
-    uint8_t *image; /* on the heap (malloc aligns to 16), exactly as long as it is: the sanitizer sees one byte too far */
+    uint8_t
+        *image; /* on the heap (malloc aligns to 16), exactly as long as it is: the sanitizer sees one byte too far */
     uint32_t image_bytes;
     unsigned long long structure_hash, weights_hash;
     uint32_t parameter_count, arena_infer, arena_online;
@@ -76,9 +77,11 @@ static void check_step(const vector_t *vector)
     uint8_t *work = arena + (plan.arena_bytes - plan.work_bytes);
     float *parameters = (float *)(arena + model.parameters_offset);
     CHECK(tinyfed_model_open(&model, &at, arena, vector->image_bytes) == TINYFED_OK);
-    CHECK(tinyfed_engine_open(&engine, &model, parameters, TINYFED_MODE_ONLINE, work, plan.work_bytes - 1) == TINYFED_E_MEMORY);
+    CHECK(tinyfed_engine_open(&engine, &model, parameters, TINYFED_MODE_ONLINE, work, plan.work_bytes - 1) ==
+          TINYFED_E_MEMORY);
     CHECK(tinyfed_engine_open(&engine, &model, parameters, TINYFED_MODE_ONLINE, work, 4) == TINYFED_E_MEMORY);
-    CHECK(tinyfed_engine_open(&engine, &model, parameters + 1, TINYFED_MODE_ONLINE, work, plan.work_bytes) == TINYFED_E_ALIGNMENT);
+    CHECK(tinyfed_engine_open(&engine, &model, parameters + 1, TINYFED_MODE_ONLINE, work, plan.work_bytes) ==
+          TINYFED_E_ALIGNMENT);
     CHECK(tinyfed_engine_open(&engine, &model, parameters, TINYFED_MODE_ONLINE, work, plan.work_bytes) == TINYFED_OK);
 
     const float *output = NULL;
@@ -136,10 +139,11 @@ static void check_resealed(const vector_t *vector)
             CHECK(tinyfed_plan(&plan, &model, TINYFED_MODE_ONLINE) == TINYFED_OK);
             tinyfed_engine_t engine;
             uint8_t *work = malloc(plan.work_bytes);
-            float *input = calloc(model.input_count, sizeof *input), *values = calloc(model.output_count, sizeof *values);
+            float *input = calloc(model.input_count, sizeof *input),
+                  *values = calloc(model.output_count, sizeof *values);
             const tinyfed_target_t target = {values, 0};
-            CHECK(tinyfed_engine_open(&engine, &model, (float *)(copy + model.parameters_offset), TINYFED_MODE_ONLINE, work,
-                                      plan.work_bytes) == TINYFED_OK);
+            CHECK(tinyfed_engine_open(&engine, &model, (float *)(copy + model.parameters_offset), TINYFED_MODE_ONLINE,
+                                      work, plan.work_bytes) == TINYFED_OK);
             CHECK(tinyfed_train_online(&engine, NULL, input, &target, 0.5f) == TINYFED_OK);
             free(work);
             free(input);

@@ -15,18 +15,19 @@
 
 #define ARGUMENTS_FORWARD float *, const float *, const float *, const float *, uint32_t, uint32_t
 #define ARGUMENTS_CONVOLVE float *, const float *, const float *, const float *, const tinyfed_window_t *
-#define ARGUMENTS_INPUT                                                                                            \
+#define ARGUMENTS_INPUT                                                                                                \
     const tinyfed_input_gradient_t *, const float *, const float *, const float *, const tinyfed_window_t *
 #define ARGUMENTS_WEIGHTS float *, float *, const float *, const float *, float, const tinyfed_window_t *
-#define DECLARE(activate, forward, backward, convolve, input, weights)                                             \
-    void activate(float *, uint32_t, uint8_t, float);                                                              \
-    void forward(ARGUMENTS_FORWARD);                                                                               \
-    void backward(const tinyfed_dense_step_t *);                                                                   \
-    void convolve(ARGUMENTS_CONVOLVE);                                                                             \
-    void input(ARGUMENTS_INPUT);                                                                                   \
+#define DECLARE(activate, forward, backward, convolve, input, weights)                                                 \
+    void activate(float *, uint32_t, uint8_t, float);                                                                  \
+    void forward(ARGUMENTS_FORWARD);                                                                                   \
+    void backward(const tinyfed_dense_step_t *);                                                                       \
+    void convolve(ARGUMENTS_CONVOLVE);                                                                                 \
+    void input(ARGUMENTS_INPUT);                                                                                       \
     void weights(ARGUMENTS_WEIGHTS);
 DECLARE(FAST(tinyfed_activate_f32), FAST(tinyfed_dense_forward_f32), FAST(tinyfed_dense_backward_f32),
-        FAST(tinyfed_conv2d_forward_f32), FAST(tinyfed_conv2d_input_gradient_f32), FAST(tinyfed_conv2d_weight_gradient_f32))
+        FAST(tinyfed_conv2d_forward_f32), FAST(tinyfed_conv2d_input_gradient_f32),
+        FAST(tinyfed_conv2d_weight_gradient_f32))
 DECLARE(tinyfed_activate_plain_f32, tinyfed_dense_forward_plain_f32, tinyfed_dense_backward_plain_f32,
         tinyfed_conv2d_forward_plain_f32, tinyfed_conv2d_input_gradient_plain_f32,
         tinyfed_conv2d_weight_gradient_plain_f32)
@@ -48,10 +49,7 @@ static uint32_t next(void)
     return (uint32_t)(state >> 33);
 }
 
-static uint32_t below(uint32_t bound)
-{
-    return next() % bound;
-}
+static uint32_t below(uint32_t bound) { return next() % bound; }
 
 static float value(void)
 {
@@ -100,13 +98,19 @@ static void run_dense(void)
     const float factor = below(8) == 0 ? value() : -0.05f;
     for (uint32_t which = 0; which < 2; which++) {
         buffers_t *b = &both[which];
-        (which ? FAST(tinyfed_dense_forward_f32) : tinyfed_dense_forward_plain_f32)(b->y, b->x, b->weights,
-                                                                                   has_bias ? b->bias : NULL, inputs, outputs);
-        tinyfed_dense_step_t step = {gradient(which, derivative, 0.25f, adds, in_place), b->weights,
+        (which ? FAST(tinyfed_dense_forward_f32)
+               : tinyfed_dense_forward_plain_f32)(b->y, b->x, b->weights, has_bias ? b->bias : NULL, inputs, outputs);
+        tinyfed_dense_step_t step = {gradient(which, derivative, 0.25f, adds, in_place),
+                                     b->weights,
                                      to == 0   ? NULL
                                      : to == 1 ? b->gradients
                                                : b->weights,
-                                     has_bias ? b->bias : NULL, b->x, b->d_y, inputs, outputs, factor};
+                                     has_bias ? b->bias : NULL,
+                                     b->x,
+                                     b->d_y,
+                                     inputs,
+                                     outputs,
+                                     factor};
         if (!wants_input) step.input.d_x = NULL;
         (which ? FAST(tinyfed_dense_backward_f32) : tinyfed_dense_backward_plain_f32)(&step);
     }
@@ -140,14 +144,14 @@ static void run_conv2d(void)
         buffers_t *b = &both[which];
         const tinyfed_input_gradient_t input = gradient(which, derivative, 0.25f, adds, false);
         (which ? FAST(tinyfed_conv2d_forward_f32) : tinyfed_conv2d_forward_plain_f32)(b->y, b->x, b->weights,
-                                                                                     has_bias ? b->bias : NULL, &w);
-        (which ? FAST(tinyfed_conv2d_input_gradient_f32) : tinyfed_conv2d_input_gradient_plain_f32)(&input, b->x, b->weights,
-                                                                                                   b->d_y, &w);
-        (which ? FAST(tinyfed_conv2d_weight_gradient_f32) : tinyfed_conv2d_weight_gradient_plain_f32)(
-            to == 0   ? NULL
-            : to == 1 ? b->gradients
-                      : b->weights,
-            has_bias ? b->bias : NULL, b->x, b->d_y, -0.05f, &w);
+                                                                                      has_bias ? b->bias : NULL, &w);
+        (which ? FAST(tinyfed_conv2d_input_gradient_f32)
+               : tinyfed_conv2d_input_gradient_plain_f32)(&input, b->x, b->weights, b->d_y, &w);
+        (which ? FAST(tinyfed_conv2d_weight_gradient_f32)
+               : tinyfed_conv2d_weight_gradient_plain_f32)(to == 0   ? NULL
+                                                           : to == 1 ? b->gradients
+                                                                     : b->weights,
+                                                           has_bias ? b->bias : NULL, b->x, b->d_y, -0.05f, &w);
     }
 }
 

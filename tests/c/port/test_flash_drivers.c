@@ -18,7 +18,10 @@ static void check(bool holds, const char *what)
     exit(1);
 }
 
-static uint32_t word_at(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
+static uint32_t word_at(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
 
 static void clear_bits(uint8_t *p, uint32_t value)
 {
@@ -101,7 +104,8 @@ static void stm32(void)
     start_stm();
     check(tinyfed_stm32f4_flash_erase(SECTOR) == TINYFED_FLASH_DONE && stm.bytes[5] == 0xFFu, "it does not erase");
     check(stm.emptied == 1u && stm.acr == (5u | 7u << 8), "the caches keep what was there, or stay off");
-    check(tinyfed_stm32f4_flash_write(SECTOR_ADDRESS + 128u, text, sizeof text) == TINYFED_FLASH_DONE, "it does not write");
+    check(tinyfed_stm32f4_flash_write(SECTOR_ADDRESS + 128u, text, sizeof text) == TINYFED_FLASH_DONE,
+          "it does not write");
     check(memcmp(stm.bytes + 128, text, sizeof text) == 0, "it writes something else");
     check(stm.cr == 1u << 31, "the controller stays open");
     for (uint32_t bit = 1u; bit <= 7u; bit++) {
@@ -142,7 +146,8 @@ void tinyfed_nrf52_write(uint32_t address, uint32_t value)
         nvmc.erased_ms += nvmc.part_ms;
         if (nvmc.erased_ms >= 85u) memset(nvmc.bytes, 0xFF, sizeof nvmc.bytes);
     } else {
-        check(nvmc.config == 1u && address >= PAGE_ADDRESS && address < PAGE_ADDRESS + sizeof nvmc.bytes, "a stray write");
+        check(nvmc.config == 1u && address >= PAGE_ADDRESS && address < PAGE_ADDRESS + sizeof nvmc.bytes,
+              "a stray write");
         clear_bits(nvmc.bytes + (address - PAGE_ADDRESS), value);
     }
 }
@@ -156,19 +161,23 @@ static void nrf52(void)
         int calls = 1;
         nvmc.erased_ms = 0;
         memset(nvmc.bytes, 0x55, sizeof nvmc.bytes);
-        while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) check(calls++ < 50, "an erase without end");
+        while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN)
+            check(calls++ < 50, "an erase without end");
         check(nvmc.bytes[77] == 0xFFu && nvmc.config == 0u, "the page is not erased, or stays open");
         check(nvmc.part_ms <= 20u, "a part is longer than the line's buffer");
     }
     check(tinyfed_nrf52_nvmc_write(PAGE_ADDRESS + 16u, text, sizeof text) == TINYFED_FLASH_DONE, "it does not write");
-    check(word_at(nvmc.bytes + 20) == 0x08070605u && nvmc.bytes[24] == 0xFFu && nvmc.config == 0u, "it writes something else");
+    check(word_at(nvmc.bytes + 20) == 0x08070605u && nvmc.bytes[24] == 0xFFu && nvmc.config == 0u,
+          "it writes something else");
     (void)tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS); /* given up after a part: the next page begins anew */
     check(tinyfed_nrf52_nvmc_write(PAGE_ADDRESS + 32u, text, 4u) == TINYFED_FLASH_DONE, "it does not write");
     nvmc.erased_ms = 0;
-    while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) {}
+    while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) {
+    }
     check(nvmc.erased_ms >= 85u, "a page counts as erased too early");
     nvmc.stuck = true;
-    check(tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_FAILED, "a controller that hangs is waited for for ever");
+    check(tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_FAILED,
+          "a controller that hangs is waited for for ever");
     check(tinyfed_nrf52_nvmc_write(PAGE_ADDRESS, text, 4u) == TINYFED_FLASH_FAILED, "the same while writing");
 }
 

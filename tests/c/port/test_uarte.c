@@ -90,7 +90,8 @@ static bool interrupt_wanted(void)
 {
     return (uarte.rxstarted && (uarte.inten & NRF52_UARTE_INT_RXSTARTED)) ||
            (uarte.rxdrdy && (uarte.inten & NRF52_UARTE_INT_RXDRDY)) ||
-           (uarte.endtx && (uarte.inten & NRF52_UARTE_INT_ENDTX)) || (uarte.error && (uarte.inten & NRF52_UARTE_INT_ERROR));
+           (uarte.endtx && (uarte.inten & NRF52_UARTE_INT_ENDTX)) ||
+           (uarte.error && (uarte.inten & NRF52_UARTE_INT_ERROR));
 }
 
 static void serve(void)
@@ -186,7 +187,8 @@ int main(void)
     }
     check(tinyfed_nrf52_uarte_available() == 0, "an overflown ring is empty");
     for (uint32_t i = 0; i < 10u; i++) arrive((uint8_t)(100u + i));
-    check(tinyfed_nrf52_uarte_read(bytes, sizeof bytes) == 10u && bytes[0] == 100u && bytes[9] == 109u, "after an overflow");
+    check(tinyfed_nrf52_uarte_read(bytes, sizeof bytes) == 10u && bytes[0] == 100u && bytes[9] == 109u,
+          "after an overflow");
 
     /* Sending: nothing is taken while bytes are on their way, and those do not change. */
     power_on(0);

@@ -13,7 +13,9 @@
 
 static uint32_t batch_fill, batch_steps, batch_sizes_bad, batch_expected;
 
-typedef struct step { uint32_t class, index, label; } step_t;
+typedef struct step {
+    uint32_t class, index, label;
+} step_t;
 static step_t trained[STEPS_MAX], evaluated[STEPS_MAX];
 static uint32_t trained_count, evaluated_count;
 
@@ -115,11 +117,13 @@ static void check_order(void)
     expect(order.shots == decimal() && order.queries == decimal() && order.seed == hexadecimal(), "order: shots..seed");
     expect(tinyfed_bits(order.learning_rate) == hexadecimal(), "order: learning rate");
     expect(order.checkpoint_count == decimal(), "order: checkpoint count");
-    for (uint32_t i = 0; i < order.checkpoint_count; i++) expect(order.checkpoints[i] == decimal(), "order: checkpoint");
+    for (uint32_t i = 0; i < order.checkpoint_count; i++)
+        expect(order.checkpoints[i] == decimal(), "order: checkpoint");
     if (bytes[0] == 1) {
         expect(!order.update && !order.flags && !order.batch && order.proximal == 0.0f, "order: version 1 has no more");
     } else {
-        expect(order.update == decimal() && order.flags == decimal() && order.batch == decimal(), "order: update..batch");
+        expect(order.update == decimal() && order.flags == decimal() && order.batch == decimal(),
+               "order: update..batch");
         expect(tinyfed_bits(order.proximal) == hexadecimal(), "order: proximal");
     }
     if (bytes[0] == 3) {
@@ -127,7 +131,8 @@ static void check_order(void)
         expect(order.reconstruct == decimal() && order.top == decimal(), "order: reconstruct, top");
         expect(order.answer == decimal(), "order: answer");
     } else {
-        expect(!order.local_first && !order.local_last && !order.reconstruct && !order.top && !order.answer, "order: of version 3");
+        expect(!order.local_first && !order.local_last && !order.reconstruct && !order.top && !order.answer,
+               "order: of version 3");
     }
     free(bytes);
 }
@@ -172,18 +177,21 @@ static void check_shard(void)
         }
         expect(!(sum > 3e38f), "shard: samples");
         if (expected[0] != '*') {
-            expect(shard.feature_count == decimal() && shard.class_count == decimal() && shard.sample_count == decimal(),
+            expect(shard.feature_count == decimal() && shard.class_count == decimal() &&
+                       shard.sample_count == decimal(),
                    "shard: sizes");
         }
     }
-    if (byte_count > 1) expect(tinyfed_shard_open(&shard, bytes + 1, byte_count - 1) == TINYFED_E_ALIGNMENT, "shard: odd");
+    if (byte_count > 1)
+        expect(tinyfed_shard_open(&shard, bytes + 1, byte_count - 1) == TINYFED_E_ALIGNMENT, "shard: odd");
     free(bytes);
 }
 
 static void check_random(char kind)
 {
     tinyfed_random_t random = {hexadecimal()};
-    uint32_t length = kind == 's' ? (uint32_t)decimal() : 0, bound = kind == 'b' || kind == 's' ? (uint32_t)decimal() : 0;
+    uint32_t length = kind == 's' ? (uint32_t)decimal() : 0,
+             bound = kind == 'b' || kind == 's' ? (uint32_t)decimal() : 0;
     if (kind == 's') {
         uint16_t sequence[256];
         expect(length <= 256, "sequence: length");
@@ -210,7 +218,10 @@ static void check_steps(const step_t *steps, uint32_t count, const char *text, c
             uint32_t index = (uint32_t)strtoul(end + 1, &end, 10);
             uint32_t label = (uint32_t)strtoul(end + 1, &end, 10);
             expect(steps[i].class == class && steps[i].index == index && steps[i].label == label, what);
-            if (*end == 0) { i++; break; }
+            if (*end == 0) {
+                i++;
+                break;
+            }
             text = end + 1;
         }
     }
@@ -292,7 +303,8 @@ static void check_draw(void)
         uint32_t zeros = 0;
         for (uint32_t j = 0; j < each; j++) zeros += evaluated[i * each + j].label == 0;
         expect(result.checkpoints[i].count == each && result.checkpoints[i].correct == zeros, "draw: checkpoint");
-        expect(result.checkpoints[i].loss == 2.0f && result.checkpoints[i].shots == order.checkpoints[i], "draw: point");
+        expect(result.checkpoints[i].loss == 2.0f && result.checkpoints[i].shots == order.checkpoints[i],
+               "draw: point");
     }
     if (engine.mode != TINYFED_MODE_ONLINE) {
         uint32_t pass = (uint32_t)order.ways * order.shots, size = batch_expected < pass ? batch_expected : pass;

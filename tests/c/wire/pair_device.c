@@ -11,8 +11,8 @@ typedef struct device {
     uint8_t *arena; /* exactly arena_bytes, so that the sanitizer sees a byte too many */
     uint8_t staging[TINYFED_WIRE_CHUNK_BYTES_MAX];
     uint32_t arena_bytes, capabilities;
-    uint32_t image_bytes;   /* 0: no model */
-    uint32_t output_bytes;  /* behind the image: what was made of an input; 0: none */
+    uint32_t image_bytes;  /* 0: no model */
+    uint32_t output_bytes; /* behind the image: what was made of an input; 0: none */
     bool valid;
     bool image_known;
     bool in_transfer; /* accepted and not ended well: the link promises that nothing asks for the model */
@@ -20,7 +20,7 @@ typedef struct device {
     uint32_t steps, steps_left, saves_left;
     uint8_t seed;
     uint8_t result[TINYFED_WIRE_RESULT_BYTES_MAX];
-    uint32_t result_bytes; /* 0: 40 bytes of the order's first */
+    uint32_t result_bytes;        /* 0: 40 bytes of the order's first */
     tinyfed_link_record_t record; /* a sensor that gives a window a step */
     uint8_t ends[4u * TINYFED_WIRE_RECORD_CLASSES_MAX];
     uint32_t windows_left;
@@ -86,9 +86,12 @@ static void record(device_t *d, const tinyfed_link_event_t *e)
     } else if (e->recording != d->record.recording) {
         const bool known = e->label < TINYFED_WIRE_RECORD_CLASSES_MAX;
         d->windows_left = known ? e->windows_max : 0u;
-        d->record = (tinyfed_link_record_t){.recording = e->recording, .label = e->label, .running = known,
+        d->record = (tinyfed_link_record_t){.recording = e->recording,
+                                            .label = e->label,
+                                            .running = known,
                                             .status = known ? TINYFED_OK : TINYFED_E_ARGUMENT,
-                                            .capacity = RECORD_CAPACITY, .class_count = d->record.class_count,
+                                            .capacity = RECORD_CAPACITY,
+                                            .class_count = d->record.class_count,
                                             .ends = d->ends};
     }
     tinyfed_link_recording(&d->link, &d->record);
@@ -125,9 +128,15 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
     static const char board[] = "pair";
     switch (e->kind) {
     case TINYFED_LINK_HELLO: {
-        tinyfed_link_info_t info = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, board, 0x1122334455667788u, d->arena_bytes,
-                                    d->capabilities, 4, 2,
-                                    d->image_known ? 77u : 0u, d->weights_hash};
+        tinyfed_link_info_t info = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
+                                    board,
+                                    0x1122334455667788u,
+                                    d->arena_bytes,
+                                    d->capabilities,
+                                    4,
+                                    2,
+                                    d->image_known ? 77u : 0u,
+                                    d->weights_hash};
         tinyfed_link_hello(&d->link, &info);
         break;
     }
@@ -151,8 +160,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
             break;
         }
         if (tinyfed_link_transfer_accept(&d->link, d->arena, weights ? d->image_bytes : d->arena_bytes, d->staging,
-                                         sizeof d->staging)
-            == TINYFED_OK) {
+                                         sizeof d->staging) == TINYFED_OK) {
             d->valid = false;
             d->in_transfer = true;
             if (!weights) d->image_known = false;
@@ -164,8 +172,8 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
             run_input(d, e);
             break;
         }
-        if (tinyfed_hash64(TINYFED_HASH_START, d->arena, e->total_bytes) != e->content_hash
-            && e->encoding == TINYFED_WIRE_PLAIN)
+        if (tinyfed_hash64(TINYFED_HASH_START, d->arena, e->total_bytes) != e->content_hash &&
+            e->encoding == TINYFED_WIRE_PLAIN)
             d->violations++;
         d->valid = true;
         d->in_transfer = false;

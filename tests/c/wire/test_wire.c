@@ -80,7 +80,8 @@ static unsigned decode(const uint8_t *bytes, uint32_t n, uint8_t *sink, uint32_t
             decoder.sink_bytes = sink_bytes;
         }
         if (got == TINYFED_WIRE_FRAME) frames++;
-        if (got == TINYFED_WIRE_DAMAGED || (got == TINYFED_WIRE_FRAME && i + 1u < n)) tinyfed_wire_decoder_reset(&decoder);
+        if (got == TINYFED_WIRE_DAMAGED || (got == TINYFED_WIRE_FRAME && i + 1u < n))
+            tinyfed_wire_decoder_reset(&decoder);
     }
     return frames;
 }
@@ -98,8 +99,8 @@ static void check_frame(void)
     /* the frame's first ten bytes come from head, as the link does it, and the rest from where it lies */
     static tinyfed_wire_encoder_t encoder;
     static uint8_t out[BYTES_MAX];
-    const uint8_t header[6] = {version,           type, (uint8_t)session, (uint8_t)(session >> 8), (uint8_t)sequence,
-                               (uint8_t)(sequence >> 8)};
+    const uint8_t header[6] = {
+        version, type, (uint8_t)session, (uint8_t)(session >> 8), (uint8_t)sequence, (uint8_t)(sequence >> 8)};
     const uint32_t in_head = payload_bytes < 4u ? payload_bytes : 4u;
     for (uint32_t room = 1; room <= 300; room += 13) {
         memcpy(encoder.head, header, sizeof header);
@@ -125,7 +126,8 @@ static void check_frame(void)
     expect(!long_one || memcmp(sink, payload + 4, payload_bytes - 4u) == 0, "another payload");
     free(sink);
 
-    if (long_one && payload_bytes > 5u) { /* one byte less of room than the payload has: dropped, nothing written behind */
+    if (long_one &&
+        payload_bytes > 5u) { /* one byte less of room than the payload has: dropped, nothing written behind */
         sink = malloc(payload_bytes - 5u);
         tinyfed_wire_decoder_reset(&decoder);
         expect(decode(bytes, n, sink, payload_bytes - 5u) == 0, "a chunk larger than its room was taken");

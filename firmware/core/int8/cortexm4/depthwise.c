@@ -4,12 +4,12 @@
 #if defined(TINYFED_INT8_M4)
 
 #define LOAD_ROW "ldmia %[row]!, {r4, r5, r6, r8}\n\t"
-#define FINISH(sum)                                                                                          \
-    "add " sum ", " sum ", r4\n\t"                                                                           \
-    "smmlar " sum ", " sum ", r5, " sum "\n\t"                                                               \
-    "add " sum ", " sum ", " sum ", asr #31\n\t"                                                             \
-    "add " sum ", " sum ", r6\n\t"                                                                           \
-    "asr " sum ", " sum ", r8\n\t"                                                                           \
+#define FINISH(sum)                                                                                                    \
+    "add " sum ", " sum ", r4\n\t"                                                                                     \
+    "smmlar " sum ", " sum ", r5, " sum "\n\t"                                                                         \
+    "add " sum ", " sum ", " sum ", asr #31\n\t"                                                                       \
+    "add " sum ", " sum ", r6\n\t"                                                                                     \
+    "asr " sum ", " sum ", r8\n\t"                                                                                     \
     "ssat " sum ", #8, " sum "\n\t"
 
 typedef struct sums {
@@ -43,15 +43,16 @@ static inline void store(int8_t *out, const int32_t *row, sums_t s, uint32_t cha
 }
 
 /* Two places a, b (a is lost too) times weights at byte `at`; the first pair starts the sums. */
-#define PAIR(multiply, plus, a, b, at)                                                                       \
-    "pkhbt r9, " a ", " b ", lsl #16\n\t"                                                                    \
-    "pkhtb " b ", " b ", " a ", asr #16\n\t"                                                                 \
-    "ldrd r10, r11, [%[w], #" at "]\n\t"                                                                     \
-    "sxtb16 " a ", r9\n\t"                                                                                   \
-    "sxtb16 r9, r9, ror #8\n\t" multiply " %[c0], " a ", r10" plus("c0") multiply " %[c1], r9, r11" plus("c1") \
-    "ldrd r10, r11, [%[w], #" at " + 8]\n\t"                                                                 \
-    "sxtb16 " a ", " b "\n\t"                                                                                \
-    "sxtb16 " b ", " b ", ror #8\n\t" multiply " %[c2], " a ", r10" plus("c2") multiply " %[c3], " b ", r11" plus("c3")
+#define PAIR(multiply, plus, a, b, at)                                                                                 \
+    "pkhbt r9, " a ", " b ", lsl #16\n\t"                                                                              \
+    "pkhtb " b ", " b ", " a ", asr #16\n\t"                                                                           \
+    "ldrd r10, r11, [%[w], #" at "]\n\t"                                                                               \
+    "sxtb16 " a ", r9\n\t"                                                                                             \
+    "sxtb16 r9, r9, ror #8\n\t" multiply " %[c0], " a ", r10" plus("c0") multiply                                      \
+        " %[c1], r9, r11" plus("c1") "ldrd r10, r11, [%[w], #" at " + 8]\n\t"                                          \
+                                     "sxtb16 " a ", " b "\n\t"                                                         \
+                                     "sxtb16 " b ", " b ", ror #8\n\t" multiply " %[c2], " a ", r10" plus("c2")        \
+                                         multiply " %[c3], " b ", r11" plus("c3")
 #define START(sum) "\n\t"
 #define PLUS(sum) ", %[" sum "]\n\t"
 
@@ -60,17 +61,18 @@ static inline sums_t window_3x3(const uint32_t *places, uint32_t pitch_bytes, co
 {
     sums_t s;
     __asm__("ldmia %[p], {r4, r5, r6}\n\t"
-            "add %[p], %[p], %[pitch]\n\t" PAIR("smuad", START, "r4", "r5", "0")
-            "ldmia %[p], {r4, r5, r8}\n\t"
-            "add %[p], %[p], %[pitch]\n\t" PAIR("smlad", PLUS, "r6", "r4", "16") PAIR("smlad", PLUS, "r5", "r8", "32")
-            "ldmia %[p], {r4, r5, r6}\n\t" PAIR("smlad", PLUS, "r4", "r5", "48")
-            "ldrd r10, r11, [%[w], #64]\n\t"
-            "sxtb16 r4, r6\n\t"
-            "sxtb16 r5, r6, ror #8\n\t"
-            "smlabb %[c0], r4, r10, %[c0]\n\t"
-            "smlatt %[c2], r4, r10, %[c2]\n\t"
-            "smlabb %[c1], r5, r11, %[c1]\n\t"
-            "smlatt %[c3], r5, r11, %[c3]\n\t"
+            "add %[p], %[p], %[pitch]\n\t" PAIR(
+                "smuad", START, "r4", "r5",
+                "0") "ldmia %[p], {r4, r5, r8}\n\t"
+                     "add %[p], %[p], %[pitch]\n\t" PAIR("smlad", PLUS, "r6", "r4", "16")
+                         PAIR("smlad", PLUS, "r5", "r8", "32") "ldmia %[p], {r4, r5, r6}\n\t" PAIR(
+                             "smlad", PLUS, "r4", "r5", "48") "ldrd r10, r11, [%[w], #64]\n\t"
+                                                              "sxtb16 r4, r6\n\t"
+                                                              "sxtb16 r5, r6, ror #8\n\t"
+                                                              "smlabb %[c0], r4, r10, %[c0]\n\t"
+                                                              "smlatt %[c2], r4, r10, %[c2]\n\t"
+                                                              "smlabb %[c1], r5, r11, %[c1]\n\t"
+                                                              "smlatt %[c3], r5, r11, %[c3]\n\t"
             : [p] "+&r"(places), [c0] "=&r"(s.c0), [c1] "=&r"(s.c1), [c2] "=&r"(s.c2), [c3] "=&r"(s.c3)
             : [w] "r"(weights), [pitch] "r"(pitch_bytes)
             : "r4", "r5", "r6", "r8", "r9", "r10", "r11", "memory");

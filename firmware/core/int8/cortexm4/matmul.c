@@ -7,12 +7,12 @@
 
 /* value = finished sum of `row`, clamped to int8; the row pointer goes to the next. */
 #define LOAD_ROW "ldmia %[row]!, {r4, r5, r6, r8}\n\t"
-#define FINISH(sum)                                                                                          \
-    "add " sum ", " sum ", r4\n\t"                                                                           \
-    "smmlar " sum ", " sum ", r5, " sum "\n\t"                                                               \
-    "add " sum ", " sum ", " sum ", asr #31\n\t"                                                             \
-    "add " sum ", " sum ", r6\n\t"                                                                           \
-    "asr " sum ", " sum ", r8\n\t"                                                                           \
+#define FINISH(sum)                                                                                                    \
+    "add " sum ", " sum ", r4\n\t"                                                                                     \
+    "smmlar " sum ", " sum ", r5, " sum "\n\t"                                                                         \
+    "add " sum ", " sum ", " sum ", asr #31\n\t"                                                                       \
+    "add " sum ", " sum ", r6\n\t"                                                                                     \
+    "asr " sum ", " sum ", r8\n\t"                                                                                     \
     "ssat " sum ", #8, " sum "\n\t"
 
 /* Sums of both columns, two channels each; mixed = 256 * odd + even. */
@@ -28,23 +28,24 @@ typedef struct state {
     uint32_t quads;
 } state_t;
 _Static_assert(offsetof(sums_t, mixed_a) == 0 && offsetof(sums_t, mixed_b) == 4 && offsetof(sums_t, even_a) == 8 &&
-                   offsetof(sums_t, even_b) == 12 && offsetof(state_t, columns) == 0 && offsetof(state_t, weights) == 4 &&
-                   offsetof(state_t, pair) == 8 && offsetof(state_t, end) == 40 && offsetof(state_t, quads) == 44,
+                   offsetof(sums_t, even_b) == 12 && offsetof(state_t, columns) == 0 &&
+                   offsetof(state_t, weights) == 4 && offsetof(state_t, pair) == 8 && offsetof(state_t, end) == 40 &&
+                   offsetof(state_t, quads) == 44,
                "multiply_two knows the offsets");
 
 /* Two inputs of both columns times two pairs of channels. */
-#define HALF_QUAD                                                                                            \
-    "ldrd r10, r11, [r0], #8\n\t"                                                                            \
-    "ldrd r12, lr, [r1], #8\n\t"                                                                             \
-    "smlad r2, r12, r10, r2\n\t"                                                                             \
-    "smlad r3, r12, r11, r3\n\t"                                                                             \
-    "sxtb16 r12, r12\n\t"                                                                                    \
-    "smlad r6, lr, r10, r6\n\t"                                                                              \
-    "smlad r7, lr, r11, r7\n\t"                                                                              \
-    "sxtb16 lr, lr\n\t"                                                                                      \
-    "smlad r4, r12, r10, r4\n\t"                                                                             \
-    "smlad r5, r12, r11, r5\n\t"                                                                             \
-    "smlad r8, lr, r10, r8\n\t"                                                                              \
+#define HALF_QUAD                                                                                                      \
+    "ldrd r10, r11, [r0], #8\n\t"                                                                                      \
+    "ldrd r12, lr, [r1], #8\n\t"                                                                                       \
+    "smlad r2, r12, r10, r2\n\t"                                                                                       \
+    "smlad r3, r12, r11, r3\n\t"                                                                                       \
+    "sxtb16 r12, r12\n\t"                                                                                              \
+    "smlad r6, lr, r10, r6\n\t"                                                                                        \
+    "smlad r7, lr, r11, r7\n\t"                                                                                        \
+    "sxtb16 lr, lr\n\t"                                                                                                \
+    "smlad r4, r12, r10, r4\n\t"                                                                                       \
+    "smlad r5, r12, r11, r5\n\t"                                                                                       \
+    "smlad r8, lr, r10, r8\n\t"                                                                                        \
     "smlad r9, lr, r11, r9\n\t"
 
 /* All fourteen registers are taken, so the state's address and the ends of the loops lie on the stack. */
@@ -75,10 +76,7 @@ static inline void multiply_two(state_t *state)
                      : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
 
-static inline int32_t odd(int32_t mixed, int32_t even)
-{
-    return (int32_t)((uint32_t)mixed - (uint32_t)even) >> 8;
-}
+static inline int32_t odd(int32_t mixed, int32_t even) { return (int32_t)((uint32_t)mixed - (uint32_t)even) >> 8; }
 
 /* Two channels of both columns: even and odd. */
 static inline const int32_t *finish_pair(int8_t *out_a, int8_t *out_b, const int32_t *row, const sums_t *s,
@@ -109,9 +107,8 @@ static inline void split_odd(int32_t *odds, sums_t *s)
 }
 
 /* r7 is a frame pointer where none is needed unless told otherwise. */
-__attribute__((optimize("omit-frame-pointer"))) void tinyfed_int8_two_columns_m4(int8_t *out_a, int8_t *out_b,
-                                                                                 const tinyfed_int8_matmul_t *m,
-                                                                                 const int16_t *columns)
+__attribute__((optimize("omit-frame-pointer"))) void
+tinyfed_int8_two_columns_m4(int8_t *out_a, int8_t *out_b, const tinyfed_int8_matmul_t *m, const int16_t *columns)
 {
     const int32_t *row = m->table;
     int8_t last_a[4], last_b[4];
@@ -152,20 +149,20 @@ __attribute__((optimize("omit-frame-pointer"))) void tinyfed_int8_two_columns_m4
 }
 
 /* Four inputs of one column times four channels. */
-#define QUAD                                                                                                 \
-    "ldrd r9, r10, [%[x]], #8\n\t"                                                                           \
-    "ldmia %[w]!, {r4, r5, r6, r8}\n\t"                                                                      \
-    "smlad %[m0], r4, r9, %[m0]\n\t"                                                                         \
-    "sxtb16 r4, r4\n\t"                                                                                      \
-    "smlad %[m1], r5, r9, %[m1]\n\t"                                                                         \
-    "sxtb16 r5, r5\n\t"                                                                                      \
-    "smlad %[e0], r4, r9, %[e0]\n\t"                                                                         \
-    "smlad %[e1], r5, r9, %[e1]\n\t"                                                                         \
-    "smlad %[m0], r6, r10, %[m0]\n\t"                                                                        \
-    "sxtb16 r6, r6\n\t"                                                                                      \
-    "smlad %[m1], r8, r10, %[m1]\n\t"                                                                        \
-    "sxtb16 r8, r8\n\t"                                                                                      \
-    "smlad %[e0], r6, r10, %[e0]\n\t"                                                                        \
+#define QUAD                                                                                                           \
+    "ldrd r9, r10, [%[x]], #8\n\t"                                                                                     \
+    "ldmia %[w]!, {r4, r5, r6, r8}\n\t"                                                                                \
+    "smlad %[m0], r4, r9, %[m0]\n\t"                                                                                   \
+    "sxtb16 r4, r4\n\t"                                                                                                \
+    "smlad %[m1], r5, r9, %[m1]\n\t"                                                                                   \
+    "sxtb16 r5, r5\n\t"                                                                                                \
+    "smlad %[e0], r4, r9, %[e0]\n\t"                                                                                   \
+    "smlad %[e1], r5, r9, %[e1]\n\t"                                                                                   \
+    "smlad %[m0], r6, r10, %[m0]\n\t"                                                                                  \
+    "sxtb16 r6, r6\n\t"                                                                                                \
+    "smlad %[m1], r8, r10, %[m1]\n\t"                                                                                  \
+    "sxtb16 r8, r8\n\t"                                                                                                \
+    "smlad %[e0], r6, r10, %[e0]\n\t"                                                                                  \
     "smlad %[e1], r8, r10, %[e1]\n\t"
 
 void tinyfed_int8_one_column_m4(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column)

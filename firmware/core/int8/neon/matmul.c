@@ -66,7 +66,8 @@ void tinyfed_int8_one_column_neon(int8_t *out, const tinyfed_int8_matmul_t *m, c
 }
 
 /* Four channels of one place after the other; products of two int8 fit 16 bits. */
-void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch, uint32_t group)
+void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch,
+                                       uint32_t group)
 {
     const tinyfed_int8_record_t *r = &op->r;
     const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
@@ -85,8 +86,8 @@ void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32
             int32_t sums[4];
             vst1q_s32(sums, sum);
             for (uint32_t i = 0; i < channels; i++)
-                out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], op->table + 4u * (group + i)), INT8_MIN,
-                                                    INT8_MAX);
+                out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], op->table + 4u * (group + i)),
+                                                    INT8_MIN, INT8_MAX);
         }
     }
 }

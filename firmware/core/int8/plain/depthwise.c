@@ -21,8 +21,8 @@ void tinyfed_int8_depthwise_group_plain(const tinyfed_int8_op_t *op, const uint3
             }
             int8_t *out = op->out + ((size_t)y * r->out_w + x) * r->out_c + group;
             for (uint32_t c = 0; c < channels; c++)
-                out[c] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[c], op->table + 4u * (group + c)), INT8_MIN,
-                                                    INT8_MAX);
+                out[c] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[c], op->table + 4u * (group + c)),
+                                                    INT8_MIN, INT8_MAX);
         }
     }
 }

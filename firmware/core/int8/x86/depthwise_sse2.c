@@ -19,7 +19,8 @@ static inline __m128i two_taps(__m128i sum, uint32_t a, uint32_t b, uint32_t wei
     return _mm_add_epi32(sum, _mm_madd_epi16(in, by));
 }
 
-void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch, uint32_t group)
+void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch,
+                                       uint32_t group)
 {
     const tinyfed_int8_record_t *r = &op->r;
     const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
@@ -33,8 +34,8 @@ void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32
             for (uint32_t ky = 0; ky < r->kernel_h; ky++, place += (size_t)r->dilation_h * pitch) {
                 uint32_t kx = 0;
                 for (; kx + 1u < r->kernel_w; kx += 2, w += 8)
-                    sum = two_taps(sum, place[kx * r->dilation_w], place[(kx + 1u) * r->dilation_w],
-                                   tinyfed_get32(w), tinyfed_get32(w + 4));
+                    sum = two_taps(sum, place[kx * r->dilation_w], place[(kx + 1u) * r->dilation_w], tinyfed_get32(w),
+                                   tinyfed_get32(w + 4));
                 if (kx < r->kernel_w) {
                     sum = two_taps(sum, place[kx * r->dilation_w], 0, tinyfed_get32(w), 0);
                     w += 4;
@@ -43,8 +44,8 @@ void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32
             int32_t sums[4];
             _mm_storeu_si128((__m128i *)sums, sum);
             for (uint32_t i = 0; i < channels; i++)
-                out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], op->table + 4u * (group + i)), INT8_MIN,
-                                                    INT8_MAX);
+                out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], op->table + 4u * (group + i)),
+                                                    INT8_MIN, INT8_MAX);
         }
     }
 }

@@ -24,7 +24,8 @@ static inline void multiply(lanes_t *sum, lanes_t w, __m128i x)
     sum->odd = _mm_add_epi32(sum->odd, _mm_madd_epi16(w.odd, x));
 }
 
-void tinyfed_int8_store_block(int8_t *out, const int32_t *even, const int32_t *odd, const int32_t *table, uint32_t count)
+void tinyfed_int8_store_block(int8_t *out, const int32_t *even, const int32_t *odd, const int32_t *table,
+                              uint32_t count)
 {
     const int32_t sums[4] = {tinyfed_int8_wrap_add(even[0], even[2]), tinyfed_int8_wrap_add(odd[0], odd[2]),
                              tinyfed_int8_wrap_add(even[1], even[3]), tinyfed_int8_wrap_add(odd[1], odd[3])};

@@ -8,6 +8,7 @@
 extern const float tinyfed_zeros[16];
 
 /* y[outputs] = from[outputs] + the rows of weights[count][outputs], each times its x; rows with x == 0 are skipped. */
-void tinyfed_add_rows(float *y, const float *from, const float *x, const float *weights, uint32_t count, uint32_t outputs);
+void tinyfed_add_rows(float *y, const float *from, const float *x, const float *weights, uint32_t count,
+                      uint32_t outputs);
 
 #endif

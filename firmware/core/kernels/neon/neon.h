@@ -17,11 +17,11 @@ typedef float32x4_t four_t;
 
 #include "kernels/vector/pair.inc"
 
-#define TINYFED_BITWISE(name, operation)                                                                           \
-    TINYFED_INLINE float32x4_t name##_four(float32x4_t a, float32x4_t b)                                            \
-    {                                                                                                              \
-        return vreinterpretq_f32_u32(operation(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));               \
-    }                                                                                                              \
+#define TINYFED_BITWISE(name, operation)                                                                               \
+    TINYFED_INLINE float32x4_t name##_four(float32x4_t a, float32x4_t b)                                               \
+    {                                                                                                                  \
+        return vreinterpretq_f32_u32(operation(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));                   \
+    }                                                                                                                  \
     TINYFED_PAIR(name, name##_four)
 
 TINYFED_PAIR(vec_add, vaddq_f32)

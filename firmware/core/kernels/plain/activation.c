@@ -21,7 +21,6 @@ void tinyfed_activate_plain_f32(float *y, uint32_t count, uint8_t activation, fl
     case TINYFED_SIGMOID:
         for (uint32_t k = 0; k < count; k++) y[k] = 1.0f / (1.0f + tinyfed_exp_f32(-y[k]));
         break;
-    default:
-        break;
+    default: break;
     }
 }

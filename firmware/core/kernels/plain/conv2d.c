@@ -2,7 +2,8 @@
 
 #include "kernels/reduce.h"
 
-static void forward_pixel(float *y, const float *x, const float *weights, const tinyfed_window_t *w, uint32_t oy, uint32_t ox)
+static void forward_pixel(float *y, const float *x, const float *weights, const tinyfed_window_t *w, uint32_t oy,
+                          uint32_t ox)
 {
     const tinyfed_range_t rows = tinyfed_taps(oy, w->stride_height, w->pad_top, w->kernel_height, w->in.height);
     const tinyfed_range_t columns = tinyfed_taps(ox, w->stride_width, w->pad_left, w->kernel_width, w->in.width);
@@ -23,7 +24,7 @@ static void forward_pixel(float *y, const float *x, const float *weights, const 
 }
 
 void tinyfed_conv2d_forward_plain_f32(float *y, const float *x, const float *weights, const float *bias,
-                                const tinyfed_window_t *window)
+                                      const tinyfed_window_t *window)
 {
     const uint32_t outputs = window->out.channels;
     for (uint32_t oy = 0; oy < window->out.height; oy++)
@@ -34,16 +35,19 @@ void tinyfed_conv2d_forward_plain_f32(float *y, const float *x, const float *wei
 }
 
 /* One value of the input's gradient: eight lanes over the outputs of every tap that reaches it. */
-static float gradient_at(const float *weights, const float *d_y, const tinyfed_window_t *w, uint32_t iy, uint32_t ix, uint32_t ic)
+static float gradient_at(const float *weights, const float *d_y, const tinyfed_window_t *w, uint32_t iy, uint32_t ix,
+                         uint32_t ic)
 {
     float lanes[TINYFED_LANES] = {0};
     const uint32_t outputs = w->out.channels;
     for (uint32_t ky = 0; ky < w->kernel_height; ky++) {
         const uint32_t shifted_y = iy + w->pad_top - ky;
-        if (iy + w->pad_top < ky || shifted_y % w->stride_height != 0 || shifted_y / w->stride_height >= w->out.height) continue;
+        if (iy + w->pad_top < ky || shifted_y % w->stride_height != 0 || shifted_y / w->stride_height >= w->out.height)
+            continue;
         for (uint32_t kx = 0; kx < w->kernel_width; kx++) {
             const uint32_t shifted_x = ix + w->pad_left - kx;
-            if (ix + w->pad_left < kx || shifted_x % w->stride_width != 0 || shifted_x / w->stride_width >= w->out.width)
+            if (ix + w->pad_left < kx || shifted_x % w->stride_width != 0 ||
+                shifted_x / w->stride_width >= w->out.width)
                 continue;
             const uint32_t pixel = shifted_y / w->stride_height * w->out.width + shifted_x / w->stride_width;
             const size_t tap = ((size_t)ky * w->kernel_width + kx) * w->in.channels + ic;
@@ -53,17 +57,15 @@ static float gradient_at(const float *weights, const float *d_y, const tinyfed_w
     return tinyfed_sum_lanes(lanes);
 }
 
-void tinyfed_conv2d_input_gradient_plain_f32(const tinyfed_input_gradient_t *input, const float *x, const float *weights,
-                                       const float *d_y, const tinyfed_window_t *window)
+void tinyfed_conv2d_input_gradient_plain_f32(const tinyfed_input_gradient_t *input, const float *x,
+                                             const float *weights, const float *d_y, const tinyfed_window_t *window)
 {
     uint32_t k = 0;
     for (uint32_t iy = 0; iy < window->in.height; iy++)
         for (uint32_t ix = 0; ix < window->in.width; ix++)
             for (uint32_t ic = 0; ic < window->in.channels; ic++, k++) {
-                if (x[k] == 0.0f && input->derivative == TINYFED_RELU)
-                    input->d_x[k] = 0.0f;
-                else
-                    tinyfed_give_gradient(input, k, x[k], gradient_at(weights, d_y, window, iy, ix, ic));
+                if (x[k] == 0.0f && input->derivative == TINYFED_RELU) input->d_x[k] = 0.0f;
+                else tinyfed_give_gradient(input, k, x[k], gradient_at(weights, d_y, window, iy, ix, ic));
             }
 }
 
@@ -74,7 +76,8 @@ typedef struct tap {
 } tap_t;
 
 /* Up to eight outputs of one tap, summed over the pixels. */
-static void gradient_of_tap(float *to, const tap_t *tap, const float *d_y, float factor, const tinyfed_window_t *w, uint32_t lanes)
+static void gradient_of_tap(float *to, const tap_t *tap, const float *d_y, float factor, const tinyfed_window_t *w,
+                            uint32_t lanes)
 {
     float sums[TINYFED_LANES] = {0};
     const size_t row_step = (size_t)w->stride_height * w->in.width * w->in.channels;
@@ -96,11 +99,12 @@ static void gradient_of_channels(float *to, tap_t tap, const float *d_y, float f
     const uint32_t outputs = w->out.channels;
     for (uint32_t ic = 0; ic < w->in.channels; ic++, tap.x++, to += outputs)
         for (uint32_t o = 0; o < outputs; o += TINYFED_LANES)
-            gradient_of_tap(to + o, &tap, d_y + o, factor, w, outputs - o < TINYFED_LANES ? outputs - o : TINYFED_LANES);
+            gradient_of_tap(to + o, &tap, d_y + o, factor, w,
+                            outputs - o < TINYFED_LANES ? outputs - o : TINYFED_LANES);
 }
 
-void tinyfed_conv2d_weight_gradient_plain_f32(float *to_weights, float *to_bias, const float *x, const float *d_y, float factor,
-                                        const tinyfed_window_t *w)
+void tinyfed_conv2d_weight_gradient_plain_f32(float *to_weights, float *to_bias, const float *x, const float *d_y,
+                                              float factor, const tinyfed_window_t *w)
 {
     tap_t tap;
     const uint32_t weights_of_tap = w->in.channels * w->out.channels;
@@ -108,7 +112,8 @@ void tinyfed_conv2d_weight_gradient_plain_f32(float *to_weights, float *to_bias,
         tap.rows = tinyfed_outputs_of_tap(ky, w->stride_height, w->pad_top, w->in.height, w->out.height);
         for (uint32_t kx = 0; kx < w->kernel_width; kx++, to_weights += weights_of_tap) {
             tap.columns = tinyfed_outputs_of_tap(kx, w->stride_width, w->pad_left, w->in.width, w->out.width);
-            if (tap.rows.begin == tap.rows.end || tap.columns.begin == tap.columns.end) continue; /* all in the padding */
+            if (tap.rows.begin == tap.rows.end || tap.columns.begin == tap.columns.end)
+                continue; /* all in the padding */
             const uint32_t iy = tap.rows.begin * w->stride_height + ky - w->pad_top;
             const uint32_t ix = tap.columns.begin * w->stride_width + kx - w->pad_left;
             tap.x = x + ((size_t)iy * w->in.width + ix) * w->in.channels;

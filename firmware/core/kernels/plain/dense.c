@@ -3,7 +3,7 @@
 #include "kernels/reduce.h"
 
 void tinyfed_dense_forward_plain_f32(float *y, const float *x, const float *weights, const float *bias, uint32_t inputs,
-                               uint32_t outputs)
+                                     uint32_t outputs)
 {
     if (outputs == 1) {
         y[0] = (bias != NULL ? bias[0] : 0.0f) + tinyfed_dot(x, weights, inputs);

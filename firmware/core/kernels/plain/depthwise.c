@@ -2,17 +2,20 @@
 
 #include "kernels/conv2d.h"
 
-void tinyfed_depthwise_forward_f32(float *y, const float *x, const float *weights, const float *bias, const tinyfed_window_t *w)
+void tinyfed_depthwise_forward_f32(float *y, const float *x, const float *weights, const float *bias,
+                                   const tinyfed_window_t *w)
 {
     const uint32_t channels = w->out.channels;
     for (uint32_t oy = 0; oy < w->out.height; oy++) {
         const tinyfed_range_t rows = tinyfed_taps(oy, w->stride_height, w->pad_top, w->kernel_height, w->in.height);
         for (uint32_t ox = 0; ox < w->out.width; ox++, y += channels) {
-            const tinyfed_range_t columns = tinyfed_taps(ox, w->stride_width, w->pad_left, w->kernel_width, w->in.width);
+            const tinyfed_range_t columns =
+                tinyfed_taps(ox, w->stride_width, w->pad_left, w->kernel_width, w->in.width);
             for (uint32_t c = 0; c < channels; c++) y[c] = bias != NULL ? bias[c] : 0.0f;
             for (uint32_t ky = rows.begin; ky < rows.end; ky++)
                 for (uint32_t kx = columns.begin; kx < columns.end; kx++) {
-                    const uint32_t iy = oy * w->stride_height + ky - w->pad_top, ix = ox * w->stride_width + kx - w->pad_left;
+                    const uint32_t iy = oy * w->stride_height + ky - w->pad_top,
+                                   ix = ox * w->stride_width + kx - w->pad_left;
                     const float *values = x + ((size_t)iy * w->in.width + ix) * channels;
                     const float *tap = weights + ((size_t)ky * w->kernel_width + kx) * channels;
                     for (uint32_t c = 0; c < channels; c++) y[c] += values[c] * tap[c];
@@ -22,16 +25,19 @@ void tinyfed_depthwise_forward_f32(float *y, const float *x, const float *weight
 }
 
 /* Channel c of the input's gradient at (iy, ix): the taps in order. */
-static float gradient_at(const float *weights, const float *d_y, const tinyfed_window_t *w, uint32_t iy, uint32_t ix, uint32_t c)
+static float gradient_at(const float *weights, const float *d_y, const tinyfed_window_t *w, uint32_t iy, uint32_t ix,
+                         uint32_t c)
 {
     float sum = 0.0f;
     const uint32_t channels = w->out.channels;
     for (uint32_t ky = 0; ky < w->kernel_height; ky++) {
         const uint32_t shifted_y = iy + w->pad_top - ky;
-        if (iy + w->pad_top < ky || shifted_y % w->stride_height != 0 || shifted_y / w->stride_height >= w->out.height) continue;
+        if (iy + w->pad_top < ky || shifted_y % w->stride_height != 0 || shifted_y / w->stride_height >= w->out.height)
+            continue;
         for (uint32_t kx = 0; kx < w->kernel_width; kx++) {
             const uint32_t shifted_x = ix + w->pad_left - kx;
-            if (ix + w->pad_left < kx || shifted_x % w->stride_width != 0 || shifted_x / w->stride_width >= w->out.width)
+            if (ix + w->pad_left < kx || shifted_x % w->stride_width != 0 ||
+                shifted_x / w->stride_width >= w->out.width)
                 continue;
             const uint32_t pixel = shifted_y / w->stride_height * w->out.width + shifted_x / w->stride_width;
             sum += weights[((size_t)ky * w->kernel_width + kx) * channels + c] * d_y[(size_t)pixel * channels + c];
@@ -64,12 +70,13 @@ static float gradient_of_tap(const float *x, const float *d_y, const tinyfed_win
     return sum;
 }
 
-void tinyfed_depthwise_weight_gradient_f32(float *to_weights, float *to_bias, const float *x, const float *d_y, float factor,
-                                           const tinyfed_window_t *w)
+void tinyfed_depthwise_weight_gradient_f32(float *to_weights, float *to_bias, const float *x, const float *d_y,
+                                           float factor, const tinyfed_window_t *w)
 {
     const uint32_t channels = w->out.channels;
     for (uint32_t ky = 0; to_weights != NULL && ky < w->kernel_height; ky++) {
-        const tinyfed_range_t rows = tinyfed_outputs_of_tap(ky, w->stride_height, w->pad_top, w->in.height, w->out.height);
+        const tinyfed_range_t rows =
+            tinyfed_outputs_of_tap(ky, w->stride_height, w->pad_top, w->in.height, w->out.height);
         for (uint32_t kx = 0; kx < w->kernel_width; kx++) {
             const tinyfed_range_t columns =
                 tinyfed_outputs_of_tap(kx, w->stride_width, w->pad_left, w->in.width, w->out.width);

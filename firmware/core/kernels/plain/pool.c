@@ -54,7 +54,8 @@ void tinyfed_max_pool_backward_f32(const tinyfed_input_gradient_t *input, const 
             for (uint32_t c = 0; c < w->out.channels; c++) input->d_x[largest_of(x, w, patch, c)] += *d_y++;
         }
     if (input->derivative == TINYFED_LINEAR) return;
-    for (size_t k = 0; k < count; k++) input->d_x[k] = tinyfed_derive(input->derivative, input->alpha, x[k], input->d_x[k]);
+    for (size_t k = 0; k < count; k++)
+        input->d_x[k] = tinyfed_derive(input->derivative, input->alpha, x[k], input->d_x[k]);
 }
 
 void tinyfed_average_pool_forward_f32(float *y, const float *x, const tinyfed_window_t *w)
@@ -89,7 +90,8 @@ void tinyfed_average_pool_backward_f32(const tinyfed_input_gradient_t *input, co
                 float sum = 0.0f;
                 for (uint32_t oy = rows.begin; oy < rows.end; oy++)
                     for (uint32_t ox = columns.begin; ox < columns.end; ox++)
-                        sum += d_y[((size_t)oy * w->out.width + ox) * channels + c] * (1.0f / (float)size_of(patch_of(w, oy, ox)));
+                        sum += d_y[((size_t)oy * w->out.width + ox) * channels + c] *
+                               (1.0f / (float)size_of(patch_of(w, oy, ox)));
                 tinyfed_give_gradient(input, k, x[k], sum);
             }
         }

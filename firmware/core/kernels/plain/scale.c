@@ -7,8 +7,9 @@ void tinyfed_scale_forward_f32(float *y, const float *x, const float *scale, con
         for (uint32_t c = 0; c < channels; c++) y[c] = shift != NULL ? x[c] * scale[c] + shift[c] : x[c] * scale[c];
 }
 
-void tinyfed_scale_backward_f32(const tinyfed_input_gradient_t *input, const float *scale, float *to_scale, float *to_shift,
-                                const float *x, const float *d_y, float factor, uint32_t pixels, uint32_t channels)
+void tinyfed_scale_backward_f32(const tinyfed_input_gradient_t *input, const float *scale, float *to_scale,
+                                float *to_shift, const float *x, const float *d_y, float factor, uint32_t pixels,
+                                uint32_t channels)
 {
     const size_t count = (size_t)pixels * channels;
     for (uint32_t c = 0; c < channels; c++) {

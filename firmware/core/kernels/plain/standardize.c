@@ -12,7 +12,8 @@ void tinyfed_standardize_forward_f32(float *y, const float *x, const float *para
         y[k] = (x[k] - mean[k]) / tinyfed_sqrt(variance[k] > SMALLEST_VARIANCE ? variance[k] : SMALLEST_VARIANCE);
 }
 
-/* The variance counts one sample more than the mean: the one it began with. So it is never that of a single sample, 0. */
+/* The variance counts one sample more than the mean: the one it began with. So it is never that of a single sample, 0.
+ */
 void tinyfed_standardize_update_f32(float *parameters, const float *x, uint32_t n, float window)
 {
     float *mean = parameters, *variance = parameters + n, *count = parameters + 2u * n;

@@ -39,8 +39,14 @@ TINYFED_INLINE __m256i vec_lanes_below(uint32_t count)
 }
 
 /* The first count < 8 lanes; the others are +0. */
-TINYFED_INLINE vec_t vec_load_part(const float *p, uint32_t count) { return _mm256_maskload_ps(p, vec_lanes_below(count)); }
-TINYFED_INLINE void vec_store_part(float *p, vec_t v, uint32_t count) { _mm256_maskstore_ps(p, vec_lanes_below(count), v); }
+TINYFED_INLINE vec_t vec_load_part(const float *p, uint32_t count)
+{
+    return _mm256_maskload_ps(p, vec_lanes_below(count));
+}
+TINYFED_INLINE void vec_store_part(float *p, vec_t v, uint32_t count)
+{
+    _mm256_maskstore_ps(p, vec_lanes_below(count), v);
+}
 
 /* The sums of four reductions, in the order of reduce.h. */
 TINYFED_INLINE void vec_sum_four(float sums[4], vec_t a, vec_t b, vec_t c, vec_t d)

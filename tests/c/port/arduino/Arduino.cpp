@@ -33,7 +33,8 @@ size_t StandInSerial::write(const uint8_t *bytes, size_t byte_count)
     return count > 0 ? static_cast<size_t>(count) : 0;
 }
 
-/* A clock that stands still unless the port waits or looks at it: it never runs ahead of this computer's, however busy. */
+/* A clock that stands still unless the port waits or looks at it: it never runs ahead of this computer's, however busy.
+ */
 static unsigned long clock_us;
 
 unsigned long micros() { return ++clock_us; }

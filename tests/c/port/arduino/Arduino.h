@@ -8,7 +8,7 @@
 
 class StandInSerial
 {
-public:
+  public:
     void begin(unsigned long baud);
     int available();
     int read();

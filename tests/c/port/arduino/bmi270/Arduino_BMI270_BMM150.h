@@ -5,7 +5,7 @@
 
 class StandInBoschImu
 {
-public:
+  public:
     int begin() { return 1; }
     int readAcceleration(float &x, float &y, float &z) { return x = 1.0f, y = 0.0f, z = 0.0f, 1; }
     int readGyroscope(float &x, float &y, float &z) { return x = 90.0f, y = 0.0f, z = 0.0f, 1; } /* degrees a second */

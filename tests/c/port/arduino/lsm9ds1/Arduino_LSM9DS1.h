@@ -4,7 +4,7 @@
 
 class StandInImu
 {
-public:
+  public:
     int begin() { return 1; }
     int readAcceleration(float &x, float &y, float &z) { return x = 0.0f, y = 0.0f, z = 1.0f, 1; }
     int readGyroscope(float &x, float &y, float &z) { return x = 0.0f, y = 0.0f, z = 90.0f, 1; } /* degrees a second */

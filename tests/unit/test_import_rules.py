@@ -41,8 +41,6 @@ FOR_A_FAST_START = {
 IN_ENVIRONMENTS = {("studies.peers", "tinyfed.engine"), ("studies.peers", "tinyfed.model")}
 # Commands that work from a checkout only, with the studies beside the wheel.
 FROM_A_CHECKOUT = {"tinyfed_host.cli.reproduce"}
-# To be mended: no entry may be added, and one that is no longer needed fails its test.
-STILL_IN_A_RING = {("tinyfed_host.demo.newcomers", "tinyfed_host.demo.screen")}
 MODULES_OF_A_PACKAGE = 12
 
 
@@ -168,15 +166,12 @@ def test_strategies_never_see_a_port() -> None:
 
 
 def test_no_modules_import_each_other_in_a_ring() -> None:
-    assert set(EDGES) >= STILL_IN_A_RING, "an entry of STILL_IN_A_RING is no longer needed: take it out"
-    assert not ring(set(EDGES) - STILL_IN_A_RING)
-    for edge in STILL_IN_A_RING:
-        assert ring(set(EDGES) - (STILL_IN_A_RING - {edge})), f"{edge} of STILL_IN_A_RING makes no ring: take it out"
+    assert not ring(set(EDGES))
 
 
 @pytest.mark.parametrize("package", ["", *sorted(PACKAGES)])
 def test_no_packages_import_each_other_in_a_ring(package: str) -> None:
-    edges = [edge for edge in EDGES if edge not in STILL_IN_A_RING]
+    edges = list(EDGES)
     if not package:
         edges = [edge for edge in edges if edge[0] not in FROM_A_CHECKOUT]
     assert not ring(within(package, edges))

@@ -2,67 +2,26 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
 from tinyfed.boards import read_board
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import TinyfedError
-from tinyfed.meta.adaptation import adaptation, orders
+from tinyfed.meta.adaptation import orders
 from tinyfed.meta.strategy import Array
 from tinyfed.model import replace_weights
 from tinyfed.tasks.task import Client
 from tinyfed.wire.order import Order, Result
+from tinyfed_host.demo.screen import Screen
 from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.fleet.slots import make_slot
 from tinyfed_host.run.parts import Parts
 
-if TYPE_CHECKING:
-    from tinyfed_host.demo.screen import Screen
-
 FIRST_NEWCOMER = 100  # number of the first newcomer's device
 DRAWS_ON_BOARDS = 1  # of each initialization on each board
-NORMAL_95 = 1.96
 
 
-@dataclass(frozen=True)
-class Adapted:
-    """Accuracies, (clients and seeds, draws, checkpoints)."""
-
-    shots: tuple[int, ...]  # samples a class at each checkpoint
-    accuracy: NDArray[np.float64]
-
-    def joined(self, other: "Adapted") -> "Adapted":
-        """With those of another seed."""
-        return Adapted(self.shots, np.concatenate([self.accuracy, other.accuracy]))
-
-    def means(self) -> dict[str, float]:
-        """Mean accuracy by samples a class."""
-        found = self.accuracy.mean(axis=(0, 1))
-        return {str(k): round(float(value), 4) for k, value in zip(self.shots, found, strict=True)}
-
-    def detail(self) -> dict[str, dict[str, float]]:
-        """Mean and 95 % interval by samples a class. Draws of one client are alike, so clients are what counts."""
-        each = self.accuracy.mean(axis=1)
-        means = each.mean(axis=0)
-        half = NORMAL_95 * each.std(axis=0, ddof=1) / np.sqrt(len(each))
-        count = self.accuracy.shape[0] * self.accuracy.shape[1]
-        return {
-            str(k): {"mean": float(mean), "low": float(mean - h), "high": float(mean + h), "count": count}
-            for k, mean, h in zip(self.shots, means, half, strict=True)
-        }
-
-
-def adapt(parts: Parts, image: bytes, seed: int, draws: int) -> Adapted:
-    """All held-out clients on simulated devices, from the weights in `image`."""
-    found = adaptation(image, parts.task.held_out, parts.task.adapt, draws=draws, seed=seed)
-    return Adapted(found.shots, found.accuracy)
-
-
-def newcomers_on_boards(parts: Parts, starts: Mapping[str, Array], screen: "Screen") -> int:
+def newcomers_on_boards(parts: Parts, starts: Mapping[str, Array], screen: Screen) -> int:
     """The first draws of each initialization, on emulated boards with the held-out people's data.
 
     Returns how many draws. Raises `TinyfedError` when an answer differs from the simulated device's in any bit.

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tinyfed_host.demo.newcomers import Adapted
+from tinyfed_host.demo.adapted import Adapted
 from tinyfed_host.report.document import KINDS
 from tinyfed_host.run.store import RunStore, StoreError
 from tinyfed_host.view.units import show_time

@@ -16,7 +16,8 @@ from tinyfed.meta.references import REFERENCES, learn, reference
 from tinyfed.meta.strategy import Array
 from tinyfed.model import read_weights, replace_weights
 from tinyfed.paths import share
-from tinyfed_host.demo.newcomers import Adapted, adapt, newcomers_on_boards
+from tinyfed_host.demo.adapted import Adapted, adapt
+from tinyfed_host.demo.newcomers import newcomers_on_boards
 from tinyfed_host.demo.screen import Screen
 from tinyfed_host.experiment.schema import Experiment, FleetSection
 from tinyfed_host.firmware import build

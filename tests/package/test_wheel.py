@@ -100,6 +100,17 @@ def test_it_runs_an_experiment_on_simulated_devices(installed: Path) -> None:
     assert (installed / "runs" / "sine" / "model.tfm").stat().st_size > 1000
 
 
+def test_it_reads_hdf5(installed: Path) -> None:
+    """What converting a Keras file takes comes with a plain install."""
+    program = (
+        "import h5py, numpy; file = h5py.File('m.h5', 'w', libver='latest');"
+        "file.create_dataset('w', data=numpy.ones(100), compression='gzip'); file.close();"
+        "from pathlib import Path; from tinyfed.model.keras import hdf5;"
+        "print(hdf5.read(Path('m.h5').read_bytes(), 'm.h5').members['w'].values.sum())"
+    )
+    assert run("python", "-c", program, folder=installed) == "100.0\n"
+
+
 def test_it_says_where_the_studies_are(installed: Path) -> None:
     """They are no part of a wheel: exit code 2 and one line."""
     program = "from tinyfed_host.cli.main import run_command; print(run_command(['reproduce', 'sine']))"

@@ -43,6 +43,58 @@ def test_features_are_standardized_by_the_training_clients(folder: Path) -> None
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-6)
 
 
+def constant(folder: Path, here: str, elsewhere: str, spread: str = "") -> tasks.Task:
+    """A task whose column `flat` is `here` for the training clients (`spread` in every third row) and `elsewhere` for
+    strangers."""
+    for name, flat in (("train/anna", here), ("train/bert", here), ("held_out/cleo", elsewhere)):
+        rows = [f"{i},{'ab'[i % 2]},{spread if spread and i % 3 == 0 else flat}" for i in range(100)]
+        (folder / f"{name}.csv").write_text("x,label,flat\n" + "\n".join(rows) + "\n")
+    return tasks.get("folder", path=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("here", "spread", "elsewhere"),
+    [("0.1", "", "0.15"), ("0", "", "5"), ("1e30", "", "-1e30"), ("1000000.3", "1000000.31", "1000009")],
+)
+def test_a_column_that_is_constant_to_rounding_is_0_and_named(
+    folder: Path, here: str, spread: str, elsewhere: str
+) -> None:
+    """200 times 0.1 has a standard deviation of 1.4e-17, by which a stranger's 0.15 would become 3.6e15; 1000000.3 and
+    1000000.31 are one float32."""
+    task = constant(folder, here, elsewhere, spread)
+    for client in (*task.train, *task.held_out):
+        for samples in read_shard(client.shard or b"").classes:
+            np.testing.assert_array_equal(samples[:, 1], 0)
+            assert np.abs(samples[:, 0]).max() < 2
+    assert task.notes == ("constant over the training clients, so 0 in every sample: column 'flat'",)
+    assert tasks.get("folder", path=str(folder), standardize=0).notes == ()
+
+
+@pytest.mark.parametrize(("here", "spread"), [("0", "1e-30"), ("1000000", "1000001"), ("1e-20", "1.001e-20")])
+def test_a_column_that_varies_a_little_is_not_constant(folder: Path, here: str, spread: str) -> None:
+    """34 of 100 rows are `spread`: the mean lies 0.34 of the way, the deviation is sqrt(0.34 * 0.66) of it."""
+    task = constant(folder, here, here, spread)
+    values = np.concatenate(read_shard(task.train[0].shard or b"").classes)[:, 1]
+    deviation = (0.34 * 0.66) ** 0.5
+    np.testing.assert_allclose(sorted(set(values.tolist())), [-0.34 / deviation, 0.66 / deviation], rtol=1e-5)
+    assert task.notes == ()
+
+
+def test_constant_values_of_arrays_are_named_by_number(tmp_path: Path) -> None:
+    for part in ("train/a", "held_out/b"):
+        (tmp_path / part).parent.mkdir()
+        x = np.arange(32.0).reshape(16, 2, 1) * [[[1], [0]]] + [[[0], [0.7]]]
+        np.savez(tmp_path / f"{part}.npz", x=x, y=np.array(["a", "b"] * 8))
+    assert tasks.get("folder", path=str(tmp_path)).notes[0].endswith(": value 1 of x")
+
+
+@pytest.mark.parametrize("text", ["1_234", "\u0661\u0662", "0x10", "1,5", "", "\u0131nf"])
+def test_only_numbers_as_programs_write_them_are_numbers(folder: Path, text: str) -> None:
+    (folder / "train/bert.csv").write_text("x,label,y\n" + f'1,a,"{text}"\n' * 8, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"bert.csv line 2: column 'y' is .*: not a number"):
+        tasks.get("folder", path=str(folder))
+
+
 def test_it_can_be_learned(folder: Path) -> None:
     task = tasks.get("folder", path=str(folder))
     spec = mlp(2, (8,), 2, loss=task.loss)

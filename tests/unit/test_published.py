@@ -130,9 +130,30 @@ def test_changes_stand_beside_the_rows() -> None:
 
 def test_presence_without_enough_rows_is_told() -> None:
     day = {"d": (np.zeros((20, 2)), np.array([0, 1] * 10))}
-    assert len(presence_task("t", day, day, 5).train) == 1
+    names, size = ("CO2",), np.zeros(1)
+    assert len(presence_task("t", day, day, 5, names, size).train) == 1
     with pytest.raises(UsageError, match="shots = 6: no client has"):
-        presence_task("t", day, day, 6)
+        presence_task("t", day, day, 6, names, size)
+
+
+def test_a_reading_that_never_moves_is_constant_whatever_was_subtracted() -> None:
+    """1013.25 less the mean of a day's first twelve readings of it is 0 or a rounding of 1.1e-13, other on each day."""
+    rng = np.random.default_rng(1)
+    labels = np.array([0, 1] * 10)
+
+    def day(rounding: float, pressure: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        table = np.column_stack([rng.normal(500, 90, 20), np.full(20, rounding + pressure)])
+        changes = np.zeros((20, 2))
+        changes[:, 0] = rng.normal(0, 9, 20)
+        return np.hstack([table, changes]), labels
+
+    train = {"a": day(0.0), "b": day(1.1e-13), "c": day(-1.1e-13)}
+    readings, size = ("CO2", "pressure"), np.array([900.0, 1013.25])
+    task = presence_task("t", train, {"d": day(0.0, pressure=3.0)}, 5, readings, size)
+    samples = np.concatenate(read_shard(task.held_out[0].shard or b"").classes)
+    np.testing.assert_array_equal(samples[:, [1, 3]], 0)
+    assert np.abs(samples).max() < 10
+    assert task.notes[0].endswith("so 0 in every sample: pressure, the change of pressure")
 
 
 def png(rows: list[list[int]], filtered: int = 0) -> bytes:

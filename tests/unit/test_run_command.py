@@ -117,6 +117,29 @@ def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:
     decode((folder / "runs/x/model.tfm").read_bytes())
 
 
+def test_columns_that_are_constant_are_named_once(tinyfed: Tinyfed, folder: Path) -> None:
+    for name in ("train/a", "train/b", "held_out/c"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        rows = "".join(f"{i},0.1,{'ab'[i % 2]}\n" for i in range(24))
+        (folder / f"{name}.csv").write_text("x,flat,label\n" + rows)
+    text = """
+        rounds = 4
+        [model]
+        inputs = 2
+        loss = "softmax_cross_entropy"
+        layers = [{ outputs = 2 }]
+        [task]
+        name = "folder"
+        path = "."
+        [strategy]
+        name = "tinyreptile"
+    """
+    (folder / "own.toml").write_text(text)
+    note = "task folder: constant over the training clients, so 0 in every sample: column 'flat'"
+    assert [e["text"] for e in tinyfed.lines("run", "own.toml") if e.get("event") == "note"] == [note]
+    assert (folder / "runs/own/run.log").read_text().count(note) == 1
+
+
 def test_same_seed_same_bits_another_seed_others(tinyfed: Tinyfed) -> None:
     first = tinyfed.lines("run", "x.toml", "--name", "a")[-1]["weights_sha256"]
     assert tinyfed.lines("run", "x.toml", "--name", "b")[-1]["weights_sha256"] == first

@@ -1,19 +1,24 @@
 """A sensor's readings for an emulated board to play: docs/recording.md."""
 
 import csv
+import re
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.tables import FLOAT32_MAX, read_number
 from tinyfed.errors import UsageError
 
 MAGIC = b"TFRC"
 VERSION = 1
 CHANNELS_MAX = 16
+_NAME = re.compile(r"(?![+-]?(?:nan|inf|infinity)$)[^\W\d].*|[^\w+.,-].*", re.IGNORECASE)  # of a column
 _HEADER = struct.Struct("<4sBBHIIII")
 
 
@@ -48,25 +53,39 @@ def read_takes(path: Path, columns: Sequence[str] = ()) -> list[NDArray[np.float
 
     A .csv is one take: a reading a line, a channel a column, the columns' names in its first line if it has any; a
     .npy is one take, a .npz one for each of its arrays, in their order. `columns` are the channels to use, by name (of
-    a .csv) or number, counted from 1; none: all. Raises UsageError with file and line.
+    a .csv) or number, counted from 1; none: all. Raises UsageError with file and line, also for a reading to use that
+    is NaN, infinite or beyond float32.
     """
     if path.suffix.lower() not in (".csv", ".npy", ".npz"):
         raise UsageError(f"{path}: must be .csv, .npy or .npz")
     try:
-        if path.suffix.lower() == ".csv":
-            names, takes = _read_csv(path)
-        else:
-            names, takes = [], _read_arrays(path)
+        names, found = _read_csv(path) if path.suffix.lower() == ".csv" else ([], _read_arrays(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    if not columns:
-        return takes
-    return [take[:, _chosen(path, columns, names, take.shape[1])] for take in takes]
+    takes = []
+    for take, where in found:
+        at = _chosen(path, columns, names, take.shape[1]) if columns else list(range(take.shape[1]))
+        takes.append(_checked(take[:, at], [names[k] if names else str(k + 1) for k in at], where))
+    return takes
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
+def _checked(take: NDArray[np.float64], names: Sequence[str], where: Callable[[int], str]) -> NDArray[np.float64]:
+    """Raises UsageError naming the first reading that no sensor gives."""
+    for reading, channel in np.argwhere(~(np.abs(take) <= FLOAT32_MAX))[:1]:
+        value = take[reading, channel]
+        why = "float32 ends at 3.4e38: " if np.isfinite(value) else ""
+        raise UsageError(f"{where(int(reading))}: column {names[channel]!r} is {value:g}: {why}clean the data first")
+    return take
+
+
+# A take, and where each of its readings stands.
+_Take: TypeAlias = tuple[NDArray[np.float64], Callable[[int], str]]
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[_Take]]:
     names: list[str] = []
     rows: list[list[float]] = []
+    lines: list[int] = []
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -75,23 +94,29 @@ def _read_csv(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
     for number, words in enumerate(csv.reader(text.splitlines(), delimiter=separator), start=1):
         if not any(word.strip() for word in words):
             continue
-        try:
-            row = [float(word) for word in words]
-        except ValueError:
-            if not rows and not names:
+        row = [value for value in map(read_number, words) if value is not None]
+        if len(row) < len(words):
+            if not rows and not names and _are_names(words):
                 names = [word.strip() for word in words]
                 continue
-            raise UsageError(f"{path}:{number}: {separator.join(words)!r} are not all numbers") from None
+            hint = "" if rows or names else ", nor names of columns, which begin with letters"
+            raise UsageError(f"{path}:{number}: {separator.join(words)!r} are not all numbers{hint}")
         width = len(rows[0]) if rows else len(names) or len(row)
         if len(row) != width:
             raise UsageError(f"{path}:{number}: {len(row)} values, the lines before have {width}")
         rows.append(row)
+        lines.append(number)
     if not rows:
         raise UsageError(f"{path}: has no readings")
-    return names, [np.array(rows, np.float64)]
+    return names, [(np.array(rows, np.float64), lambda reading: f"{path}:{lines[reading]}")]
 
 
-def _read_arrays(path: Path) -> list[NDArray[np.float64]]:
+def _are_names(words: Sequence[str]) -> bool:
+    """Whether a line that is not all numbers names the columns: none of it is meant as a number. `1,234.5` is."""
+    return all(not word.strip() or _NAME.fullmatch(word.strip()) for word in words)
+
+
+def _read_arrays(path: Path) -> list[_Take]:
     try:
         found = np.load(path, allow_pickle=False)
         arrays = {"": found} if isinstance(found, np.ndarray) else {f" ({name})": found[name] for name in found.files}
@@ -102,7 +127,10 @@ def _read_arrays(path: Path) -> list[NDArray[np.float64]]:
     for name, array in arrays.items():
         if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu":
             raise UsageError(f"{path}{name}: is {array.dtype} {array.shape}, a take is numbers (readings, channels)")
-    return [array.astype(np.float64) for array in arrays.values()]
+    with np.errstate(over="ignore"):  # of longer floats: told as infinite
+        return [
+            (array.astype(np.float64), partial("{}{}: reading {}".format, path, name)) for name, array in arrays.items()
+        ]
 
 
 def _chosen(path: Path, columns: Sequence[str], names: Sequence[str], width: int) -> list[int]:

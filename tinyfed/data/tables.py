@@ -2,10 +2,14 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from tinyfed.errors import UsageError
 
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE | re.ASCII
+)
 FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
 
 
@@ -46,12 +50,17 @@ def read_table(
     return rows
 
 
+def read_number(text: str) -> float | None:
+    """A number as programs write it, NaN and infinity too; None for anything else, also for what only Python takes for
+    one: underscores, digits of other scripts."""
+    return float(text) if _NUMBER.fullmatch(text.strip(" \t\r\n")) else None
+
+
 def number(text: str, where: str, column: str) -> float:
     """A number that float32 can hold. Raises UsageError naming the place."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise UsageError(f"{where}: column {column!r} is {text!r}: not a number") from None
+    value = read_number(text)
+    if value is None:
+        raise UsageError(f"{where}: column {column!r} is {text!r}: not a number")
     if not math.isfinite(value):
         raise UsageError(f"{where}: column {column!r} is {text!r}: clean the data first")
     if abs(value) > FLOAT32_MAX:

@@ -20,6 +20,7 @@ from tinyfed.data.shard import write_shard
 from tinyfed.data.tables import FLOAT32_MAX, number, read_header, read_table
 from tinyfed.errors import UsageError
 from tinyfed.fields import checked, whole
+from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client, Task, classification
 
 _DAMAGE = (OSError, ValueError, BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError)  # of an archive
@@ -34,12 +35,16 @@ class _Samples:
     labels: NDArray[np.str_]  # (samples,)
     columns: tuple[str, ...] = ()  # of the features; () for NPZ, which names none
 
-    def standardized(self, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    def feature(self, number: int) -> str:
+        """What a feature is called in messages."""
+        return f"column {self.columns[number]!r}" if self.columns else f"value {number} of x"
+
+    def standardized(self, standardization: Standardization) -> NDArray[np.float64]:
         """(samples, features). Raises UsageError where float32 cannot hold one."""
-        rows = (self.rows - mean) / deviation
+        rows = standardization.apply(self.rows)
         wrong = np.flatnonzero((np.abs(rows) > FLOAT32_MAX).any(axis=0))
         if wrong.size:
-            name = f"column {self.columns[wrong[0]]!r}" if self.columns else f"value {wrong[0]} of x"
+            name = self.feature(int(wrong[0]))
             raise UsageError(
                 f"task folder: {self.path}: {name} is too large for float32 once standardized: the training clients "
                 "hardly differ in it: leave it out"
@@ -56,30 +61,33 @@ def make(
     standardize: Annotated[int, whole(0, 1)] = 1,
 ) -> Task:
     """The task of the files in `path`; `label` names the CSV column with the class. `standardize` 1 subtracts the
-    training clients' mean from each feature and divides by their deviation. Raises UsageError naming the file."""
+    training clients' mean from each feature and divides by their deviation; what is constant there becomes 0. Raises
+    UsageError naming the file."""
     if not path:
         raise UsageError("is missing: the folder with train/ and held_out/", where="task folder", key="path")
     parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label)
     everything = parts[0] | parts[1]
-    features = next(iter(everything.values())).rows.shape[1]
+    first = next(iter(everything.values()))
     classes = tuple(sorted({str(c) for samples in everything.values() for c in samples.labels}))
     _check_classes(everything, classes, ways, shots)
-    mean, deviation = np.zeros(features), np.ones(features)
-    if standardize:
-        values = np.concatenate([samples.rows for samples in parts[0].values()])
-        mean, deviation = values.mean(axis=0), values.std(axis=0)
-        deviation[deviation == 0] = 1.0
+    made = Standardization.of(np.concatenate([s.rows for s in parts[0].values()])) if standardize else None
     clients = [
         tuple(
-            Client(name, partial(_shard, samples.standardized(mean, deviation), samples.labels, classes))
-            for name, samples in part.items()
+            Client(name, partial(_shard, s.rows if made is None else s.standardized(made), s.labels, classes))
+            for name, s in part.items()
         )
         for part in parts
     ]
-    drawn = ways or len(classes)
-    return classification(
-        "folder", (features,), *clients, ways=drawn, shots=shots, classes=classes, true_labels=not ways
+    task = classification(
+        "folder",
+        first.rows.shape[1:],
+        *clients,
+        ways=ways or len(classes),
+        shots=shots,
+        classes=classes,
+        true_labels=not ways,
     )
+    return task if made is None else task.standardized(made, first.feature)
 
 
 def _check_classes(everything: dict[str, _Samples], classes: tuple[str, ...], ways: int, shots: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from tinyfed.data import datasets
 from tinyfed.data.tables import number, read_table
 from tinyfed.fields import checked, whole
-from tinyfed.tasks.presence import presence_task, with_changes
+from tinyfed.tasks.presence import largest, presence_task, with_changes
 from tinyfed.tasks.task import Task
 
 FEATURES = ("Temperature", "Humidity", "CO2", "HumidityRatio")
@@ -40,5 +40,6 @@ def make(shots: Annotated[int, whole(1, 50)] = 10) -> Task:
         if (np.bincount(labels, minlength=2) > shots + 5).all():
             days[f"day-{day}"] = features, labels
     names = sorted(days)
-    train = {key: days[key] for key in names[:-HELD_OUT_DAYS]}
-    return presence_task("occupancy", train, {key: days[key] for key in names[-HELD_OUT_DAYS:]}, shots)
+    train, held_out = ({key: days[key] for key in part} for part in (names[:-HELD_OUT_DAYS], names[-HELD_OUT_DAYS:]))
+    size = largest(features[:, : len(FEATURES)] for features, _ in train.values())
+    return presence_task("occupancy", train, held_out, shots, FEATURES, size)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tinyfed.data import datasets
 from tinyfed.data.tables import number, read_table
 from tinyfed.fields import checked, whole
-from tinyfed.tasks.presence import presence_task, with_changes
+from tinyfed.tasks.presence import largest, presence_task, with_changes
 from tinyfed.tasks.task import Task
 
 FEATURES = ("voc", "sound_pressure_level", "indoor_relative_humidity", "air_temperature", "pm2.5", "indoor_co2")
@@ -29,6 +29,7 @@ def make(shots: Annotated[int, whole(1, 40)] = 10, held_out_room: Annotated[int,
     members = datasets.read("robod")
     train: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
     held_out = dict(train)
+    readings: list[NDArray[np.float64]] = []  # of the training rooms, as measured
     for room in ROOMS:
         name = f"combined_Room{room}.csv"
         columns = ("timestamp", *FEATURES, "occupant_presence")
@@ -41,9 +42,11 @@ def make(shots: Annotated[int, whole(1, 40)] = 10, held_out_room: Annotated[int,
         for day, listed in sorted(rows.items()):
             table = np.array(listed)
             if len(table) > CALIBRATION_ROWS:
+                if room != held_out_room:
+                    readings.append(table[:, :-1].copy())
                 table[:, :-1] -= table[:CALIBRATION_ROWS, :-1].mean(axis=0)
                 table = table[CALIBRATION_ROWS - CHANGE_ROWS :]
                 labels = table[CHANGE_ROWS:, -1].astype(np.int64)
                 part = held_out if room == held_out_room else train
                 part[f"room{room}-{day}"] = with_changes(table[:, :-1], CHANGE_ROWS), labels
-    return presence_task("robod", train, held_out, shots)
+    return presence_task("robod", train, held_out, shots, FEATURES, largest(readings))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
+from tinyfed.tasks.standardization import Standardization
 from tinyfed.wire.order import Order
 
 
@@ -45,6 +46,17 @@ class Task:
     order: Order  # what a training visit asks for by default; the strategy gives the seed
     adapt: Order  # what a newcomer's visit asks for: checkpoints at the shots of interest
     classes: tuple[str, ...] = ()
+    make_standardization: Callable[[], Standardization] | None = None  # None: samples lie in shards as they are
+    notes: tuple[str, ...] = ()  # sentences about the data that whoever uses it must read
+
+    def standardized(self, by: Standardization, name: Callable[[int], str]) -> "Task":
+        """The same task, saying how its samples were standardized; `name` says what a feature is called."""
+        return replace(self, make_standardization=lambda: by, notes=(*self.notes, *by.notes(name)))
+
+    @cached_property
+    def standardization(self) -> Standardization | None:
+        """What was done to the samples before they went into shards."""
+        return None if self.make_standardization is None else self.make_standardization()
 
     @property
     def feature_count(self) -> int:

@@ -11,6 +11,7 @@ import importlib.util
 import io
 import math
 import pickle
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from tinyfed.data.shard import write_shard
 from tinyfed.errors import UsageError
 from tinyfed.fields import checked, whole
+from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client, Task, classification
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
@@ -59,7 +61,13 @@ def make(
     dataset_path()
     parts = [tuple(c for key, c in clients.items() if (key[0] in HELD_OUT) == judged) for judged in (False, True)]
     shape, points = (STEPS, CHANNELS), (1, 3, 5, 10)
-    return classification("watch", shape, *parts, ways=ways, shots=shots, classes=EXERCISES, points=points)
+    task = classification("watch", shape, *parts, ways=ways, shots=shots, classes=EXERCISES, points=points)
+    return replace(task, make_standardization=partial(_of_features, step_s))
+
+
+def _of_features(step_s: int) -> Standardization:
+    mean, deviation = standardization(step_s)
+    return Standardization(np.tile(mean, STEPS), np.tile(deviation, STEPS))
 
 
 def dataset_path() -> Path:

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 class Event:
     """Something happened. `data` is JSON.
 
-    Kinds: `run-started` (rounds, done, devices), `round-started` (devices), `visit-started`, `visit-ended` (the
-    visit's metrics), `retry`, `device-failed`, `device-back`, `device-joined`, `device-left`, `fallback` (a device
-    lacks a capability), `late` (a visit goes on after its round), `round-ended` (the round's metrics), `run-ended`
-    (rounds, weights_sha256).
+    Kinds: `note` (about the task's data), `run-started` (rounds, done, devices), `round-started` (devices),
+    `visit-started`, `visit-ended` (the visit's metrics), `retry`, `device-failed`, `device-back`, `device-joined`,
+    `device-left`, `fallback` (a device lacks a capability), `late` (a visit goes on after its round), `round-ended`
+    (the round's metrics), `run-ended` (rounds, weights_sha256).
     """
 
     kind: str

@@ -16,7 +16,7 @@ from tinyfed.weights import Weights
 from tinyfed_host.experiment.schema import Experiment, from_json
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.run.coordinator import Coordinator, RunEnd
-from tinyfed_host.run.events import Observer, nobody
+from tinyfed_host.run.events import Event, Observer, nobody
 from tinyfed_host.run.parts import Parts
 from tinyfed_host.run.store import RunHeader, RunStore, StoreError
 
@@ -111,6 +111,8 @@ class Run:
     ) -> RunEnd:
         """Carry on with these devices, as `Coordinator.run`; the model is written out however it ends."""
         parts = self.parts
+        for note in parts.task.notes:
+            observe(Event("note", text=f"task {parts.task.name}: {note}"))
         coordinator = Coordinator(parts.strategy, fleet, self.store, parts.image, parts.experiment.round, observe)
         try:
             return coordinator.run(self.state(coordinator), rounds=rounds, until=until)

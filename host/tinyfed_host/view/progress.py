@@ -14,7 +14,7 @@ TROUBLES_KEPT = 4
 SPARKS = "▁▂▃▄▅▆▇█"
 RATE_OVER_ROUNDS = 200
 # events that a person must hear of
-TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback", "late")
+TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback", "late", "note")
 
 
 @dataclass

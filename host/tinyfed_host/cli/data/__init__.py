@@ -117,8 +117,10 @@ def shard(
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     if as_json:
-        print_json({"client": client, "file": str(path), "bytes": len(content)})
+        print_json({"client": client, "file": str(path), "bytes": len(content), "notes": list(made.notes)})
     else:
+        for note in made.notes:
+            print_line(f"task {task}: {note}")
         print_line(f"{path}: {len(content):,} bytes")
 
 

@@ -44,10 +44,19 @@ def experiment(rounds: int) -> Experiment:
 def go(folder: Path, rounds: int) -> str:
     """Begin the run or go on with it, to its end. Returns the weights' SHA-256."""
     with (
-        Run.resume(folder) if rounds_done(folder) else Run.begin(folder, experiment(rounds), "") as run,
+        Run.resume(folder) if begun(folder) else Run.begin(folder, experiment(rounds), "") as run,
         make_fleet(run.parts) as fleet,
     ):
         return run.go(fleet).weights_sha256
+
+
+def begun(folder: Path) -> bool:
+    """False also for a run that was killed while it was made."""
+    try:
+        RunStore.read(folder).close()
+    except StoreError:
+        return False
+    return True
 
 
 def in_child(folder: Path, rounds: int) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import tarfile
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -154,7 +155,7 @@ def test_a_folder_that_cannot_be_written_is_told(few: Path, monkeypatch: pytest.
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     with pytest.raises(UsageError, match=r"given/small cannot be written: Permission denied"):
         datasets.fetch("small", {"two": MEMBERS["b.txt"]}.__getitem__)
 

@@ -98,6 +98,44 @@ def test_what_no_device_could_do_is_told_before_the_run(
     assert not (folder / "runs/x").exists()
 
 
+@pytest.mark.parametrize("name", ["./", "./precious", "../evil", "precious", "..", "/tmp/evil"])
+def test_what_was_there_before_a_run_failed_is_there_after_it(
+    tinyfed: Tinyfed, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A port that is not there ends a run before its first round."""
+    project = folder / "project"
+    for path in ("project/runs/precious/notes.txt", "project/precious/notes.txt", "project/deep/notes.txt"):
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text("mine")
+    (project / "s.toml").write_text(EXPERIMENT)
+    monkeypatch.chdir(project)
+    before = sorted(folder.rglob("*"))
+    for command in (["run", "s.toml", "--port", "/dev/ttyNOPE"], ["demo"]):
+        assert run_command([*command, "--name", name]) in (2, 7)
+        assert sorted(folder.rglob("*")) == before
+        assert not Path("/tmp/evil").exists()
+
+
+def test_a_run_that_fails_before_its_first_round_takes_only_its_own_files(tinyfed: Tinyfed, folder: Path) -> None:
+    (folder / "runs/mine").mkdir(parents=True)
+    for name in ("mine", "new"):
+        tinyfed.error(4, "run", "x.toml", "--name", name, "--port", "/dev/ttyNOPE")
+    assert [path.name for path in (folder / "runs").iterdir()] == ["mine"]  # it was there, and is empty as it was
+    assert list((folder / "runs/mine").iterdir()) == []
+    tinyfed.lines("run", "x.toml", "--name", "mine")
+
+
+@pytest.mark.parametrize(("file", "name"), [("my exp.toml", "my-exp"), ("größe.toml", "groesse"), ("-x.toml", "x")])
+def test_a_file_whose_name_is_no_run_s_gives_one_all_the_same(
+    tinyfed: Tinyfed, folder: Path, file: str, name: str
+) -> None:
+    (folder / file).write_text(EXPERIMENT)
+    first = tinyfed.lines("run", f"./{file}")[-1]
+    assert [path.name for path in (folder / "runs").iterdir()] == [name]
+    assert tinyfed.lines("run", "--resume", f"./{file}")[-1] == first
+    assert tinyfed.lines("run", "--resume", name)[-1] == first
+
+
 def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:
     *events, result = tinyfed.lines("run", "x.toml")
     assert set(result) == {"weights_sha256", "rounds", "metrics"}

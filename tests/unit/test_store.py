@@ -1,6 +1,7 @@
 """The run store: rounds are whole or absent, one writer, and the copies follow the database."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+from tinyfed_host.run import store as store_module
 from tinyfed_host.run.store import (
     DATABASE,
+    LOCK,
     METRICS,
     MODEL,
     RoundRecord,
@@ -21,11 +24,9 @@ from tinyfed_host.run.store import (
     RunStore,
     StoreError,
     VisitRecord,
-    run_folder,
+    check_free,
     weights_sha256,
 )
-
-from tinyfed.errors import UsageError
 
 HEADER = RunHeader("r", {"rounds": 3}, b"image", "2026-01-01T00:00:00+00:00", "tinyfed run x.toml")
 
@@ -133,8 +134,6 @@ def test_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
 def test_what_is_no_run(tmp_path: Path) -> None:
     with RunStore.create(tmp_path / "r", HEADER):
         pass
-    with RunStore.create(tmp_path / "r", HEADER) as store:  # there was no round to lose
-        store.commit_round(record(1))
     with pytest.raises(StoreError, match="there is a run already"):
         RunStore.create(tmp_path / "r", HEADER)
     with pytest.raises(StoreError, match="there is no run; runs there: r"):
@@ -154,12 +153,104 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         RunStore.read(tmp_path / "new")
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "a b", "x" * 65, "é"])
-def test_names(name: str) -> None:
-    with pytest.raises(UsageError, match="is no name for a run"):
-        run_folder(name)
-    assert run_folder("a.b-1") == Path("runs/a.b-1")
-    assert run_folder("/tmp/x") == Path("/tmp/x")
+def test_a_run_begins_in_a_folder_that_is_new_or_empty_only(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"r: the folder is not empty \(notes\.txt\): choose another --name"):
+        RunStore.create(folder, HEADER)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    RunStore.create(folder, HEADER).discard()
+    assert list(folder.iterdir()) == []  # it was there before, so it stays
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="file: "):
+        RunStore.create(tmp_path / "file", HEADER)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_is_discarded_takes_its_own_files_only(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "r", HEADER)
+    (tmp_path / "r" / "notes.txt").write_text("written meanwhile")
+    (tmp_path / "r" / "folder").mkdir()
+    store.discard()
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["folder", "notes.txt"]
+    store = RunStore.create(tmp_path / "other", HEADER)
+    store.discard()
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_lock_is_held_until_the_cleaning_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RunStore.create(tmp_path / "r", HEADER)
+    seen: list[str] = []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if (tmp_path / "r" / LOCK).exists():
+            with pytest.raises(StoreError, match="another tinyfed process"):
+                check_free(tmp_path / "r")
+            seen.append(path.name)
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as during:
+        during.setattr(Path, "unlink", watched)
+        store.discard()
+    assert seen[-1] == LOCK  # the last file to go
+    RunStore.create(tmp_path / "r", HEADER).close()
+
+
+def test_a_lock_that_its_run_removed_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that opened the lock file just before another removed it must not hold a lock that nobody sees."""
+    (tmp_path / "r").mkdir()
+    flock = fcntl.flock
+    removed: list[int] = []
+
+    def late(lock: IO[bytes], how: int) -> None:
+        if not removed:
+            removed.append(1)
+            (tmp_path / "r" / LOCK).unlink()
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with RunStore.create(tmp_path / "r", HEADER):
+        monkeypatch.undo()
+        with pytest.raises(StoreError, match="another tinyfed process"):
+            RunStore.resume(tmp_path / "r")
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as during:
+        during.setattr(store_module, "_SCHEMA", "CREATE TABLE run (key TEXT); CREATE NONSENSE")
+        with pytest.raises(StoreError):
+            RunStore.create(tmp_path / "r", HEADER)
+    assert list(tmp_path.iterdir()) == []
+    RunStore.create(tmp_path / "r", HEADER).close()  # and no lock
+
+
+def test_what_a_killed_process_had_begun_to_make_is_no_run(tmp_path: Path) -> None:
+    """Its lock says whose it is; a database that holds anything, or another's files, are not touched."""
+    folder = tmp_path / "r"
+    store = RunStore.create(folder, HEADER)
+    store.close()
+    mark = (folder / LOCK).read_bytes()
+    for name in list(folder.iterdir()):
+        name.unlink()
+    (folder / LOCK).write_bytes(mark)
+    sqlite3.connect(folder / DATABASE).close()
+    RunStore.create(folder, HEADER).discard()
+    assert list(folder.iterdir()) == []
+    (folder / LOCK).write_bytes(b"mine")
+    with pytest.raises(StoreError, match=r"not empty \(run\.lock\)"):
+        RunStore.create(folder, HEADER)
+    (folder / LOCK).write_bytes(mark)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"not empty \(notes\.txt\)"):
+        RunStore.create(folder, HEADER)
+    (folder / "notes.txt").unlink()
+    with sqlite3.connect(folder / DATABASE) as connection:
+        connection.execute("PRAGMA user_version = 7")
+    with pytest.raises(StoreError, match="there is a run already"):
+        RunStore.create(folder, HEADER)
 
 
 WRITER = """

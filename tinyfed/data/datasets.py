@@ -5,12 +5,14 @@ puts them; it adds to a folder what is missing there. What counts is the content
 the same members is the same data set.
 """
 
+import contextlib
 import hashlib
 import io
 import lzma
 import os
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -253,24 +255,26 @@ def fetch(name: str, download: Callable[[str], bytes]) -> Path:
     if not missing:
         _check(wanted, here, place)
         return place
-    waiting = place / f".fetch-{os.getpid()}"
+    made: list[Path] = []  # folders, then files, in the order they were made
     try:
-        waiting.mkdir(parents=True, exist_ok=True)
+        for path in [path for path in (place, *place.parents) if not path.exists()][::-1]:
+            path.mkdir(exist_ok=True)
+            made.append(path)
+        waiting = Path(tempfile.mkdtemp(prefix=".fetch-", dir=place))
+        made.append(waiting)
         for file_name, address in wanted.files:
             if file_name in missing:
-                (waiting / file_name).write_bytes(download(address))
+                made.append(waiting / file_name)
+                made[-1].write_bytes(download(address))
         _check_download(wanted, here, waiting, place)
-        for path in sorted(waiting.iterdir()):
+        for path in [path for path in made if path.parent == waiting]:
             path.replace(place / path.name)
     except OSError as error:
         raise UsageError(f"data {name}: {place} cannot be written: {error.strerror}") from None
     finally:
-        if waiting.is_dir():
-            for path in waiting.iterdir():
-                path.unlink()
-            waiting.rmdir()
-            if not any(place.iterdir()):
-                place.rmdir()
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # moved to its place, or a folder that is used
+                path.rmdir() if path.is_dir() else path.unlink()
     return place
 
 

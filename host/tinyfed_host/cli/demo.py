@@ -11,7 +11,10 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Examples: tinyfed demo · tinyfed demo --budget 20 --name short · tinyfed demo --json")
 def demo(
-    name: Annotated[str, typer.Option("--name", "-n", help="The run's name: runs/NAME.")] = "demo",
+    name: Annotated[
+        str,
+        typer.Option("--name", "-n", help="The run's name (demo, or demo-2 … when that is there): writes runs/NAME."),
+    ] = "",
     budget_s: Annotated[
         float, typer.Option("--budget", min=1.0, help="Seconds for rounds on emulated devices.")
     ] = 70.0,
@@ -23,17 +26,20 @@ def demo(
     Builds the firmware, starts four emulated Cortex-M4 boards and an emulated Raspberry Pi, learns over their serial
     lines, shows that simulated devices give the same bits, and lets held-out people's devices adapt.
 
-    Writes runs/demo with report.html. An earlier demo of that name is replaced.
+    Writes runs/demo with report.html, and replaces nothing: a second demo is demo-2.
 
     Exit codes: 3 a missing tool or package, 4 a device failed, 6 the firmware does not compile, 130 after Ctrl-C.
     """
     from tinyfed_host.cli.output import print_json
     from tinyfed_host.demo.screen import Screen
     from tinyfed_host.demo.steps import DemoOptions, run_demo
-    from tinyfed_host.run.store import run_folder
+    from tinyfed_host.run.names import free_name, new_folder
 
     options = DemoOptions(
-        folder=run_folder(name), command="tinyfed " + shlex.join(sys.argv[1:]), budget_s=budget_s, rounds=rounds
+        folder=new_folder(name or free_name("demo")),
+        command="tinyfed " + shlex.join(sys.argv[1:]),
+        budget_s=budget_s,
+        rounds=rounds,
     )
     result = run_demo(options, Screen(as_json=as_json))
     if as_json:

@@ -18,7 +18,7 @@ def report(
     """
     from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.report.document import write_report
-    from tinyfed_host.run.store import run_folder
+    from tinyfed_host.run.names import run_folder
 
     path = write_report(run_folder(run.rstrip("/")))
     if as_json:

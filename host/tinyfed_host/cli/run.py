@@ -20,7 +20,7 @@ def run(
     experiment: Annotated[
         str, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment; with --resume the run.")
     ],
-    name: Annotated[str, typer.Option("--name", "-n", help="The run's name: runs/NAME (the file's name).")] = "",
+    name: Annotated[str, typer.Option("--name", "-n", help="The run's name (the file's): writes runs/NAME.")] = "",
     fleet: Annotated[str, typer.Option("--fleet", "-f", help="simulated or emulated, whatever the file says.")] = "",
     board: Annotated[
         str, typer.Option("--board", "-b", help="Make every simulated or emulated device this board.")
@@ -46,9 +46,10 @@ def run(
     """
     from tinyfed_host.device.port_choice import at_terminal, choose
     from tinyfed_host.experiment.schema import FleetSection, override
+    from tinyfed_host.run.names import name_of, new_folder, run_folder
     from tinyfed_host.run.parts import read_experiment
     from tinyfed_host.run.run import Run
-    from tinyfed_host.run.store import run_folder
+    from tinyfed_host.run.store import check_free
 
     ask = None if as_json else at_terminal()
     if resume:
@@ -70,14 +71,15 @@ def run(
             raise
         fleet_section: FleetSection = changed.fleet
     else:
+        folder = new_folder(name or name_of(experiment))
         read = read_experiment(Path(experiment))
+        check_free(folder)
         if board:
             from tinyfed.boards import read_board
 
             read_board(board)
         ports = choose(port or (), needed=_needs_ports(read, fleet), ask=ask)
         changed = override(read, kind=fleet or None, board=board or None, ports=ports, rounds=rounds, seed=seed)
-        folder = run_folder(name or Path(experiment).stem)
         command = "tinyfed " + shlex.join(sys.argv[1:])
         opened = Run.begin(folder, changed, command, _weights_of(start_from) if start_from else None)
         fleet_section = changed.fleet
@@ -88,7 +90,9 @@ def run(
 
 def _run_name(text: str) -> str:
     """What was given after --resume: a name, a folder, or the experiment file whose name the run has."""
-    return Path(text).stem if text.endswith(".toml") else text.rstrip("/")
+    from tinyfed_host.run.names import name_of
+
+    return name_of(text) if text.endswith(".toml") else text.rstrip("/")
 
 
 def _needs_ports(experiment: Any, kind: str) -> bool:
@@ -96,7 +100,8 @@ def _needs_ports(experiment: Any, kind: str) -> bool:
 
 
 def _weights_of(text: str) -> bytes:
-    from tinyfed_host.run.store import RunStore, StoreError, run_folder
+    from tinyfed_host.run.names import run_folder
+    from tinyfed_host.run.store import RunStore, StoreError
 
     folder = run_folder(_run_name(text))
     with RunStore.read(folder) as store:
@@ -110,6 +115,7 @@ def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
     import dataclasses
 
     from tinyfed_host.run.parts import make_fleet
+    from tinyfed_host.run.store import LOG
     from tinyfed_host.view.lines import LogView
     from tinyfed_host.view.views import Views, choose_view
 
@@ -119,7 +125,7 @@ def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
         boards = opened.meet(devices, simulated=fleet_section.kind == "simulated")
         title = f"{opened.store.folder}: {experiment.strategy.name}, {experiment.task.name} task, {fleet_section.kind}"
         view = choose_view(as_json=as_json, title=title, names=boards)
-        with Views(LogView(opened.store.folder / "run.log"), view) as views:
+        with Views(LogView(opened.store.folder / LOG), view) as views:
             end = opened.go(devices, views)
     metrics = end.metrics
     if not metrics:  # nothing was left to do

@@ -2,7 +2,6 @@
 four gestures from one example each."""
 
 import dataclasses
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.boards import read_board
-from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.errors import TinyfedError
 from tinyfed.meta.references import REFERENCES, learn, reference
 from tinyfed.meta.strategy import Array
 from tinyfed.model import read_weights, replace_weights
@@ -25,7 +24,7 @@ from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, writ
 from tinyfed_host.run.events import nobody
 from tinyfed_host.run.parts import Parts, make_fleet, read_experiment
 from tinyfed_host.run.run import Run
-from tinyfed_host.run.store import RunStore
+from tinyfed_host.run.store import LOG, RunStore, check_free
 from tinyfed_host.view.lines import LogView
 from tinyfed_host.view.views import Views
 
@@ -54,7 +53,7 @@ def run_demo(options: DemoOptions, screen: Screen) -> dict[str, Any]:
     if options.rounds is not None:
         read = dataclasses.replace(read, rounds=options.rounds)
     emulated = _with_fleet(read, "emulated")
-    _make_room(options.folder)
+    check_free(options.folder)
 
     screen.step(1, "Firmware for the emulated boards")
     _build(emulated, screen)
@@ -88,16 +87,6 @@ def _with_fleet(experiment: Experiment, kind: str) -> Experiment:
     return dataclasses.replace(experiment, fleet=fleet)
 
 
-def _make_room(folder: Path) -> None:
-    """Remove an earlier demo's run; never another run, never one in use."""
-    if not (folder / "run.sqlite").exists():
-        return
-    with RunStore.resume(folder) as store:  # refuses one in use
-        if not store.header().extra.get("demo"):
-            raise UsageError(f"{folder}: there is a run that is no demo's: choose another --name")
-    shutil.rmtree(folder)
-
-
 def _build(experiment: Experiment, screen: Screen) -> None:
     for name in dict.fromkeys(experiment.fleet.boards):
         board = read_board(name)
@@ -125,7 +114,7 @@ def _learn_emulated(run: Run, options: DemoOptions, screen: Screen) -> int:
         )
         until = time.monotonic() + options.budget_s
         view = screen.view(f"TinyReptile over {len(section.boards)} serial lines", boards, until)
-        with Views(LogView(run.store.folder / "run.log"), view) as views:
+        with Views(LogView(run.store.folder / LOG), view) as views:
             end = run.go(fleet, views, until=lambda: time.monotonic() >= until)
     down = sum(entry["bytes_down"] for entry in run.store.rounds())
     up = sum(entry["bytes_up"] for entry in run.store.rounds())

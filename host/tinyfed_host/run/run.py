@@ -1,7 +1,6 @@
 """A run that is open: begun, or gone on with where it stopped."""
 
 import datetime
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class Run:
     ) -> "Run":
         """A new run. `start_weights` (float32 little-endian) replace the initial ones.
 
-        Raises `UsageError` when they are not the model's, `StoreError` when the folder has a run.
+        Raises `UsageError` when they are not the model's, `StoreError` when the folder is not empty.
         """
         parts = Parts.make(experiment)
         if start_weights is not None:
@@ -74,11 +73,11 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """A run that failed before its first round leaves nothing."""
-        nothing = kind is not None and self.fresh and not self.has_rounds()
-        self.store.close()
-        if nothing:
-            shutil.rmtree(self.store.folder, ignore_errors=True)
+        """A run that failed before its first round leaves nothing of itself."""
+        if kind is not None and self.fresh and not self.has_rounds():
+            self.store.discard()
+        else:
+            self.store.close()
 
     def has_rounds(self) -> bool:
         """Whether there is something to go on from."""

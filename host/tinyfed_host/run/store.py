@@ -4,11 +4,11 @@ A round is one transaction, durable before the next begins (WAL, synchronous=FUL
 `model.tfm` are copies for people and programs; losing them loses nothing.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.errors import TinyfedError
 from tinyfed.weights import Weights
 
 SCHEMA_VERSION = 1
 DATABASE = "run.sqlite"
 METRICS = "metrics.jsonl"
 MODEL = "model.tfm"
+LOG = "run.log"
+LOCK = "run.lock"
+_LOCK_MARK = b"a run of tinyfed\n"  # what the lock holds: this folder is of our making
+_DATABASE_FILES = (DATABASE + "-wal", DATABASE + "-shm", DATABASE + "-journal", DATABASE)
 
 _SCHEMA = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -110,18 +114,6 @@ def _round_line(number: int, sha256: str, metrics: Mapping[str, Any], visits: Se
     return json.dumps(record, separators=(",", ":")) + "\n"
 
 
-def run_folder(name_or_path: str, base: Path = Path("runs")) -> Path:
-    """`runs/NAME`, or the path itself when it is one. Raises `UsageError` for a name no folder should have."""
-    if "/" in name_or_path:
-        return Path(name_or_path)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name_or_path):
-        raise UsageError(
-            f'"{name_or_path}" is no name for a run: write 1..64 letters, digits, ".", "_" or "-", the first a letter '
-            "or digit"
-        )
-    return base / name_or_path
-
-
 class RunStore:
     """One run, open for writing by this process only, or for reading. Use it as a context manager."""
 
@@ -129,41 +121,71 @@ class RunStore:
         self.folder = folder
         self._connection = connection
         self._lock = lock
+        self._made_folder = False
         self._metrics: IO[str] | None = None
         self._metrics_behind = False
 
     @classmethod
     def create(cls, folder: Path, header: RunHeader) -> Self:
-        """Begin a run. Raises `StoreError` when the folder has one with rounds, or the disk refuses."""
-        with _translate(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = _take_lock(folder)
-            if _has_rounds(folder):
-                lock.close()
-                raise StoreError(
-                    f"{folder}: there is a run already: go on with `tinyfed run --resume {folder}`, "
-                    "choose another --name, or delete the folder"
-                )
-            for suffix in ("", "-wal", "-shm", "-journal"):  # of a run without a round
-                (folder / (DATABASE + suffix)).unlink(missing_ok=True)
-            connection = _connect(folder / DATABASE)
-            connection.executescript(_SCHEMA)
-            store = cls(folder, connection, lock)
-            facts = {
-                "name": header.name,
-                "experiment": header.experiment,
-                "created": header.created,
-                "command": header.command,
-                "extra": dict(header.extra),
-            }
-            with store._transaction() as cursor:
+        """Begin a run, in a folder that is new or empty.
+
+        Raises `StoreError` when there is anything in it, or the disk refuses; then nothing new is left.
+        """
+        check_free(folder)
+        made = _make_folder(folder)
+        try:
+            with _translate(folder):
+                lock = _take_lock(folder)
+        except BaseException:
+            if made:
+                _remove_empty(folder)
+            raise
+        try:
+            check_free(folder, locked=True)  # another process may have been quicker
+        except BaseException:
+            lock.close()
+            raise
+        try:
+            with _translate(folder):
+                for name in _DATABASE_FILES:  # of a process that was killed before it had made them whole
+                    (folder / name).unlink(missing_ok=True)
+                store = cls(folder, _connect(folder / DATABASE), lock)
+                store._made_folder = made
+                store._fill(header)
+        except BaseException:
+            _remove_begun(folder, made_folder=made)
+            lock.close()
+            raise
+        return store
+
+    def _fill(self, header: RunHeader) -> None:
+        facts = {
+            "name": header.name,
+            "experiment": header.experiment,
+            "created": header.created,
+            "command": header.command,
+            "extra": dict(header.extra),
+        }
+        try:
+            self._connection.executescript(_SCHEMA)
+            with self._transaction() as cursor:
                 cursor.executemany(
                     "INSERT INTO run VALUES (?, ?)", [(key, json.dumps(value)) for key, value in facts.items()]
                 )
                 cursor.execute("INSERT INTO image VALUES (?)", (header.image,))
                 cursor.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            store._open_metrics()
-        return store
+            self._open_metrics()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def discard(self) -> None:
+        """Close a run that `create` began, and remove the files it made, then the folder if it made that too and
+        nothing else lies in it. The lock is held until then.
+        """
+        self._close_files()
+        _remove_begun(self.folder, made_folder=self._made_folder)
+        self._let_go()
 
     @classmethod
     def resume(cls, folder: Path) -> Self:
@@ -210,6 +232,10 @@ class RunStore:
 
     def close(self) -> None:
         """Close everything; the lock is let go last. Closing twice does nothing."""
+        self._close_files()
+        self._let_go()
+
+    def _close_files(self) -> None:
         if self._metrics is not None:
             with _ignore_full_disk():
                 self._metrics.close()
@@ -219,6 +245,8 @@ class RunStore:
             self._metrics = None
         with _ignore_full_disk():
             self._connection.close()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -363,18 +391,73 @@ class RunStore:
         return path
 
 
-def _has_rounds(folder: Path) -> bool:
-    """Whether there is something to lose: a run that failed before its first round may be begun anew."""
-    path = folder / DATABASE
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    connection = sqlite3.connect(path, timeout=10)
+def check_free(folder: Path, *, locked: bool = False) -> None:
+    """Raises `StoreError` when a run cannot begin here, because there is something already. What a tinyfed that was
+    killed had begun to make is nothing. `locked`: this process holds the lock.
+    """
     try:
-        if not connection.execute("PRAGMA user_version").fetchone()[0]:
+        found = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror or error}: choose another --name") from error
+    ours = _is_ours(folder)
+    with _translate(folder), contextlib.ExitStack() as held:
+        if ours and not locked:
+            held.enter_context(_take_lock(folder))  # refuses one in use
+        whole = DATABASE in found and not (ours and _is_unfinished(folder / DATABASE))
+    if whole:
+        raise StoreError(
+            f"{folder}: there is a run already: go on with `tinyfed run --resume {folder}`, "
+            "choose another --name, or delete the folder"
+        )
+    known = {LOCK, *_DATABASE_FILES} if ours else set()
+    others = [name for name in found if name not in known]
+    if others:
+        some = ", ".join(repr(name)[1:-1] for name in others[:3]) + (", …" if len(others) > 3 else "")
+        raise StoreError(f"{folder}: the folder is not empty ({some}): choose another --name, or empty it yourself")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a tinyfed has locked the folder for a run."""
+    path = folder / LOCK
+    return path.is_file() and path.stat().st_size == len(_LOCK_MARK) and path.read_bytes() == _LOCK_MARK
+
+
+def _is_unfinished(database: Path) -> bool:
+    """Whether it was begun by a process that was killed before it had made it whole."""
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
+            return bool(connection.execute("PRAGMA user_version").fetchone()[0] == 0)
+    except sqlite3.Error:
+        return False
+
+
+def _make_folder(folder: Path) -> bool:
+    """Whether it was not there before."""
+    with _translate(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
             return False
-        return connection.execute("SELECT 1 FROM round LIMIT 1").fetchone() is not None
-    finally:
-        connection.close()
+    return True
+
+
+def _remove_begun(folder: Path, *, made_folder: bool) -> None:
+    """The files of a run that this process has begun, by name, in a folder that was empty and that it has locked."""
+    for name in (LOG, METRICS, *_DATABASE_FILES, LOCK):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+    if made_folder:
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # something else lies in it
+        folder.rmdir()
 
 
 def _must_exist(folder: Path) -> None:
@@ -394,14 +477,23 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _take_lock(folder: Path) -> IO[bytes]:
     """Held until closed or until this process ends, however it ends."""
-    lock = (folder / "run.lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise StoreError(
-            f"{folder}: another tinyfed process is working on this run: wait for it or choose another --name"
-        ) from error
+    path = folder / LOCK
+    while True:
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise StoreError(
+                f"{folder}: another tinyfed process is working on this run: wait for it or choose another --name"
+            ) from error
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                break
+        lock.close()  # of a run that was removed between opening and locking it
+    if path.stat().st_size == 0:
+        lock.write(_LOCK_MARK)
+        lock.flush()
     os.set_inheritable(lock.fileno(), False)
     return lock
 

@@ -34,8 +34,8 @@ def adapt(
     from tinyfed.errors import DeviceError
     from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.device.discovery import connect
+    from tinyfed_host.run.names import run_folder
     from tinyfed_host.run.personal import learned, personal_order
-    from tinyfed_host.run.store import run_folder
 
     parts, image = learned(run_folder(run.rstrip("/")))
     device = connect(port)

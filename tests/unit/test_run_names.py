@@ -1,0 +1,60 @@
+"""Names of runs: what is one, and what a file's name becomes."""
+
+from pathlib import Path
+
+import pytest
+from tinyfed_host.run.names import free_name, name_of, new_folder, run_folder
+
+from tinyfed.errors import UsageError
+
+NO_NAMES = [
+    "", ".", "..", ".hidden", "-x", "a b", "x" * 65, "é", "a/b", "./", "./precious", "../evil", "/tmp/x", "a\\b",
+    "a\n", "a\0", "~", "$HOME", "٣",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(UsageError, match="is no name for a run"):
+        new_folder(name)
+
+
+@pytest.mark.parametrize("name", ["a", "a.b-1", "_x", "3", "x" * 64, "a..b", "A-"])
+def test_what_is_a_name(name: str) -> None:
+    assert new_folder(name) == run_folder(name) == Path("runs") / name
+
+
+def test_a_run_that_is_there_may_be_named_by_its_path() -> None:
+    assert run_folder("/tmp/x") == Path("/tmp/x")
+    assert run_folder("runs/x") == Path("runs/x")
+    assert run_folder("./x") == Path("x")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("x.toml", "x"),
+        ("some/where/x.toml", "x"),
+        ("my exp.toml", "my-exp"),
+        ("größe.toml", "groesse"),
+        ("gro\u0308\u00dfe.toml", "groesse"),  # the umlaut as macOS writes it, in two characters
+        ("Öl & Été (2).toml", "Oel-Ete-2"),
+        ("...x.toml", "x"),
+        ("-x.toml", "x"),
+        ("日本.toml", "run"),
+        ("a\nb.toml", "a-b"),
+        ("x" * 200 + ".toml", "x" * 64),
+        ("a.b_c-d.toml", "a.b_c-d"),
+        ("\udcff.toml", "run"),  # a name that is no UTF-8
+    ],
+)
+def test_a_file_gives_its_run_a_name(file: str, name: str) -> None:
+    assert name_of(file) == name
+    assert new_folder(name_of(file)).parent == Path("runs")
+
+
+def test_a_free_name(tmp_path: Path) -> None:
+    assert free_name("demo", tmp_path) == "demo"
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo-2").symlink_to("nowhere")
+    assert free_name("demo", tmp_path) == "demo-3"

@@ -18,7 +18,7 @@ from tinyfed.wire.order import Order, Result
 ORDER = Order("sine", 1, 4, 2, 7, 0.02)
 # What the pair device makes of an order: its first byte, the version, is added to each byte in each of 3 steps.
 ADDED = 3 * ORDER.encode()[0]
-RESULT = Result(3, 1.0, 0.5, 10, 20, 30, ())
+RESULT = Result(4, 1.0, 0.5, 10, 20, 30, ())
 
 
 class CLine:

@@ -20,6 +20,11 @@ _FLAGS = {"true_labels": 1, "in_time": 2, "meta_gradient": 4, "keep_local": 8, "
 _FLAGS_V2 = 7
 TOP_ALL = 10_000
 SMALLEST = 2.0**-126  # of the positive float32 values that are no subnormal
+# What a device can say of a visit at most: a loss, the samples of a shard it judges itself on, its stack in bytes.
+LOSS_MAX = 1e30
+JUDGED_MAX = 2**24
+STACK_BYTES_MAX = 2**20
+COUNTER_END = 2**32 - 1  # of microseconds and instructions: a counter that stands there counts no more
 
 _ORDER = struct.Struct("<BBBBHHQfBBH8H")
 _MORE = struct.Struct("<BBHfBBHHBB")
@@ -112,6 +117,11 @@ class Order:
     def answers_update(self) -> bool:
         """What comes back is not simply all weights: `tinyfed.wire.update.expand` makes them of it."""
         return self.is_partial or self.top > 0 or self.answer != "float32"
+
+    @property
+    def samples(self) -> int:
+        """The training steps that it asks for: what a visit that went well has done."""
+        return self.ways * self.shots * self.passes
 
     def encode(self) -> bytes:
         """The 40 or 56 bytes of docs/order.md."""
@@ -210,6 +220,28 @@ class Result:
             self.arena_bytes,
         )
         return head + b"".join(_CHECKPOINT.pack(c.shots, c.count, c.correct, c.loss) for c in self.checkpoints)
+
+    def check(self, order: Order, arena_bytes: int) -> None:
+        """Raises `UsageError` when this cannot be what comes of `order` on a device with such an arena: a device may
+        lie, and its counts weigh the mean of a round."""
+        points = self.checkpoints
+        counts = {point.count for point in points}
+        judged = order.ways * order.queries  # 0: as many as its samples leave
+        losses = (self.loss_first, self.loss_last, *(point.loss for point in points))
+        if self.samples != order.samples:
+            raise UsageError(f"result: {self.samples} training steps, the order asks for {order.samples}")
+        if tuple(point.shots for point in points) != order.checkpoints:
+            raise UsageError("result: its checkpoints are not those of the order")
+        if len(counts) > 1 or any(count > JUDGED_MAX or judged not in (0, count) for count in counts):
+            raise UsageError(f"result: judged on {max(counts)} samples, the order asks for {judged or 'the same ones'}")
+        if order.source == "sine" and any(point.correct for point in points):
+            raise UsageError("result: a regression has no correct answers")
+        if not all(0 <= loss <= LOSS_MAX for loss in losses):  # no NaN is
+            raise UsageError(f"result: a loss is not 0 to {LOSS_MAX:g}")
+        if self.arena_bytes > arena_bytes or self.stack_bytes > STACK_BYTES_MAX:
+            raise UsageError("result: more memory in use than the device has")
+        if COUNTER_END in (self.train_us, self.train_instructions):
+            raise UsageError("result: a counter is at its end")
 
     @classmethod
     def decode(cls, data: bytes) -> "Result":

@@ -104,5 +104,5 @@ def adaptation_table(adapted: Mapping[str, Adapted]) -> Table:
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
     sys.stdout.flush()

@@ -157,6 +157,7 @@ class RemoteDevice:
             self._finish(upload, "taking the update back")
         try:
             result = Result.decode(operation.result)
+            result.check(order, self.info.arena_bytes)
             if want_weights and part is not None:
                 content = expand(order, upload.content, start, part)
                 if not order.is_partial and not order.top:

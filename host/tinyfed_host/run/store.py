@@ -111,7 +111,7 @@ def _round_line(number: int, sha256: str, metrics: Mapping[str, Any], visits: Se
         for visit in visits
     ]
     record = {"round": number, "weights_sha256": sha256, **metrics, "visits": told}
-    return json.dumps(record, separators=(",", ":")) + "\n"
+    return json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 class RunStore:
@@ -170,7 +170,8 @@ class RunStore:
             self._connection.executescript(_SCHEMA)
             with self._transaction() as cursor:
                 cursor.executemany(
-                    "INSERT INTO run VALUES (?, ?)", [(key, json.dumps(value)) for key, value in facts.items()]
+                    "INSERT INTO run VALUES (?, ?)",
+                    [(key, json.dumps(value, allow_nan=False)) for key, value in facts.items()],
                 )
                 cursor.execute("INSERT INTO image VALUES (?)", (header.image,))
                 cursor.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -280,17 +281,24 @@ class RunStore:
         with _translate(self.folder), self._transaction() as cursor:
             cursor.execute(
                 "INSERT INTO round VALUES (?, ?, ?)",
-                (record.number, record.weights_sha256, json.dumps(dict(record.metrics))),
+                (record.number, record.weights_sha256, json.dumps(dict(record.metrics), allow_nan=False)),
             )
             cursor.executemany(
                 "INSERT INTO visit VALUES (?, ?, ?, ?, ?)",
                 [
-                    (record.number, visit.device, visit.attempt, visit.failure, json.dumps(dict(visit.metrics)))
+                    (
+                        record.number,
+                        visit.device,
+                        visit.attempt,
+                        visit.failure,
+                        json.dumps(dict(visit.metrics), allow_nan=False),
+                    )
                     for visit in record.visits
                 ],
             )
             cursor.execute(
-                "INSERT OR REPLACE INTO state VALUES (0, ?, ?)", (record.number, json.dumps(dict(record.document)))
+                "INSERT OR REPLACE INTO state VALUES (0, ?, ?)",
+                (record.number, json.dumps(dict(record.document), allow_nan=False)),
             )
             cursor.executemany("INSERT OR REPLACE INTO array VALUES (?, ?)", list(record.arrays.items()))
         if self._metrics is not None:
@@ -342,7 +350,9 @@ class RunStore:
     def put_device(self, unique_id: str, facts: Mapping[str, Any]) -> None:
         """Remember what is known of a device; later facts replace earlier ones."""
         with _translate(self.folder), self._transaction() as cursor:
-            cursor.execute("INSERT OR REPLACE INTO device VALUES (?, ?)", (unique_id, json.dumps(dict(facts))))
+            cursor.execute(
+                "INSERT OR REPLACE INTO device VALUES (?, ?)", (unique_id, json.dumps(dict(facts), allow_nan=False))
+            )
 
     def devices(self) -> dict[str, dict[str, Any]]:
         """Facts by unique id."""
@@ -353,7 +363,7 @@ class RunStore:
     def put_result(self, key: str, value: Any) -> None:
         """Remember something found after the rounds, as JSON."""
         with _translate(self.folder), self._transaction() as cursor:
-            cursor.execute("INSERT OR REPLACE INTO result VALUES (?, ?)", (key, json.dumps(value)))
+            cursor.execute("INSERT OR REPLACE INTO result VALUES (?, ?)", (key, json.dumps(value, allow_nan=False)))
 
     def results(self) -> dict[str, Any]:
         """All of them."""

@@ -66,7 +66,7 @@ class JsonView:
         if event.kind == "visit-started":
             return
         with self._lock:
-            self._stream.write(json.dumps(event.to_json()) + "\n")
+            self._stream.write(json.dumps(event.to_json(), allow_nan=False) + "\n")
             self._stream.flush()
 
 

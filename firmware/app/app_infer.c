@@ -25,6 +25,7 @@ void app_infer_begin(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     uint32_t detail = 0;
     /* Local layers stay: outputs would give them away. */
     tinyfed_status_t status = app->held == TINYFED_APP_WEIGHTS ? TINYFED_OK : TINYFED_E_STATE;
+    if (event->base_hash != 0 && event->base_hash != app->weights_hash) status = TINYFED_E_STATE;
     if (status == TINYFED_OK && event->encoding != TINYFED_WIRE_PLAIN) status = TINYFED_E_ARGUMENT;
     if (status == TINYFED_OK) {
         detail = app->model.input_count * (uint32_t)sizeof(float);

@@ -72,7 +72,7 @@ void app_upload(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     uint32_t byte_count;
     if (app->state != TINYFED_APP_READY) {
         tinyfed_link_upload_refuse(&app->link, TINYFED_E_BUSY, 0);
-    } else if (event->outputs) {
+    } else if (event->input_hash != 0) {
         app_infer_upload(app);
     } else if (event->visit != 0 ? app->answer != TINYFED_APP_UPDATE : app->held != TINYFED_APP_WEIGHTS) {
         tinyfed_link_upload_refuse(&app->link, TINYFED_E_STATE, 0);

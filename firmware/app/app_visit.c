@@ -1,4 +1,5 @@
 #include "app_parts.h"
+#include "tinyfed_checksum.h"
 
 /* Everything that can be wrong with an order, before a weight is touched. */
 static tinyfed_status_t prepare_visit(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail)
@@ -49,7 +50,7 @@ void app_visit_begin(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 void app_visit_abandon(tinyfed_app_t *app, tinyfed_status_t status)
 {
     app->state = TINYFED_APP_READY;
-    tinyfed_link_visit_end(&app->link, (tinyfed_wire_status_t)status, 0, NULL, 0);
+    tinyfed_link_visit_end(&app->link, (tinyfed_wire_status_t)status, 0, NULL, 0, 0);
 }
 
 static void finish_visit(tinyfed_app_t *app)
@@ -69,7 +70,11 @@ static void finish_visit(tinyfed_app_t *app)
     result.train_instructions = app->train_instructions;
     result.stack_bytes = app->config.stack_bytes != NULL ? app->config.stack_bytes() : 0u;
     const uint32_t byte_count = tinyfed_result_encode(app->result, &result);
-    tinyfed_link_visit_end(&app->link, TINYFED_OK, 0, app->result, byte_count);
+    const uint8_t *update;
+    uint32_t update_bytes;
+    tinyfed_visit_update(&app->visit, &update, &update_bytes);
+    tinyfed_link_visit_end(&app->link, TINYFED_OK, 0, app->result, byte_count,
+                           tinyfed_hash64(TINYFED_HASH_START, update, update_bytes));
 }
 
 void app_visit_step(tinyfed_app_t *app)
@@ -81,8 +86,8 @@ void app_visit_step(tinyfed_app_t *app)
     if (!app->visit.evaluated) {
         if (app->config.now_us != NULL) app->train_us += app->config.now_us() - start_us;
         if (app->config.instructions != NULL) app->train_instructions += app->config.instructions() - instructions;
-        tinyfed_link_visit_progress(&app->link, app->visit.position, app->visit_samples);
     }
+    tinyfed_link_visit_progress(&app->link, app->visit.position, app->visit_samples);
     if (status != TINYFED_OK) app_visit_abandon(app, status);
     else if (done) finish_visit(app);
 }

@@ -21,8 +21,9 @@
 
 #include "tinyfed_status.h"
 
-#define TINYFED_WIRE_VERSION 1u
-#define TINYFED_WIRE_HEADER_BYTES 6u
+#define TINYFED_WIRE_VERSION 2u
+#define TINYFED_WIRE_GREETING_BYTES 6u /* header of HELLO_REQUEST and HELLO: it has no sequence number */
+#define TINYFED_WIRE_HEADER_BYTES 8u
 #define TINYFED_WIRE_CRC_BYTES 4u
 #define TINYFED_WIRE_UNIQUE_ID_BYTES 12u
 #define TINYFED_WIRE_BOARD_BYTES_MAX 32u /* of the board's name */
@@ -116,7 +117,7 @@ typedef struct tinyfed_link_event {
     uint32_t total_bytes;  /* on the wire */
     uint64_t content_hash; /* of the bytes on the wire: of plain weights, their weights hash */
     uint64_t structure_hash;
-    uint64_t base_hash;                /* DELTA: hash of the weights that must be held */
+    uint64_t base_hash;                /* DELTA, INPUT: hash of the weights that must be held; INPUT, 0: any */
     uint32_t first_value, value_count; /* WEIGHTS: only so many of the values, from this one on; count 0: all */
     /* ORDER, SAVE: */
     uint64_t weights_hash; /* it is only for a device that holds these weights; 0: any */
@@ -124,7 +125,7 @@ typedef struct tinyfed_link_event {
     uint8_t save_action; /* tinyfed_wire_save_t */
     /* ORDER; UPLOAD: the visit, the last one, whose update is wanted; 0: the weights */
     uint32_t visit;
-    bool outputs;         /* UPLOAD: what the model made of the last INPUT is wanted, and nothing else */
+    uint64_t input_hash;  /* UPLOAD: not 0: what the model made of the last INPUT, this one, is wanted */
     const uint8_t *order; /* valid until the next tinyfed_link_receive */
     uint32_t order_bytes;
     /* LABEL: */
@@ -196,11 +197,12 @@ void tinyfed_link_transfer_forget(tinyfed_link_t *link);
 
 void tinyfed_link_visit_begin(tinyfed_link_t *link);
 void tinyfed_link_visit_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail);
-/* For the heartbeat: samples done, of how many. */
+/* A piece of work was done. For the heartbeat: training samples done, of how many. */
 void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t total);
-/* status 0 with a result (kept by the caller until the next order), or negative without one. */
+/* status 0 with a result (kept by the caller until the next order) and the hash of what an upload of this visit brings,
+ * or negative without them. */
 void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail, const uint8_t *result,
-                            uint32_t result_bytes);
+                            uint32_t result_bytes, uint64_t answer_hash);
 
 /* Tell the host how the recording stands: the answer to LABEL, and whenever that changes. *record is kept by the
  * caller. */
@@ -241,7 +243,7 @@ tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *expander, con
 bool tinyfed_wire_expanded(const tinyfed_wire_expander_t *expander);
 
 #define TINYFED_WIRE_CONTROL_BYTES_MAX (TINYFED_WIRE_HEADER_BYTES + 12u + TINYFED_WIRE_ORDER_BYTES_MAX)
-#define TINYFED_WIRE_HELLO_BYTES_MAX (TINYFED_WIRE_HEADER_BYTES + 58u + TINYFED_WIRE_BOARD_BYTES_MAX)
+#define TINYFED_WIRE_HELLO_BYTES_MAX (TINYFED_WIRE_GREETING_BYTES + 70u + TINYFED_WIRE_BOARD_BYTES_MAX)
 
 /* Decoder of one frame: COBS and CRC undone as bytes come. */
 typedef struct tinyfed_wire_decoder {
@@ -290,12 +292,15 @@ struct tinyfed_link {
     tinyfed_wire_encoder_t out;
     tinyfed_link_info_t info;
 
+    uint64_t nonce;    /* of the host that this session is for; 0: none yet */
     uint32_t boot;     /* made from the first HELLO_REQUEST since start; 0: none yet */
     uint32_t heard_ms; /* when the host's last good frame of this session came */
     uint32_t byte_ms;  /* when the last byte came */
-    uint16_t session;  /* 0: none since start */
-    uint16_t sequence; /* newest request of this session */
-    uint16_t hello_sequence, cancel_sequence;
+    uint32_t session;  /* 0: none since start; counts up: none is used twice */
+    uint32_t hello_tag;
+    uint64_t hello_nonce; /* of the HELLO that is due; 0: for a host of another version, which gets no session */
+    uint16_t sequence;    /* newest request of this session */
+    uint16_t cancel_sequence;
     uint16_t pending; /* bits: messages to send */
     uint8_t event;    /* tinyfed_link_event_kind_t that waits, or 0 */
     bool cancelling;  /* CANCELLED is due when the visit has ended */
@@ -320,8 +325,8 @@ struct tinyfed_link {
         tinyfed_wire_status_t status;
         bool received;
         uint16_t sequence;
-        uint32_t number, detail, done, total, result_bytes, sent_ms;
-        uint64_t hash;
+        uint32_t number, detail, done, total, steps, result_bytes, sent_ms;
+        uint64_t hash, answer_hash;
         const uint8_t *result;
     } visit;
 
@@ -333,7 +338,7 @@ struct tinyfed_link {
         uint32_t total_bytes, offset, acked, sent, hashed, detail, sent_ms, visit;
         uint64_t hash;
         const uint8_t *source;
-        bool outputs;
+        uint64_t input_hash;
     } upload;
 
     struct {
@@ -347,7 +352,8 @@ struct tinyfed_link {
     struct {
         tinyfed_wire_status_t code;
         uint8_t type;
-        uint16_t session, sequence;
+        uint16_t sequence;
+        uint32_t session;
     } error;
 
     const tinyfed_link_record_t *record; /* NULL: none was begun */

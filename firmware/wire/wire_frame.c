@@ -45,7 +45,7 @@ tinyfed_wire_decoded_t tinyfed_wire_decode(tinyfed_wire_decoder_t *d, uint8_t by
     if (byte == 0) {
         if (d->code == 0) return TINYFED_WIRE_MORE; /* an empty frame */
         const bool whole = !d->bad && d->run == 0 && d->crc == d->tail &&
-                           d->count >= TINYFED_WIRE_HEADER_BYTES + TINYFED_WIRE_CRC_BYTES;
+                           d->count >= TINYFED_WIRE_GREETING_BYTES + TINYFED_WIRE_CRC_BYTES;
         return whole ? TINYFED_WIRE_FRAME : TINYFED_WIRE_DAMAGED;
     }
     if (d->bad) return TINYFED_WIRE_MORE;

@@ -34,7 +34,6 @@ enum {
 #define CHUNK_BYTES_MIN 16u
 #define CHUNK_HEAD_BYTES 4u /* offset in 24 bits, round in 8 */
 #define OFFSET_MASK TINYFED_WIRE_TRANSFER_BYTES_MAX
-#define STALE_MAX 64 /* sequence numbers by which a delayed HELLO_REQUEST can be behind */
 
 #define POKE_MS 300u /* quiet line in a transfer: remind the host, doubling up to */
 #define POKE_MAX_MS 1200u

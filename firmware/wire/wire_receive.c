@@ -15,34 +15,49 @@ void tinyfed_link_init(tinyfed_link_t *link, const tinyfed_link_config_t *config
     tinyfed_wire_decoder_reset(&link->in);
 }
 
-static void refuse(tinyfed_link_t *link, tinyfed_wire_status_t code)
+static void refuse(tinyfed_link_t *link, tinyfed_wire_status_t code, uint16_t sequence)
 {
     link->error.code = code;
     link->error.type = link->in.head[1];
-    link->error.session = tinyfed_get16(link->in.head + 2);
-    link->error.sequence = tinyfed_get16(link->in.head + 4);
+    link->error.session = tinyfed_get32(link->in.head + 2);
+    link->error.sequence = sequence;
     link->pending |= SEND_ERROR;
 }
 
-static void on_hello(tinyfed_link_t *link, uint16_t session, uint16_t sequence)
+/* What was said in the sessions before means nothing any more. Requests count from 1 in each. */
+static void open_session(tinyfed_link_t *link, uint64_t nonce)
 {
-    if (session == 0) return;
-    if (session != link->session) {
-        link->session = session;
-        if (link->transfer.state == TRANSFER_RECEIVING) link->transfer.state = TRANSFER_SUSPENDED;
-        link->upload.state = UPLOAD_NONE;
-    } else {
-        /* A little older: a delayed one. Much older: another host that drew the same session. */
-        const int16_t age = (int16_t)(uint16_t)(sequence - link->sequence);
-        if (age < 0 && age >= -STALE_MAX) return;
+    link->nonce = nonce;
+    link->session = link->session == 0 ? link->boot : link->session + 1u;
+    if (link->session == 0) link->session = 1;
+    if (link->transfer.state == TRANSFER_RECEIVING) link->transfer.state = TRANSFER_SUSPENDED;
+    link->upload.state = UPLOAD_NONE;
+    link->sequence = 0;
+    link->transfer.sequence = 0;
+    link->visit.sequence = 0;
+    link->save.sequence = 0;
+    link->record_sequence = 0;
+    link->cancel_sequence = 0;
+}
+
+static void on_hello(tinyfed_link_t *link, uint32_t payload_bytes, uint32_t now_ms)
+{
+    const uint8_t *h = link->in.head;
+    const uint8_t *p = h + TINYFED_WIRE_GREETING_BYTES;
+    const bool ours = h[0] == TINYFED_WIRE_VERSION;
+    if (ours && (payload_bytes < 8u || tinyfed_get64(p) == 0)) return;
+    link->hello_tag = tinyfed_get32(h + 2);
+    link->hello_nonce = ours ? tinyfed_get64(p) : 0;
+    if (link->boot == 0) { /* the time makes it another one when this greeting is an old one, said again */
+        const uint64_t said = tinyfed_hash64(TINYFED_HASH_START, h, TINYFED_WIRE_GREETING_BYTES + (ours ? 8u : 0u));
+        link->boot = (uint32_t)tinyfed_hash64(said, &now_ms, sizeof now_ms);
+        if (link->boot == 0) link->boot = 1;
     }
-    link->sequence = sequence;
-    link->hello_sequence = sequence;
-    if (link->boot == 0) link->boot = ((uint32_t)session << 16) | sequence;
+    if (ours && link->hello_nonce != link->nonce) open_session(link, link->hello_nonce);
     link->event = TINYFED_LINK_HELLO;
 }
 
-/* A number of a message that older hosts end before; 0 there. */
+/* A number that not every message of its type has; 0 there. */
 static uint32_t appended32(const uint8_t *p, uint32_t offset, uint32_t payload_bytes)
 {
     return payload_bytes >= offset + 4u ? tinyfed_get32(p + offset) : 0u;
@@ -60,7 +75,7 @@ static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t
 static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY);
+        refuse(link, TINYFED_E_BUSY, sequence);
         return;
     }
     link->visit.received = true; /* a host that goes on has its result */
@@ -98,9 +113,9 @@ static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uin
 static void aim(tinyfed_link_t *link)
 {
     const uint8_t *h = link->in.head;
-    if (h[0] != TINYFED_WIRE_VERSION || h[1] != CHUNK_DOWN || tinyfed_get16(h + 2) != link->session ||
-        link->transfer.state != TRANSFER_RECEIVING || tinyfed_get16(h + 4) != link->transfer.sequence ||
-        (tinyfed_get32(h + 6) & OFFSET_MASK) != link->transfer.next)
+    if (h[0] != TINYFED_WIRE_VERSION || h[1] != CHUNK_DOWN || tinyfed_get32(h + 2) != link->session ||
+        link->transfer.state != TRANSFER_RECEIVING || tinyfed_get16(h + 6) != link->transfer.sequence ||
+        (tinyfed_get32(h + TINYFED_WIRE_HEADER_BYTES) & OFFSET_MASK) != link->transfer.next)
         return;
     const uint32_t left = link->transfer.total_bytes - link->transfer.next;
     const uint32_t most = link->config.chunk_bytes_max;
@@ -185,7 +200,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
         return;
     }
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY);
+        refuse(link, TINYFED_E_BUSY, sequence);
         return;
     }
     link->visit.state = VISIT_ASKED;
@@ -205,10 +220,10 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
     link->event = TINYFED_LINK_ORDER;
 }
 
-static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
+static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
 {
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY);
+        refuse(link, TINYFED_E_BUSY, sequence);
         return;
     }
     link->visit.received = true;
@@ -222,11 +237,15 @@ static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uin
     link->upload.chunk_bytes = tinyfed_get16(p + 4);
     link->upload.window_chunks = p[6] > 0 ? p[6] : 1u;
     link->upload.round = p[7];
-    link->upload.visit = appended32(p, 8, payload_bytes);
-    link->upload.outputs = appended32(p, 12, payload_bytes) != 0;
+    link->upload.visit = tinyfed_get32(p + 8);
+    link->upload.input_hash = tinyfed_get64(p + 12);
     const bool over = link->visit.state == VISIT_ENDED && link->visit.status == TINYFED_OK;
-    const bool unknown = link->upload.visit != 0 && !(over && link->upload.visit == link->visit.number);
-    if (link->broken || unknown) tinyfed_link_upload_refuse(link, TINYFED_E_STATE, 0);
+    const bool run = link->transfer.state == TRANSFER_ENDED && link->transfer.kind == TINYFED_WIRE_INPUT &&
+                     link->transfer.status > 0;
+    bool known = true;
+    if (link->upload.visit != 0) known = over && link->upload.visit == link->visit.number;
+    else if (link->upload.input_hash != 0) known = run && link->upload.input_hash == link->transfer.content_hash;
+    if (link->broken || !known) tinyfed_link_upload_refuse(link, TINYFED_E_STATE, 0);
     else link->event = TINYFED_LINK_UPLOAD;
 }
 
@@ -277,7 +296,7 @@ static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
         return;
     }
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY);
+        refuse(link, TINYFED_E_BUSY, sequence);
         return;
     }
     link->visit.received = true;
@@ -293,7 +312,7 @@ static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
 static void on_label(tinyfed_link_t *link, uint16_t sequence)
 {
     if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY);
+        refuse(link, TINYFED_E_BUSY, sequence);
         return;
     }
     /* The samples lie at the arena's end, where a transfer that is not complete may be about to write. */
@@ -306,7 +325,7 @@ static void on_label(tinyfed_link_t *link, uint16_t sequence)
 
 /* Shortest payload of each message that may be answered, by type; 255: not a message from a host. */
 static const uint8_t payload_min[] = {
-    255, 0, 32, 5, 8, 8, 12, 4, 0, 4, 12, 12,
+    255, 0, 32, 5, 8, 20, 12, 4, 0, 4, 12, 12,
 };
 
 static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
@@ -314,23 +333,24 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
     const uint8_t *h = link->in.head;
     const uint8_t *p = h + TINYFED_WIRE_HEADER_BYTES;
     const uint8_t type = h[1];
-    const uint16_t session = tinyfed_get16(h + 2);
-    const uint16_t sequence = tinyfed_get16(h + 4);
+    const uint32_t session = tinyfed_get32(h + 2);
+    const uint16_t sequence = tinyfed_get16(h + 6);
     const uint32_t bytes = link->in.count - TINYFED_WIRE_CRC_BYTES;
-    const uint32_t payload_bytes = bytes - TINYFED_WIRE_HEADER_BYTES;
 
-    if (type >= sizeof payload_min || payload_bytes < payload_min[type]) return;
     if (type == HELLO_REQUEST) { /* of any version: the host reads ours in the answer */
         link->heard_ms = now_ms;
-        on_hello(link, session, sequence);
+        on_hello(link, bytes - TINYFED_WIRE_GREETING_BYTES, now_ms);
         return;
     }
-    if (h[0] != TINYFED_WIRE_VERSION) {
-        refuse(link, TINYFED_E_VERSION);
+    if (type >= sizeof payload_min) return;
+    if (h[0] != TINYFED_WIRE_VERSION) { /* whose header may be another after these six bytes */
+        refuse(link, TINYFED_E_VERSION, 0);
         return;
     }
+    if (bytes < TINYFED_WIRE_HEADER_BYTES || bytes - TINYFED_WIRE_HEADER_BYTES < payload_min[type]) return;
+    const uint32_t payload_bytes = bytes - TINYFED_WIRE_HEADER_BYTES;
     if (session == 0 || session != link->session) {
-        refuse(link, TINYFED_E_STATE);
+        refuse(link, TINYFED_E_STATE, sequence);
         return;
     }
     link->heard_ms = now_ms;
@@ -339,7 +359,7 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
         return;
     }
     if (bytes > sizeof link->in.head) {
-        refuse(link, TINYFED_E_ARGUMENT);
+        refuse(link, TINYFED_E_ARGUMENT, sequence);
         return;
     }
     if (type == ACK_DOWN) {
@@ -350,10 +370,10 @@ static void on_frame(tinyfed_link_t *link, uint32_t now_ms)
         if (tinyfed_get32(p) == link->visit.number) link->visit.received = true;
         return;
     }
-    if ((int16_t)(uint16_t)(sequence - link->sequence) < 0) return; /* delayed: newer requests came before it */
+    if (sequence == 0 || sequence < link->sequence) return; /* delayed, or said again: newer requests came before it */
     link->sequence = sequence;
     if (type == TRANSFER_BEGIN) on_transfer_begin(link, sequence, p, payload_bytes);
-    else if (type == UPLOAD_REQUEST) on_upload_request(link, sequence, p, payload_bytes);
+    else if (type == UPLOAD_REQUEST) on_upload_request(link, sequence, p);
     else if (type == ORDER) on_order(link, sequence, p, payload_bytes);
     else if (type == CANCEL) on_cancel(link, sequence);
     else if (type == SAVE) on_save(link, sequence, p);
@@ -406,7 +426,7 @@ bool tinyfed_link_event(tinyfed_link_t *link, tinyfed_link_event_t *event, uint3
     event->value_count = link->transfer.value_count;
     if (event->kind == TINYFED_LINK_UPLOAD) {
         event->visit = link->upload.visit;
-        event->outputs = link->upload.outputs;
+        event->input_hash = link->upload.input_hash;
     }
     if (event->kind == TINYFED_LINK_SAVE) {
         event->weights_hash = link->save.hash;

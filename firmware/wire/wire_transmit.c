@@ -87,6 +87,7 @@ void tinyfed_link_visit_begin(tinyfed_link_t *link)
     tinyfed_link_transfer_forget(link);
     link->upload.state = UPLOAD_NONE;
     link->visit.state = VISIT_RUNNING;
+    link->visit.steps = 0;
     link->visit.status = TINYFED_OK;
     link->pending |= SEND_VISIT_STATUS;
 }
@@ -103,15 +104,17 @@ void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t t
 {
     link->visit.done = done;
     link->visit.total = total;
+    link->visit.steps++;
 }
 
 void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail, const uint8_t *result,
-                            uint32_t result_bytes)
+                            uint32_t result_bytes, uint64_t answer_hash)
 {
     link->visit.state = VISIT_ENDED;
     link->visit.status = status;
     link->visit.detail = detail;
     link->visit.result = result;
+    link->visit.answer_hash = answer_hash;
     link->visit.result_bytes =
         result_bytes < TINYFED_WIRE_RESULT_BYTES_MAX ? result_bytes : TINYFED_WIRE_RESULT_BYTES_MAX;
     link->visit.received = status != TINYFED_OK || link->cancelling;
@@ -203,8 +206,8 @@ static uint8_t *begin(tinyfed_link_t *link, uint8_t type, uint16_t sequence, uin
     uint8_t *h = link->out.head;
     h[0] = TINYFED_WIRE_VERSION;
     h[1] = type;
-    tinyfed_put16(h + 2, link->session);
-    tinyfed_put16(h + 4, sequence);
+    tinyfed_put32(h + 2, link->session);
+    tinyfed_put16(h + 6, sequence);
     memset(h + TINYFED_WIRE_HEADER_BYTES, 0, payload_bytes);
     link->out.head_bytes = TINYFED_WIRE_HEADER_BYTES + payload_bytes;
     link->out.body = NULL;
@@ -225,20 +228,24 @@ static void make_hello(tinyfed_link_t *link)
     const tinyfed_link_info_t *info = &link->info;
     uint8_t name_bytes = 0;
     while (name_bytes < TINYFED_WIRE_BOARD_BYTES_MAX && info->board[name_bytes] != 0) name_bytes++;
-    uint8_t *p = begin(link, HELLO, link->hello_sequence, 58u + name_bytes);
+    (void)begin(link, HELLO, 0, 68u + name_bytes); /* together as long as a header and a payload of its own */
+    uint8_t *p = link->out.head + TINYFED_WIRE_GREETING_BYTES;
+    tinyfed_put32(link->out.head + 2, link->hello_tag);
     tinyfed_put32(p, link->boot);
-    memcpy(p + 4, info->unique_id, TINYFED_WIRE_UNIQUE_ID_BYTES);
-    tinyfed_put64(p + 16, info->firmware_build);
-    tinyfed_put32(p + 24, info->arena_bytes);
-    tinyfed_put32(p + 28, info->capabilities);
-    tinyfed_put32(p + 32, info->feature_count);
-    tinyfed_put16(p + 36, info->class_count);
-    tinyfed_put16(p + 38, link->config.chunk_bytes_max);
-    tinyfed_put64(p + 40, info->structure_hash);
-    tinyfed_put64(p + 48, link->broken ? 0 : info->weights_hash);
-    p[56] = hello_state(link);
-    p[57] = name_bytes;
-    memcpy(p + 58, info->board, name_bytes);
+    tinyfed_put64(p + 4, link->hello_nonce);
+    tinyfed_put32(p + 12, link->hello_nonce != 0 ? link->session : 0u);
+    memcpy(p + 16, info->unique_id, TINYFED_WIRE_UNIQUE_ID_BYTES);
+    tinyfed_put64(p + 28, info->firmware_build);
+    tinyfed_put32(p + 36, info->arena_bytes);
+    tinyfed_put32(p + 40, info->capabilities);
+    tinyfed_put32(p + 44, info->feature_count);
+    tinyfed_put16(p + 48, info->class_count);
+    tinyfed_put16(p + 50, link->config.chunk_bytes_max);
+    tinyfed_put64(p + 52, info->structure_hash);
+    tinyfed_put64(p + 60, link->broken ? 0 : info->weights_hash);
+    p[68] = hello_state(link);
+    p[69] = name_bytes;
+    memcpy(p + 70, info->board, name_bytes);
 }
 
 static void make_transfer_status(tinyfed_link_t *link)
@@ -254,18 +261,21 @@ static void make_transfer_status(tinyfed_link_t *link)
 
 static void make_visit_status(tinyfed_link_t *link, uint32_t now_ms)
 {
-    uint8_t *p = begin(link, VISIT_STATUS, link->visit.sequence, 20);
+    uint8_t *p = begin(link, VISIT_STATUS, link->visit.sequence, 24);
     tinyfed_put32(p, link->visit.number);
     tinyfed_put32(p + 4, link->visit.done);
     tinyfed_put32(p + 8, link->visit.total);
     tinyfed_put32(p + 12, link->visit.detail);
-    p[16] = (uint8_t)link->visit.status;
+    tinyfed_put32(p + 16, link->visit.steps);
+    p[20] = (uint8_t)link->visit.status;
     link->visit.sent_ms = now_ms;
 }
 
 static void make_result(tinyfed_link_t *link, uint32_t now_ms)
 {
-    tinyfed_put32(begin(link, RESULT, link->visit.sequence, 4), link->visit.number);
+    uint8_t *p = begin(link, RESULT, link->visit.sequence, 12);
+    tinyfed_put32(p, link->visit.number);
+    tinyfed_put64(p + 4, link->visit.answer_hash);
     link->out.body = link->visit.result;
     link->out.body_bytes = link->visit.result_bytes;
     link->visit.sent_ms = now_ms;
@@ -397,7 +407,7 @@ static bool make_frame(tinyfed_link_t *link, uint32_t now_ms)
     run_timers(link, now_ms);
     if (take(link, SEND_ERROR)) {
         uint8_t *p = begin(link, ERROR, link->error.sequence, 8);
-        tinyfed_put16(link->out.head + 2, link->error.session);
+        tinyfed_put32(link->out.head + 2, link->error.session);
         p[4] = (uint8_t)link->error.code;
         p[5] = link->error.type;
     } else if (take(link, SEND_HELLO)) {

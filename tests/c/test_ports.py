@@ -110,7 +110,7 @@ def test_help_names_every_option(program: Path) -> None:
         assert option in done.stdout
 
 
-HELLO = encode(Frame(MessageType.HELLO_REQUEST, 0x1234, 1, b""))
+HELLO = encode(Frame(MessageType.HELLO_REQUEST, 0x1234, payload=bytes(range(1, 9))))
 
 
 def answers(descriptor: int) -> bytes:

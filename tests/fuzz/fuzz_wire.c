@@ -3,7 +3,8 @@
  * a little. What the device says must always be whole frames, and nothing may be trained or sent that is not whole.
  *
  * A command is a byte, whose low three bits say what, and its operands; scripts/fuzz-wire writes the first ones. */
-#include "tinyfed_wire.h"
+#include "tinyfed_bytes.h"
+#include "wire_link.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,6 @@ uint32_t device_transmit(device_t *device, uint8_t *bytes, uint32_t capacity, ui
 uint32_t device_idle_ms(const device_t *device, uint32_t now_ms);
 uint32_t device_counter(const device_t *device, uint32_t which);
 
-#define SESSION 0x4321u
 #define ARENA_BYTES 4096u
 #define PAYLOAD_MAX 255u
 
@@ -43,6 +43,8 @@ static const uint8_t *take(input_t *in, uint32_t wanted, uint32_t *got)
     return bytes;
 }
 
+static uint32_t session; /* as the device gave it last; 0: not yet */
+
 static void receive_frame(device_t *device, input_t *in, uint32_t now_ms)
 {
     static tinyfed_wire_encoder_t encoder;
@@ -50,11 +52,9 @@ static void receive_frame(device_t *device, input_t *in, uint32_t now_ms)
     const uint8_t type = next(in), sequence = next(in);
     encoder.head[0] = TINYFED_WIRE_VERSION;
     encoder.head[1] = type;
-    encoder.head[2] = (uint8_t)(SESSION & 0xFFu);
-    encoder.head[3] = (uint8_t)(SESSION >> 8);
-    encoder.head[4] = sequence;
-    encoder.head[5] = 0x10;
-    encoder.head_bytes = TINYFED_WIRE_HEADER_BYTES;
+    tinyfed_put32(encoder.head + 2, session);
+    tinyfed_put16(encoder.head + 6, sequence);
+    encoder.head_bytes = type == HELLO_REQUEST ? TINYFED_WIRE_GREETING_BYTES : TINYFED_WIRE_HEADER_BYTES;
     encoder.body = take(in, next(in), &encoder.body_bytes);
     tinyfed_wire_encoder_begin(&encoder);
     device_receive(device, frame, (uint32_t)tinyfed_wire_encode(&encoder, frame, sizeof frame), now_ms);
@@ -69,6 +69,7 @@ static void listen(const uint8_t *bytes, uint32_t byte_count)
         if (got == TINYFED_WIRE_DAMAGED) abort();
         if (got == TINYFED_WIRE_FRAME) {
             if (listener.head[0] != TINYFED_WIRE_VERSION || listener.head[1] < 0x80u) abort();
+            if (listener.head[1] == HELLO) session = tinyfed_get32(listener.head + TINYFED_WIRE_GREETING_BYTES + 12);
             tinyfed_wire_decoder_reset(&listener);
         }
     }
@@ -83,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t now_ms = 0xFFFFF000u; /* the clock wraps soon */
     device_t *device = device_new(ARENA_BYTES, 1024);
     device_set_steps(device, 3);
+    session = 0;
     tinyfed_wire_decoder_reset(&listener);
     while (in.left > 0) {
         const uint8_t command = next(&in);

@@ -20,7 +20,8 @@ from tinyfed.wire.session import HostSession  # noqa: E402
 HEAD = """\
 # Golden vectors of docs/wire.md; bytes are hexadecimal, "-" is none.
 # crc BYTES VALUE / hash BYTES VALUE: values hexadecimal
-# frame VERSION TYPE SESSION SEQUENCE PAYLOAD BYTES: numbers hexadecimal; BYTES on the line, delimiters included
+# frame VERSION TYPE SESSION SEQUENCE PAYLOAD BYTES: numbers hexadecimal; BYTES on the line, delimiters included; of
+#   HELLO_REQUEST, HELLO and other versions SESSION is the tag, and there is no SEQUENCE (0)
 # damaged BYTES: no frame comes out of it, and the frame after it does
 # down BYTES / up BYTES: a dialogue of host and tests/c/wire/pair_device.c (1,024-byte chunks, 3 steps, 65,536 bytes
 #   of arena) on a good line while the clock stands; seed of the session 0x0000000110004321
@@ -55,15 +56,17 @@ def main() -> None:
         out.append(f"crc {data.hex() or '-'} {zlib.crc32(data):x}")
         out.append(f"hash {data.hex() or '-'} {hash64(data):x}")
     frames = [
-        Frame(MessageType.HELLO_REQUEST, 0x4321, 0x1001),
+        Frame(MessageType.HELLO_REQUEST, 0x10014321, payload=b"a nonce."),
         Frame(MessageType.CANCEL, 1, 0),
-        Frame(MessageType.RESET, 0xFFFF, 0xFFFF, bytes.fromhex("54455352")[::-1]),
-        Frame(MessageType.HELLO_REQUEST, 0x4321, 0x1001, b"what a later version appends", 2),
-        Frame(0x7E, 0x0100, 0x0001, b"unknown"),
+        Frame(MessageType.RESET, 0xFFFFFFFF, 0xFFFF, bytes.fromhex("54455352")[::-1]),
+        Frame(MessageType.HELLO_REQUEST, 0x10014321, payload=b"what a later version says", version=3),
+        Frame(MessageType.HELLO_REQUEST, 0x10014321, version=1),
+        Frame(MessageType.CANCEL, 0x10014321, payload=b"of version 1", version=1),
+        Frame(0x7E, 0x01000000, 0x0001, b"unknown"),
     ]
-    for size in (1, 243, 244, 245, 497, 498, 499, 1024):
-        frames.append(Frame(MessageType.CHUNK_DOWN, 0x2222, 0x3333, b"\4\3\2\1" + b"\xaa" * size))
-        frames.append(Frame(MessageType.CHUNK_DOWN, 0x2222, 0x3333, bytes(4) + bytes(size)))
+    for size in (1, 241, 242, 243, 495, 496, 497, 1024):
+        frames.append(Frame(MessageType.CHUNK_DOWN, 0x22222222, 0x3333, b"\4\3\2\1" + b"\xaa" * size))
+        frames.append(Frame(MessageType.CHUNK_DOWN, 0x22222222, 0x3333, bytes(4) + bytes(size)))
     for f in frames:
         out.append(
             f"frame {f.version:x} {f.type:x} {f.session:x} {f.sequence:x} {f.payload.hex() or '-'} {encode(f).hex()}"

@@ -154,11 +154,11 @@ def test_a_device_behind_a_pty_is_found_and_the_terminal_is_as_before(port: Port
         line = SerialTransport(port.path)
         with pytest.raises(DeviceError, match="another program uses this port"):
             SerialTransport(port.path)
-        info = probe(line)
+        session = probe(line)
         line.close()
         line.close()
-    assert info is not None
-    assert info.board == "pair"
+    assert session is not None and session.hello is not None
+    assert session.hello.board == "pair"
     assert termios.tcgetattr(port._slave) == before
 
 
@@ -199,9 +199,9 @@ def test_a_shell_behind_a_port_executes_nothing_and_is_as_before(shell: list[str
     assert b"not found" not in heard
 
 
-# All a probe may send: letters and signs, the frame's ends, its version and type, its code for 11 bytes, and what
+# All a probe may send: letters and signs, the frame's ends, its version and type, and what
 # takes letters back in an editor. No end of line, nothing above 0x7E.
-HARMLESS = {*range(0x20, 0x7F), 0x00, 0x01, 0x0B, 0x15}
+HARMLESS = {*range(0x20, 0x7F), 0x00, 0x01, 0x02, 0x0B, 0x15}
 
 
 @pytest.mark.parametrize("what", [Modem, Satellites])
@@ -221,7 +221,7 @@ def test_a_modem_and_a_gps_do_nothing_and_are_as_before(what: type[Modem] | type
     tried = other.heard.removesuffix(b"\rATI\r")
     assert set(tried) <= HARMLESS
     assert set(tried) & set(b"Aa+") == set()
-    assert tried.count(b"\x00\x0b\x01\x01") == 3  # greetings
+    assert tried.count(b"\x00#\x02\x01") == 3  # greetings
     assert [line.endswith(b"ATI\r") for line in other.done] == [True] * (what is Modem)
 
 

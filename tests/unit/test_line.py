@@ -14,6 +14,7 @@ from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.wire.frames import Frame, FrameDecoder, encode
 from tinyfed.wire.messages import MessageType, hash64
 from tinyfed.wire.order import Order, Result
+from tinyfed.wire.session import HelloOperation, HostSession
 
 ORDER = Order("sine", 1, 4, 2, 7, 0.02)
 # What the pair device makes of an order: its first byte, the version, is added to each byte in each of 3 steps.
@@ -29,6 +30,7 @@ class CLine:
 
     def __init__(self, device: CDevice | None = None, down: Fault = no_fault) -> None:
         self.device = device or CDevice()
+        self.device.set_samples(ORDER.ways * ORDER.shots * ORDER.passes)
         self.now_s = 50.0
         self.closed = False
         self.written = b""
@@ -179,7 +181,7 @@ def test_progress_is_what_the_heartbeat_says() -> None:
 
     line.read = read  # type: ignore[method-assign]
     device.visit(None, ORDER, want_weights=False)
-    assert {total for _, total in seen} == {100}
+    assert {total for _, total in seen} == {4}
     assert len({done for done, _ in seen}) >= 3
 
 
@@ -251,9 +253,9 @@ class Script:
 
 def test_a_probe_finds_a_device() -> None:
     line = CLine()
-    info = probe(line)
-    assert info is not None
-    assert info.unique_id == "0102030405060708090a0b0c"
+    session = probe(line)
+    assert session is not None and session.hello is not None
+    assert session.hello.unique_id == bytes(range(1, 13))
     assert KILL_LINE not in line.written
 
 
@@ -269,30 +271,29 @@ def test_something_else_is_no_device_and_gets_nothing_it_could_act_on(other: Scr
     assert {frame.type for frame in frames} == {MessageType.HELLO_REQUEST}
     assert other.written.endswith(KILL_LINE)
     acted_on = set(range(1, 32)) | {127}
-    assert set(other.written[:-1]) & acted_on <= {0x01, 0x0B}
+    assert set(other.written[: -len(KILL_LINE)]) & acted_on <= {0x01, 0x02}
     assert max(other.written) < 127
 
 
 def test_every_probe_is_quiet() -> None:
     """Whatever the random numbers: no control byte but the fixed ones, in 100 probes."""
-    from tinyfed.wire.session import HelloOperation, HostSession
-
     for seed in range(100):
-        session = HostSession.for_probe(seed * 0x9E3779B97F4A7C15 & (2**64 - 1), bytes_per_s=1e4, patience_s=1)
+        session = HostSession(seed * 0x9E3779B97F4A7C15 & (2**64 - 1), bytes_per_s=1e4, patience_s=1)
         operation = HelloOperation(interval_s=0.3, attempts=3)
         session.start(operation, 0.0)
         sent = b"".join(session.poll(0.31 * step) for step in range(4))
-        assert sent.count(b"\x00\x0b\x01\x01") == 3
-        assert set(sent) - set(range(32, 127)) == {0x00, 0x01, 0x0B}
+        assert sent.count(b"\x00#\x02\x01") == 3
+        assert set(sent) - set(range(32, 127)) == {0x00, 0x01, 0x02}
+        assert not set(sent) & set(b"Aa+")
 
 
 def test_a_probe_tells_a_device_of_another_protocol_version() -> None:
     class Newer(Script):
         def write(self, data: bytes) -> None:
             for frame in FrameDecoder().feed(data):
-                self._waiting += encode(Frame(MessageType.HELLO, frame.session, frame.sequence, bytes(90), version=3))
+                self._waiting += encode(Frame(MessageType.HELLO, frame.session, payload=bytes(90), version=3))
 
-    with pytest.raises(DeviceError, match="version 3 of the protocol; this tinyfed speaks version 1: flash"):
+    with pytest.raises(DeviceError, match="version 3 of the protocol; this tinyfed speaks version 2: flash"):
         probe(Newer(), clock=Script().clock)
 
 
@@ -302,10 +303,10 @@ def test_a_probe_changes_nothing_on_a_device() -> None:
     device.load(b"image123")
     outcome = device.visit(b"weights1", ORDER, want_weights=True)
     assert outcome.weights is not None
-    info = probe(line)
-    assert info is not None
-    assert info.weights_hash == hash64(outcome.weights)
-    assert RemoteDevice(line, clock=line.clock).info == info
+    session = probe(line)
+    assert session is not None and session.hello is not None
+    assert session.hello.weights_hash == hash64(outcome.weights)
+    assert RemoteDevice(line, clock=line.clock, session=session).info.weights_hash == hash64(outcome.weights)
     assert line.device.trained == 1
     assert line.device.valid
 

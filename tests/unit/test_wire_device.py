@@ -8,10 +8,10 @@ from wire_pair import CDevice
 
 from tinyfed.status import Status
 from tinyfed.wire import messages
-from tinyfed.wire.frames import CRC, HEADER, Frame, FrameDecoder, cobs_encode, encode
+from tinyfed.wire.frames import CRC, HEADER, VERSION, Frame, FrameDecoder, cobs_encode, encode
 from tinyfed.wire.messages import COMPLETE, Kind, MessageType, TransferBegin, hash64
 
-SESSION = 0x0A0B
+NONCE = 0x0A0B
 CONTENT = bytes(range(200))
 
 
@@ -22,12 +22,30 @@ class Line:
         self.device = CDevice(steps=steps)
         self.now_ms = 5000
         self._decoder = FrameDecoder()
+        self.said: list[bytes] = []
+        self.session = 0  # as the device gave it
         if greet:
-            self.say(MessageType.HELLO_REQUEST, 1)
-            assert [frame.type for frame in self.hear()] == [MessageType.HELLO]
+            self.session = self.greet(NONCE).session
 
-    def say(self, kind: int, sequence: int, payload: bytes = b"", session: int = SESSION, version: int = 1) -> None:
-        self.device.receive(encode(Frame(kind, session, sequence, payload, version)), self.now_ms)
+    def say(
+        self,
+        kind: int,
+        sequence: int,
+        payload: bytes = b"",
+        session: int | None = None,
+        version: int = VERSION,
+    ) -> None:
+        session = self.session if session is None else session
+        self.said.append(encode(Frame(kind, session, sequence, payload, version)))
+        self.device.receive(self.said[-1], self.now_ms)
+
+    def greet(self, nonce: int = NONCE, *, tag: int = 1) -> messages.Hello:
+        """Say hello; what the device answers to this nonce and tag."""
+        self.say(MessageType.HELLO_REQUEST, 0, nonce.to_bytes(8, "little"), session=tag)
+        (answer,) = (frame for frame in self.hear() if frame.type == MessageType.HELLO)
+        hello = messages.Hello.unpack(answer.payload)
+        assert (answer.session, hello.nonce) == (tag, nonce)
+        return hello
 
     def hear(self, *, work: bool = False) -> list[Frame]:
         if work:
@@ -68,14 +86,6 @@ def error(frames: list[Frame]) -> messages.ErrorMessage:
     return messages.ErrorMessage.unpack(frames[0].payload)
 
 
-def hello(line: Line, sequence: int, session: int = SESSION) -> messages.Hello:
-    line.say(MessageType.HELLO_REQUEST, sequence, session=session)
-    frames = [frame for frame in line.hear() if frame.type == MessageType.HELLO]
-    assert len(frames) == 1
-    assert (frames[0].session, frames[0].sequence) == (session, sequence)
-    return messages.Hello.unpack(frames[0].payload)
-
-
 def test_content_that_is_not_what_was_announced_is_refused_and_nothing_uses_it() -> None:
     line = Line()
     line.load()
@@ -83,7 +93,7 @@ def test_content_that_is_not_what_was_announced_is_refused_and_nothing_uses_it()
     line.chunk(3, 0, CONTENT)  # each frame is good, the whole is not
     answer = status(line.hear()[-1])
     assert (answer.status, answer.next_offset) == (Status.CHECKSUM, len(CONTENT))
-    assert hello(line, 4).weights_hash == 0
+    assert line.greet().weights_hash == 0
     line.order(5)
     assert messages.VisitStatus.unpack(line.hear()[-1].payload).status == Status.STATE
     line.say(MessageType.UPLOAD_REQUEST, 6, messages.pack_upload_request(0, 100, 3, 0))
@@ -98,7 +108,7 @@ def test_while_a_transfer_is_under_way_the_model_is_not_used() -> None:
     line.begin(3, CONTENT[::-1])
     line.chunk(3, 0, CONTENT[:50:-1])
     line.hear()
-    greeting = hello(line, 4)
+    greeting = line.greet()
     assert (greeting.weights_hash, greeting.state) == (0, 1)
     line.order(5)
     assert messages.VisitStatus.unpack(line.hear()[-1].payload).status == Status.STATE
@@ -123,37 +133,82 @@ def test_a_delayed_request_cannot_undo_what_came_after_it() -> None:
     assert (line.device.trained, line.device.resets, line.device.transfers) == (1, 0, 1)
 
 
-def test_sequence_numbers_may_wrap() -> None:
-    line = Line(greet=False)
-    line.say(MessageType.HELLO_REQUEST, 0xFFFE)
-    line.hear()
-    line.load(0xFFFF)
-    line.load(0x0001, CONTENT[::-1])
-    line.begin(0xFFFF)
+def test_sequence_numbers_end_and_do_not_begin_anew() -> None:
+    line = Line()
+    line.load(0xFFFE)
+    line.load(0xFFFF, CONTENT[::-1])
+    for sequence in (0, 1, 0x8000, 0xFFFE):
+        line.begin(sequence)
+        assert line.hear() == [], sequence
+    line.session = line.greet(NONCE + 1).session
+    line.load(1)
+
+
+def test_a_greeting_said_again_changes_nothing() -> None:
+    """The same host's: the session, the requests it has seen and a transfer under way stay."""
+    line = Line()
+    line.load(5)
+    line.begin(6, CONTENT[::-1])
+    for tag in (1, 2, 1):
+        assert line.greet(tag=tag).session == line.session
+    line.begin(5)
     assert line.hear() == []
+    line.chunk(6, 0, CONTENT[::-1])
+    assert status(line.hear()[-1]).status == COMPLETE
 
 
-@pytest.mark.parametrize("now", [200, 20, 0x8010])
-def test_a_delayed_greeting_is_told_from_another_host(now: int) -> None:
-    """Up to 64 numbers behind (modulo 65,536) it is a delayed one: not answered. Further behind, another host drew the
-    same session: answered, and its numbers count from there."""
+def test_a_session_that_was_left_is_refused_for_good() -> None:
+    """Each change of host opens another session, also back to one that was there before. What was recorded of all
+    earlier ones, the greetings too, starts nothing."""
+    line = Line()
+    sessions = [line.session]
+    for turn, nonce in enumerate((NONCE + 1, NONCE, NONCE + 1, NONCE)):
+        line.session = line.greet(nonce).session
+        sessions.append(line.session)
+        line.load(1)
+        line.order(2, visit=turn + 1)
+        for _ in range(4):
+            line.hear(work=True)
+        line.begin(3, CONTENT[::-1])
+        line.say(MessageType.CANCEL, 4)
+        line.say(MessageType.RESET, 5, messages.pack_number(0))
+        line.hear()
+    recorded = list(line.said)
+    assert len(set(sessions)) == len(sessions) == 5
+    line.session = line.greet(NONCE + 2).session
+    line.load(1)
+    before = (line.device.trained, line.device.transfers, line.greet(NONCE + 2).weights_hash)
+    assert before[0] == 4
+    for frame in [*recorded, *recorded[::-1]]:
+        line.device.receive(frame, line.now_ms)
+        for answer in line.hear(work=True):
+            assert answer.type in (MessageType.HELLO, MessageType.ERROR)
+    after = line.greet(NONCE + 3)
+    assert after.session not in sessions and after.state == 0
+    assert (line.device.trained, line.device.transfers, after.weights_hash) == before
+
+
+def test_a_start_has_another_boot_number_for_another_greeting_or_another_time() -> None:
+    """Made from tag, nonce and time; two of them may be the same by chance of 2^-32."""
+    boots = []
+    for nonce, tag, now_ms in ((1, 1, 5000), (1, 2, 5000), (2, 1, 5000), (1, 1, 5001)):
+        line = Line(greet=False)
+        line.now_ms = now_ms
+        boots.append(line.greet(nonce, tag=tag).boot)
+    assert len(set(boots)) == 4
     line = Line(greet=False)
-    hello(line, now)
-    for behind in (1, 63, 64):
-        line.say(MessageType.HELLO_REQUEST, (now - behind) & 0xFFFF)
-        assert line.hear() == [], behind
-    hello(line, (now - 65) & 0xFFFF)
-    hello(line, (now - 64) & 0xFFFF)
+    assert line.greet(1).boot == boots[0]
+    assert line.greet(2, tag=7).boot == boots[0]
 
 
 def test_another_session_is_answered_with_an_error_and_changes_nothing() -> None:
     line = Line()
     line.load()
     for kind in (MessageType.CANCEL, MessageType.ORDER, MessageType.UPLOAD_REQUEST, MessageType.CHUNK_DOWN):
-        line.say(kind, 9, bytes(32), session=SESSION + 1)
+        line.say(kind, 9, bytes(32), session=line.session + 1)
         answer = line.hear()
         assert error(answer).code == Status.STATE
-        assert (answer[0].session, answer[0].sequence) == (SESSION + 1, 9)
+        assert (answer[0].session, answer[0].sequence) == (line.session + 1, 9)
         assert error(answer).answered_type == kind
     assert line.device.valid
     assert line.device.trained == 0
@@ -161,10 +216,25 @@ def test_another_session_is_answered_with_an_error_and_changes_nothing() -> None
 
 def test_another_version_is_told_which_one_is_spoken_here() -> None:
     line = Line(greet=False)
-    line.say(MessageType.HELLO_REQUEST, 1, b"more than today", version=9)
-    assert line.hear()[0].version == 1
-    line.say(MessageType.CANCEL, 2, version=9)
-    assert error(line.hear()).code == Status.VERSION
+    for version, payload in ((9, b"more than today"), (1, b"")):
+        line.say(MessageType.HELLO_REQUEST, 0, payload, session=0x12345678, version=version)
+        (answer,) = line.hear()
+        assert (answer.version, answer.type, answer.session) == (VERSION, MessageType.HELLO, 0x12345678)
+        hello = messages.Hello.unpack(answer.payload)
+        assert (hello.nonce, hello.session) == (0, 0)  # a version that is not spoken gets no session
+    line.say(MessageType.CANCEL, 2, session=0x12345678, version=9)
+    (answer,) = line.hear()
+    assert answer.session == 0x12345678
+    assert error([answer]).code == Status.VERSION
+
+
+def test_another_version_leaves_the_session_as_it_is() -> None:
+    line = Line()
+    line.load()
+    line.say(MessageType.HELLO_REQUEST, 0, session=5, version=1)
+    line.hear()
+    line.order(3)
+    assert line.hear()[0].type == MessageType.VISIT_STATUS
 
 
 @pytest.mark.parametrize("silent_ms", [0, 11_000])
@@ -174,8 +244,8 @@ def test_a_transfer_outlives_a_change_of_session_and_a_silent_host(silent_ms: in
     line.chunk(2, 0, CONTENT[:120])
     assert status(line.hear()[-1]).next_offset == 120
     line.later(silent_ms, work=True)
-    hello(line, 1, session=0x5555)
-    line.say(MessageType.TRANSFER_BEGIN, 2, TransferBegin(Kind.IMAGE, 0, 200, hash64(CONTENT)).pack(1), session=0x5555)
+    line.session = line.greet(0x5555).session
+    line.begin(1)
     assert status(line.hear()[-1]).next_offset == 120
 
 
@@ -216,7 +286,7 @@ def test_a_damaged_frame_in_a_transfer_is_reported_at_once() -> None:
     line = Line()
     line.begin(2)
     line.hear()
-    data = bytearray(encode(Frame(MessageType.CHUNK_DOWN, SESSION, 2, messages.pack_chunk(0, 1, CONTENT))))
+    data = bytearray(encode(Frame(MessageType.CHUNK_DOWN, line.session, 2, messages.pack_chunk(0, 1, CONTENT))))
     data[50] ^= 4
     line.device.receive(bytes(data), line.now_ms)
     assert status(line.hear()[-1]).gap
@@ -288,7 +358,7 @@ def test_nothing_else_is_done_while_a_visit_runs() -> None:
     assert error(line.hear()).code == Status.BUSY
     line.order(6, visit=2)
     assert error(line.hear()).code == Status.BUSY
-    assert hello(line, 7).state == 2
+    assert line.greet().state == 2
     assert line.device.violations == 0
     line.say(MessageType.CANCEL, 8)
     assert [frame.type for frame in line.hear()] == [MessageType.CANCELLED]
@@ -339,11 +409,11 @@ def test_an_order_longer_than_allowed_is_refused() -> None:
 
 
 def test_a_frame_longer_than_the_longest_is_dropped() -> None:
-    """6 + 4 + 1024 + 4 bytes are the longest, 1028 of them payload: too long for an order, which is told. With one
+    """8 + 4 + 1024 + 4 bytes are the longest, 1028 of them payload: too long for an order, which is told. With one
     byte more, and a CRC that is right, it is no frame."""
     line = Line()
     for payload_bytes in (1028, 1029):
-        body = HEADER.pack(1, MessageType.ORDER, SESSION, 3) + bytes([1]) * payload_bytes
+        body = HEADER.pack(VERSION, MessageType.ORDER, line.session, 3) + bytes([1]) * payload_bytes
         line.device.receive(b"\0" + cobs_encode(body + CRC.pack(zlib.crc32(body))) + b"\0", line.now_ms)
         if payload_bytes == 1028:
             assert error(line.hear()).code == Status.ARGUMENT
@@ -374,19 +444,21 @@ def test_what_it_says_to_itself_is_no_request() -> None:
     assert line.hear() == []
 
 
-def asks_for_outputs(line: Line, sequence: int) -> list[Frame]:
-    line.say(MessageType.UPLOAD_REQUEST, sequence, messages.pack_upload_request(0, 100, 3, 0, outputs=True))
+def asks_for_outputs(line: Line, sequence: int, content: bytes = b"an input") -> list[Frame]:
+    line.say(
+        MessageType.UPLOAD_REQUEST, sequence, messages.pack_upload_request(0, 100, 3, 0, input_hash=hash64(content))
+    )
     return line.hear()
 
 
 def test_an_input_that_comes_leaves_the_model_as_it_is() -> None:
     line = Line()
     line.load()
-    before = hello(line, 3).weights_hash
+    before = line.greet().weights_hash
     line.begin(4, b"an input", kind=Kind.INPUT)
     line.chunk(4, 0, b"an ")
     line.hear()
-    greeting = hello(line, 5)
+    greeting = line.greet()
     assert (greeting.weights_hash, greeting.state) == (before, 0)
     line.say(MessageType.UPLOAD_REQUEST, 6, messages.pack_upload_request(0, 200, 3, 0))
     assert line.hear()[-1].payload[4:] == CONTENT
@@ -416,7 +488,7 @@ def test_outputs_are_of_the_last_input_or_refused() -> None:
         line.begin(sequence, content, kind=Kind.INPUT)
         line.chunk(sequence, 0, content)
         assert status(line.hear()[-1]).status == COMPLETE
-        frames = asks_for_outputs(line, sequence + 1)
+        frames = asks_for_outputs(line, sequence + 1, content)
         expected = bytes((a + b) & 0xFF for a, b in zip(content, CONTENT, strict=False))
         assert [frame.payload[4:] for frame in frames if frame.type == MessageType.CHUNK_UP] == [expected]
     assert line.device.inferred == 2  # the same input again is known

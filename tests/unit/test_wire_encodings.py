@@ -169,6 +169,7 @@ def test_a_device_is_told_what_it_takes_and_what_it_holds_is_known(how: WeightsE
     device = RemoteDevice(line, clock=line.clock)
     device.load(encode_image(spec, start))
     device_end.set_image(start.tobytes())
+    device._greet()  # it holds something else now
     held = device.visit(None, ORDER, want_weights=True).weights
     assert held is not None
     shortened = shorten(how, weights.tobytes(), (16, 8, 8, 1), held)

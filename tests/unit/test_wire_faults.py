@@ -75,7 +75,7 @@ def one_inference(pair: Pair, sample: bytes = b"\0\xff a sample") -> None:
     transfer = TransferOperation(Kind.INPUT, sample, structure_hash=STRUCTURE)
     pair.run(transfer)
     assert transfer.failure is None
-    upload = UploadOperation(outputs=True)
+    upload = UploadOperation(input_hash=transfer.content_hash)
     pair.run(upload)
     assert upload.failure is None
     assert upload.content == bytes((sample[i] + IMAGE[i % len(IMAGE)]) & 0xFF for i in range(len(sample)))

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from wire_pair import answer_greeting
 
 from tinyfed.errors import UsageError
 from tinyfed.status import Status
@@ -13,17 +14,23 @@ from tinyfed.wire.session import HostSession, Operation, Reason
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
 
-SESSION = 0x0C0D
+SESSION = 0x0C0D_0E0F
 
 
 def start(operation: Operation) -> HostSession:
-    session = HostSession(SESSION)
+    """A session that was greeted, and its operation begun."""
+    session = HostSession(1)
     session.start(operation, 0.0)
+    (greeting,) = FrameDecoder().feed(session.poll(0.0))
+    session.feed(answer_greeting(greeting, SESSION), 0.0)
+    assert session.session_id == SESSION
     return session
 
 
-def say(session: HostSession, kind: int, sequence: int, payload: bytes, *, at: int = SESSION) -> None:
-    session.feed(encode(Frame(kind, at, sequence, payload)), 0.0)
+def say(
+    session: HostSession, kind: int, sequence: int, payload: bytes, *, at: int = SESSION, now_s: float = 0.0
+) -> None:
+    session.feed(encode(Frame(kind, at, sequence, payload)), now_s)
 
 
 def heard(session: HostSession, now_s: float = 0.0) -> list[Frame]:
@@ -93,15 +100,16 @@ def test_a_result_that_is_repeated_is_received_again_and_starts_nothing() -> Non
     session.poll(0.0)
     assert visit.number is not None
     number = messages.pack_number(visit.number)
-    say(session, MessageType.RESULT, visit.sequence, messages.pack_number(visit.number + 1) + b"of another visit")
+    other = messages._RESULT.pack(visit.number + 1, 5)
+    say(session, MessageType.RESULT, visit.sequence, other + b"of another visit")
     assert not visit.done
-    say(session, MessageType.RESULT, visit.sequence, number + b"result")
-    assert visit.result == b"result"
+    say(session, MessageType.RESULT, visit.sequence, messages._RESULT.pack(visit.number, 7) + b"result")
+    assert (visit.result, visit.answer_hash) == (b"result", 7)
     assert [frame.type for frame in heard(session)] == [MessageType.RESULT_RECEIVED]
     upload = UploadOperation(4)
     session.start(upload, 1.0)
     session.poll(1.0)
-    say(session, MessageType.RESULT, visit.sequence, number + b"result")
+    say(session, MessageType.RESULT, visit.sequence, messages._RESULT.pack(visit.number, 7) + b"result")
     frames = heard(session, 1.0)
     assert [(frame.type, frame.payload) for frame in frames] == [(MessageType.RESULT_RECEIVED, number)]
 

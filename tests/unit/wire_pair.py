@@ -12,7 +12,9 @@ from pathlib import Path
 
 from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 
-from tinyfed.wire.messages import Kind, hash64
+from tinyfed.wire import messages
+from tinyfed.wire.frames import VERSION, Frame, encode
+from tinyfed.wire.messages import Kind, MessageType, hash64
 from tinyfed.wire.record import FORGET, STOP, LabelOperation
 from tinyfed.wire.save import SaveOperation
 from tinyfed.wire.session import CancelOperation, HelloOperation, HostSession, Operation
@@ -77,6 +79,9 @@ class CDevice:
 
     def set_image(self, data: bytes) -> None:
         self._c.device_set_image(self._handle, data, len(data))
+
+    def set_samples(self, samples: int) -> None:
+        self._c.device_set_samples(self._handle, samples)
 
     def set_steps(self, steps: int) -> None:
         self._c.device_set_steps(self._handle, steps)
@@ -248,6 +253,15 @@ class Pair:
         return operation
 
 
+def answer_greeting(
+    request: Frame, session: int, *, boot: int = 1, board: bytes = b"pair", version: int = VERSION
+) -> bytes:
+    """The HELLO to a HELLO_REQUEST, on the line."""
+    nonce = int.from_bytes(request.payload[:8], "little")
+    payload = messages._HELLO.pack(boot, nonce, session, 0, 65536, 0, 0, 0, 1024, 0, 0, 0, len(board)) + board
+    return encode(Frame(MessageType.HELLO, request.session, payload=payload, version=version))
+
+
 def bit_errors(rng: random.Random, rate: float) -> Fault:
     """Each bit flips with probability `rate`."""
 
@@ -276,9 +290,9 @@ def dialogue_operations() -> list[Operation]:
         TransferOperation(Kind.IMAGE, image),
         TransferOperation(Kind.WEIGHTS, weights, structure_hash=77),
         VisitOperation(b"\x03 an order", hash64(weights)),
-        UploadOperation(len(weights)),
+        UploadOperation(len(weights), visit=(DIALOGUE_SEED >> 32) + 1),
         TransferOperation(Kind.INPUT, b"an input", structure_hash=77),
-        UploadOperation(outputs=True),
+        UploadOperation(input_hash=hash64(b"an input")),
         SaveOperation(),
         LabelOperation(2, windows=2, milliseconds=70_000),
         LabelOperation(0, windows=3),

@@ -4,25 +4,35 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-VERSION = 1
-HEADER = struct.Struct("<BBHH")
+VERSION = 2
+# version, type and session (of a greeting: its tag), the same in every version; then a request's sequence number
+GREETING = struct.Struct("<BBI")
+HEADER = struct.Struct("<BBIH")
 CRC = struct.Struct("<I")
 CHUNK_BYTES_MAX = 1024
 # header, offset, the largest chunk, CRC
 BODY_BYTES_MAX = HEADER.size + 4 + CHUNK_BYTES_MAX + CRC.size
+HELLO_REQUEST = 0x01
+HELLO = 0x81
 # and COBS' code bytes: more than this between two delimiters is no frame
 _STUFFED_BYTES_MAX = BODY_BYTES_MAX + BODY_BYTES_MAX // 254 + 2
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. `type` is a `MessageType` value, or one this version does not know."""
+    """One frame. `type` is a `MessageType` value, or one this version does not know. A greeting, and a frame of another
+    version, has no sequence number; a greeting's `session` is its tag."""
 
     type: int
     session: int
-    sequence: int
+    sequence: int = 0
     payload: bytes = b""
     version: int = VERSION
+
+    @property
+    def is_greeting(self) -> bool:
+        """HELLO_REQUEST or HELLO: what every version understands."""
+        return self.type in (HELLO_REQUEST, HELLO)
 
 
 def cobs_encode(data: bytes) -> bytes:
@@ -59,7 +69,10 @@ def cobs_decode(data: bytes) -> bytes | None:
 
 def encode(frame: Frame) -> bytes:
     """The frame's bytes on the line, delimiters included."""
-    body = HEADER.pack(frame.version, frame.type, frame.session, frame.sequence) + frame.payload
+    body = GREETING.pack(frame.version, frame.type, frame.session)
+    if frame.version == VERSION and not frame.is_greeting:
+        body = HEADER.pack(frame.version, frame.type, frame.session, frame.sequence)
+    body += frame.payload
     body += CRC.pack(zlib.crc32(body))
     if len(body) > BODY_BYTES_MAX:
         raise ValueError(f"a payload of {len(frame.payload)} bytes is too long for a frame")
@@ -69,12 +82,17 @@ def encode(frame: Frame) -> bytes:
 def decode(stuffed: bytes) -> Frame | None:
     """The frame between two delimiters, or None when it is damaged."""
     body = cobs_decode(stuffed)
-    if body is None or not HEADER.size + CRC.size <= len(body) <= BODY_BYTES_MAX:
+    if body is None or not GREETING.size + CRC.size <= len(body) <= BODY_BYTES_MAX:
         return None
     content = body[: -CRC.size]
     if CRC.pack(zlib.crc32(content)) != body[-CRC.size :]:
         return None
-    version, kind, session, sequence = HEADER.unpack_from(content)
+    version, kind, session = GREETING.unpack_from(content)
+    if version != VERSION or kind in (HELLO_REQUEST, HELLO):
+        return Frame(kind, session, 0, content[GREETING.size :], version)
+    if len(content) < HEADER.size:
+        return None
+    sequence = int.from_bytes(content[GREETING.size : HEADER.size], "little")
     return Frame(kind, session, sequence, content[HEADER.size :], version)
 
 

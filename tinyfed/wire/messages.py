@@ -95,15 +95,16 @@ _TRANSFER_BEGIN = struct.Struct("<BBBxIQQQ")
 _TRANSFER_PART = struct.Struct("<II")
 _OFFSET = struct.Struct("<I")
 _ACK = struct.Struct("<IHBB")
-_UPLOAD_REQUEST = struct.Struct("<IHBB")
+_UPLOAD_REQUEST = struct.Struct("<IHBBIQ")
 _ORDER = struct.Struct("<IQ")
 _TRANSFER_STATUS = struct.Struct("<IIbBBx")
 _UPLOAD_STATUS = struct.Struct("<IQIbBH")
-_VISIT_STATUS = struct.Struct("<IIIIbBH")
+_VISIT_STATUS = struct.Struct("<IIIIIb3x")
+_RESULT = struct.Struct("<IQ")
 _SAVE = struct.Struct("<QB3x")
 _SAVE_STATUS = struct.Struct("<IIIbBH")
 _ERROR = struct.Struct("<IbBH")
-_HELLO = struct.Struct("<I12xQIIIHHQQBB")
+_HELLO = struct.Struct("<IQI12xQIIIHHQQBB")
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,11 @@ def pack_ack(next_offset: int, chunk_bytes: int, round_: int, *, gap: bool) -> b
 
 
 def pack_upload_request(
-    offset: int, chunk_bytes: int, window_chunks: int, round_: int, visit: int = 0, *, outputs: bool = False
+    offset: int, chunk_bytes: int, window_chunks: int, round_: int, visit: int = 0, *, input_hash: int = 0
 ) -> bytes:
-    """UPLOAD_REQUEST's payload; `round_` of the chunks that follow; instead of the weights `visit`: its update,
-    `outputs`: what the model made of the last input."""
-    head = _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, round_)
-    return head + (_OFFSET.pack(visit) if visit or outputs else b"") + (_OFFSET.pack(1) if outputs else b"")
+    """UPLOAD_REQUEST's payload; `round_` of the chunks that follow; instead of the weights held `visit`: what it gives
+    back, `input_hash`: what the model made of the last input, this one."""
+    return _UPLOAD_REQUEST.pack(offset, chunk_bytes, window_chunks, round_, visit, input_hash)
 
 
 def pack_order(visit: int, weights_hash: int, order: bytes) -> bytes:
@@ -182,6 +182,8 @@ class Hello:
     """What a device says of itself."""
 
     boot: int
+    nonce: int  # of the host it answers
+    session: int  # what that host's frames carry from now on
     unique_id: bytes
     firmware_build: int
     arena_bytes: int
@@ -197,13 +199,16 @@ class Hello:
     @classmethod
     def unpack(cls, payload: bytes) -> "Hello":
         """Raises `MalformedError` when the payload is too short."""
-        boot, build, arena, bits, features, classes, chunk, structure, weights, state, length = _unpack(_HELLO, payload)
+        boot, nonce, session, *numbers = _unpack(_HELLO, payload)
+        build, arena, bits, features, classes, chunk, structure, weights, state, length = numbers
         name = payload[_HELLO.size : _HELLO.size + length]
         if len(name) < length:
             raise MalformedError("the board's name is cut off")
         return cls(
             boot=boot,
-            unique_id=payload[4:16],
+            nonce=nonce,
+            session=session,
+            unique_id=payload[16:28],
             firmware_build=build,
             arena_bytes=arena,
             capabilities=bits,
@@ -258,15 +263,31 @@ class VisitStatus:
     """A visit was accepted, runs, was refused or failed."""
 
     visit: int
-    done: int
+    done: int  # training samples
     total: int
     detail: int
+    steps: int  # pieces of work done, evaluation too
     status: int
 
     @classmethod
     def unpack(cls, payload: bytes) -> "VisitStatus":
         """Raises `MalformedError` when the payload is too short."""
-        return cls(*_unpack(_VISIT_STATUS, payload)[:5])
+        return cls(*_unpack(_VISIT_STATUS, payload))
+
+
+@dataclass(frozen=True)
+class VisitResult:
+    """A visit ended well."""
+
+    visit: int
+    answer_hash: int  # of what an upload of this visit brings
+    result: bytes
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "VisitResult":
+        """Raises `MalformedError` when the payload is too short."""
+        visit, answer_hash = _unpack(_RESULT, payload)
+        return cls(visit, answer_hash, payload[_RESULT.size :])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from tinyfed.wire.session import LongOperation, Reason
 FORGET = 0xFFFE
 STOP = 0xFFFF
 CLASSES_MAX = 32
+# A sensor that gives no window for so long gives none.
+WINDOW_S = 60.0
 _LABEL = struct.Struct("<IHHI")
 _STATUS = struct.Struct("<IHBbIIIHH")
 
@@ -53,6 +55,7 @@ class LabelOperation(LongOperation):
         self.status: RecordStatus | None = None
         self._wanted = (label, windows, milliseconds)
         self._number = 0
+        self._window_s = 0.0  # when the last window came
 
     def begin(self, now_s: float) -> None:
         """See `Operation.begin`: the same recording, should the device know it already."""
@@ -71,6 +74,10 @@ class LabelOperation(LongOperation):
         ends = self._wanted[0] in (STOP, FORGET)
         if (frame.sequence != self.sequence) if ends else (answer.recording != self._number):
             return
+        if self.status is None or answer.windows > self.status.windows:
+            self._window_s = now_s
+        if now_s - self._window_s < WINDOW_S:
+            self._session.moved(now_s)
         self.status = answer
         self._timer.stop()
         if ends:

@@ -25,11 +25,15 @@ class SaveOperation(LongOperation):
         if frame.type != MessageType.SAVE_STATUS or frame.sequence != self.sequence:
             return
         answer = messages.SaveStatus.unpack(frame.payload)
-        self.bytes_done, self.bytes_total = answer.done, answer.total
+        done = min(answer.done, answer.total)
+        quiet_s = answer.quiet_ms / 1000
+        if self._timer.due_s is not None or done > self.bytes_done:
+            self._session.moved(now_s + quiet_s)
+        self.bytes_done, self.bytes_total = done, answer.total
         if answer.status < 0:
             self.fail(Reason.REFUSED, answer.status, answer.detail)
         elif answer.status == COMPLETE:
             self.finish()
         else:
             self._timer.stop()
-            self._alive_s = now_s + max(KEEP_ALIVE_S, answer.quiet_ms / 1000)
+            self._alive_s = now_s + max(KEEP_ALIVE_S, quiet_s)

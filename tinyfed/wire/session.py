@@ -16,26 +16,45 @@ from enum import Enum
 
 from tinyfed.status import Status
 from tinyfed.wire import messages
-from tinyfed.wire.frames import CHUNK_BYTES_MAX, CRC, HEADER, VERSION, Frame, FrameDecoder, encode
+from tinyfed.wire.frames import CHUNK_BYTES_MAX, CRC, GREETING, VERSION, Frame, FrameDecoder, encode
 from tinyfed.wire.messages import MalformedError, MessageType
 
 # Retransmission: this and twice the time that a chunk takes on the line, doubling up to the limit.
 RETRY_BASE_S = 0.2
 KEEP_ALIVE_S = 1.0
 RETRY_MAX_S = 2.0
+# A greeting costs little, and nothing goes on without it.
+GREETING_RETRY_MAX_S = 0.8
 # Chunks on a bad line are no smaller than this, in bytes; so many must pass before larger ones are tried again.
 CHUNK_BYTES_MIN = 64
 GROW_AFTER = 16
+# An operation that is told to greet again does so no sooner than this after the last time, and no more often.
+GREET_AGAIN_S = 0.25
+GREETINGS_MAX = 32
+# What a device says that is no progress is answered so often: at once, and a second.
+ANSWERS_AT_ONCE = 32.0
+ANSWERS_PER_S = 50.0
+# Requests of a session are numbered from 1 and never anew: from here on the next operation begins another one.
+SEQUENCE_LAST = 0xF000
+# A greeting may end up in a terminal: no byte that one acts on. "A/" has a modem do its last command again, "+++"
+# leaves a call.
+QUIET = bytes(byte for byte in range(32, 127) if byte not in b"Aa+")
+# Behind the nonce, ignored: it makes COBS' first byte "#", not the one that stops a terminal's output.
+GREETING_TEXT = b"tinyfed greeting"
 
 
 class Reason(Enum):
     """Why an operation failed."""
 
     SILENT = "silent"  # nothing came for `patience_s`
+    STALLED = "stalled"  # it talks, but got no further for `patience_s`, or wants to be greeted again and again
     REFUSED = "refused"  # `status` and `detail` say why
     RESET = "reset"  # the device has started anew
     VERSION = "version"  # it speaks another version of the protocol: `detail`
     DAMAGED = "damaged"  # whole transfers arrived damaged, again and again
+    FOREIGN = "foreign"  # what came is whole, but not what the visit left
+    CHANGED = "changed"  # another device answers on this line
+    IMPLAUSIBLE = "implausible"  # it says numbers that cannot be
 
 
 @dataclass(frozen=True)
@@ -58,10 +77,11 @@ class LineCount:
 
 
 class RetryTimer:
-    """When to send something again: after `first_s`, each time twice as long, at most RETRY_MAX_S."""
+    """When to send something again: after `first_s`, each time twice as long, at most `max_s`."""
 
-    def __init__(self, first_s: float) -> None:
-        self._first_s = min(first_s, RETRY_MAX_S)
+    def __init__(self, first_s: float, max_s: float = RETRY_MAX_S) -> None:
+        self._max_s = max_s
+        self._first_s = min(first_s, max_s)
         self._interval_s = self._first_s
         self.due_s: float | None = None  # None: not running
 
@@ -78,7 +98,7 @@ class RetryTimer:
         """Whether it is due; if so, it runs on with a longer interval."""
         if self.due_s is None or now_s < self.due_s:
             return False
-        self._interval_s = min(2 * self._interval_s, RETRY_MAX_S)
+        self._interval_s = min(2 * self._interval_s, self._max_s)
         self.due_s = now_s + self._interval_s
         return True
 
@@ -196,11 +216,11 @@ class HostSession:
         window_chunks: int = 3,
         patience_s: float = 10.0,
     ) -> None:
-        """`seed`: 64 random bits, so that nothing meant for an earlier host is taken for this one's. `patience_s`:
-        silence that ends an operation. `bytes_per_s`: what the line carries, for timers."""
+        """`seed`: 64 random bits, so that nothing meant for an earlier host is taken for this one's. `patience_s`: time
+        without progress that ends an operation. `bytes_per_s`: what the line carries, for timers."""
         if not 16 <= chunk_bytes <= CHUNK_BYTES_MAX:
             raise ValueError(f"a chunk has 16 to {CHUNK_BYTES_MAX} bytes")
-        self.session_id = (seed & 0xFFFF) or 1
+        self.session_id = 0  # as the device gave it; 0: not greeted yet
         self.bytes_per_s = bytes_per_s
         self.chunk_bytes = chunk_bytes
         self.chunk_down = ChunkSize(chunk_bytes)
@@ -209,27 +229,23 @@ class HostSession:
         self.patience_s = patience_s
         self.hello: messages.Hello | None = None
         self.count = LineCount()
-        self._sequence = seed >> 16 & 0xFFFF
+        self._seed = seed
+        self._draw_nonce()
+        self._tag = seed & 0xFFFFFFFF
+        self._sequence = 0
         self._visit = seed >> 32 & 0xFFFFFFFF
         self._decoder = FrameDecoder()
         self._out = bytearray()
         self._operation: Operation | None = None
         self._greeting: Operation | None = None
-        self._heard_s = 0.0
+        self._greetings = 0  # again, for this operation
+        self._greet_after_s = 0.0
+        self._moved_s = 0.0  # progress was made
+        self._heard = False  # anything since
+        self._answers = ANSWERS_AT_ONCE
+        self._answered_s = 0.0
         self._boot_before: int | None = None
         self._visits_done: set[int] = set()
-        self._quiet = False
-
-    @classmethod
-    def for_probe(cls, seed: int, *, bytes_per_s: float, patience_s: float) -> "HostSession":
-        """A session whose greetings hold no byte that a terminal acts on, and none that begins a modem's command: only
-        printable ASCII but for the fixed bytes of the frame (0x00, 0x01, and 0x0B for its length)."""
-        while True:
-            session = cls(seed, bytes_per_s=bytes_per_s, patience_s=patience_s)
-            if _is_quiet(session.session_id.to_bytes(2, "little")):
-                session._quiet = True
-                return session
-            seed = messages.hash64(seed.to_bytes(8, "little"))
 
     # ---- for the caller ----
 
@@ -237,9 +253,20 @@ class HostSession:
         """Begin an operation; the one before must be done or is given up."""
         self._operation = operation
         self._greeting = None
-        self._heard_s = now_s
+        self._greetings = 0
+        self._greet_after_s = now_s
+        self.moved(now_s)
         operation.bind(self)
-        operation.begin(now_s)
+        if isinstance(operation, HelloOperation):
+            operation.begin(now_s)
+            return
+        if self._sequence >= SEQUENCE_LAST:
+            self._draw_nonce()
+            self.session_id = 0
+        if self.session_id == 0:
+            self._greet(now_s)
+        else:
+            operation.begin(now_s)
 
     def feed(self, data: bytes, now_s: float) -> None:
         """Take what was received."""
@@ -262,8 +289,8 @@ class HostSession:
         active = self._active()
         if active is not None:
             active.on_time(now_s)
-            if now_s - self._heard_s >= self.patience_s:
-                self._fail(Reason.SILENT)
+            if now_s - self._moved_s >= self.patience_s:
+                self._fail(Reason.STALLED if self._heard else Reason.SILENT)
         out = bytes(self._out)
         self._out.clear()
         self.count.bytes_sent += len(out)
@@ -271,33 +298,65 @@ class HostSession:
 
     def deadline(self) -> float:
         """When `poll` must be called at the latest."""
-        end = self._heard_s + self.patience_s
+        end = self._moved_s + self.patience_s
         active = self._active()
         due = None if active is None else active.due_s()
         return end if due is None else min(end, due)
 
     def next_visit(self) -> int:
-        """A visit number that this session has not used."""
-        self._visit = (self._visit + 1) & 0xFFFFFFFF
+        """A visit number that this session has not used, not 0."""
+        self._visit = (self._visit + 1) & 0xFFFFFFFF or 1
         return self._visit
 
     # ---- for operations ----
 
     def next_sequence(self) -> int:
-        """A sequence number newer than all before."""
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        if self._quiet:
-            while not _is_quiet(self._greeting_tail()):
-                self._sequence = (self._sequence + 1) & 0xFFFF
+        """A sequence number newer than all before in this session."""
+        self._sequence = min(self._sequence + 1, 0xFFFF)
         return self._sequence
+
+    def moved(self, now_s: float) -> None:
+        """Progress was made: the patience begins anew."""
+        self._moved_s = now_s
+        self._heard = False
+
+    def may_answer(self, now_s: float) -> bool:
+        """Whether to send something for what is no progress: a flood is not answered frame by frame."""
+        self._answers = min(ANSWERS_AT_ONCE, self._answers + (now_s - self._answered_s) * ANSWERS_PER_S)
+        self._answered_s = now_s
+        if self._answers < 1:
+            return False
+        self._answers -= 1
+        return True
+
+    def queue_greeting(self) -> int:
+        """Send a HELLO_REQUEST; returns its tag, which no other of this host has."""
+        while True:
+            self._tag = (self._tag + 1) & 0xFFFFFFFF
+            tag = int.from_bytes(_quiet(self._tag, 4), "little")
+            head = GREETING.pack(VERSION, MessageType.HELLO_REQUEST, tag) + self._nonce + GREETING_TEXT
+            if not set(CRC.pack(zlib.crc32(head))) - set(QUIET):
+                self.queue(Frame(MessageType.HELLO_REQUEST, tag, payload=self._nonce + GREETING_TEXT))
+                return tag
+
+    def greeted(self, hello: messages.Hello) -> bool:
+        """Go on in the session that the device gave; False: it is not for this host."""
+        if hello.nonce != int.from_bytes(self._nonce, "little") or hello.session == 0:
+            return False
+        known = self.hello is not None and self.hello.boot == hello.boot and self.session_id == hello.session
+        if not known:
+            self.session_id = hello.session
+            self._sequence = 0
+        self.hello = hello
+        return True
 
     def queue(self, frame: Frame) -> None:
         """Send this when `poll` is next called."""
         self._out += encode(frame)
 
-    def retry_timer(self) -> RetryTimer:
+    def retry_timer(self, max_s: float = RETRY_MAX_S) -> RetryTimer:
         """A timer for this line."""
-        return RetryTimer(RETRY_BASE_S + 2 * self.chunk_bytes / self.bytes_per_s)
+        return RetryTimer(RETRY_BASE_S + 2 * self.chunk_bytes / self.bytes_per_s, max_s)
 
     def chunk_limit(self) -> int:
         """The largest chunk both ends take, in bytes."""
@@ -310,10 +369,10 @@ class HostSession:
 
     # ---- inside ----
 
-    def _greeting_tail(self) -> bytes:
-        """What of a HELLO_REQUEST with the present sequence number is not fixed."""
-        head = HEADER.pack(VERSION, MessageType.HELLO_REQUEST, self.session_id, self._sequence)
-        return head[2:] + CRC.pack(zlib.crc32(head))
+    def _draw_nonce(self) -> None:
+        """Another number of this host for the device to know it by."""
+        self._seed = messages.hash64(self._seed.to_bytes(8, "little"))
+        self._nonce = _quiet(self._seed, 8)
 
     def _active(self) -> Operation | None:
         for operation in (self._greeting, self._operation):
@@ -327,38 +386,46 @@ class HostSession:
             self._operation.fail(reason, 0, detail)
 
     def _on_frame(self, frame: Frame, now_s: float) -> None:
-        if frame.session != self.session_id or frame.type < 0x80:
+        active = self._active()
+        if frame.is_greeting:
+            if isinstance(active, HelloOperation):
+                active.on_frame(frame, now_s)
+            if self._greeting is not None and self._greeting.done:
+                self._greeted(now_s)
             return
-        self._heard_s = now_s
-        if frame.version != VERSION:
-            self._fail(Reason.VERSION, frame.version)
+        if frame.version != VERSION or frame.type < 0x80 or frame.session != self.session_id or frame.session == 0:
             return
+        self._heard = True
         if frame.type == MessageType.ERROR:
             error = messages.ErrorMessage.unpack(frame.payload)
             if error.code == Status.STATE:
                 self._greet_again(now_s)
-                return
-            active = self._active()
-            if active is not None and frame.sequence == active.sequence:
+            elif active is not None and frame.sequence == active.sequence:
                 active.fail(Reason.REFUSED, error.code, error.detail)
             return
-        if frame.type == MessageType.RESULT and len(frame.payload) >= 4:
-            visit = int.from_bytes(frame.payload[:4], "little")
+        if frame.type == MessageType.RESULT:
+            visit = messages.VisitResult.unpack(frame.payload).visit
             if visit in self._visits_done:
-                self.received_result(visit)
+                if self.may_answer(now_s):
+                    self.received_result(visit)
                 return
-        active = self._active()
         if active is not None:
             active.on_frame(frame, now_s)
-        if self._greeting is not None and self._greeting.done:
-            self._greeted(now_s)
 
     def _greet_again(self, now_s: float) -> None:
         """The device does not know this session: it was reset, or somebody else spoke to it."""
         if self._greeting is not None or self._operation is None or self._operation.done:
             return
-        if isinstance(self._operation, HelloOperation):
+        if isinstance(self._operation, HelloOperation) or now_s < self._greet_after_s:
             return
+        if self._greetings >= GREETINGS_MAX:
+            self._fail(Reason.STALLED)
+            return
+        self._greetings += 1
+        self._greet(now_s)
+
+    def _greet(self, now_s: float) -> None:
+        self._greet_after_s = now_s + GREET_AGAIN_S
         self._boot_before = None if self.hello is None else self.hello.boot
         self._greeting = HelloOperation()
         self._greeting.bind(self)
@@ -373,16 +440,20 @@ class HostSession:
             return
         if failure is not None:
             operation.fail(failure.reason, failure.status, failure.detail)
-        elif self.hello.boot != self._boot_before and not operation.survives_reset:
+        elif self._boot_before not in (None, self.hello.boot) and not operation.survives_reset:
             operation.fail(Reason.RESET)
         else:
-            self.count.retries += 1
+            self.count.retries += self._greetings > 0
             operation.begin(now_s)
 
 
-def _is_quiet(data: bytes) -> bool:
-    """No byte that a terminal acts on, no "A/" (a modem does its last command again), no "+++" (it leaves a call)."""
-    return data.isascii() and data.decode("ascii").isprintable() and not set(data) & set(b"Aa+")
+def _quiet(number: int, count: int) -> bytes:
+    """`count` bytes of QUIET for a number, another one for each of the first 92 ** count."""
+    out = bytearray()
+    for _ in range(count):
+        number, digit = divmod(number, len(QUIET))
+        out.append(QUIET[digit])
+    return bytes(out)
 
 
 class HelloOperation(Operation):
@@ -398,7 +469,11 @@ class HelloOperation(Operation):
 
     def begin(self, now_s: float) -> None:
         """See `Operation.begin`."""
-        self._timer = self._session.retry_timer() if self._interval_s is None else RetryTimer(self._interval_s)
+        self._timer = (
+            self._session.retry_timer(GREETING_RETRY_MAX_S)
+            if self._interval_s is None
+            else RetryTimer(self._interval_s)
+        )
         self._timer.start(now_s)
         self._ask()
 
@@ -407,16 +482,21 @@ class HelloOperation(Operation):
             if self._left == 0:
                 return
             self._left -= 1
-        # a new number for each attempt: the device makes its boot number from the first one it sees
-        self.sequence = self._session.next_sequence()
-        self._asked.add(self.sequence)
-        self.send(MessageType.HELLO_REQUEST)
+        # a new tag for each attempt: the device makes its boot number from the first one it sees
+        self._asked.add(self._session.queue_greeting())
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """See `Operation.on_frame`."""
-        if frame.type == MessageType.HELLO and frame.sequence in self._asked:
-            self.hello = messages.Hello.unpack(frame.payload)
-            self._session.hello = self.hello
+        if frame.type != MessageType.HELLO or frame.session not in self._asked:
+            return
+        if frame.version != VERSION:
+            self.fail(Reason.VERSION, detail=frame.version)
+            return
+        hello, before = messages.Hello.unpack(frame.payload), self._session.hello
+        if before is not None and (before.unique_id, before.board) != (hello.unique_id, hello.board):
+            self.fail(Reason.CHANGED)
+        elif self._session.greeted(hello):
+            self.hello = hello
             self.finish()
 
     def on_time(self, now_s: float) -> None:

@@ -86,13 +86,14 @@ class TransferOperation(Operation):
     def _advance(self, answer: messages.TransferStatus, now_s: float) -> None:
         if answer.next_offset > self._next:
             self._next = answer.next_offset
+            self._session.moved(now_s)
             self._chunk.passed()
             self._timer.start(now_s)
         if not self._streaming:
             self._streaming = True
             self._sent = self._next
             self._timer.start(now_s)
-        elif answer.gap and answer.round == self._round and self._sent > self._next:
+        elif answer.gap and answer.round == self._round and self._sent > self._next and self._session.may_answer(now_s):
             self._session.count.retries += 1
             self._chunk.lost()
             self._next_round()
@@ -126,12 +127,21 @@ class TransferOperation(Operation):
 class UploadOperation(Operation):
     """Take the weights back. They are in `content` when it is done."""
 
-    def __init__(self, expected_bytes: int | None = None, *, visit: int = 0, outputs: bool = False) -> None:
-        """`expected_bytes`: any other size is a failure; None: as many as the device has. Instead of the weights
-        `visit`: what that visit, the device's last, gives back; `outputs`: what the model made of the last input."""
+    def __init__(
+        self,
+        expected_bytes: int | None = None,
+        *,
+        visit: int = 0,
+        input_hash: int = 0,
+        content_hash: int | None = None,
+    ) -> None:
+        """`expected_bytes`: any other size is a failure; None: as many as the device has. Instead of the weights it
+        holds `visit`: what that visit, the device's last, gives back; `input_hash`: what the model made of the last
+        input, this one. `content_hash`: anything else is a failure; None: whatever it has."""
         super().__init__()
         self._visit = visit
-        self._outputs = outputs
+        self._input_hash = input_hash
+        self._content_hash = content_hash
         self._expected = expected_bytes
         self._attempts = 0
         self._parts = bytearray()
@@ -165,7 +175,7 @@ class UploadOperation(Operation):
                 self._session.window_chunks,
                 self._round,
                 self._visit,
-                outputs=self._outputs,
+                input_hash=self._input_hash,
             ),
         )
 
@@ -191,9 +201,14 @@ class UploadOperation(Operation):
             self.fail(Reason.REFUSED, answer.status, answer.detail)
         elif self._expected is not None and answer.total_bytes != self._expected:
             self.fail(Reason.REFUSED, Status.SHAPE, answer.total_bytes)
+        elif answer.total_bytes > messages.TRANSFER_BYTES_MAX:
+            self.fail(Reason.IMPLAUSIBLE, detail=answer.total_bytes)
         elif answer.status == COMPLETE and len(self._parts) == answer.total_bytes:
             if answer.content_hash == self._hash:
-                self.finish()
+                if self._content_hash in (None, self._hash):
+                    self.finish()
+                else:
+                    self.fail(Reason.FOREIGN)
                 return
             self._attempts += 1
             if self._attempts >= ATTEMPTS:
@@ -205,7 +220,7 @@ class UploadOperation(Operation):
             self.begin(now_s)
         else:
             self._expected = answer.total_bytes
-            if len(self._parts) == self._expected:
+            if len(self._parts) == self._expected and self._session.may_answer(now_s):
                 self._acknowledge(gap=False)
         self._heard = True
 
@@ -215,17 +230,20 @@ class UploadOperation(Operation):
             return  # the answer that says how many was lost: it is asked for again
         if offset == here and 0 < len(piece) <= self._expected - here:
             self._parts += piece
+            self._session.moved(now_s)
             self._hash = messages.hash64(piece, self._hash)
             self._chunk.passed()
             self._gap_reported = False
             self._timer.start(now_s)
             self._acknowledge(gap=False)
         elif offset > here and not late and not self._gap_reported:
-            self._lost()
-        elif offset < here:
+            self._lost(now_s)
+        elif offset < here and self._session.may_answer(now_s):
             self._acknowledge(gap=False)
 
-    def _lost(self) -> None:
+    def _lost(self, now_s: float) -> None:
+        if not self._session.may_answer(now_s):
+            return
         self._gap_reported = True
         self._chunk.lost()
         self._session.count.retries += 1
@@ -234,7 +252,7 @@ class UploadOperation(Operation):
     def on_damaged(self, now_s: float) -> None:
         """See `Operation.on_damaged`: most likely the chunk that is wanted."""
         if self._expected is not None and len(self._parts) < self._expected:
-            self._lost()
+            self._lost(now_s)
 
     def on_time(self, now_s: float) -> None:
         """See `Operation.on_time`."""

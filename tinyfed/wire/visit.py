@@ -9,10 +9,14 @@ from tinyfed.wire.session import KEEP_ALIVE_S, LongOperation, Reason
 class VisitOperation(LongOperation):
     """Have an order carried out. `result` holds the device's answer when it is done."""
 
-    def __init__(self, order: bytes, weights_hash: int = 0) -> None:
-        """`weights_hash`: of the weights that the device must hold; 0: any."""
+    def __init__(self, order: bytes, weights_hash: int = 0, *, samples: int | None = None) -> None:
+        """`weights_hash`: of the weights that the device must hold; 0: any. `samples`: that the order has it learn; it
+        fails when the device speaks of another number."""
         super().__init__()
         self.result = b""
+        self.answer_hash = 0  # of what an upload of this visit brings
+        self._samples = samples
+        self._steps = -1
         self.samples_done = 0
         self.samples_total = 0
         self.accepted_s: float | None = None  # when the device's acceptance came
@@ -44,11 +48,18 @@ class VisitOperation(LongOperation):
                 self.accepted_s = now_s
                 self._alive_s = now_s + KEEP_ALIVE_S
             self._timer.stop()
-            self.samples_done, self.samples_total = answer.done, answer.total
-        elif frame.type == MessageType.RESULT and len(frame.payload) >= 4:
-            if int.from_bytes(frame.payload[:4], "little") != self.number:
+            if answer.done > answer.total or self._samples not in (None, answer.total):
+                self.fail(Reason.IMPLAUSIBLE, detail=answer.total)
                 return
-            self.result = frame.payload[4:]
+            if answer.steps > self._steps:
+                self._steps = answer.steps
+                self._session.moved(now_s)
+            self.samples_done, self.samples_total = answer.done, answer.total
+        elif frame.type == MessageType.RESULT:
+            outcome = messages.VisitResult.unpack(frame.payload)
+            if outcome.visit != self.number:
+                return
+            self.result, self.answer_hash = outcome.result, outcome.answer_hash
             if self.accepted_s is None:
                 self.accepted_s = now_s
             self._session.received_result(self.number)

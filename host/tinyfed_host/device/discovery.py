@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError
-from tinyfed_host.device.line import RemoteDevice, probe
+from tinyfed_host.device.line import RemoteDevice, device_info, probe
 from tinyfed_host.transport import serial, socket
 from tinyfed_host.transport.base import Transport
 
@@ -34,7 +34,8 @@ def connect(port: str) -> RemoteDevice:
     """The device on a port. A port that is something else is left as it was found. Raises `DeviceError`."""
     transport = open_transport(port)
     try:
-        if probe(transport) is None:
+        session = probe(transport)
+        if session is None:
             raise DeviceError(
                 f"{port}: no tinyfed device answers; is the firmware flashed, and is it the right port? "
                 "`tinyfed devices` shows what is on each"
@@ -42,19 +43,19 @@ def connect(port: str) -> RemoteDevice:
     except BaseException:
         transport.close()
         raise
-    return RemoteDevice(transport)
+    return RemoteDevice(transport, session=session)
 
 
 def probe_port(port: str) -> DeviceInfo:
     """Who is on a port. Raises `TinyfedError`: nobody, something else, or the port cannot be opened."""
     transport = open_transport(port)
     try:
-        info = probe(transport)
+        session = probe(transport)
     finally:
         transport.close()
-    if info is None:
+    if session is None or session.hello is None:
         raise DeviceError(f"{port}: no tinyfed device answers; is the firmware flashed, and is it the right port?")
-    return info
+    return device_info(session.hello)
 
 
 def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:

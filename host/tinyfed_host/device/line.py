@@ -77,21 +77,29 @@ class RemoteDevice:
         patience_s: float = PATIENCE_S,
         progress: Progress | None = None,
         clock: Callable[[], float] = time.monotonic,
+        session: HostSession | None = None,
     ) -> None:
+        """`session`: one in which the device was greeted already, to go on in."""
         self.traffic = Traffic()
         self._transport = transport
-        self._session = HostSession(secrets.randbits(64), bytes_per_s=transport.bytes_per_s, patience_s=patience_s)
+        self._session = session or HostSession(secrets.randbits(64), bytes_per_s=transport.bytes_per_s)
+        self._session.patience_s = patience_s
         self._progress = progress
         self._clock = clock
         self._cancelled = threading.Event()
         self._held: bytes | None = None  # what the device holds, as far as is known
+        self._held_hash = 0  # of what it holds; 0: not known
         self._image = b""  # loaded last
         self._fresh = False  # its weights are still the image's
         self._info: DeviceInfo | None = None
         try:
-            self._greet()
+            if self._session.hello is None:
+                self._greet()
+            else:
+                self._greeted(self._session.hello)
             if self._session.hello is not None and self._session.hello.state == 2:
                 self._run(CancelOperation())  # a visit of a host that is gone
+                self._greet()
         except BaseException:
             transport.close()
             raise
@@ -111,6 +119,7 @@ class RemoteDevice:
         """See `Device.load`. Also raises UsageError when the device finds that this is no model image."""
         self._cancelled.clear()
         self._held = None
+        self._held_hash = 0
         if needs_int8(image) and "frozen" not in self.info.capabilities:
             raise UsageError(
                 f"{self._who()}: its firmware has no int8 kernels, which this model needs: build one with them, "
@@ -128,7 +137,10 @@ class RemoteDevice:
             self._run(operation)
         if operation.failure is not None:
             raise self._refused_image(operation.failure, len(image))
+        boot = self._boot()
         self._greet()
+        if self._boot() != boot:
+            raise self._failed(Failure(Reason.RESET), "loading the model")
         self._image, self._fresh = image, True
 
     def visit(
@@ -140,21 +152,26 @@ class RemoteDevice:
         begin = self._clock()
         part = self._part(order)
         start = self._start(weights, part)
-        weights_hash = 0 if weights is None else self._send_weights(weights, shortened, part)
+        if weights is None and not self._held_hash:
+            self._greet()  # it says what it goes on with
+        weights_hash = self._held_hash if weights is None else self._send_weights(weights, shortened, part)
         sent = self._clock()
-        operation = VisitOperation(order.encode(), weights_hash)
+        operation = VisitOperation(order.encode(), weights_hash, samples=order.ways * order.shots * order.passes)
         held, self._held = self._held, None
+        self._held_hash = 0
         self._fresh = False
         self._finish(operation, "the order")
         trained = self._clock()
+        assert operation.number is not None
         content: Weights | None = None
-        if want_weights and part is None:
-            upload = UploadOperation(None if held is None else len(held))
-            self._finish(upload, "taking the weights back")
-            self._held = content = Weights(upload.content)
-        elif want_weights:
-            upload = UploadOperation(visit=operation.number or 0)
-            self._finish(upload, "taking the update back")
+        if part is None:
+            self._held_hash = operation.answer_hash
+        if want_weights:
+            expected = len(held) if held is not None and part is None else None
+            upload = UploadOperation(expected, visit=operation.number, content_hash=operation.answer_hash)
+            self._finish(upload, "taking the weights back" if part is None else "taking the update back")
+            if part is None:
+                self._held = content = Weights(upload.content)
         try:
             result = Result.decode(operation.result)
             result.check(order, self.info.arena_bytes)
@@ -162,6 +179,7 @@ class RemoteDevice:
                 content = expand(order, upload.content, start, part)
                 if not order.is_partial and not order.top:
                     self._held = content  # the device goes on with what it made of its answer
+                    self._held_hash = content_hash(content)
         except UsageError as error:
             raise DeviceError(f"{self._who()}: {error}") from error
         return VisitOutcome(
@@ -180,7 +198,9 @@ class RemoteDevice:
             raise DeviceError(
                 f"{self._who()}: its firmware takes no inputs over the line; flash firmware built by this tinyfed"
             )
-        transfer = TransferOperation(Kind.INPUT, sample, structure_hash=self.info.structure_hash)
+        transfer = TransferOperation(
+            Kind.INPUT, sample, structure_hash=self.info.structure_hash, base_hash=self._held_hash
+        )
         self._run(transfer)
         failure = transfer.failure
         if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
@@ -190,7 +210,7 @@ class RemoteDevice:
             )
         if failure is not None:
             raise self._failed(failure, "sending an input")
-        upload = UploadOperation(outputs=True)
+        upload = UploadOperation(input_hash=transfer.content_hash)
         self._finish(upload, "taking the outputs back")
         return upload.content
 
@@ -249,6 +269,7 @@ class RemoteDevice:
         self._cancelled.clear()
         self._run(ResetOperation())
         self._held = None
+        self._held_hash = 0
         self._greet()
 
     def save(self, *, forget: bool = False) -> None:
@@ -264,8 +285,9 @@ class RemoteDevice:
                 f"{self._who()}: this board keeps no model: it has no flash for one, or was started without "
                 "(a program: --store FILE)"
             )
+        held = self._held_hash
         self._greet()  # a visit has changed the weights
-        operation = SaveOperation(0 if forget else self.info.weights_hash, forget=forget)
+        operation = SaveOperation(0 if forget else held or self.info.weights_hash, forget=forget)
         self._run(operation)
         failure = operation.failure
         if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
@@ -318,6 +340,7 @@ class RemoteDevice:
 
         Of a `part` only that is sent, plain, and the others are 0."""
         held, self._held = self._held, None
+        self._held_hash = 0
         structure_hash = self.info.structure_hash
         if part is not None and 4 * part[1] < len(weights):
             first, end = 4 * part[0], 4 * (part[0] + part[1])
@@ -352,7 +375,15 @@ class RemoteDevice:
         if operation.failure is not None:
             raise self._failed(operation.failure, "greeting")
         assert operation.hello is not None
-        self._info = device_info(operation.hello)
+        self._greeted(operation.hello)
+
+    def _boot(self) -> int:
+        assert self._session.hello is not None
+        return self._session.hello.boot
+
+    def _greeted(self, hello: Hello) -> None:
+        self._info = device_info(hello)
+        self._held_hash = hello.weights_hash
 
     def _finish(self, operation: Operation, doing: str) -> None:
         self._run(operation)
@@ -430,6 +461,16 @@ class RemoteDevice:
                 f"{who}: it speaks version {failure.detail} of the protocol, this tinyfed version {VERSION}; "
                 "flash firmware built by this tinyfed"
             )
+        if failure.reason is Reason.STALLED:
+            return DeviceError(
+                f"{who}: it talks, but got no further for {self._session.patience_s:g} s ({doing}); reset it"
+            )
+        if failure.reason is Reason.FOREIGN:
+            return DeviceError(f"{who}: the weights that came are not those that the visit left ({doing})")
+        if failure.reason is Reason.CHANGED:
+            return DeviceError(f"{who}: another device answers now ({doing}); was it exchanged?")
+        if failure.reason is Reason.IMPLAUSIBLE:
+            return DeviceError(f"{who}: it says what cannot be, the number {failure.detail} ({doing})")
         if failure.reason is Reason.DAMAGED:
             return DeviceError(f"{who}: what arrives is damaged each time ({doing}); check cable and baud rate")
         return DeviceError(f"{who}: {doing} was refused: {explain(failure.status)}")
@@ -449,15 +490,16 @@ class RemoteDevice:
 
 def probe(
     transport: Transport, timeout_s: float = PROBE_S, clock: Callable[[], float] = time.monotonic
-) -> DeviceInfo | None:
-    """Who is at the other end, or None when it is no tinyfed device. Does not close the transport.
+) -> HostSession | None:
+    """Ask who is at the other end: the session in which a device answered, its `hello` in it, or None when it is no
+    tinyfed device. Does not close the transport.
 
     What is sent has no byte that a terminal acts on, and is taken back when nobody answered.
 
     Raises:
         DeviceError: the line is gone, or the device speaks another version of the protocol.
     """
-    session = HostSession.for_probe(secrets.randbits(64), bytes_per_s=transport.bytes_per_s, patience_s=timeout_s)
+    session = HostSession(secrets.randbits(64), bytes_per_s=transport.bytes_per_s, patience_s=timeout_s)
     operation = HelloOperation(interval_s=timeout_s / PROBE_ATTEMPTS, attempts=PROBE_ATTEMPTS)
     session.start(operation, clock())
     while True:
@@ -469,7 +511,7 @@ def probe(
         received = transport.read(max(0.0, session.deadline() - clock()))
         session.feed(received, clock())
     if operation.hello is not None:
-        return device_info(operation.hello)
+        return session
     if operation.failure is not None and operation.failure.reason is Reason.VERSION:
         raise DeviceError(
             f"{transport.name}: a tinyfed device with version {operation.failure.detail} of the protocol; "

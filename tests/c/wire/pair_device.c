@@ -14,10 +14,12 @@ typedef struct device {
     uint32_t image_bytes;  /* 0: no model */
     uint32_t output_bytes; /* behind the image: what was made of an input; 0: none */
     bool valid;
+    bool answer_kept; /* nothing has touched what the last visit left */
     bool image_known;
     bool in_transfer; /* accepted and not ended well: the link promises that nothing asks for the model */
     uint64_t weights_hash;
     uint32_t steps, steps_left, saves_left;
+    uint32_t samples; /* that a visit is said to have, however many steps it takes; 0: as many */
     uint8_t seed;
     uint8_t result[TINYFED_WIRE_RESULT_BYTES_MAX];
     uint32_t result_bytes;        /* 0: 40 bytes of the order's first */
@@ -54,6 +56,7 @@ void device_power_cycle(device_t *d)
     tinyfed_link_init(&d->link, &config);
     memset(d->arena, 0xEE, d->arena_bytes);
     d->valid = false;
+    d->answer_kept = false;
     d->image_known = false;
     d->in_transfer = false;
     d->image_bytes = 0;
@@ -144,7 +147,8 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         const bool weights = e->transfer_kind == TINYFED_WIRE_WEIGHTS;
         d->output_bytes = 0;
         if (e->transfer_kind == TINYFED_WIRE_INPUT) {
-            if (!d->valid || e->structure_hash != 77u || e->encoding != TINYFED_WIRE_PLAIN)
+            if (!d->valid || (e->base_hash != 0 && e->base_hash != d->weights_hash) || e->structure_hash != 77u ||
+                e->encoding != TINYFED_WIRE_PLAIN)
                 tinyfed_link_transfer_refuse(&d->link, TINYFED_E_STATE, 0);
             else
                 (void)tinyfed_link_transfer_accept(&d->link, d->arena + d->image_bytes, d->arena_bytes - d->image_bytes,
@@ -162,6 +166,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         if (tinyfed_link_transfer_accept(&d->link, d->arena, weights ? d->image_bytes : d->arena_bytes, d->staging,
                                          sizeof d->staging) == TINYFED_OK) {
             d->valid = false;
+            d->answer_kept = false;
             d->in_transfer = true;
             if (!weights) d->image_known = false;
         }
@@ -193,22 +198,24 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         d->output_bytes = 0;
         d->seed = e->order_bytes > 0 ? e->order[0] : 1;
         d->steps_left = d->steps;
+        d->answer_kept = false;
         tinyfed_link_visit_begin(&d->link);
+        tinyfed_link_visit_progress(&d->link, 0, d->samples != 0 ? d->samples : d->steps);
         break;
     case TINYFED_LINK_UPLOAD:
         if (d->in_transfer || d->steps_left != 0) d->violations++;
-        if (e->outputs ? d->output_bytes == 0 : !d->valid) {
+        if (e->input_hash != 0 ? d->output_bytes == 0 : !d->valid || (e->visit != 0 && !d->answer_kept)) {
             tinyfed_link_upload_refuse(&d->link, TINYFED_E_STATE, 0);
             break;
         }
-        if (e->outputs) tinyfed_link_upload_accept(&d->link, d->arena + d->image_bytes, d->output_bytes);
+        if (e->input_hash != 0) tinyfed_link_upload_accept(&d->link, d->arena + d->image_bytes, d->output_bytes);
         else tinyfed_link_upload_accept(&d->link, d->arena, d->image_bytes);
         break;
     case TINYFED_LINK_HOST_GONE:
         d->hosts_gone++;
         /* fall through */
     case TINYFED_LINK_CANCEL:
-        if (d->steps_left != 0) tinyfed_link_visit_end(&d->link, TINYFED_E_CANCELLED, 0, NULL, 0);
+        if (d->steps_left != 0) tinyfed_link_visit_end(&d->link, TINYFED_E_CANCELLED, 0, NULL, 0, 0);
         if (d->saves_left != 0) tinyfed_link_save_end(&d->link, TINYFED_E_CANCELLED, 0);
         stop_recording(d);
         d->steps_left = 0;
@@ -263,12 +270,16 @@ void device_work(device_t *d, uint32_t now_ms)
     if (!d->valid) d->violations++;
     for (uint32_t i = 0; i < d->image_bytes; i++) d->arena[i] = (uint8_t)(d->arena[i] + d->seed);
     d->steps_left--;
-    tinyfed_link_visit_progress(&d->link, d->steps - d->steps_left, d->steps);
+    const uint32_t samples = d->samples != 0 ? d->samples : d->steps;
+    tinyfed_link_visit_progress(&d->link, (uint32_t)((uint64_t)(d->steps - d->steps_left) * samples / d->steps),
+                                samples);
     if (d->steps_left == 0) {
         d->trained++;
         d->weights_hash = tinyfed_hash64(TINYFED_HASH_START, d->arena, d->image_bytes);
         if (d->result_bytes == 0) memset(d->result, d->seed, 40);
-        tinyfed_link_visit_end(&d->link, TINYFED_OK, 0, d->result, d->result_bytes == 0 ? 40 : d->result_bytes);
+        tinyfed_link_visit_end(&d->link, TINYFED_OK, 0, d->result, d->result_bytes == 0 ? 40 : d->result_bytes,
+                               d->weights_hash);
+        d->answer_kept = true;
     }
 }
 
@@ -300,6 +311,8 @@ uint32_t device_counter(const device_t *d, uint32_t which)
 }
 
 void device_set_steps(device_t *d, uint32_t steps) { d->steps = steps; }
+
+void device_set_samples(device_t *d, uint32_t samples) { d->samples = samples; }
 
 void device_set_capabilities(device_t *d, uint32_t bits) { d->capabilities = bits; }
 

@@ -90,22 +90,27 @@ static void check_frame(void)
 {
     const uint8_t version = (uint8_t)number();
     const uint8_t type = (uint8_t)number();
-    const uint16_t session = (uint16_t)number();
+    const uint32_t session = (uint32_t)number();
     const uint16_t sequence = (uint16_t)number();
     uint32_t payload_bytes, n;
     uint8_t *payload = bytes_of(&payload_bytes);
     uint8_t *bytes = bytes_of(&n);
 
-    /* the frame's first ten bytes come from head, as the link does it, and the rest from where it lies */
+    /* the frame's first twelve bytes come from head, as the link does it, and the rest from where it lies */
     static tinyfed_wire_encoder_t encoder;
     static uint8_t out[BYTES_MAX];
-    const uint8_t header[6] = {
-        version, type, (uint8_t)session, (uint8_t)(session >> 8), (uint8_t)sequence, (uint8_t)(sequence >> 8)};
-    const uint32_t in_head = payload_bytes < 4u ? payload_bytes : 4u;
+    const bool greeting = type == 0x01u || type == 0x81u || version != TINYFED_WIRE_VERSION;
+    const uint32_t header_bytes = greeting ? TINYFED_WIRE_GREETING_BYTES : TINYFED_WIRE_HEADER_BYTES;
+    uint8_t header[TINYFED_WIRE_HEADER_BYTES] = {version, type};
+    for (uint32_t i = 0; i < 4u; i++) header[2u + i] = (uint8_t)(session >> 8u * i);
+    header[6] = (uint8_t)sequence;
+    header[7] = (uint8_t)(sequence >> 8);
+    const uint32_t room_in_head = TINYFED_WIRE_HEADER_BYTES + 4u - header_bytes;
+    const uint32_t in_head = payload_bytes < room_in_head ? payload_bytes : room_in_head;
     for (uint32_t room = 1; room <= 300; room += 13) {
-        memcpy(encoder.head, header, sizeof header);
-        if (in_head > 0) memcpy(encoder.head + sizeof header, payload, in_head);
-        encoder.head_bytes = (uint32_t)sizeof header + in_head;
+        memcpy(encoder.head, header, header_bytes);
+        if (in_head > 0) memcpy(encoder.head + header_bytes, payload, in_head);
+        encoder.head_bytes = header_bytes + in_head;
         encoder.body = payload + in_head;
         encoder.body_bytes = payload_bytes - in_head;
         tinyfed_wire_encoder_begin(&encoder);
@@ -118,19 +123,19 @@ static void check_frame(void)
     uint8_t *sink = malloc(payload_bytes + 1u);
     expect(sink != NULL, "malloc");
     tinyfed_wire_decoder_reset(&decoder);
-    const bool long_one = payload_bytes > 4u;
+    const bool long_one = payload_bytes > in_head;
     expect(decode(bytes, n, long_one ? sink : NULL, payload_bytes - in_head) == 1, "not one frame");
-    expect(decoder.count == sizeof header + payload_bytes + TINYFED_WIRE_CRC_BYTES, "another length");
-    expect(memcmp(decoder.head, header, sizeof header) == 0, "another header");
-    expect(in_head == 0 || memcmp(decoder.head + sizeof header, payload, in_head) == 0, "another payload's head");
-    expect(!long_one || memcmp(sink, payload + 4, payload_bytes - 4u) == 0, "another payload");
+    expect(decoder.count == header_bytes + payload_bytes + TINYFED_WIRE_CRC_BYTES, "another length");
+    expect(memcmp(decoder.head, header, header_bytes) == 0, "another header");
+    expect(in_head == 0 || memcmp(decoder.head + header_bytes, payload, in_head) == 0, "another payload's head");
+    expect(!long_one || memcmp(sink, payload + in_head, payload_bytes - in_head) == 0, "another payload");
     free(sink);
 
-    if (long_one &&
-        payload_bytes > 5u) { /* one byte less of room than the payload has: dropped, nothing written behind */
-        sink = malloc(payload_bytes - 5u);
+    if (payload_bytes >
+        in_head + 1u) { /* one byte less of room than the payload has: dropped, nothing written behind */
+        sink = malloc(payload_bytes - in_head - 1u);
         tinyfed_wire_decoder_reset(&decoder);
-        expect(decode(bytes, n, sink, payload_bytes - 5u) == 0, "a chunk larger than its room was taken");
+        expect(decode(bytes, n, sink, payload_bytes - in_head - 1u) == 0, "a chunk larger than its room was taken");
         free(sink);
     }
     free(payload);

@@ -152,6 +152,16 @@ def fill(folder: Path, pid: int) -> bool:
             with contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(size))
+    return _ends_by_itself(pid, filler)
+
+
+def refuse(full: Path, pid: int) -> bool:
+    """The same with tests/full_disk.c, for which the disk is full while this file exists."""
+    full.touch()
+    return _ends_by_itself(pid, full)
+
+
+def _ends_by_itself(pid: int, filler: Path) -> bool:
     end = time.monotonic() + 60
     while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
         if time.monotonic() > end:
@@ -167,13 +177,14 @@ def fill(folder: Path, pid: int) -> bool:
 
 
 def main() -> None:
-    """Usage: resume_harness.py kill|fill FOLDER ROUNDS TIMES SEED. Prints JSON."""
+    """Usage: resume_harness.py kill|fill|refuse FOLDER ROUNDS TIMES SEED [FLAG]. Prints JSON."""
     kind, folder, rounds, times, seed = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:6])
     folder.mkdir(parents=True, exist_ok=True)
     go(folder / "undisturbed", rounds)  # it imports and caches everything as well
     lines = (folder / "undisturbed" / "metrics.jsonl").read_text().splitlines()
     disturber = Disturber(folder, rounds, random.Random(seed), [json.loads(line)["weights_sha256"] for line in lines])
-    disturber.go_on(times, kill if kind == "kill" else partial(fill, folder))
+    kinds = {"kill": kill, "fill": partial(fill, folder), "refuse": partial(refuse, Path(sys.argv[-1]))}
+    disturber.go_on(times, kinds[kind])
     told = {
         "hits": disturber.hits,
         "hits_with_progress": disturber.hits_with_progress,

@@ -60,5 +60,5 @@ def test_mistakes_are_one_line() -> None:
     assert "must be KEY=VALUE" in refused("shard", "watch", "--option", "ways")
     assert "no whole number" in refused("shard", "watch", "--option", "ways=four")
     assert "ways = 9" in refused("shard", "watch", "--option", "ways=9")
-    assert "cannot be written" in refused("shard", "watch", "person2-wrist0", "-o", "no/such/folder")
+    assert "cannot write the file" in refused("shard", "watch", "person2-wrist0", "-o", "no/such/folder")
     assert "tinyfed data fetch fsdd" in refused("shard", "fsdd")

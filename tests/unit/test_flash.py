@@ -3,7 +3,6 @@ real ones do. What the four say without a probe was seen from the real programs;
 programs (OpenOCD 0.12, st-flash 1.7, dfu-util 0.11, pyOCD 0.46), but were not yet met on hardware."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -100,7 +99,7 @@ def test_what_each_tool_is_called_with(fakes: Fakes, tmp_path: Path) -> None:
     ocd = ["-f", "interface/stlink.cfg", "-c", "adapter serial SER1", "-f", "target/stm32f4x.cfg", "-c"]
     pyocd = ["--uid", "SER1", "--no-wait", "--target", "nrf52840"]
     dfu = ["dfu-util", "-S", "SER1", "-a", "0", "-d", "0483:df11", "-s"]
-    readback = str(tmp_path / f"readback-{os.getpid()}.bin")
+    readback = str(flash._own_files().path / "readback.bin")
     wanted = [
         ["openocd", *ocd, f"program {{{shard}}} verify reset exit 0x08080000"],
         ["openocd", *ocd, f"program {{{elf}}} verify reset exit"],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import require
+from full_disk import full_disk
 
 HARNESS = Path(__file__).with_name("resume_harness.py")
 SEED = 20261
@@ -16,9 +17,9 @@ KILLS = 200
 FILLS = 200
 
 
-def told(command: list[str]) -> dict[str, Any]:
+def told(command: list[str], environment: dict[str, str] | None = None) -> dict[str, Any]:
     """What the harness says; it fails by itself when a run differs from the undisturbed one in any round."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(found)
@@ -31,6 +32,16 @@ def test_killed_at_200_random_moments(tmp_path: Path) -> None:
     found = told([sys.executable, str(HARNESS), "kill", str(tmp_path), "1500", str(KILLS), str(SEED)])
     assert found["hits"] == KILLS
     assert found["hits_with_progress"] >= KILLS / 4
+
+
+@pytest.mark.slow
+def test_disk_refusing_at_random_moments(tmp_path: Path) -> None:
+    """As below, where nobody may mount anything: a library refuses what the run writes."""
+    runs, full = tmp_path / "runs", tmp_path / "full"
+    words = ["refuse", str(runs), "500", str(FILLS), str(SEED), str(full)]
+    found = told([sys.executable, str(HARNESS), *words], full_disk(tmp_path, runs, when=full))
+    assert found["hits"] == FILLS
+    assert found["hits_with_progress"] >= FILLS / 4
 
 
 @pytest.mark.slow

@@ -91,14 +91,14 @@ def test_whole_lines_of_metrics_stay_and_those_of_another_run_go(tmp_path: Path)
 def test_what_the_disk_refuses_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with RunStore.create(tmp_path / "r", HEADER) as store:
         (tmp_path / "r" / MODEL).mkdir()
-        with pytest.raises(StoreError, match=r"r: .*directory: the run so far is kept$"):
+        with pytest.raises(StoreError, match=r"r: this is a folder; name a file: the run so far is kept$"):
             store.write_model(b"model")
         for code in (errno.ENOSPC, errno.EDQUOT):
 
-            def refuse(path: Path, content: bytes, code: int = code) -> int:
+            def refuse(contents: dict[Path, bytes], code: int = code) -> None:
                 raise OSError(code, os.strerror(code))
 
-            monkeypatch.setattr(Path, "write_bytes", refuse)
+            monkeypatch.setattr(store_module, "replace_all", refuse)
             with pytest.raises(StoreError, match="r: the disk is full: free some space, then `tinyfed run --resume "):
                 store.write_model(b"model")
 

@@ -2,14 +2,13 @@
 
 import io
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyfed.errors import UsageError
-from tinyfed.files import write_whole
+from tinyfed.files import TemporaryFolder, write_whole
 from tinyfed.model.convert import FloatModel, read_model
 from tinyfed.model.image import Array
 from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, quiet
@@ -37,22 +36,24 @@ def load_trained(path: Path) -> FloatModel:
     return model
 
 
-def export(model: FloatModel, output: Path) -> None:
-    """Write the model as `output`'s suffix says. Raises UsageError for another one, MissingToolError without Keras."""
+def export(model: FloatModel, output: Path) -> int:
+    """Write the model as `output`'s suffix says. Returns the file's size in bytes.
+
+    Raises UsageError for another suffix, MissingToolError without Keras.
+    """
     if output.suffix not in SUFFIXES:
         raise UsageError(f"use a name that ends in one of {', '.join(SUFFIXES)}", where=str(output))
     if output.suffix == ".npz":
-        write_whole(output, arrays_file(model.spec, model.weights))
-        return
-    keras_model = to_keras(model.spec, model.weights)
-    if output.suffix == ".tflite":
-        source = TfliteSource.of_model(keras_model, str(output))
-        write_whole(output, source.convert(source.converter()))
-        return
-    with tempfile.TemporaryDirectory(prefix="tinyfed-") as folder:
-        file = Path(folder) / "model.keras"
-        keras_model.save(file)
-        write_whole(output, file.read_bytes())
+        content = arrays_file(model.spec, model.weights)
+    elif output.suffix == ".tflite":
+        source = TfliteSource.of_model(to_keras(model.spec, model.weights), str(output))
+        content = source.convert(source.converter())
+    else:
+        with TemporaryFolder() as folder:
+            to_keras(model.spec, model.weights).save(folder / "model.keras")
+            content = (folder / "model.keras").read_bytes()
+    write_whole(output, content)
+    return len(content)
 
 
 def split_weights(spec: ModelSpec, weights: Array) -> list[list[Array]]:

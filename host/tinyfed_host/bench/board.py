@@ -14,6 +14,7 @@ import numpy as np
 from tinyfed import engine as core
 from tinyfed.boards import Board
 from tinyfed.errors import BuildError, MissingToolError, UsageError
+from tinyfed.files import replace_all
 from tinyfed.paths import cache, share
 from tinyfed_host.bench.nets import BenchNet
 from tinyfed_host.firmware import build
@@ -120,7 +121,7 @@ def build_bench(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bo
             objects.append(str(output))
         command = [prefix + "gcc", *board.compiler.flags, *objects, *link, "-o", str(elf)]
         text = run_tool(command, "linking the bench image")
-        map_file.write_text(text, encoding="utf-8")
+        replace_all({map_file: text.encode("utf-8")})
     return BenchImage(elf, core_sections(map_file.read_text(encoding="utf-8")))
 
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from tinyfed.boards import Board, Compiler
 from tinyfed.errors import BuildError, DeviceError, MissingToolError, UsageError
+from tinyfed.files import TemporaryFolder
 from tinyfed.model.int8.image import read_plan
 from tinyfed.paths import share
 from tinyfed_host.firmware import build
@@ -65,11 +65,11 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) ->
     tool = board.emulator.program
     if shutil.which(tool) is None:
         raise MissingToolError(f"{tool} is not installed: run `apt-get install {board.emulator.package}`")
-    with tempfile.TemporaryDirectory(prefix="tinyfed-bench-") as folder:
+    with TemporaryFolder() as folder:
         elf, code_bytes = _built(board.compiler)
-        image = Path(folder) / "infer.elf"
+        image = folder / "infer.elf"
         image.write_bytes(elf)
-        lines = _run(tool, image, _blob(program, inputs), Path(folder))
+        lines = _run(tool, image, _blob(program, inputs), folder)
     plan = read_plan(program)
     counts = [int(value) for value in re.findall(r"^instructions (\d+)$", lines, re.M)]
     raw = [np.frombuffer(bytes.fromhex(value), np.int8) for value in re.findall(r"^output ([0-9a-f]*)$", lines, re.M)]
@@ -94,8 +94,8 @@ def _blob(program: bytes, inputs: Sequence[NDArray[np.int8]]) -> bytes:
 @functools.cache
 def _built(compiler: Compiler) -> tuple[bytes, int]:
     """(image, bytes of code and constants of the engine in it, without the measuring itself); once a process."""
-    with tempfile.TemporaryDirectory(prefix="tinyfed-bench-") as folder:
-        return _build(compiler, Path(folder))
+    with TemporaryFolder() as folder:
+        return _build(compiler, folder)
 
 
 def _build(compiler: Compiler, folder: Path) -> tuple[bytes, int]:

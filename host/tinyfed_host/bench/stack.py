@@ -7,13 +7,13 @@ compiler's arithmetic: `LIBRARY_BYTES` each.
 """
 
 import re
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyfed.boards import Board
 from tinyfed.errors import BuildError, UsageError
+from tinyfed.files import TemporaryFolder
 from tinyfed.paths import share
 from tinyfed_host.bench.board import run_tool
 from tinyfed_host.firmware import build
@@ -138,8 +138,8 @@ def worst_stack(board: Board) -> Stack:
     """
     if "cortexm" not in board.manifest["tinyfed"].get("shared", []):
         raise UsageError(f"board {board.name}: its stack is the operating system's: choose a bare board")
-    with tempfile.TemporaryDirectory() as folder:
-        graph = _Graph(compile_graph(board, Path(folder)))
+    with TemporaryFolder() as folder:
+        graph = _Graph(compile_graph(board, folder))
     if ENTRY not in graph.frames:
         raise BuildError(f"{board.name}: no function {ENTRY}, where a bare board starts")
     handlers = [graph.worst(name) for name in graph.roots() if name != ENTRY]

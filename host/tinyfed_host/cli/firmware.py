@@ -7,7 +7,7 @@ import typer
 
 from tinyfed.boards import read_board, read_boards
 from tinyfed.errors import BuildError
-from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 from tinyfed_host.firmware import build
 
 app = typer.Typer(add_completion=False, help="Build firmware for a board.")
@@ -42,15 +42,14 @@ def build_image(
     kind = read_board(board)
     image = build.build(kind, model=model, dense_only=dense_only, force=force)
     if output is not None:
-        output.write_bytes(image.read_bytes())
-        image = output
+        write_file(output, image.read_bytes(), model)
     taken = build.size(kind, image)
     identity = build.info(image).build_id
     if as_json:
         print_json(
             {
                 "board": kind.name,
-                "image": str(image),
+                "image": str(output or image),
                 "build_id": identity,
                 "flash_bytes": taken.flash,
                 "ram_bytes": taken.ram,
@@ -59,7 +58,8 @@ def build_image(
         )
     else:
         print_line(
-            f"{image}  {kind.name}  build {identity}  flash {taken.flash:,} B, RAM {taken.ram:,} B beside the arena"
+            f"{output or image}  {kind.name}  build {identity}  flash {taken.flash:,} B, "
+            f"RAM {taken.ram:,} B beside the arena"
         )
 
 

@@ -20,6 +20,7 @@ import typer
 
 from tinyfed import __version__
 from tinyfed.errors import TinyfedError, UsageError
+from tinyfed_host.cli import output
 
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
@@ -175,6 +176,7 @@ def run_command(arguments: list[str] | None = None) -> int:
     want_traceback = os.environ.get("TINYFED_TRACEBACK") == "1"
     try:
         with _orderly_signals():
+            output.begin()
             code = call(sys.argv[1:] if arguments is None else arguments)
             sys.stdout.flush()
         if code == EXIT_INTERRUPTED:  # typer has caught the KeyboardInterrupt

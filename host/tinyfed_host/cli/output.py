@@ -3,13 +3,53 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
+
+from tinyfed.files import is_stdout, write_all
+
+_holds_file = False  # standard output is the file that the command writes: what it says goes to standard error
+
+
+def begin() -> None:
+    """A command begins: nothing was written yet."""
+    global _holds_file
+    _holds_file = False
+
+
+def write_files(contents: Mapping[Path, bytes], *inputs: Path | None) -> None:
+    """Write a command's results, each whole or not at all, and say where one replaces an input.
+
+    Raises UsageError where one cannot be written.
+    """
+    global _holds_file
+    same = [path for path in contents if any(given is not None and _is_same(path, given) for given in inputs)]
+    _holds_file = _holds_file or any(is_stdout(path) for path in contents)
+    write_all(contents)
+    for path in same:
+        print(f"{path} was the input and is now the result", file=sys.stderr)
+
+
+def write_file(path: Path, content: bytes, *inputs: Path | None) -> None:
+    """`write_files` for one."""
+    write_files({path: content}, *inputs)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.is_file() and one.samefile(other)
+    except OSError:
+        return False
+
+
+def _out() -> IO[str]:
+    return sys.stderr if _holds_file else sys.stdout
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on one line of standard output, at once."""
-    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    _out().write(json.dumps(value, allow_nan=False) + "\n")
+    _out().flush()
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
@@ -24,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
-    Console(soft_wrap=False, width=None if sys.stdout.isatty() else 200).print(table)
+    Console(file=_out(), soft_wrap=False, width=None if _out().isatty() else 200).print(table)
 
 
 def _cell(value: object) -> str:
@@ -37,5 +77,5 @@ def _cell(value: object) -> str:
 
 def print_line(text: str) -> None:
     """A line for people, on standard output: a command in JSON mode prints none."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _out().write(text + "\n")
+    _out().flush()

@@ -2,7 +2,6 @@
 four gestures from one example each."""
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from tinyfed.boards import read_board
 from tinyfed.errors import TinyfedError
+from tinyfed.files import TemporaryFolder
 from tinyfed.meta.references import REFERENCES, learn, reference
 from tinyfed.meta.strategy import Array
 from tinyfed.model import read_weights, replace_weights
@@ -127,8 +127,8 @@ def _check_same(run: Run, rounds: int, screen: Screen) -> None:
     experiment = _with_fleet(run.parts.experiment, "simulated")
     begun = time.monotonic()
     with (
-        tempfile.TemporaryDirectory(prefix="tinyfed-") as folder,
-        Run.begin(Path(folder) / "check", experiment, "") as again,
+        TemporaryFolder() as folder,
+        Run.begin(folder / "check", experiment, "") as again,
         make_fleet(again.parts) as fleet,
     ):
         again.go(fleet, nobody, rounds=rounds)

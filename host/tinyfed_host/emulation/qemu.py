@@ -12,7 +12,6 @@ import queue
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from typing import Self
 
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
+from tinyfed.files import TemporaryFolder
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES, is_unique_id
 from tinyfed_host.emulation import qmp
 from tinyfed_host.emulation.memory_line import MemoryTransport
@@ -58,7 +58,8 @@ class EmulatedDevice:
         self._sensor = sensor
         self._identity = _identity(unique_id, counting, in_memory)
         self._in_memory = in_memory
-        self._folder = Path(tempfile.mkdtemp(prefix="tinyfed-"))
+        self._files = TemporaryFolder()
+        self._folder = self._files.path
         self._socket_path = self._folder / "line"
         self._control_path = self._folder / "control"
         self._process: subprocess.Popen[bytes] | None = None
@@ -105,7 +106,7 @@ class EmulatedDevice:
     def stop(self) -> None:
         """End the process and remove its files; a second call does nothing."""
         self._end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._files.close()
         _running.discard(self)
 
     def __enter__(self) -> Self:

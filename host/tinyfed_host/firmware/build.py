@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import BuildError, MissingToolError, UsageError
+from tinyfed.files import TemporaryFolder, replace_all
 from tinyfed.paths import cache, share
 
 # PlatformIO asks for this package of its registry; it is SCons, which comes as a Python package too.
@@ -86,9 +86,7 @@ def seed() -> Path:
     for name, text in files.items():
         path = package_folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            temporary = path.with_name(f"{name}.{os.getpid()}")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
+            replace_all({path: text.encode("utf-8")})
     return core
 
 
@@ -162,9 +160,11 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _compile(board: Board, folder: Path, model: bytes | None, dense_only: bool) -> None:
-    work = folder.with_name(folder.name + ".work")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    with TemporaryFolder(folder.parent) as work:
+        _compile_in(work, board, folder, model, dense_only)
+
+
+def _compile_in(work: Path, board: Board, folder: Path, model: bytes | None, dense_only: bool) -> None:
     environment = dict(os.environ)
     environment.update(
         PLATFORMIO_CORE_DIR=str(seed()),
@@ -201,16 +201,15 @@ def _compile(board: Board, folder: Path, model: bytes | None, dense_only: bool) 
         )
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"building for {board.name} took more than {BUILD_TIMEOUT_S:.0f} s; try again") from error
-    log = work / "build.log"
-    log.write_text(done.stdout, encoding="utf-8")
     built = work / "build" / board.name
     if done.returncode != 0 or not (built / "firmware.elf").is_file():
+        log = folder.with_name(folder.name + ".log")
+        replace_all({log: done.stdout.encode("utf-8")})
         raise BuildError(f"building for {board.name} failed: {first_error(done.stdout)} (everything: {log})")
     folder.mkdir(exist_ok=True)
     for name in ("firmware.bin", "firmware.elf"):  # the ELF last: it says that all is there
         if (built / name).is_file():
             (built / name).replace(folder / name)
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def _config_with(board: Board, project: Path, work: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Writing firmware and data into boards with the tools their users have, and waiting until the board answers."""
 
+import functools
 import os
 import re
 import selectors
@@ -15,6 +16,7 @@ from typing import Any
 from tinyfed.boards import Board
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, UsageError
+from tinyfed.files import TemporaryFolder
 from tinyfed.paths import cache, share
 from tinyfed_host.firmware import build
 from tinyfed_host.firmware.flashers import DIFFERS, MISMATCH, TOOLS, VERIFY, Tool, command, explain
@@ -137,6 +139,12 @@ def plan(
     return steps + _check(tool, settings, probe, values, image, ":leave")
 
 
+@functools.cache
+def _own_files() -> TemporaryFolder:
+    """Of this process, for what is read back."""
+    return TemporaryFolder()
+
+
 def _values(board: Board, image: Path) -> dict[str, str]:
     """The words of a template that say what is written where."""
     address = f"{board.memory['flash'].address:#010x}"
@@ -153,7 +161,7 @@ def _check(
     more = {"size": str(expected.stat().st_size), "leave": leave}
     if "{readback}" not in tool.check:
         return [Step("comparison", tool, command(tool, tool.check, settings, probe, {**values, **more}), image)]
-    readback = image.with_name(f"readback-{os.getpid()}.bin")
+    readback = _own_files().path / "readback.bin"
     words = command(tool, tool.check, settings, probe, {**values, **more, "readback": str(readback)})
     return [Step("comparison", tool, words, image, readback, expected)]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed import __version__
+from tinyfed.files import replace_all
 from tinyfed_host.report import figures
 from tinyfed_host.report.markup import Markup, markup
 from tinyfed_host.report.page import Column, code, note, page, picture, section, small, table, tiles
@@ -43,11 +44,9 @@ def write_report(folder: Path) -> Path:
     begun = header.created[:16].replace("T", " ")
     lead = f"{task} task, {strategy}, {len(rounds):,} rounds, {len(devices)} devices. Begun {begun} UTC."
     path = folder / REPORT
-    part = path.with_suffix(".part")
     text = page(f"tinyfed: {header.name}", lead, body, f"Written by tinyfed {__version__}.")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        replace_all({path: text.encode("utf-8")})
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
     return path

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from tinyfed.errors import TinyfedError
+from tinyfed.files import replace_all
 from tinyfed.weights import Weights
 
 SCHEMA_VERSION = 1
@@ -395,9 +396,7 @@ class RunStore:
         """Replace `model.tfm`."""
         path = self.folder / MODEL
         with _translate(self.folder):
-            part = path.with_suffix(".part")
-            part.write_bytes(image)
-            part.replace(path)
+            replace_all({path: image})
         return path
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.errors import ConvertError, MissingToolError, UsageError
+from tinyfed.files import TemporaryFolder
 from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
 from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras, read_whole
@@ -82,8 +83,8 @@ def load_keras(path: Path) -> Any:
     copy = rewritten(path)
     tensorflow = import_tensorflow()
     try:
-        with quiet(), tempfile.TemporaryDirectory(prefix="tinyfed-") as folder:
-            file = Path(folder) / f"model.{'h5' if copy[:8] == SIGNATURE else 'keras'}"
+        with quiet(), TemporaryFolder() as folder:
+            file = folder / f"model.{'h5' if copy[:8] == SIGNATURE else 'keras'}"
             file.write_bytes(copy)
             return tensorflow.keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # whatever Keras raises, which is of many kinds, is about the file
@@ -217,7 +218,7 @@ class TfliteSource:
     def __init__(self, path: Path) -> None:
         self.source = str(path)
         self.tensorflow = import_tensorflow()
-        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.folder: TemporaryFolder | None = None
         self.model: Any = None
         if path.is_dir():
             self.folder = self._resaved()
@@ -234,7 +235,9 @@ class TfliteSource:
 
     def converter(self) -> Any:
         lite = self.tensorflow.lite.TFLiteConverter
-        return lite.from_saved_model(self.folder.name) if self.folder else lite.from_keras_model(self.model)
+        return (
+            lite.from_saved_model(str(self.folder.path / "model")) if self.folder else lite.from_keras_model(self.model)
+        )
 
     def convert(self, converter: Any) -> bytes:
         """The file that a converter gives. Raises ConvertError of one line."""
@@ -267,8 +270,8 @@ class TfliteSource:
             source = keras.Input(batch_shape=(1, *shape), name="input")
             return keras.Model(source, model(source, training=False), name="one_sample")
 
-    def _resaved(self) -> "tempfile.TemporaryDirectory[str]":
-        folder = tempfile.TemporaryDirectory(prefix="tinyfed-")
+    def _resaved(self) -> TemporaryFolder:
+        folder = TemporaryFolder()
         try:
             with quiet():
                 saved = self.tensorflow.saved_model
@@ -281,7 +284,7 @@ class TfliteSource:
                 function = self.tensorflow.function(lambda x: {"output": signature(**{name: x})[result]})
                 holder = self.tensorflow.Module()
                 holder.inner = module
-                saved.save(holder, folder.name, signatures=function.get_concrete_function(one))
+                saved.save(holder, str(folder.path / "model"), signatures=function.get_concrete_function(one))
         except ConvertError:
             raise
         except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the folder

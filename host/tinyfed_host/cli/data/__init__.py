@@ -11,7 +11,7 @@ from tinyfed import tasks
 from tinyfed.data import datasets
 from tinyfed.errors import TinyfedError, UsageError
 from tinyfed_host.cli.data.recording import recording
-from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 
 app = typer.Typer(add_completion=False)
 
@@ -112,10 +112,7 @@ def shard(
     if content is None:
         raise UsageError(f"task {task}: its devices make their samples themselves: there is no shard to write")
     path = output or Path(f"{client}.shard")
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    write_file(path, content)
     if as_json:
         print_json({"client": client, "file": str(path), "bytes": len(content), "notes": list(made.notes)})
     else:

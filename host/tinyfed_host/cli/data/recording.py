@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinyfed import tasks
 from tinyfed.data.recording import read_takes, write_recording
 from tinyfed.errors import UsageError
-from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.output import print_json, print_line, write_file
 
 
 def recording(
@@ -52,10 +52,7 @@ def recording(
         takes, own_rate_hz = [take for source in sources for take in read_takes(Path(source), chosen)], 50
     rate_hz = rate_hz or own_rate_hz
     content = write_recording(takes, rate_hz, period_us)
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+    write_file(output, content, *map(Path, sources))
     readings = [len(take) for take in takes]
     channels = takes[0].shape[1]
     if as_json:

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from tinyfed.errors import UsageError
-from tinyfed.files import write_whole
-from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.output import print_json, print_line, write_file
 
 EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 --samples some.npz -o words.tfm"
 
@@ -48,7 +47,7 @@ def attach_head_model(
         result = grow(found, classes)
     if samples is not None:
         result = normalized(result, read_samples(samples, result.spec.sample_shape).x)
-    write_whole(output, result.content)
+    write_file(output, result.content, base, samples)
     spec = result.spec
     facts = {
         "file": str(output),

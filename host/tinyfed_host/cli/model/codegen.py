@@ -10,8 +10,7 @@ from tinyfed.codegen.example import example_text
 from tinyfed.codegen.from_model import bundle_of
 from tinyfed.codegen.generate import header_text, read_labels, source_text, suggest_name
 from tinyfed.errors import UsageError
-from tinyfed.files import write_all
-from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.output import print_json, print_line, write_files
 
 EXAMPLES = "Example: tinyfed model codegen kws.tflite -o src --name kws --labels words.txt"
 
@@ -47,7 +46,7 @@ def codegen(
     except OSError as error:
         raise UsageError(f"cannot make the folder: {error.strerror}", where=str(output)) from error
     files = {output / file: text.encode("ascii") for file, text in texts.items()}
-    write_all(files)
+    write_files(files, model, labels)
     if as_json:
         print_json(
             {

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tinyfed.files import write_whole
 from tinyfed.model.convert import Int8Model, read_model
-from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.output import print_json, print_line, write_file
 
 EXAMPLES = (
     "Examples: tinyfed model convert gestures.keras -o gestures.tfm · tinyfed model convert kws.tflite -o kws.tfm"
@@ -26,7 +25,7 @@ def convert(
 ) -> None:
     """Convert a model to a tinyfed model image, which devices run and train (docs/convert.md)."""
     result = read_model(model, loss)
-    write_whole(output, result.content)
+    write_file(output, result.content, model)
     for note in result.notes:
         print(note, file=sys.stderr)
     facts: dict[str, Any] = {"file": str(output), "bytes": len(result.content), "notes": list(result.notes)}

@@ -18,8 +18,7 @@ def export_model(
 ) -> None:
     """Bring what devices learned back: to Keras, .tflite (which quantize takes) or plain arrays."""
     found = load_trained(model)
-    export(found, output)
-    size = output.stat().st_size
+    size = export(found, output)
     if as_json:
         print_json({"file": str(output), "bytes": size, "parameters": found.spec.parameter_count})
     else:

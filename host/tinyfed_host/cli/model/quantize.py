@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tinyfed.files import write_whole
-from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 
 EXAMPLES = "Example: tinyfed model quantize kws.keras --representative train.npz --test test.npz -o kws.tflite"
 
@@ -22,7 +21,7 @@ def quantize_model(
     from tinyfed.model.quantize import quantize_file
 
     result = quantize_file(model, representative, test)
-    write_whole(output, result.content)
+    write_file(output, result.content, model, representative, test)
     if as_json:
         print_json(
             {

@@ -10,9 +10,8 @@ import typer
 from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
-from tinyfed.files import write_all
 from tinyfed.model.convert import Model, read_model
-from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.output import print_json, print_line, write_files
 
 EXAMPLES = "Examples: tinyfed model run kws.tflite --input x.npy -o y.npy --board mps2_an386 · ... --port /dev/ttyACM0"
 
@@ -47,7 +46,7 @@ def run_model(
         files[path] = _npy(real)
         if raw:
             files[path.with_suffix(".raw.npy")] = _npy(stored)
-    write_all(files)
+    write_files(files, model, *inputs)
     facts = {
         "samples": len(batch[0]),
         "files": [str(path) for path in files],

@@ -12,11 +12,12 @@ from keras_fixture import load_keras_module
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
-from tinyfed.data.samples import check_inputs, read_samples
+from tinyfed.data.samples import Samples, check_inputs, read_samples
 from tinyfed.errors import MissingToolError, UsageError
-from tinyfed.model.convert import Int8Model, read_model
+from tinyfed.model.convert import Int8Model, read_model, read_tflite
 from tinyfed.model.isolated import isolated
-from tinyfed.model.quantize import FloatSource, accuracy, layer_errors, quantize
+from tinyfed.model.quantize import FloatSource, accuracy, float_outputs, layer_errors, quantize
+from tinyfed.model.run import check_batch, run
 from tinyfed.model.tflite.file import TfliteError, load, parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
@@ -99,6 +100,118 @@ def test_a_tflite_model_keeps_its_accuracy(trained: Path) -> None:
     assert quantize(FloatSource(path), samples).content == result.content
 
 
+def ranges(content: bytes) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of each tensor of values, by name: the range, that is."""
+    found = {}
+    for tensor in parse(content).tensors:
+        quantization = tensor.quantization
+        if tensor.dtype == "int8" and quantization is not None and not tensor.constant_bytes:
+            found[tensor.name] = float(quantization.scale[0]), int(quantization.zero_point[0])
+    return found
+
+
+@pytest.fixture(scope="module")
+def uneven(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, np.ndarray]:
+    """A network as Keras and as .tflite, and 60 samples of 0.01 to 30 times the same size, ascending."""
+    folder, layers = tmp_path_factory.mktemp("uneven"), keras.layers
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 6, 1)),
+            layers.Conv2D(8, 3, strides=2, padding="same"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(8, activation="sigmoid"),
+            layers.Dense(3),
+        ]
+    )
+    model.save(folder / "m.keras")
+    (folder / "m.tflite").write_bytes(FloatSource(folder / "m.keras").content)
+    sizes = np.geomspace(0.01, 30, 60)[:, None, None, None]
+    x = (np.random.default_rng(1).normal(size=(60, 8, 6, 1)) * sizes).astype(np.float32)
+    return folder / "m.keras", folder / "m.tflite", x
+
+
+def test_ranges_are_those_of_all_samples_in_any_order_and_on_both_roads(uneven: tuple[Path, Path, np.ndarray]) -> None:
+    """A moving minimum and maximum gave the outputs an error of 61 % for ascending samples, 90 % for descending."""
+    keras_file, tflite_file, x = uneven
+    orders = (x, x[::-1], x[np.random.default_rng(2).permutation(len(x))])
+    expected = quantize(FloatSource(keras_file), read_samples_of(x))
+    results = [quantize(FloatSource(tflite_file), read_samples_of(order)) for order in orders]
+    assert results[0].content == results[1].content == results[2].content
+    assert results[0].errors == results[1].errors == results[2].errors
+    found, wanted = ranges(results[0].content), ranges(expected.content)
+    assert set(found) == set(wanted) and len(found) >= 8
+    for name, (scale, zero) in found.items():  # the last bits of a layer's values are the kernels' own
+        assert scale == pytest.approx(wanted[name][0], rel=1e-5) and zero == wanted[name][1], name
+    # of the input the range is known without a kernel: 0 lies in it, 255 steps from end to end
+    assert found["serving_default_input:0"][0] == pytest.approx((x.max() - x.min()) / 255, rel=1e-6)
+    for result in (expected, *results):
+        assert result.error is not None and result.error < 0.1 and result.measured_on == 60
+        assert result.error == pytest.approx(expected.error, rel=0.01)
+
+
+def test_the_error_of_the_whole_is_measured_with_the_engine(uneven: tuple[Path, Path, np.ndarray]) -> None:
+    _, tflite_file, x = uneven
+    held_out = x[::-1][:20] * np.float32(0.9)
+    result = quantize(FloatSource(tflite_file), read_samples_of(x), read_samples_of(held_out, np.zeros(20)))
+    network, board = float_outputs(tflite_file.read_bytes(), held_out), read_tflite(parse(result.content))
+    by_engine = run(board, check_batch(board, [held_out], "x")).real[0].reshape(20, 3)
+    expected = np.sqrt(np.sum((network - by_engine) ** 2) / np.sum(network**2))
+    assert result.error == pytest.approx(expected, rel=1e-6) and result.measured_on == 20
+    assert result.notes == ("all labels are 0: an accuracy on one class says little",)
+
+
+@pytest.mark.parametrize("road", [0, 1])
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (lambda x: x[:1], "there is 1 sample"),
+        (lambda x: x[:1] * 0, "there is 1 sample, all 0"),
+        (lambda x: x * 0, "all 60 samples are the same, all 0"),
+        (lambda x: np.repeat(x[:1], 9, axis=0), "all 9 samples are the same"),
+    ],
+)
+def test_samples_that_tell_no_ranges_are_refused(
+    road: int, samples: Any, reason: str, uneven: tuple[Path, Path, np.ndarray]
+) -> None:
+    with pytest.raises(UsageError, match=f"the representative samples tell no ranges: {reason}; give a hundred"):
+        quantize(FloatSource(uneven[road]), read_samples_of(samples(uneven[2])))
+
+
+def test_a_layer_that_never_moves_is_warned_of(keras: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A ReLU behind a bias of -100 gives 0 for all of them: an error of 0 % of 0 would look perfect."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(3, activation="relu", name="dead"), layers.Dense(2, name="last")]
+    )
+    model.layers[0].set_weights([np.ones((4, 3)), np.full(3, -100.0)])
+    model.save(tmp_path / "m.keras")
+    (tmp_path / "m.tflite").write_bytes(FloatSource(tmp_path / "m.keras").content)
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(1).normal(size=(20, 4)))
+    for name in ("m.keras", "m.tflite"):
+        arguments = [
+            str(tmp_path / name),
+            "--representative",
+            str(tmp_path / "x.npz"),
+            "-o",
+            str(tmp_path / "o.tflite"),
+        ]
+        assert run_command(["model", "quantize", *arguments, "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert len(facts["notes"]) == 2 and all(
+            "is always 0 for the 20 representative samples" in n for n in facts["notes"]
+        )
+        assert facts["error"] is None and [layer["relative"] for layer in facts["layers"]] == [None, None]
+        assert run_command(["model", "quantize", *arguments]) == 0
+        said = capsys.readouterr().out
+        assert "error of the outputs ?, over 20 samples, by tinyfed's engine" in said and said.count("warning: ") == 2
+        assert "0.00%" not in said
+
+
 def test_a_published_model_without_a_signature() -> None:
     """MLPerf Tiny's ResNet, float: int8 on the engine, and the outputs stay near."""
     source = FloatSource(path_of("pretrainedResnet"))
@@ -169,10 +282,8 @@ def test_the_layer_that_is_wrong_is_named() -> None:
     assert errors[4].relative > 1.5 * result.errors[4].relative
 
 
-def read_samples_of(x: np.ndarray) -> Any:
-    from tinyfed.data.samples import Samples
-
-    return Samples(x, None)
+def read_samples_of(x: np.ndarray, y: np.ndarray | None = None) -> Samples:
+    return Samples(x, None if y is None else y.astype(np.int64))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Full-integer post-training quantization: Keras models by TensorFlow's converter, .tflite by ai-edge-quantizer."""
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.samples import Samples, read_arrays, samples_of
+from tinyfed.engine import hash64
 from tinyfed.errors import ConvertError, MissingToolError, TinyfedError, UsageError
 from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
 from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.isolated import isolated
 from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, is_keras, quiet
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
-from tinyfed.text import first_line
+from tinyfed.text import first_line, shown
 
 # What the error of each layer is measured on.
 MOST_ERROR_SAMPLES = 32
@@ -31,25 +33,34 @@ MOST_ELEMENTS = 1 << 24
 
 @dataclass(frozen=True)
 class LayerError:
-    """Of a layer's output, relative to its root mean square. `relative`: what all layers up to it have lost; `own`:
-    what this one brings when its inputs are the float network's, None where those are not known."""
+    """Of a layer's output, relative to its root mean square, None where that is 0. `relative`: what all layers up to
+    it have lost; `own`: what this one brings when its inputs are the float network's, None where those are not
+    known."""
 
     kind: str
     name: str
-    relative: float
+    relative: float | None
     own: float | None
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """`content` is the int8 .tflite file; `before` and `after` are accuracies, None without labels."""
+    """`content` is the int8 .tflite file; `before` and `after` are accuracies, None without labels.
+
+    `error` is that of the whole model: of its outputs over `measured_on` samples, by tinyfed's engine where that runs
+    it, relative to the root mean square of the float outputs (None where those are all 0). `notes` say in words what
+    makes a figure worth little.
+    """
 
     content: bytes
     float_bytes: int
     errors: tuple[LayerError, ...]
+    error: float | None
+    measured_on: int
     before: float | None
     after: float | None
     why_not: str  # reason why tinyfed's engine does not run it, or empty
+    notes: tuple[str, ...] = ()
 
 
 class FloatSource:
@@ -117,18 +128,28 @@ def _quantize_tflite(content: bytes, x: NDArray[np.float32], where: str) -> byte
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with _silent():
-            from ai_edge_quantizer import quantizer, recipe
+            from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
     except ImportError as error:
         raise MissingToolError(
             "ai-edge-quantizer is not installed, which quantizes .tflite files: pip install 'tinyfed[quantize]'"
         ) from error
     try:
         with _silent():
-            engine = quantizer.Quantizer(_as_written_today(content), recipe.static_wi8_ai8())
-            calibration = engine.calibrate({SIGNATURE: [{"input": sample[None]} for sample in x]})
-            return bytes(engine.quantize(calibration).quantized_model)
+            content = _as_written_today(content)
+            recipes = recipe_manager.RecipeManager()
+            recipes.load_quantization_recipe(recipe.static_wi8_ai8())
+            # Left to itself it takes a moving minimum and maximum, which follow the last samples.
+            calibration = calibrator.Calibrator(content, qsv_update_func=_wider)
+            calibration.calibrate({SIGNATURE: [{"input": sample[None]} for sample in x]}, recipes)
+            engine = quantizer.Quantizer(content, recipe.static_wi8_ai8())
+            return bytes(engine.quantize(calibration.get_model_qsvs()).quantized_model)
     except Exception as error:  # whatever the quantizer raises, which is of many kinds, is about the model
         raise ConvertError(f"ai-edge-quantizer cannot quantize the model: {first_line(error)}", where=where) from error
+
+
+def _wider(range_: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The range of both, as the quantizer keeps it."""
+    return {"min": np.minimum(range_["min"], other["min"]), "max": np.maximum(range_["max"], other["max"])}
 
 
 def _unpacked(content: bytes) -> Any:
@@ -199,10 +220,13 @@ def quantize_here(path: Path, representative: Path, test: Path | None) -> Quanti
 
 
 def quantize(source: FloatSource, representative: Samples, test: Samples | None = None) -> Quantized:
-    """Quantize, and say what it cost. `test` (else `representative`) gives the accuracy where it has labels.
+    """Quantize, and say what it cost. `test` (else `representative`) gives the error of the whole, and the accuracy
+    where it has labels.
 
-    Raises UsageError of one line where the model cannot be quantized.
+    Raises UsageError of one line where the model cannot be quantized, or where the representative samples are all the
+    same.
     """
+    _check_representative(representative.x)
     content = source.quantized(representative.x)
     model = parse(content, str(source.path))
     before = after = None
@@ -214,15 +238,73 @@ def quantize(source: FloatSource, representative: Samples, test: Samples | None 
             why_not = "it is not int8"
     except UsageError as error:
         why_not = error.detail
+    outputs, quantized = float_outputs(source.content, measured.x), int8_outputs(content, measured.x)
+    notes = list(_unmoved(source.model, representative.x))
     if measured.y is not None:
-        outputs = float_outputs(source.content, measured.x)
         classes = max(outputs.shape[1], 2)
         if measured.y.min() < 0 or measured.y.max() >= classes:
             raise UsageError(f"labels from {measured.y.min()} to {measured.y.max()}; the model has {classes} classes")
-        before = accuracy(outputs, measured.y)
-        after = accuracy(int8_outputs(content, measured.x), measured.y)
-    errors = layer_errors(source.model, model, representative.x[:MOST_ERROR_SAMPLES])
-    return Quantized(content, len(source.content), errors, before, after, why_not)
+        before, after = accuracy(outputs, measured.y), accuracy(quantized, measured.y)
+        if measured.y.min() == measured.y.max():
+            notes.append(f"all labels are {measured.y[0]}: an accuracy on one class says little")
+    return Quantized(
+        content,
+        len(source.content),
+        layer_errors(source.model, model, _some(representative.x)),
+        _relative(
+            float(np.sum((outputs.astype(np.float64) - quantized) ** 2)), float(np.sum(outputs.astype(np.float64) ** 2))
+        ),
+        len(measured),
+        before,
+        after,
+        why_not,
+        tuple(notes),
+    )
+
+
+def _some(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most MOST_ERROR_SAMPLES of the samples, the same ones in whatever order they come."""
+    if len(x) <= MOST_ERROR_SAMPLES:
+        return x
+    drawn = sorted(range(len(x)), key=lambda index: hash64(x[index].tobytes()))
+    return x[drawn[:MOST_ERROR_SAMPLES]]
+
+
+def _check_representative(x: NDArray[np.float32]) -> None:
+    """Raises UsageError where no range can be learned from the samples (count, *shape)."""
+    if (x == x[0]).all():
+        what = "there is 1 sample" if len(x) == 1 else f"all {len(x)} samples are the same"
+        what += ", all 0" if not x.any() else ""
+        raise UsageError(
+            f"the representative samples tell no ranges: {what}", remedy="give a hundred or more, as they are in use"
+        )
+
+
+def _unmoved(model: TfliteModel, x: NDArray[np.float32]) -> Iterator[str]:
+    """Sentences about layers that give the same for all samples: their range tells nothing about others."""
+    depends, layers = set(model.inputs), []
+    for operator in model.operators:
+        if depends.intersection(operator.inputs):
+            depends.update(operator.outputs)
+            layers += [index for index in operator.outputs if model.tensors[index].dtype == "float32"]
+    runner, source = _keeping(model.content), model.input_tensors()[0]
+    first: dict[int, NDArray[np.float32]] = {}
+    for sample in x:
+        runner.set_tensor(source.index, sample[None])
+        runner.invoke()
+        first = first or {index: runner.get_tensor(index) for index in layers}
+        layers = [index for index in layers if np.array_equal(runner.get_tensor(index), first[index])]
+        if not layers:
+            return
+    for index in layers:
+        name, value = shown(model.tensors[index].name.split(";")[0]), first[index]
+        always = f"always {value.flat[0]:g}" if (value == value.flat[0]).all() else "always the same"
+        yield f"layer {name} is {always} for the {len(x)} representative samples: its range is a guess for others"
+
+
+def _relative(lost: float, whole: float) -> float | None:
+    """Root of a sum of squared differences to that of squared values; None where those are all 0."""
+    return math.sqrt(lost / whole) if whole > 0 else None
 
 
 def accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -305,9 +387,11 @@ def layer_errors(before: TfliteModel, after: TfliteModel, x: NDArray[np.float32]
             sums[number] += [np.sum((reference - v) ** 2) for v in (result, own)] + [np.sum(reference**2)]
     errors = []
     for (_, second), one, (lost, lost_alone, whole) in zip(pairs, alone, sums, strict=True):
-        both = [float(np.sqrt(value / whole)) if whole > 0 else 0.0 for value in (lost, lost_alone)]
-        name = after.tensors[second].name.split(";")[0]
-        errors.append(LayerError(by_output[second].name, name, both[0], None if one is None else both[1]))
+        name, by_itself = (
+            after.tensors[second].name.split(";")[0],
+            None if one is None else _relative(lost_alone, whole),
+        )
+        errors.append(LayerError(by_output[second].name, name, _relative(lost, whole), by_itself))
     return tuple(errors)
 
 

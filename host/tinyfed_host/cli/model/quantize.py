@@ -28,23 +28,31 @@ def quantize_model(
                 "file": str(output),
                 "bytes": len(result.content),
                 "float_bytes": result.float_bytes,
+                "error": result.error,
+                "measured_on": result.measured_on,
                 "accuracy_before": result.before,
                 "accuracy_after": result.after,
                 "layers": [vars(error) for error in result.errors],
                 "engine": None if result.why_not else "int8",
                 "why_not": result.why_not or None,
+                "notes": list(result.notes),
             }
         )
         return
     print_table(
         ["layer", "name", "its own error", "error up to here"],
-        [
-            [error.kind, error.name[:60], "?" if error.own is None else f"{error.own:.2%}", f"{error.relative:.2%}"]
-            for error in result.errors
-        ],
+        [[error.kind, error.name[:60], _percent(error.own), _percent(error.relative)] for error in result.errors],
     )
+    for note in result.notes:
+        print_line(f"warning: {note}")
     print_line(f"wrote {output}: {len(result.content):,} bytes, {result.float_bytes:,} as float")
+    by = "the interpreter" if result.why_not else "tinyfed's engine"
+    print_line(f"error of the outputs {_percent(result.error)}, over {result.measured_on:,} samples, by {by}")
     if result.before is not None and result.after is not None:
         print_line(f"accuracy {result.before:.2%} as float, {result.after:.2%} as int8")
     if result.why_not:
         print_line(f"tinyfed's engine does not run it: {result.why_not}")
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{share:.2%}"

@@ -7,16 +7,24 @@ so a run's generator is stored and resumed as a plain integer. `firmware/visit/r
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.errors import UsageError
+
 _MASK = (1 << 64) - 1
 _GAMMA = 0x9E3779B97F4A7C15
 _STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
+def _checked(seed: int) -> int:
+    if not 0 <= seed <= _MASK:  # beyond it would be another's stream
+        raise UsageError(f"must be a whole number, 0..{_MASK}", key="seed", value=str(seed))
+    return seed
+
+
 class SplitMix64:
-    """A stream of 64-bit numbers from a 64-bit seed."""
+    """A stream of 64-bit numbers from a 64-bit seed. Raises `UsageError` for any other."""
 
     def __init__(self, seed: int) -> None:
-        self.state = seed & _MASK
+        self.state = _checked(seed)
 
     def next(self) -> int:
         """The next number, 0 <= n < 2**64."""
@@ -55,7 +63,7 @@ class SplitMix64:
 def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:
     """The first `count` numbers of the stream, as an array."""
     with np.errstate(over="ignore"):
-        z = np.uint64(seed & _MASK) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GAMMA)
+        z = np.uint64(_checked(seed)) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GAMMA)
         for shift, factor in _STEPS:
             z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
         return z ^ (z >> np.uint64(31))

@@ -102,8 +102,8 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert decode(grown.read_bytes())[0].output_shape == (6,)
     capsys.readouterr()
     for arguments, reason in (
-        ([base, "--classes", "1"], "--classes 1: use 2 to 256"),
-        ([base, "--classes", "3", "--hidden", "-1"], "--hidden -1: use 0"),
+        ([base, "--classes", "1"], "--classes = 1: must be a whole number, 2..256"),
+        ([base, "--classes", "3", "--hidden", "-1"], "--hidden = -1: must be a whole number, 0..4096"),
         ([str(path_of("kws_ref_model_float32")), "--classes", "3"], "a float model"),
         ([base, "--classes", "3", "--features", "nothing"], "no layer writes a tensor called 'nothing'"),
         ([str(output), "--classes", "3"], "has 4 classes already"),

@@ -65,7 +65,7 @@ def test_a_model_that_does_not_fit_says_what_would(tmp_path):
     ("options", "message"),
     [
         (["--optimizer", "lion"], "--optimizer lion: unknown"),
-        (["--batch", "0"], "--batch 0"),
+        (["--batch", "0"], "--batch = 0: must be"),
         (["--trainable", "7"], r"layers \[7\] have no parameters"),
     ],
 )

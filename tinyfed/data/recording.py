@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.data.tables import FLOAT32_MAX, read_number
+from tinyfed.data.tables import FLOAT32_MAX, read_number, read_whole
 from tinyfed.errors import UsageError
 
 MAGIC = b"TFRC"
@@ -138,8 +138,8 @@ def _chosen(path: Path, columns: Sequence[str], names: Sequence[str], width: int
     for column in columns:
         if column in names:
             chosen.append(names.index(column))
-        elif column.isdigit() and 1 <= int(column) <= width:
-            chosen.append(int(column) - 1)
+        elif (number := read_whole(column)) is not None and 1 <= number <= width:
+            chosen.append(number - 1)
         else:
             there = f"its columns are {', '.join(names)}" if names else f"it has columns 1 to {width}"
             raise UsageError(f"{path}: there is no column {column!r}: {there}")

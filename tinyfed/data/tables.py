@@ -10,6 +10,7 @@ from tinyfed.errors import UsageError
 _NUMBER = re.compile(
     r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE | re.ASCII
 )
+_WHOLE = re.compile(r"[+-]?[0-9]{1,1000}")  # more digits no limit allows
 FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
 
 
@@ -54,6 +55,11 @@ def read_number(text: str) -> float | None:
     """A number as programs write it, NaN and infinity too; None for anything else, also for what only Python takes for
     one: underscores, digits of other scripts."""
     return float(text) if _NUMBER.fullmatch(text.strip(" \t\r\n")) else None
+
+
+def read_whole(text: str) -> int | None:
+    """A whole number in decimal digits; None for anything else."""
+    return int(text) if _WHOLE.fullmatch(text.strip(" \t\r\n")) else None
 
 
 def number(text: str, where: str, column: str) -> float:

@@ -5,12 +5,14 @@ are normalized, and dense layers learn from them on the device. See docs/head.md
 """
 
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
+from tinyfed.fields import checked, whole
 from tinyfed.model.convert import FloatModel, program_of
 from tinyfed.model.image import Array, encode
 from tinyfed.model.initialize import initialize
@@ -18,7 +20,7 @@ from tinyfed.model.int8 import spec as i8
 from tinyfed.model.int8.image import read_ports
 from tinyfed.model.layers.base import Layer
 from tinyfed.model.layers.dense import Dense
-from tinyfed.model.layers.standardize import Standardize
+from tinyfed.model.layers.standardize import SAMPLES_MAX, Standardize
 from tinyfed.model.spec import ModelSpec
 
 MOST_CLASSES = 256
@@ -27,24 +29,21 @@ MOST_HIDDEN = 4096
 FIRST_DEVIATION = 4
 
 
+@checked("")
 def attach(
     network: i8.Int8Network,
     source: str,
-    classes: int,
-    hidden: int = 0,
+    classes: Annotated[int, whole(2, MOST_CLASSES)],
+    hidden: Annotated[int, whole(0, MOST_HIDDEN)] = 0,
     features: str | None = None,
-    seed: int = 0,
-    window: int = 1024,
+    seed: Annotated[int, whole(0, 2**53)] = 0,
+    window: Annotated[int, whole(2, SAMPLES_MAX)] = 1024,
 ) -> FloatModel:
     """`network` frozen up to its features, their running mean and variance over `window` samples, and a new head with
     `hidden` ReLU units (0: none).
 
     `features` names the tensor to cut at; None: what the last dense or convolutional layer reads. Raises UsageError.
     """
-    if not 2 <= classes <= MOST_CLASSES:
-        raise UsageError(f"--classes {classes}: use 2 to {MOST_CLASSES}")
-    if not 0 <= hidden <= MOST_HIDDEN:
-        raise UsageError(f"--hidden {hidden}: use 0 (none) to {MOST_HIDDEN}")
     at = _last_input(network, source) if features is None else _called(network, source, features)
     try:
         features_network = cut(network, at)

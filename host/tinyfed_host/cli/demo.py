@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 
+from tinyfed.fields import number
+from tinyfed_host.cli.options import number_option
+from tinyfed_host.experiment.schema import EXPERIMENT
+
 app = typer.Typer(add_completion=False)
 
 
@@ -16,9 +20,11 @@ def demo(
         typer.Option("--name", "-n", help="The run's name (demo, or demo-2 … when that is there): writes runs/NAME."),
     ] = "",
     budget_s: Annotated[
-        float, typer.Option("--budget", min=1.0, help="Seconds for rounds on emulated devices.")
+        float, number_option(number(1), "--budget", help="Seconds for rounds on emulated devices.")
     ] = 70.0,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds in all (2,000).")] = None,
+    rounds: Annotated[
+        int | None, number_option(EXPERIMENT["rounds"], "--rounds", help="Rounds in all (2,000).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
 ) -> None:
     """Personal gestures: a fleet learns an initialization from which a stranger's device learns its four gestures.

@@ -10,6 +10,8 @@ import typer
 
 from tinyfed.boards import read_board
 from tinyfed.errors import UsageError
+from tinyfed.fields import number, whole
+from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES
 from tinyfed_host.emulation.qemu import Emulators
@@ -29,7 +31,7 @@ def emulate(
     board: Annotated[
         str, typer.Option("--board", "-b", help="Which board; `tinyfed boards` lists them.")
     ] = "mps2_an386",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=COUNT_MAX, help="How many.")] = 1,
+    count: Annotated[int, number_option(whole(1, COUNT_MAX), "--count", "-n", help="How many.")] = 1,
     shard: Annotated[
         list[Path] | None, typer.Option("--shard", help="A device's samples; give it once for each device.")
     ] = None,
@@ -44,7 +46,9 @@ def emulate(
     counting: Annotated[
         bool, typer.Option("--counting", help="Count instructions (exact and repeatable, but slower).")
     ] = False,
-    for_s: Annotated[float | None, typer.Option("--for", min=0.0, help="End by itself after so many seconds.")] = None,
+    for_s: Annotated[
+        float | None, number_option(number(0), "--for", help="End by itself after so many seconds.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Start emulated boards with the real firmware image and print their ports; Ctrl-C ends them all.

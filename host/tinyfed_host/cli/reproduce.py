@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from tinyfed.fields import whole
+from tinyfed_host.cli.options import number_option
+
 app = typer.Typer(add_completion=False)
 
 SHORT_SHARE = 0.05
@@ -17,12 +20,12 @@ SHORT_SHARE = 0.05
 @app.command(epilog="Examples: tinyfed reproduce watch · tinyfed reproduce --output docs/reproduction.md")
 def reproduce(
     task: Annotated[list[str] | None, typer.Argument(help="Only these tasks; without: all whose data is here.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs of each row.")] = 5,
+    seeds: Annotated[int, number_option(whole(1, 100), "--seeds", help="Runs of each row.")] = 5,
     short: Annotated[bool, typer.Option("--short", help="A twentieth of the visits: to see that it works.")] = False,
     boards: Annotated[
         bool, typer.Option(help="Repeat each row on emulated Cortex-M4 boards, and measure what a visit costs there.")
     ] = True,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Rows at a time.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, number_option(whole(1, 64), "--jobs", help="Rows at a time.")] = os.cpu_count() or 1,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed.errors import UsageError
+from tinyfed_host.cli.options import number_option
+from tinyfed_host.experiment.schema import EXPERIMENT
 
 app = typer.Typer(add_completion=False)
 
@@ -29,8 +31,8 @@ def run(
         list[str] | None,
         typer.Option("--port", "-p", help="A device's port or unique id, once for each; any: all USB ports."),
     ] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", "-r", min=1, help="Rounds in all.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", "-s", min=0, help="Seed of the run.")] = None,
+    rounds: Annotated[int | None, number_option(EXPERIMENT["rounds"], "--rounds", "-r", help="Rounds in all.")] = None,
+    seed: Annotated[int | None, number_option(EXPERIMENT["seed"], "--seed", "-s", help="Seed of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
     start_from: Annotated[str, typer.Option("--from", help="Start from the model of this run.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tinyfed.fields import whole
+from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_table
 
 EXAMPLES = (
@@ -16,7 +18,9 @@ EXAMPLES = (
 def infer(
     model: Annotated[Path, typer.Argument(help="An int8 .tflite file, or the .tfm made from one.")],
     board: Annotated[str, typer.Option(help="A board that is emulated with QEMU's mps2-an386.")] = "mps2_an386",
-    inputs: Annotated[int, typer.Option(help="Inputs to run: the ends, then random ones.", min=1, max=64)] = 3,
+    inputs: Annotated[
+        int, number_option(whole(1, 64), "--inputs", help="Inputs to run: the ends, then random ones.")
+    ] = 3,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count an int8 model's instructions, memory and code on an emulated Cortex-M4, and check its outputs."""

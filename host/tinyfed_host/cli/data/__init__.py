@@ -9,6 +9,7 @@ import typer
 
 from tinyfed import tasks
 from tinyfed.data import datasets
+from tinyfed.data.tables import read_whole
 from tinyfed.errors import TinyfedError, UsageError
 from tinyfed_host.cli.data.recording import recording
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
@@ -134,10 +135,11 @@ def _options(task: str, given: list[str]) -> dict[str, int | str]:
         key, equals, value = text.partition("=")
         if not equals or key not in defaults:
             raise UsageError(f"--option {text}: must be KEY=VALUE, KEY one of {', '.join(defaults)}")
+        number = read_whole(value)
         if isinstance(defaults[key], str):
             chosen[key] = value
-        elif value.lstrip("-").isdigit():
-            chosen[key] = int(value)
+        elif number is not None:
+            chosen[key] = number
         else:
             raise UsageError(f"--option {text}: {value!r} is no whole number")
     return chosen

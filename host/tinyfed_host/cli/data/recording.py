@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from tinyfed import tasks
 from tinyfed.data.recording import read_takes, write_recording
+from tinyfed.data.tables import read_whole
 from tinyfed.errors import UsageError
+from tinyfed.fields import whole
+from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, write_file
 
 
@@ -19,12 +22,12 @@ def recording(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     rate_hz: Annotated[
-        int | None, typer.Option("--rate", min=1, max=65535, help="Readings a second (50, or the task's).")
+        int | None, number_option(whole(1, 65_535), "--rate", help="Readings a second (50, or the task's).")
     ] = None,
     period_us: Annotated[
         int | None,
-        typer.Option(
-            "--period-us", min=1, max=2**31 - 1, help="Board's time from one reading to the next: play faster."
+        number_option(
+            whole(1, 2**31 - 1), "--period-us", help="Board's time from one reading to the next: play faster."
         ),
     ] = None,
     columns: Annotated[
@@ -77,7 +80,8 @@ def _of_client(task: str, name: str, classes: str) -> tuple[list[NDArray[np.floa
     if not classes:
         return takes, client.rate_hz
     words = [word.strip() for word in classes.split(",")]
-    wrong = [word for word in words if not word.isdigit() or int(word) >= len(takes)]
+    numbers = [read_whole(word) for word in words]
+    wrong = [word for word, found in zip(words, numbers, strict=True) if found not in range(len(takes))]
     if wrong:
         raise UsageError(f"--classes {classes}: {wrong[0]!r} is no class of task {task} (0 to {len(takes) - 1})")
-    return [takes[int(word)] for word in words], client.rate_hz
+    return [takes[found] for found in numbers if found is not None], client.rate_hz

@@ -4,6 +4,12 @@ from typing import Annotated
 
 import typer
 
+from tinyfed.fields import fields_of
+from tinyfed.wire.order import Order
+from tinyfed_host.cli.options import number_option
+
+ORDER = fields_of(Order)
+
 EXAMPLES = (
     "Examples: tinyfed devices adapt /dev/ttyACM0 demo --save · tinyfed devices adapt /dev/ttyACM0 runs/kitchen "
     "--shots 5"
@@ -14,12 +20,12 @@ def adapt(
     port: Annotated[str, typer.Argument(metavar="PORT", help="Where the device is.")],
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run whose model it starts from.")],
     shots: Annotated[
-        int | None, typer.Option("--shots", min=1, max=1024, help="Samples of each class to learn from (as the run).")
+        int | None, number_option(ORDER["shots"], "--shots", help="Samples of each class to learn from (as the run).")
     ] = None,
     passes: Annotated[
-        int | None, typer.Option("--passes", min=1, max=255, help="Times they are gone through (as the run).")
+        int | None, number_option(ORDER["passes"], "--passes", help="Times they are gone through (as the run).")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides in which order they are learned.")] = 0,
+    seed: Annotated[int, number_option(ORDER["seed"], "--seed", help="Decides in which order they are learned.")] = 0,
     save: Annotated[bool, typer.Option("--save", help="Then write the model into the device's flash.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:

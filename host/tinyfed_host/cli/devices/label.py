@@ -6,6 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tinyfed.fields import number, whole
+from tinyfed.wire.record import CLASSES_MAX
+from tinyfed_host.cli.options import number_argument, number_option
+
 EXAMPLES = (
     "Examples: tinyfed devices label /dev/ttyACM0 0 --seconds 20 · tinyfed devices label /dev/ttyACM0 1 "
     "--windows 15 · tinyfed devices label /dev/ttyACM0 --forget"
@@ -14,11 +18,13 @@ EXAMPLES = (
 
 def label(
     port: Annotated[str, typer.Argument(metavar="PORT", help="Where the device is.")],
-    number: Annotated[
-        int | None, typer.Argument(metavar="[CLASS]", help="What it is that is done from now on: 0, 1, ...")
+    label_class: Annotated[
+        int | None, number_argument(whole(0, CLASSES_MAX - 1), "CLASS", help="What it is that is done from now on.")
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Stop after so long (no limit).")] = 0.0,
-    windows: Annotated[int, typer.Option("--windows", min=0, max=65535, help="Stop after so many (no limit).")] = 0,
+    seconds: Annotated[
+        float, number_option(number(0, 4_000_000), "--seconds", help="Stop after so long; 0: no limit.")
+    ] = 0.0,
+    windows: Annotated[int, number_option(whole(0, 65_535), "--windows", help="Stop after so many; 0: no limit.")] = 0,
     stop: Annotated[bool, typer.Option("--stop", help="End a recording that still runs.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Drop everything the device has recorded.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line: each window, then the end.")] = False,
@@ -36,7 +42,7 @@ def label(
     from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.device.discovery import connect
 
-    if [number is not None, stop, forget].count(True) != 1:
+    if [label_class is not None, stop, forget].count(True) != 1:
         raise UsageError("say which CLASS to record (0, 1, ...), or --stop, or --forget")
     device = connect(port)
 
@@ -50,22 +56,22 @@ def label(
             print(f"\rclass {status.label}: {status.windows} windows ", end="", flush=True)
 
     try:
-        if number is None:
+        if label_class is None:
             status = device.record(STOP if stop else FORGET)
         else:
-            status = device.record(number, windows=windows, seconds=seconds, progress=tell)
+            status = device.record(label_class, windows=windows, seconds=seconds, progress=tell)
     finally:
         device.close()
     if as_json:
         print_json({**facts(status), "ended": True})
         return
-    if number is not None:
+    if label_class is not None:
         if sys.stdout.isatty():
             print("\r", end="")
         print_line(f"class {status.label}: {status.windows} windows recorded")
     by_class = ", ".join(f"{k}: {count}" for k, count in enumerate(status.counts)) or "none"
     print_line(f"stored by class: {by_class} ({sum(status.counts)} of {status.capacity})")
-    if number is not None and status.status == Status.SOURCE:
+    if label_class is not None and status.status == Status.SOURCE:
         print_line("the sensor gives no more")
-    elif number is not None and status.status < 0:
+    elif label_class is not None and status.status < 0:
         raise DeviceError(f"{port}: recording ended early; the windows so far are kept")

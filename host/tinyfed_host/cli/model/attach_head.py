@@ -7,26 +7,34 @@ from typing import Annotated
 import typer
 
 from tinyfed.errors import UsageError
+from tinyfed.fields import fields_of
+from tinyfed.model.head import attach
+from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, write_file
 
 EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 --samples some.npz -o words.tfm"
+HEAD = fields_of(attach)
 
 
 def attach_head_model(
     base: Annotated[Path, typer.Argument(help="An int8 .tflite file, or a model with a head to add classes to.")],
-    classes: Annotated[int, typer.Option(help="How many classes the head tells apart.")],
+    classes: Annotated[int, number_option(HEAD["classes"], "--classes", help="How many classes the head tells apart.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model to write, NAME.tfm.")],
-    hidden: Annotated[int, typer.Option(help="ReLU units between features and classes; 0: none.")] = 0,
+    hidden: Annotated[
+        int, number_option(HEAD["hidden"], "--hidden", help="ReLU units between features and classes; 0: none.")
+    ] = 0,
     features: Annotated[str | None, typer.Option(help="The tensor to cut at; left out: before the last layer.")] = None,
     samples: Annotated[Path | None, typer.Option(help="For the features' first statistics, .npz or .npy.")] = None,
-    window: Annotated[int, typer.Option(help="Samples that the features' mean and variance go back.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Of the head's first weights.")] = 0,
+    window: Annotated[
+        int, number_option(HEAD["window"], "--window", help="Samples that the features' mean and variance go back.")
+    ] = 1024,
+    seed: Annotated[int, number_option(HEAD["seed"], "--seed", help="Of the head's first weights.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Freeze an int8 network and put a float32 head on it that learns on the device (docs/head.md)."""
     from tinyfed.data.samples import read_samples
     from tinyfed.model.convert import FloatModel, is_tflite, read_file, read_model
-    from tinyfed.model.head import attach, grow, normalized
+    from tinyfed.model.head import grow, normalized
     from tinyfed.model.int8.image import read_plan
     from tinyfed.model.plan import plan
     from tinyfed.model.tflite.file import parse

@@ -9,9 +9,11 @@ import typer
 
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DoesNotFitError, UsageError
+from tinyfed.fields import whole
 from tinyfed.model.plan import LayerSummary, Plan, summarize
 from tinyfed.model.plan import plan as plan_of
 from tinyfed.model.spec import ModelSpec, with_trainable
+from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 EXAMPLES = (
@@ -33,8 +35,6 @@ def mode_of(infer: bool, batch: int, optimizer: str) -> str:
     """The plan's mode for the options."""
     if optimizer not in OPTIMIZERS:
         raise UsageError(f"--optimizer {optimizer}: unknown: use one of {', '.join(OPTIMIZERS)}")
-    if batch < 1:
-        raise UsageError(f"--batch {batch}: must be at least 1")
     if infer:
         return "infer"
     return "online" if batch == 1 and optimizer == "sgd" else f"batch_{optimizer}"
@@ -78,7 +78,9 @@ def _spec_of(model: str, trainable: str) -> ModelSpec:
 def plan(
     model: Annotated[str, typer.Argument(help="A .tfm, .tflite or Keras file, or the name of a benchmark net.")],
     board: Annotated[str, typer.Option(help="Does it fit this board?")] = "",
-    batch: Annotated[int, typer.Option(help="Samples a step; memory does not depend on how many.")] = 1,
+    batch: Annotated[
+        int, number_option(whole(1, 65_535), "--batch", help="Samples a step; memory does not depend on how many.")
+    ] = 1,
     optimizer: Annotated[str, typer.Option(help="sgd, momentum, adam or adam_second (no first moment).")] = "sgd",
     trainable: Annotated[
         str,

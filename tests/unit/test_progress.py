@@ -19,10 +19,10 @@ EVENTS = (
     Event("visit-started", 1, "aa"),
     Event("retry", 1, "aa", "port x (board aa): no answer; trying again"),
     Event("visit-ended", 1, "aa", data=VISIT),
-    Event("round-ended", 1, data={"loss_last": 0.5}),
+    Event("round-ended", 1, data={"loss_last": 0.5, "loss": 0.5}),
     Event("visit-started", 2, "bb"),
     Event("device-failed", 2, "bb", "unplugged"),
-    Event("round-ended", 2, data={"loss_last": 0.25}),
+    Event("round-ended", 2, data={"loss_last": 0.25, "loss": 0.375}),
     Event("device-back", 2, "bb"),
 )
 

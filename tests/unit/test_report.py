@@ -70,7 +70,7 @@ def make_run(folder: Path, rounds: int = 30, *, adapted: bool = True, header: Ru
             visits = [VisitRecord(IDS[0], 1, None, visit)]
             if number == 7:
                 visits.insert(0, VisitRecord(IDS[1], 1, "device 11: <unplugged>", {}))
-            metrics = {**visit, "seconds": 0.5, "answered": 1, "failed": len(visits) - 1}
+            metrics = {**visit, "loss": 0.0417, "seconds": 0.5, "answered": 1, "failed": len(visits) - 1}
             store.commit_round(RoundRecord(number, {}, {"weights": bytes(8)}, metrics, visits))
         if adapted:
             point = {"mean": 0.8, "low": 0.75, "high": 0.85, "count": 360}
@@ -136,7 +136,7 @@ def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
         }  # fmt: skip
         visits = [VisitRecord(IDS[0], 1, None, visit), VisitRecord(IDS[1], 1, "<script>1</script>", {})]
         store.put_device(IDS[0], {"board": "<b>", "arena_bytes": 9, "ram_bytes": 9})
-        metrics = {**visit, "seconds": 0.5, "answered": 1, "failed": 1}
+        metrics = {**visit, "loss": 0.0417, "seconds": 0.5, "answered": 1, "failed": 1}
         store.commit_round(RoundRecord(1, {}, {"weights": bytes(8)}, metrics, visits))
         point = {"mean": 0.8, "low": 0.75, "high": 0.85, "count": 360}
         store.put_result(ADAPTATION, {"<i>": {"1": point}})

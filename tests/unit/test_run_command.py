@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from test_folder import csv as write_csv
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.port_choice import choose
+from tinyfed_host.experiment.schema import override
+from tinyfed_host.run.parts import make_fleet, read_experiment
+from tinyfed_host.run.run import Run
 
 from tinyfed.device import Device
 from tinyfed.errors import DeviceError
@@ -153,6 +157,34 @@ def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:
     assert visit["arena_bytes"] > 25 * 4  # the model's weights and more
     assert visit["stack_bytes"] == 0  # counted on boards only
     decode((folder / "runs/x/model.tfm").read_bytes())
+
+
+def told_losses(text: str) -> list[str]:
+    return re.findall(r"loss (\d+\.\d{4})", text)
+
+
+def test_one_loss_everywhere(tinyfed: Tinyfed, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mean of the last 20 rounds' loss at the end of a visit; of each round by itself it is `loss_last`. In the
+    events, in the result, on the progress line, at the end, in `tinyfed runs` and in the report; resumed or not."""
+    *events, result = tinyfed.lines("run", "x.toml", "--rounds", "30", "--name", "whole")
+    ends = [event for event in events if event["event"] == "round-ended"]
+    for number, event in enumerate(ends, start=1):
+        expected = [end["loss_last"] for end in ends[max(0, number - 20) : number]]
+        assert event["loss"] == pytest.approx(sum(expected) / len(expected), rel=1e-12)
+    loss = ends[-1]["loss"]
+    assert loss != ends[-1]["loss_last"] and result["metrics"]["loss"] == loss
+    assert tinyfed.lines("runs")[0]["loss"] == loss
+    assert json.loads((folder / "runs/whole/metrics.jsonl").read_text().splitlines()[-1])["loss"] == loss
+    tinyfed.text("report", "whole")
+    shown = f"{loss:.4f}"
+    assert shown in (folder / "runs/whole/report.html").read_text()
+    assert run_command(["run", "x.toml", "--rounds", "30", "--name", "plain"]) == 0
+    out, err = capsys.readouterr()
+    assert told_losses(out)[-1] == told_losses(err)[-1] == shown
+    experiment = override(read_experiment(Path("x.toml")), rounds=30)
+    with Run.begin(folder / "runs/parts", experiment, "") as begun, make_fleet(begun.parts) as fleet:
+        begun.go(fleet, rounds=17)
+    assert tinyfed.lines("run", "--resume", "parts")[-1]["metrics"]["loss"] == loss
 
 
 def test_columns_that_are_constant_are_named_once(tinyfed: Tinyfed, folder: Path) -> None:

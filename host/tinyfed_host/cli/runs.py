@@ -63,5 +63,5 @@ def _describe(folder: Path) -> dict[str, Any]:
         created=header.created,
     )
     if last is not None:
-        entry.update(rounds=last["round"], loss=last.get("loss_last"), weights_sha256=last["weights_sha256"])
+        entry.update(rounds=last["round"], loss=last.get("loss"), weights_sha256=last["weights_sha256"])
     return entry

@@ -58,9 +58,9 @@ def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], resu
     for shots, words in (("1", "one example"), ("5", "five examples")):
         if shots in learned:
             entries.append((f"{learned[shots]['mean']:.1%}", f"accuracy after {words} of each", True))
-    losses = [entry["loss_last"] for entry in rounds if entry.get("loss_last") is not None]
-    if losses and not learned:
-        entries.append((f"{_mean(losses[-20:]):.4f}", "loss at the end of a visit, last 20 rounds", True))
+    loss = rounds[-1].get("loss")
+    if loss is not None and not learned:
+        entries.append((f"{loss:.4f}", "loss: at the end of a visit, mean of the last 20 rounds", True))
     entries.append((f"{len(rounds):,}", "rounds", False))
     entries.append((str(len(devices)), "devices", False))
     down, up = sum(entry["bytes_down"] for entry in rounds), sum(entry["bytes_up"] for entry in rounds)
@@ -208,10 +208,6 @@ def _net(model: Mapping[str, Any]) -> str:
     inputs = "x".join(map(str, shape)) if isinstance(shape, list | tuple) else str(shape)
     net = "-".join([inputs, *(str(layer["outputs"] or layer["kind"]) for layer in layers)])
     return f"{net}, {layers[0]['activation']}, {model['loss']}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _is_finite(loss: float | None) -> bool:

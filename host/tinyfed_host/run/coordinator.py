@@ -6,6 +6,7 @@ reason, left out, tried again later. A round is committed to the store before th
 
 import dataclasses
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from tinyfed_host.run.flight import Flight, Landed
 from tinyfed_host.run.store import RoundRecord, RunStore, VisitRecord
 from tinyfed_host.run.visit import Devices, Visitor
 
+LOSS_ROUNDS = 20  # that the run's loss is the mean of: one round says little
 EMPTY_ATTEMPTS = 4  # selections in a row without any answer that end the run
 EMPTY_WAIT_S = 0.5  # before the second of them, then doubled
 
@@ -55,6 +57,7 @@ class Coordinator:
         self._observe = observe
         self._clock = clock or SystemClock()
         self._attendance = Attendance(rules.retry_after, observe)
+        self._losses: deque[float] = deque(maxlen=LOSS_ROUNDS)  # of the last rounds
         self._exchange = WeightsExchange(rules.encoding, image, observe, rules.answer)
         self._visitor = Visitor(fleet, self._exchange, image, rules, observe, self._clock)
         self._flight = Flight(
@@ -69,6 +72,7 @@ class Coordinator:
         """
         ids = self._fleet.ids()
         self._attendance.begin(ids)
+        self._losses.extend(self._store.losses(LOSS_ROUNDS))
         last = self._strategy.rounds if rounds is None else rounds
         self._observe(Event("run-started", data={"rounds": last, "done": state.round, "devices": ids}))
         metrics: Mapping[str, Any] = {}
@@ -95,6 +99,9 @@ class Coordinator:
         late: list[Reply] = []
         after = self._strategy.aggregate(state, [*self._replies(state, last, records, late), *late])
         metrics = _round_metrics(records, self._clock.now() - begun)
+        if metrics["loss_last"] is not None:
+            self._losses.append(metrics["loss_last"])
+        metrics["loss"] = sum(self._losses) / len(self._losses) if self._losses else None
         document = {
             "strategy": after.document(),
             "absences": self._attendance.document(),

@@ -335,6 +335,18 @@ class RunStore:
             row = self._connection.execute("SELECT * FROM round ORDER BY number DESC LIMIT 1").fetchone()
         return None if row is None else {"round": row[0], "weights_sha256": row[1], **json.loads(row[2])}
 
+    def losses(self, count: int) -> list[float]:
+        """`loss_last` of the last `count` rounds that have one, in order."""
+        with _translate(self.folder):
+            query = "SELECT metrics FROM round ORDER BY number DESC"
+            found: list[float] = []
+            for (metrics,) in self._connection.execute(query):
+                loss = json.loads(metrics).get("loss_last")
+                found += [] if loss is None else [loss]
+                if len(found) == count:
+                    break
+        return found[::-1]
+
     def _lines(self, after: int = 0) -> Iterator[str]:
         """The lines of `metrics.jsonl` for the rounds behind `after`."""
         with _translate(self.folder):

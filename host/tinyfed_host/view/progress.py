@@ -66,8 +66,8 @@ class Progress:
         elif event.kind == "round-ended":
             self.done = event.round
             self._ends.append((self.clock(), self.done))
-            if data.get("loss_last") is not None:
-                self.losses.append(data["loss_last"])
+            if data.get("loss") is not None:
+                self.losses.append(data["loss"])
         if event.kind in TOLD:
             self.troubles.append(told(event))
 
@@ -96,9 +96,8 @@ class Progress:
         return max(by_rounds, min(1.0, (self.clock() - self._begun) / span)) if span > 0 else 1.0
 
     def loss(self) -> float | None:
-        """Mean of the last rounds: a single one says little."""
-        recent = list(self.losses)[-20:]
-        return sum(recent) / len(recent) if recent else None
+        """The run's, as docs/cli.md defines it."""
+        return self.losses[-1] if self.losses else None
 
     def line(self) -> str:
         """All of it in one line."""
@@ -138,5 +137,5 @@ def sparkline(values: Sequence[float]) -> str:
 
 def summary(metrics: Mapping[str, Any]) -> str:
     """A round's metrics for people."""
-    loss = metrics.get("loss_last")
+    loss = metrics.get("loss")
     return f"loss {loss:.4f}" if loss is not None else "no loss"

@@ -67,6 +67,6 @@ def adapt(
             print_line(f"after {point.shots:>3} of each class: {share} of {point.count} it has not learned from")
     if as_json:
         facts = {"port": port, "board": info.board, "unique_id": info.unique_id, "run": run}
-        print_json({**facts, "samples": result.samples, "loss": result.loss_last, "saved": save})
+        print_json({**facts, "samples": result.samples, "loss_last": result.loss_last, "saved": save})
         return
     print_line(f"{port}  {info.board}  {info.unique_id}  has learned {result.samples} samples" + ", saved" * save)

@@ -1,5 +1,5 @@
 /* What a device does when the coordinator visits it: draw a task from its own data by the order's seed,
- * train online in one pass, evaluate itself at checkpoints. Depends on core only. Bytes of the order and of
+ * train on it, online or in batches, evaluate itself at checkpoints. Depends on core only. Bytes of the order and of
  * the result, and the draw itself, are specified in docs/order.md. */
 #ifndef TINYFED_VISIT_H
 #define TINYFED_VISIT_H

@@ -1,7 +1,7 @@
 """What int8 inference costs on a Cortex-M4: instructions, stack and code, counted on QEMU's mps2-an386.
 
-A bare image with nothing but the engine (firmware/bench/infer.c) is compiled and run with `-icount`, so every figure
-is the same on every run. Instructions are executed ones, not cycles."""
+A bare image with nothing but the engine (firmware/bench/infer/infer.c) is compiled and run with `-icount`, so every
+figure is the same on every run. Instructions are executed ones, not cycles."""
 
 import functools
 import re

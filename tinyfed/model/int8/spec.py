@@ -1,6 +1,6 @@
 """A full-integer (int8) network as its .tflite file describes it: tensors with scale and zero point, layers with
 int8 weights. Nothing is folded or packed yet: multipliers, shifts and the engine's weight layout are made from
-this by `arithmetic_int8` and `image_int8`, so a reader only copies what it finds.
+this by `arithmetic` and `image`, so a reader only copies what it finds.
 
 Shapes leave the batch of 1 out. Weights keep TFLite's order of axes.
 """

@@ -28,7 +28,7 @@ class Weights(Content):
             return values
         return cls(values if isinstance(values, bytes) else np.ascontiguousarray(values, "<f4").tobytes())
 
-    @cached_property
+    @property
     def array(self) -> NDArray[np.float32]:
         """(parameters,), float32. A view: it cannot be written to."""
         return np.frombuffer(self, "<f4").astype(np.float32, copy=False)

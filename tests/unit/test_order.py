@@ -1,6 +1,7 @@
 """Orders and results as bytes, against the vectors the C tests read too; the generator of the draw."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,19 @@ def test_an_order_out_of_range_names_the_field(change: dict[str, object], said: 
     with pytest.raises(UsageError, match=said) as caught:
         Order(**{**good, **change})  # type: ignore[arg-type]
     assert caught.value.where == "order" and caught.value.key in {*change, "update", "proximal"}
+
+
+def test_another_seed_is_all_that_changes() -> None:
+    """A run makes the order of each visit so: its bytes are those of an order made with that seed from the start."""
+    order = Order("shard", 3, 5, 0, 1, 0.01, (1, 5), update="sgd", batch=2, answer="float16")
+    for seed in (0, 2, 2**64 - 1):
+        other = order.with_seed(seed)
+        assert other == replace(order, seed=seed)
+        assert other.encode() == replace(order, seed=seed).encode()
+    assert order.seed == 1
+    for seed in (-1, 2**64):
+        with pytest.raises(UsageError, match="seed"):
+            order.with_seed(seed)
 
 
 @pytest.mark.parametrize("cut", [0, 31, 47, 49])

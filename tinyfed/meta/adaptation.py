@@ -1,7 +1,7 @@
 """How well a newcomer learns from an initialization: adaptation on devices that took no part in the training."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def orders(order: Order, clients: Sequence[Client], draws: int, seed: int) -> It
     """(client, draw, order) of each newcomer's visit: the same draws whatever the initialization."""
     for number, client in enumerate(clients):
         for draw in range(draws):
-            yield client, draw, replace(order, seed=derive_seed(seed, _PURPOSE, number, draw))
+            yield client, draw, order.with_seed(derive_seed(seed, _PURPOSE, number, draw))
 
 
 def adaptation(

@@ -41,8 +41,8 @@ class FedAvg(Cohort):
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return state.after(mean_weights(replies, self.staleness))
 
-    def _order(self, seed: int) -> Order:
-        return replace(self.order, seed=seed, passes=self.passes, update="sgd", batch=self.batch)
+    def _order(self) -> Order:
+        return replace(self.order, passes=self.passes, update="sgd", batch=self.batch)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class FedProx(FedAvg):
     mu: Annotated[float, fields_of(Order)["proximal"]] = 0.1
     name: str = "fedprox"
 
-    def _order(self, seed: int) -> Order:
-        return replace(super()._order(seed), proximal=self.mu + 0.0)  # no -0.0
+    def _order(self) -> Order:
+        return replace(super()._order(), proximal=self.mu + 0.0)  # no -0.0
 
 
 @dataclass(frozen=True)

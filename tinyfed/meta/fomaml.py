@@ -93,9 +93,9 @@ class FOMAML(Cohort):
         kept[kept.size - self.zero_last :] = 0.0
         return kept
 
-    def _order(self, seed: int) -> Order:
+    def _order(self) -> Order:
         return replace(
-            self.order, seed=seed, passes=self.passes, update="sgd", batch=self.batch, queries=self.queries,
+            self.order, passes=self.passes, update="sgd", batch=self.batch, queries=self.queries,
             meta_gradient=True, **self._local(),
         )  # fmt: skip
 

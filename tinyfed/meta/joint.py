@@ -30,6 +30,6 @@ class Joint(Alone):
             weights = weights if reply.weights is None else reply.weights
         return state.after(weights)
 
-    def _order(self, seed: int) -> Order:
+    def _order(self) -> Order:
         points = tuple(k for k in self.order.checkpoints if k <= 1)
-        return replace(self.order, shots=1, passes=1, checkpoints=points, seed=seed)
+        return replace(self.order, shots=1, passes=1, checkpoints=points)

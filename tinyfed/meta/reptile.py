@@ -36,8 +36,8 @@ class Reptile(Cohort):
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, falling(self.alpha, state.round, self.rounds))
 
-    def _order(self, seed: int) -> Order:
-        order = replace(self.order, seed=seed, passes=self.passes, update=self.update, batch=self.batch)
+    def _order(self) -> Order:
+        order = replace(self.order, passes=self.passes, update=self.update, batch=self.batch)
         if not self.local_last:
             return order
         return replace(order, local_last=self.local_last, reconstruct=self.reconstruct, zero_local=True)

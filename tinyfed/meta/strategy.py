@@ -6,7 +6,7 @@ there is no generator whose position could get lost.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -38,7 +38,7 @@ class State:
     def after(self, weights: "Weights | Array | None" = None, **slots: Array) -> "State":
         """The state a round later. Weights (None) and slots that are not given stay as they are."""
         weights = self.weights if weights is None else Weights.of(weights)
-        return replace(self, round=self.round + 1, weights=weights, slots={**self.slots, **slots})
+        return State(self.seed, self.round + 1, weights, {**self.slots, **slots})
 
     def document(self) -> dict[str, Any]:
         """The part that is not an array, as JSON can hold it."""
@@ -146,8 +146,10 @@ def first_state(weights: Array, seed: int, **slots: Array) -> State:
 class Options:
     """What strategies have in common that are dataclasses: their options, and the orders they give, are in range.
 
-    `_order` is what a device is to do with a seed.
+    `_order` is what a device is to do; each visit gets it with a seed of its own.
     """
+
+    _visit: Order
 
     @property
     def name(self) -> str:
@@ -155,9 +157,9 @@ class Options:
 
     def __post_init__(self) -> None:
         check_fields(self, f"strategy {self.name}")
-        self._order(0)
+        object.__setattr__(self, "_visit", self._order())
 
-    def _order(self, seed: int) -> Order:
+    def _order(self) -> Order:
         raise AssertionError("a strategy says what a device is to do")
 
     def _wrong(self, option: str, problem: str) -> UsageError:
@@ -180,7 +182,7 @@ class Cohort(Options):
 
     def check_layers(self, sizes: Sequence[int]) -> None:
         """See `check_layers`: so many local layers must leave one that is shared."""
-        count = self._order(0).local_last
+        count = self._visit.local_last
         if count and count >= len(sizes):
             problem = f"the model has {len(sizes)} layers with parameters: leave one that is shared"
             raise self._wrong(self.LOCAL_OPTION, problem)
@@ -189,7 +191,7 @@ class Cohort(Options):
         return pick(state, devices, self.devices)
 
     def configure(self, state: State, device: str) -> Assignment:
-        return Assignment(state.weights, self._order(order_seed(state, device=device)))
+        return Assignment(state.weights, self._visit.with_seed(order_seed(state, device=device)))
 
 
 class Alone(Options):
@@ -202,7 +204,7 @@ class Alone(Options):
         return pick(state, devices, 1)
 
     def configure(self, state: State, device: str) -> Assignment:
-        return Assignment(state.weights, self._order(order_seed(state)))
+        return Assignment(state.weights, self._visit.with_seed(order_seed(state)))
 
 
 def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | None:

@@ -52,9 +52,9 @@ class TinyMetaFed(Cohort):
         share = min(1.0, round_index / self.rounds) if self.schedule == "cosine" else 0.0
         return np.float32(self.alpha * 0.5 * (1.0 + math.cos(math.pi * share)))
 
-    def _order(self, seed: int) -> Order:
+    def _order(self) -> Order:
         top = round(self.top_percent * TOP_ALL / 100)
-        order = replace(self.order, seed=seed, top=0 if top == TOP_ALL else top)
+        order = replace(self.order, top=0 if top == TOP_ALL else top)
         if not self.local_layers:
             return order
         return replace(

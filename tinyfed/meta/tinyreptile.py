@@ -1,7 +1,7 @@
 """TinyReptile (Ren, Anicic, Runkler: TinyReptile: TinyML with federated meta-learning, IJCNN 2023)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from tinyfed.fields import whole
@@ -32,5 +32,5 @@ class TinyReptile(Alone):
                 weights = weights + alpha * (reply.weights.array - weights)
         return state.after(weights)
 
-    def _order(self, seed: int) -> Order:
-        return replace(self.order, seed=seed)
+    def _order(self) -> Order:
+        return self.order

@@ -3,6 +3,7 @@
 import math
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from tinyfed.errors import UsageError
@@ -19,6 +20,7 @@ UPDATES = {"online": 0, "sgd": 1, "momentum": 2, "adam": 3, "adam_second": 4}
 _FLAGS = {"true_labels": 1, "in_time": 2, "meta_gradient": 4, "keep_local": 8, "zero_local": 16}
 _FLAGS_V2 = 7
 TOP_ALL = 10_000
+SEED = whole(0, 2**64 - 1)
 SMALLEST = 2.0**-126  # of the positive float32 values that are no subnormal
 # What a device can say of a visit at most: a loss, the samples of a shard it judges itself on, its stack in bytes.
 LOSS_MAX = 1e30
@@ -44,7 +46,7 @@ class Order:
     ways: Annotated[int, whole(1, WAYS_MAX)]  # classes drawn; 1 for regression
     shots: Annotated[int, whole(1, SHOTS_MAX)]  # training samples a class
     queries: Annotated[int, whole(0, SHOTS_MAX)]  # evaluation samples a class; 0: all that the stream does not use
-    seed: Annotated[int, whole(0, 2**64 - 1)]
+    seed: Annotated[int, SEED]
     learning_rate: Annotated[float, number(SMALLEST, 1000)]  # rounded to float32 on the way
     checkpoints: tuple[int, ...] = ()  # evaluate after so many samples a class, all passes counted
     passes: Annotated[int, whole(1, 255)] = 1
@@ -108,6 +110,16 @@ class Order:
     def _wrong(self, key: str, problem: str) -> UsageError:
         return UsageError(problem, where="order", key=key, value=quote(getattr(self, key)))
 
+    def with_seed(self, seed: int) -> "Order":
+        """The same order with another seed, which alone is checked: every visit of a run has one.
+
+        Raises `UsageError` as the constructor does.
+        """
+        check_values({"seed": SEED}, {"seed": seed}, "order")
+        other = object.__new__(Order)
+        vars(other).update(vars(self), seed=seed, _more=self._more)
+        return other
+
     @property
     def is_partial(self) -> bool:
         """Some layers stay on the device."""
@@ -125,7 +137,7 @@ class Order:
 
     def encode(self) -> bytes:
         """The 40 or 56 bytes of docs/order.md."""
-        more = self._encode_more()
+        more = self._more
         points = (*self.checkpoints, *[0] * (CHECKPOINTS_MAX - len(self.checkpoints)))
         version = 3 if any(more[8:]) or more[1] > _FLAGS_V2 else 2 if any(more) else 1
         return _ORDER.pack(
@@ -143,8 +155,9 @@ class Order:
             *points,
         ) + (more if any(more) else b"")
 
-    def _encode_more(self) -> bytes:
-        """What versions 2 and 3 add; all zeros when nothing of it is used."""
+    @cached_property
+    def _more(self) -> bytes:
+        """What versions 2 and 3 add; all zeros when nothing of it is used. The seed is not in it."""
         flags = sum(bit for name, bit in _FLAGS.items() if getattr(self, name))
         answer = WeightsEncoding.named(self.answer).number
         local = (self.local_first, self.local_last, self.reconstruct, self.top, answer, 0)

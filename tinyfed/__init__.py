@@ -17,6 +17,7 @@ first used, so `import tinyfed` costs next to nothing.
 - `random`: SplitMix64
 - `status`: status numbers of the engine and of devices, and their reasons
 - `tasks`: task distributions over clients
+- `text`: others' text on one line
 - `weights`: a model's weights on their way, one immutable object
 - `wire`: frames, messages and sessions, sans-I/O
 """
@@ -40,6 +41,7 @@ __all__ = [
     "random",
     "status",
     "tasks",
+    "text",
     "weights",
     "wire",
 ]

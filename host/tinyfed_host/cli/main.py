@@ -20,6 +20,7 @@ import typer
 
 from tinyfed import __version__
 from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.text import printable
 from tinyfed_host.cli import output
 
 EXIT_INTERNAL = 70
@@ -166,7 +167,7 @@ def _end_at_once_next_time() -> None:
 
 
 def _tell(message: str) -> None:
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     with contextlib.suppress(OSError):
         print(f"tinyfed: {line}", file=sys.stderr, flush=True)
 

@@ -1,4 +1,7 @@
-"""What a command prints: a table for people, or one JSON object a line for programs."""
+"""What a command prints: a table for people, or one JSON object a line for programs.
+
+Text may come from a device, a file or another program: what does not print is shown escaped, and nothing is markup.
+"""
 
 import json
 import sys
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tinyfed.files import is_stdout, write_all
+from tinyfed.text import printable
 
 _holds_file = False  # standard output is the file that the command writes: what it says goes to standard error
 
@@ -27,7 +31,7 @@ def write_files(contents: Mapping[Path, bytes], *inputs: Path | None) -> None:
     _holds_file = _holds_file or any(is_stdout(path) for path in contents)
     write_all(contents)
     for path in same:
-        print(f"{path} was the input and is now the result", file=sys.stderr)
+        print_note(f"{path} was the input and is now the result")
 
 
 def write_file(path: Path, content: bytes, *inputs: Path | None) -> None:
@@ -58,12 +62,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=None if title is None else Text(printable(title)),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(Text(printable(_cell(value))) for value in row))
     Console(file=_out(), soft_wrap=False, width=None if _out().isatty() else 200).print(table)
 
 
@@ -77,5 +87,11 @@ def _cell(value: object) -> str:
 
 def print_line(text: str) -> None:
     """A line for people, on standard output: a command in JSON mode prints none."""
-    _out().write(text + "\n")
+    _out().write(printable(text) + "\n")
     _out().flush()
+
+
+def print_note(text: str) -> None:
+    """A line beside what was asked for, on standard error."""
+    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.flush()

@@ -51,7 +51,7 @@ def reproduce(
     from studies.reproduction.results import Measured
     from studies.reproduction.table import Measurement
     from tinyfed.errors import UsageError
-    from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.cli.output import print_json, print_line, print_note
 
     if results is not None and output is None:
         raise UsageError("reproduce: --results keeps the rows of a page: add --output PAGE")
@@ -64,7 +64,7 @@ def reproduce(
             if task:
                 raise
             skipped.append(each.task)
-            typer.echo(f"{each.task} is left out: {error}", err=True)
+            print_note(f"{each.task} is left out: {error}")
         else:
             studies.append(whole)
     command = " ".join(["tinyfed reproduce", *(task or []), *(["--short"] if short else []), f"--seeds {seeds}"])
@@ -75,9 +75,7 @@ def reproduce(
         folder = beside if results is None else results
         page.prepare(output, folder)
     begun, tables = time.monotonic(), []
-    with Measurement(
-        studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=lambda text: typer.echo(text, err=True)
-    ) as measurement:
+    with Measurement(studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=print_note) as measurement:
         for table in measurement.tables():
             tables.append(table)
             if as_json:

@@ -1,7 +1,6 @@
 """The newcomer of the demo: a stranger's device that gets an initialization and learns its own gestures."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from tinyfed.boards import read_board
@@ -13,6 +12,7 @@ from tinyfed.model import replace_weights
 from tinyfed.tasks.task import Client
 from tinyfed.wire.order import Order, Result
 from tinyfed_host.demo.screen import Screen
+from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.fleet.slots import make_slot
 from tinyfed_host.run.parts import Parts
@@ -50,11 +50,8 @@ def newcomers_on_boards(parts: Parts, starts: Mapping[str, Array], screen: Scree
             slot.close()
         return done
 
-    with (
-        screen.working("emulated boards with the held-out people's data"),
-        ThreadPoolExecutor(max_workers=len(boards)) as pool,
-    ):
-        count = sum(pool.map(work, range(len(boards))))
+    with screen.working("emulated boards with the held-out people's data"):
+        count = sum(side_by_side(work, range(len(boards))))
     screen.good(f"{count} draws on emulated boards gave exactly the simulated devices' answers")
     return count
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tinyfed.text import printable
 from tinyfed_host.demo.adapted import Adapted
 from tinyfed_host.report.document import KINDS
 from tinyfed_host.run.store import RunStore, StoreError
@@ -35,7 +36,7 @@ class Screen:
             _print_json({"event": "step", "number": number, "of": STEPS, "text": title})
             return
         at = Text(f"  {show_time(time.monotonic() - self._begun)}", style="dim")
-        self._console.print(Text.assemble("\n", (f"{number}/{STEPS} ", "bold cyan"), (title, "bold"), at))
+        self._console.print(Text.assemble("\n", (f"{number}/{STEPS} ", "bold cyan"), (printable(title), "bold"), at))
 
     def say(self, text: str) -> None:
         """A line below the heading."""
@@ -49,7 +50,7 @@ class Screen:
         if self._as_json:
             _print_json({"event": "told", "text": text})
         else:
-            self._console.print(Text(mark + text, style=style))
+            self._console.print(Text(mark + printable(text), style=style))
 
     @contextlib.contextmanager
     def working(self, text: str) -> Iterator[None]:
@@ -57,7 +58,7 @@ class Screen:
         if self._as_json or not self._console.is_terminal:
             yield
             return
-        with self._console.status(f"  {text}", spinner="dots"):
+        with self._console.status(Text(f"  {printable(text)}"), spinner="dots"):
             yield
 
     def view(self, title: str, names: Mapping[str, str], until: float | None) -> View:
@@ -99,7 +100,7 @@ def adaptation_table(adapted: Mapping[str, Adapted]) -> Table:
             Text.assemble((f"{point['mean']:.3f}", style), (f" ± {(point['high'] - point['low']) / 2:.3f}", "dim"))
             for point in points.values()
         ]
-        table.add_row(Text(KINDS.get(kind, kind), style=style), *cells)
+        table.add_row(Text(printable(KINDS.get(kind, kind)), style=style), *cells)
     return table
 
 

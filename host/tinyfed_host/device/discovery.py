@@ -1,19 +1,16 @@
 """Ports: opening one, asking it who is there, finding a device again by its unique id."""
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError
 from tinyfed_host.device.line import RemoteDevice, device_info, probe
+from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.transport import serial, socket
 from tinyfed_host.transport.base import Transport
 
-_Answer = TypeVar("_Answer")
-
-PROBES_AT_ONCE = 64
 # Two that look for their devices at the same moment would find the ports in use by each other.
 _looking = threading.Lock()
 
@@ -55,7 +52,7 @@ def probe_port(port: str) -> DeviceInfo:
         transport.close()
     if session is None or session.hello is None:
         raise DeviceError(f"{port}: no tinyfed device answers; is the firmware flashed, and is it the right port?")
-    return device_info(session.hello)
+    return device_info(session.hello, port)
 
 
 def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
@@ -92,7 +89,7 @@ def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
             "weights_hash": f"{info.weights_hash:016x}" if info.weights_hash else "",
         }
 
-    return at_once(ask, asked)
+    return side_by_side(ask, asked)
 
 
 def find(unique_id: str, port: str) -> RemoteDevice:
@@ -113,15 +110,9 @@ def find(unique_id: str, port: str) -> RemoteDevice:
     if answers[port][0] != unique_id:
         with _looking:
             others = [entry.port for entry in serial.list_serial_ports() if entry.port != port]
-            answers.update(zip(others, at_once(ask, others), strict=True))
+            answers.update(zip(others, side_by_side(ask, others), strict=True))
     for candidate, (there, _) in answers.items():
         if there == unique_id:
             return connect(candidate)
     reason = answers[port][1]
     raise DeviceError(f"device {unique_id}: not found on {port} nor on another port ({reason}); plug it in again")
-
-
-def at_once(ask: Callable[[str], _Answer], ports: Sequence[str]) -> list[_Answer]:
-    """What each port says, asked side by side."""
-    with ThreadPoolExecutor(max_workers=max(1, min(PROBES_AT_ONCE, len(ports)))) as pool:
-        return list(pool.map(ask, ports))

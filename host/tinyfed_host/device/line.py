@@ -1,6 +1,7 @@
 """A device at the other end of a line, as the coordinator wants it: blocking calls over a transport and a session."""
 
 import contextlib
+import re
 import secrets
 import threading
 import time
@@ -10,6 +11,7 @@ from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.model.image import needs_int8, read_weights, structure_hash
 from tinyfed.status import Status, explain
+from tinyfed.text import printable
 from tinyfed.weights import Weights, content_hash
 from tinyfed.wire.encodings import Shortened
 from tinyfed.wire.frames import VERSION
@@ -31,6 +33,9 @@ from tinyfed.wire.update import expand, layer_sizes, shared_part
 from tinyfed.wire.visit import VisitOperation
 from tinyfed_host.transport.base import Transport
 
+# What a device may call itself: this is printed, and written into runs.
+BOARD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+CHUNK_BYTES_LEAST = 16
 # A device that says nothing for so long is gone.
 PATIENCE_S = 10.0
 # How long a call that waits may take to notice `cancel`.
@@ -45,8 +50,19 @@ KILL_LINE = b"\x01\x0b\x15"
 Progress = Callable[[int, int], None]
 
 
-def device_info(hello: Hello) -> DeviceInfo:
-    """The coordinator's view of a HELLO."""
+def device_info(hello: Hello, where: str) -> DeviceInfo:
+    """The coordinator's view of a HELLO that came from `where`.
+
+    Raises:
+        DeviceError: it calls itself what no board is called, or takes no chunks.
+    """
+    if not BOARD_NAME.fullmatch(hello.board):
+        raise DeviceError(
+            f"{where}: it calls itself '{printable(hello.board)}', and a board's name has 1 to 32 letters, digits, "
+            '".", "_" or "-"; flash firmware built by tinyfed'
+        )
+    if hello.chunk_bytes < CHUNK_BYTES_LEAST:
+        raise DeviceError(f"{where}: it takes chunks of {hello.chunk_bytes} bytes; {CHUNK_BYTES_LEAST} are the least")
     return DeviceInfo(
         unique_id=hello.unique_id.hex(),
         board=hello.board,
@@ -382,7 +398,7 @@ class RemoteDevice:
         return self._session.hello.boot
 
     def _greeted(self, hello: Hello) -> None:
-        self._info = device_info(hello)
+        self._info = device_info(hello, self._who())
         self._held_hash = hello.weights_hash
 
     def _finish(self, operation: Operation, doing: str) -> None:

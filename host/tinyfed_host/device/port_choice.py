@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyfed.errors import DeviceError, UsageError
+from tinyfed.text import printable
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.unique_id import is_unique_id
 
@@ -64,7 +65,7 @@ def choose(ports: Sequence[str], *, needed: bool, ask: Ask | None = None) -> tup
 
 def _asked(answering: Sequence[dict[str, Any]], ask: Ask) -> tuple[str, ...]:
     """The ports that a person picks from a numbered list; none: nothing was typed."""
-    listed = "".join(f"  {number}  {_candidate(entry)}\n" for number, entry in enumerate(answering, 1))
+    listed = "".join(f"  {number}  {printable(_candidate(entry))}\n" for number, entry in enumerate(answering, 1))
     question = f"Which devices take part?\n{listed}Numbers, or all [none]: "
     while True:
         try:

@@ -4,6 +4,7 @@ The coordinator is told only who is there; which client's data an emulated or si
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from tinyfed.device import Device, DeviceInfo
@@ -11,6 +12,8 @@ from tinyfed.errors import DeviceError
 from tinyfed.tasks.task import Client
 from tinyfed_host.fleet.rotation import Rotation
 from tinyfed_host.fleet.slots import Slot
+
+CLOSE_S = 1.0  # for all devices that are being reached while the fleet is closed
 
 
 class _Member:
@@ -139,8 +142,9 @@ class Fleet:
             work()
         for unique_id in self._members:
             self.cancel(unique_id)
+        end = time.monotonic() + CLOSE_S
         for member in self._members.values():
-            got = member.lock.acquire(timeout=5.0)
+            got = member.lock.acquire(timeout=max(0.0, end - time.monotonic()))
             try:
                 if member.device is not None:
                     _close_quietly(member.device)

@@ -3,7 +3,6 @@ port of this computer."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +13,10 @@ from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.status import Status
 from tinyfed_host.device import discovery
+from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.emulation.qemu import EmulatedDevice, start
 from tinyfed_host.firmware import build
 
-IDENTIFY_AT_ONCE = 64
 # What every firmware of this version can read, so that a simulated run learns the same bits.
 SHORTER_WEIGHTS = frozenset({"float16", "int8", "delta", "answers"})
 
@@ -215,8 +214,7 @@ def slots_on_ports(ports: Sequence[str]) -> list[PortSlot]:
     if len(set(ports)) != len(ports):
         twice = next(port for port in ports if ports.count(port) > 1)
         raise DeviceError(f"{twice}: given twice; name each port once")
-    with ThreadPoolExecutor(max_workers=min(IDENTIFY_AT_ONCE, len(ports))) as pool:
-        answers = list(pool.map(greet, ports))
+    answers = side_by_side(greet, ports)
     devices = [answer for answer in answers if not isinstance(answer, DeviceError)]
     problem = next((answer for answer in answers if isinstance(answer, DeviceError)), None)
     seen: dict[str, str] = {}

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from tinyfed.device import Device
 from tinyfed.errors import DeviceError, TinyfedError
 from tinyfed_host.device import discovery
+from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.slots import PortSlot
 from tinyfed_host.transport.serial import list_serial_ports
 
 ANY = "any"  # the word that stands for every port with a device
 LOOK_EVERY_S = 2.0
+CLOSE_S = 0.5  # for a look that is under way; its thread ends with the process
 
 
 def usb_ports() -> list[str]:
@@ -46,7 +48,7 @@ class PortWatcher:
         self._asked.update(new)
         if not new:
             return []
-        answers = discovery.at_once(self._greet, new)
+        answers = side_by_side(self._greet, new)
         joined = []
         for port, device in zip(new, answers, strict=True):
             if device is not None and self._join(port, device):
@@ -85,4 +87,4 @@ class PortWatcher:
         """Look no longer."""
         self._over.set()
         if self._thread.is_alive():
-            self._thread.join(5.0)
+            self._thread.join(CLOSE_S)

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from tinyfed.errors import DeviceError, UsageError
 from tinyfed.meta.strategy import State
 from tinyfed.model import plan, read_weights, replace_weights, structure_hash
 from tinyfed.weights import Weights
+from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.experiment.schema import Experiment, from_json
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.run.coordinator import Coordinator, RunEnd
@@ -133,8 +133,7 @@ class Run:
         ids = fleet.ids()
         if not ids:
             raise DeviceError("the fleet is empty: no device to learn with")
-        with ThreadPoolExecutor(max_workers=min(8, len(ids))) as pool:
-            there = dict(zip(ids, pool.map(lambda unique_id: fleet.ready(unique_id, now), ids), strict=True))
+        there = dict(zip(ids, side_by_side(lambda unique_id: fleet.ready(unique_id, now), ids, most=8), strict=True))
         for device in there.values():
             self._remember(device.info, simulated=simulated)
         return {unique_id: device.info.board for unique_id, device in there.items()}

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import IO, Self
 
+from tinyfed.text import printable
 from tinyfed_host.run.events import Event
 from tinyfed_host.view.progress import TOLD, Progress, told
 
@@ -45,7 +46,7 @@ class PlainView:
                 self._print(self._progress.line())
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
 
 class JsonView:
@@ -102,7 +103,7 @@ class LogView:
             if self._file is None:
                 return
             try:
-                self._file.write(f"{stamp} {event.kind} {told(event)}\n")
+                self._file.write(f"{stamp} {event.kind} {printable(told(event))}\n")
                 self._file.flush()
             except OSError:  # the disk is full: the store tells
                 return

@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from tinyfed.text import printable
 from tinyfed_host.run.events import Event
 from tinyfed_host.view.progress import Progress, sparkline
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 
 class LiveView:
@@ -48,17 +50,24 @@ class LiveView:
 
         with self._lock:
             progress = self._progress
-            head = Text(self._title, style="bold")
+            head = _text(self._title, "bold")
             bar = Table.grid()  # a bar by itself does not end its line
             bar.add_row(ProgressBar(total=1.0, completed=progress.share(), width=60))
             spark = Text.assemble(("loss ", "dim"), (sparkline(list(progress.losses)), "cyan"))
-            line = Text(progress.line())
+            line = _text(progress.line())
             devices = Table(box=None, pad_edge=False, show_header=False)
             shown = sorted(progress.doing.items())
             for unique_id, doing in shown[:12]:
                 style = {"at work": "green", "failed": "red", "trying again": "yellow"}.get(doing, "dim")
-                devices.add_row(Text(unique_id, "dim"), self._names.get(unique_id, ""), Text(doing, style))
+                devices.add_row(_text(unique_id, "dim"), _text(self._names.get(unique_id, "")), _text(doing, style))
             if len(shown) > 12:
-                devices.add_row("", f"and {len(shown) - 12} more", "")
-            troubles = [Text(text, style="yellow", no_wrap=True, overflow="ellipsis") for text in progress.troubles]
+                devices.add_row("", _text(f"and {len(shown) - 12} more"), "")
+            troubles = [_text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in progress.troubles]
             return Group(head, bar, line, spark, devices, *troubles)
+
+
+def _text(text: str, style: str = "", **layout: Any) -> "Text":
+    """Others' text on one line, as it is: no markup, no control character."""
+    from rich.text import Text
+
+    return Text(printable(text), style, **layout)

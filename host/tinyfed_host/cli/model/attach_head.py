@@ -1,6 +1,5 @@
 """`tinyfed model attach-head`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import fields_of
 from tinyfed.model.head import attach
 from tinyfed_host.cli.options import number_option
-from tinyfed_host.cli.output import print_json, print_line, write_file
+from tinyfed_host.cli.output import print_json, print_line, print_note, write_file
 
 EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 --samples some.npz -o words.tfm"
 HEAD = fields_of(attach)
@@ -72,7 +71,7 @@ def attach_head_model(
         print_json(facts)
         return
     for note in result.notes:
-        print(note, file=sys.stderr)
+        print_note(note)
     ram = 4 * spec.parameter_count + plan(spec, "online").work_bytes
     print_line(
         f"wrote {output}: {len(result.content):,} bytes; {spec.parameter_count:,} parameters learn in {ram:,} bytes "

@@ -1,13 +1,12 @@
 """`tinyfed model convert`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tinyfed.model.convert import Int8Model, read_model
-from tinyfed_host.cli.output import print_json, print_line, write_file
+from tinyfed_host.cli.output import print_json, print_line, print_note, write_file
 
 EXAMPLES = (
     "Examples: tinyfed model convert gestures.keras -o gestures.tfm · tinyfed model convert kws.tflite -o kws.tfm"
@@ -27,7 +26,7 @@ def convert(
     result = read_model(model, loss)
     write_file(output, result.content, model)
     for note in result.notes:
-        print(note, file=sys.stderr)
+        print_note(note)
     facts: dict[str, Any] = {"file": str(output), "bytes": len(result.content), "notes": list(result.notes)}
     if isinstance(result, Int8Model):
         plan = result.plan

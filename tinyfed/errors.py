@@ -85,6 +85,11 @@ class DeviceError(TinyfedError):
     exit_code = 4
 
 
+class DivergedError(DeviceError):
+    """What a device computed left the finite numbers, or became too large. From the same weights, samples and order
+    it does so again."""
+
+
 class DoesNotFitError(TinyfedError):
     """A model or a shard is larger than the board's memory."""
 

@@ -21,7 +21,7 @@ from tinyfed_host.run.store import RunHeader, RunStore
 from virtual_clock import VirtualClock
 
 from tinyfed.device import Device, DeviceInfo, Traffic, VisitOutcome
-from tinyfed.errors import DeviceError, DoesNotFitError
+from tinyfed.errors import DeviceError, DivergedError, DoesNotFitError
 from tinyfed.meta.fedavg import FedAvg
 from tinyfed.meta.strategy import Reply, State
 from tinyfed.meta.tinyreptile import TinyReptile
@@ -315,10 +315,45 @@ def test_nobody_left_ends_the_run_and_keeps_it(store: RunStore) -> None:
     gone.set()
     with pytest.raises(DeviceError, match=r"round 4: none of 2 devices answers; the last said: .*unplugged") as caught:
         run(store, fleet, rounds=6)
-    assert "--resume" in str(caught.value)
+    assert caught.value.remedy == "look for them with `tinyfed devices`"  # where the run stands, its `Run` adds
     snapshot = store.snapshot()
     assert snapshot is not None
     assert snapshot.round == 3
+
+
+def diverge(device: ScriptedDevice, data: bytes) -> bytes:
+    raise DivergedError(f"device {device.info.unique_id}: the loss is no longer finite")
+
+
+def test_learning_that_diverges_on_all_devices_ends_the_run_at_once(store: RunStore) -> None:
+    """Each is asked once: the same weights, samples and order would give the same."""
+    events: list[Event] = []
+    fleet = Fleet(slots(5, **{f"d{k}": diverge for k in range(5)}))
+    strategy = TinyReptile(ORDER, 3)
+    with fleet, pytest.raises(DivergedError, match="round 1: learning diverges on all 5 devices") as caught:
+        coordinator = Coordinator(strategy, fleet, store, IMAGE, RULES, events.append, VirtualClock())
+        coordinator.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7))
+    assert (
+        caught.value.remedy
+        == f"lower learning_rate ({ORDER.learning_rate:g} now), or scale the samples to values around 1"
+    )
+    kinds = [event.kind for event in events]
+    assert kinds.count("visit-started") == 5
+    assert "retry" not in kinds and "device-failed" not in kinds  # one error says it all
+    assert store.rounds() == []
+
+
+def test_a_device_that_diverges_alone_is_left_out(store: RunStore) -> None:
+    end, events = run(store, slots(3, d0=diverge), rounds=6)
+    assert end.rounds == 6
+    assert {event.device for event in events if event.kind == "device-failed"} == {device_id(0)}
+    assert not [event for event in events if event.kind == "retry"]
+
+
+def test_a_device_that_is_gone_is_looked_for_though_the_others_diverge(store: RunStore) -> None:
+    with pytest.raises(DeviceError, match="none of 2 devices answers") as caught:
+        run(store, slots(2, d0=diverge, d1=fail), rounds=2)
+    assert not isinstance(caught.value, DivergedError)
 
 
 def hang(clock: VirtualClock) -> Behaviour:

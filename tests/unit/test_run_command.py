@@ -5,6 +5,8 @@ import json
 import os
 import pty
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tinyfed_host.device.port_choice import choose
 from tinyfed_host.experiment.schema import override
 from tinyfed_host.run.parts import make_fleet, read_experiment
 from tinyfed_host.run.run import Run
+from tinyfed_host.run.store import RoundRecord, RunStore, StoreError
 
 from tinyfed.device import Device
 from tinyfed.errors import DeviceError
@@ -138,6 +141,80 @@ def test_a_file_whose_name_is_no_run_s_gives_one_all_the_same(
     assert [path.name for path in (folder / "runs").iterdir()] == [name]
     assert tinyfed.lines("run", "--resume", f"./{file}")[-1] == first
     assert tinyfed.lines("run", "--resume", name)[-1] == first
+
+
+def test_an_error_says_what_is_kept_and_how_to_go_on(
+    tinyfed: Tinyfed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = "no round was done, so nothing is kept: start it again"
+    assert tinyfed.error(4, "run", "x.toml", "--port", "/dev/ttyNOPE").endswith(nothing)
+    (folder / "nan.toml").write_text(EXPERIMENT.replace("shots = 8", "shots = 8\nlearning_rate = 999"))
+    told = tinyfed.error(4, "run", "nan.toml")
+    assert "round 1: learning diverges on all 3 devices" in told
+    assert f"lower learning_rate (999 now), or scale the samples to values around 1; {nothing}" in told
+    assert not (folder / "runs/nan").exists()
+    assert "there is no run" in tinyfed.error(7, "run", "--resume", "nan")
+
+    commit = RunStore.commit_round
+
+    def full_in_round_5(store: RunStore, record: RoundRecord) -> None:
+        if record.number == 5:
+            raise StoreError("the disk is full", where=str(store.folder), remedy="free some space")
+        commit(store, record)
+
+    with monkeypatch.context() as during:
+        during.setattr(RunStore, "commit_round", full_in_round_5)
+        told = tinyfed.error(7, "run", "x.toml")
+    assert told == (
+        "tinyfed: runs/x: the disk is full; free some space; 4 of 12 rounds are done and kept: "
+        "go on with `tinyfed run --resume x`"
+    )
+    assert tinyfed.lines("run", "--resume", "x")[-1]["rounds"] == 12
+
+
+def test_an_error_is_an_object_too(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """The last line of standard output, whatever kind it is; standard error has its line as ever."""
+    for code, words in (
+        (2, ["run", "nothing.toml", "--json"]),
+        (2, ["run", "--json", "--no-such-option"]),
+        (2, ["nonsense", "--json"]),
+        (4, ["run", "x.toml", "--port", "/dev/ttyNOPE", "--json"]),
+        (7, ["report", "nothing", "--json"]),
+        (2, ["data", "shard", "nothing", "--json"]),
+        (2, ["model", "inspect", "nothing", "--json"]),
+        (2, ["boards", "nothing", "--json"]),
+        (2, ["firmware", "build", "--board", "nothing", "--json"]),
+    ):
+        assert run_command(words) == code, words
+        told = capsys.readouterr()
+        error = json.loads(told.out.splitlines()[-1])
+        assert error["exit_code"] == code
+        assert told.err.splitlines()[-1] == f"tinyfed: {error['error']}"
+    (folder / "bad.toml").write_text(EXPERIMENT.replace("shots = 8", "shots = 0"))
+    assert run_command(["run", "bad.toml", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert error["where"].startswith("bad.toml:") and error["key"] == "task.shots" and error["value"] == "0"
+    assert run_command(["run", "bad.toml"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("number", "word", "code"), [(2, "interrupted", 130), (15, "terminated", 143)])
+def test_ctrl_c_says_where_the_run_stands_and_how_to_go_on(folder: Path, number: int, word: str, code: int) -> None:
+    (folder / "x.toml").write_text(EXPERIMENT.replace("rounds = 12", "rounds = 1000000"))
+    words = ["-c", "from tinyfed_host.cli.main import main; main()", "run", "x.toml", "--json"]
+    with subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert any('"round-ended"' in line for line in process.stdout)
+        process.send_signal(number)
+        out, err = process.stdout.read(), process.stderr.read()
+    assert process.returncode == code
+    with RunStore.read(folder / "runs/x") as store:
+        rounds = len(store.rounds())
+    standing = f"{rounds:,} of 1,000,000 rounds are done and kept: go on with `tinyfed run --resume x`"
+    assert err == f"tinyfed: {word}; {standing}\n"
+    assert json.loads(out.splitlines()[-1]) == {"error": f"{word}; {standing}", "exit_code": code}
 
 
 def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:

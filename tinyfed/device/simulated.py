@@ -5,7 +5,7 @@ import time
 
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.engine import _device
-from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError, UsageError
+from tinyfed.errors import DeviceError, DivergedError, DoesNotFitError, TinyfedError, UsageError
 from tinyfed.model.image import read_weights
 from tinyfed.status import Status, explain
 from tinyfed.weights import Weights
@@ -118,4 +118,5 @@ class SimulatedDevice:
                 f"{facts['feature_count'] or 1} features, the model {facts['parameter_count']} parameters: "
                 "model inputs, outputs and loss must match the task"
             )
-        return DeviceError(f"{where}: {explain(number)}")
+        kind = DivergedError if number == Status.NUMERIC else DeviceError
+        return kind(f"{where}: {explain(number)}")

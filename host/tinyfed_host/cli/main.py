@@ -11,7 +11,7 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol, runtime_checkable
@@ -61,6 +61,10 @@ simulated devices, with "--fleet emulated" on emulated boards. "tinyfed devices"
 
 class Terminated(BaseException):
     """SIGTERM or SIGHUP: end in order, as on Ctrl-C."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C. Not KeyboardInterrupt, which typer takes for itself with all that it says."""
 
 
 @runtime_checkable
@@ -147,7 +151,7 @@ def _orderly_signals() -> Iterator[None]:
         nonlocal struck
         struck = True
         _end_at_once_next_time()
-        raise KeyboardInterrupt
+        raise Interrupted
 
     before = {
         number: signal.signal(number, handler)
@@ -174,23 +178,22 @@ def _tell(message: str) -> None:
 
 def run_command(arguments: list[str] | None = None) -> int:
     """Carry out a command line (without the program's name; None: this process's). Returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     want_traceback = os.environ.get("TINYFED_TRACEBACK") == "1"
     try:
         with _orderly_signals():
             output.begin()
-            code = call(sys.argv[1:] if arguments is None else arguments)
+            code = call(words)
             sys.stdout.flush()
-        if code == EXIT_INTERRUPTED:  # typer has caught the KeyboardInterrupt
+        if code == EXIT_INTERRUPTED:  # typer has caught a KeyboardInterrupt
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         if want_traceback:
             raise
-        _tell("interrupted")
-        return EXIT_INTERRUPTED
-    except Terminated:
-        _tell("terminated")
-        return EXIT_TERMINATED
+        return _fail(words, "; ".join(["interrupted", *_notes(error)]), EXIT_INTERRUPTED)
+    except Terminated as error:
+        return _fail(words, "; ".join(["terminated", *_notes(error)]), EXIT_TERMINATED)
     except BrokenPipeError:
         # whoever read our output has gone: nothing to tell, and nobody to tell it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -198,19 +201,36 @@ def run_command(arguments: list[str] | None = None) -> int:
     except TinyfedError as error:
         if want_traceback:
             raise
-        _tell(str(error))
-        return error.exit_code
+        parts = {name: getattr(error, name) for name in ("where", "key", "value", "problem", "remedy")}
+        return _fail(words, str(error), error.exit_code, {name: text for name, text in parts.items() if text})
     except Exception as error:
         if isinstance(error, CommandLineError):
-            _tell(error.format_message() + _help_hint(error))
-            return 2
+            return _fail(words, error.format_message() + _help_hint(error), 2)
         if want_traceback:
             raise
-        _tell(
+        return _fail(
+            words,
             f"a fault inside tinyfed: {type(error).__name__}: {error}; "
-            "please report it with what TINYFED_TRACEBACK=1 shows"
+            "please report it with what TINYFED_TRACEBACK=1 shows",
+            EXIT_INTERNAL,
         )
-        return EXIT_INTERNAL
+
+
+def _notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", []))
+
+
+def _fail(words: list[str], message: str, code: int, parts: Mapping[str, str] | None = None) -> int:
+    """Say it in a line on standard error, with --json also as the last object on standard output. Returns the code."""
+    _tell(message)
+    if "--json" in words:
+        try:
+            output.print_json({"error": " ".join(message.split()), "exit_code": code, **(parts or {})})
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:
+            return code  # nobody can be told
+    return code
 
 
 def _help_hint(error: Exception) -> str:

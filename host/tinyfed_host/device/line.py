@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
-from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
+from tinyfed.errors import DeviceError, DivergedError, DoesNotFitError, UsageError
 from tinyfed.model.image import needs_int8, read_weights, structure_hash
 from tinyfed.status import Status, explain
 from tinyfed.text import printable
@@ -489,7 +489,8 @@ class RemoteDevice:
             return DeviceError(f"{who}: it says what cannot be, the number {failure.detail} ({doing})")
         if failure.reason is Reason.DAMAGED:
             return DeviceError(f"{who}: what arrives is damaged each time ({doing}); check cable and baud rate")
-        return DeviceError(f"{who}: {doing} was refused: {explain(failure.status)}")
+        kind = DivergedError if failure.status == Status.NUMERIC else DeviceError
+        return kind(f"{who}: {doing} was refused: {explain(failure.status)}")
 
     def _refused_image(self, failure: Failure, image_bytes: int) -> DeviceError | DoesNotFitError | UsageError:
         if failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinyfed.errors import DeviceError
+from tinyfed.errors import DeviceError, DivergedError
 from tinyfed.meta.strategy import Reply, State, Strategy, takes_late
 from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.run.attendance import Attendance
@@ -118,6 +118,7 @@ class Coordinator:
         until none is left; then all are given time and tried again. Appends to `records` and `late`."""
         number = state.round + 1
         failed_now: set[str] = set()
+        diverged: list[Landed] = []
         empty = 0
         while True:
             late += self._account(state.round, self._flight.late(state.round), records)
@@ -128,8 +129,11 @@ class Coordinator:
                 self._observe(Event("round-started", number, data={"devices": list(chosen)}))
                 if self._visitor.is_slow and number < last:
                     self._prepare_next(state, chosen, here)
-                replies = self._account(state.round, self._flight.round(state.round, assignments), records)
+                landed = self._flight.round(state.round, assignments)
+                diverged += [one for one in landed if one.diverged]
+                replies = self._account(state.round, landed, records)
                 if len(replies) >= max(1, math.ceil(self._quorum * len(chosen))):
+                    self._leave_out(state.round, diverged)
                     return replies
                 failed_now.update(set(chosen) - {reply.device for reply in replies})
                 if set(here) - failed_now:
@@ -138,6 +142,9 @@ class Coordinator:
                 self._flight.wait_for_late()
                 failed_now.clear()
                 continue
+            if diverged and all(one.unique_id in failed_now for one in diverged) and len(diverged) == len(failed_now):
+                raise self._all_diverged(number, diverged)
+            self._leave_out(state.round, diverged)
             empty += 1
             if empty >= EMPTY_ATTEMPTS:
                 raise self._nobody(number, records)
@@ -169,7 +176,7 @@ class Coordinator:
                 if one.late:
                     text = f"{one.failure}; its answer is used when it comes"
                     self._observe(Event("late", number, one.unique_id, text))
-                else:
+                elif not one.diverged or one.age:
                     self._attendance.failed(one.unique_id, round_index, one.failure)
                 continue
             self._exchange.holds(one.unique_id, one.assignment.order, one.visited.outcome.weights)
@@ -182,12 +189,26 @@ class Coordinator:
             replies.append(one.visited.reply(one.unique_id, one.age))
         return replies
 
+    def _leave_out(self, round_index: int, diverged: list[Landed]) -> None:
+        """Those that diverged where not all did: it is theirs alone."""
+        for one in diverged:
+            self._attendance.failed(one.unique_id, round_index, one.failure)
+        diverged.clear()
+
+    def _all_diverged(self, number: int, diverged: Sequence[Landed]) -> DivergedError:
+        rates = sorted({one.assignment.order.learning_rate for one in diverged})
+        at = " to ".join(dict.fromkeys(f"{rate:g}" for rate in (rates[0], rates[-1])))
+        return DivergedError(
+            f"round {number}: learning diverges on all {len(diverged)} devices; the last said: {diverged[-1].failure}",
+            remedy=f"lower learning_rate ({at} now), or scale the samples to values around 1",
+        )
+
     def _nobody(self, number: int, records: Sequence[VisitRecord]) -> DeviceError:
         failures = [record for record in records if record.failure]
         last = f"; the last said: {failures[-1].failure}" if failures else ""
         return DeviceError(
-            f"round {number}: none of {len(self._fleet.ids())} devices answers{last}. "
-            f"The run so far is kept: see `tinyfed devices`, then `tinyfed run --resume {self._store.folder}`"
+            f"round {number}: none of {len(self._fleet.ids())} devices answers{last}",
+            remedy="look for them with `tinyfed devices`",
         )
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from tinyfed.errors import TinyfedError
+from tinyfed.errors import DivergedError, TinyfedError
 from tinyfed.meta.strategy import Assignment
 from tinyfed.weights import Weights
 from tinyfed.wire.order import Order
@@ -32,6 +32,7 @@ class Landed:
     assignment: Assignment
     visited: Visited | None
     failure: str = ""  # without `visited`: why
+    diverged: bool = False  # it would fail again in the same way
     late: bool = False  # its answer is still wanted
     age: int = 0  # rounds ago it was asked
 
@@ -186,5 +187,5 @@ def _landed(unique_id: str, assignment: Assignment, future: "Future[Visited]", a
     if error is None:
         return Landed(unique_id, assignment, future.result(), age=age)
     if isinstance(error, TinyfedError):
-        return Landed(unique_id, assignment, None, str(error), age=age)
+        return Landed(unique_id, assignment, None, str(error), isinstance(error, DivergedError), age=age)
     raise error

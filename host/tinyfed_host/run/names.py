@@ -1,6 +1,7 @@
 """The names of runs, and the folders they stand for."""
 
 import re
+import shlex
 import unicodedata
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def new_folder(name: str, base: Path = BASE) -> Path:
 def run_folder(name_or_path: str, base: Path = BASE) -> Path:
     """Where a run is that was begun before: `runs/NAME`, or the path itself when it is one. Raises `UsageError`."""
     return Path(name_or_path) if "/" in name_or_path else new_folder(name_or_path, base)
+
+
+def shown_name(folder: Path) -> str:
+    """What to type for a run that is there."""
+    return shlex.quote(folder.name if folder.parent == BASE else str(folder))
 
 
 def name_of(experiment: str | Path) -> str:

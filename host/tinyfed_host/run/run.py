@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.device import DeviceInfo
-from tinyfed.errors import DeviceError, UsageError
+from tinyfed.errors import DeviceError, TinyfedError, UsageError
 from tinyfed.meta.strategy import State
 from tinyfed.model import plan, read_weights, replace_weights, structure_hash
 from tinyfed.weights import Weights
@@ -16,6 +16,7 @@ from tinyfed_host.experiment.schema import Experiment, from_json
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.run.coordinator import Coordinator, RunEnd
 from tinyfed_host.run.events import Event, Observer, nobody
+from tinyfed_host.run.names import shown_name
 from tinyfed_host.run.parts import Parts
 from tinyfed_host.run.store import RunHeader, RunStore, StoreError
 
@@ -72,19 +73,47 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """A run that failed before its first round leaves nothing of itself."""
-        if kind is not None and self.fresh and not self.has_rounds():
-            self.store.discard()
-        else:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """A run that failed before its first round leaves nothing of itself. An error says what there is, and how to
+        go on: a `TinyfedError` as its remedy, any other in a note."""
+        if error is None:
             self.store.close()
+            return
+        try:
+            rounds = self._rounds()
+            standing = self._standing(rounds)
+        finally:
+            if self.fresh and rounds == 0:
+                self.store.discard()
+            else:
+                self.store.close()
+        if isinstance(error, TinyfedError):
+            error.remedy = "; ".join(text for text in (error.remedy, standing) if text)
+        else:
+            error.add_note(standing)
+
+    def _rounds(self) -> int | None:
+        """Rounds done. None: it cannot be known."""
+        try:
+            snapshot = self.store.snapshot()
+        except StoreError:
+            return None
+        return 0 if snapshot is None else snapshot.round
+
+    def _standing(self, rounds: int | None) -> str:
+        resume = f"`tinyfed run --resume {shown_name(self.store.folder)}`"
+        if rounds is None:
+            return f"what was done is in {self.store.folder}: go on with {resume}"
+        if rounds:
+            count = f"{rounds:,} of {self.parts.experiment.rounds:,} rounds"
+            return f"{count} are done and kept: go on with {resume}"
+        if self.fresh:
+            return "no round was done, so nothing is kept: start it again"
+        return f"no round is done yet: begin with {resume}"
 
     def has_rounds(self) -> bool:
         """Whether there is something to go on from."""
-        try:
-            return self.store.snapshot() is not None
-        except StoreError:
-            return True  # it cannot be known: keep it
+        return self._rounds() != 0
 
     def state(self, coordinator: Coordinator) -> State:
         """Where to go on: the last committed round, or the beginning."""

@@ -520,9 +520,7 @@ def _take_lock(folder: Path) -> IO[bytes]:
 
 
 def _full(folder: Path) -> StoreError:
-    return StoreError(
-        f"{folder}: the disk is full: free some space, then `tinyfed run --resume {folder}`; the run so far is kept"
-    )
+    return StoreError("the disk is full", where=str(folder), remedy="free some space")
 
 
 @contextmanager
@@ -539,7 +537,7 @@ def _translate(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(folder) from error
-        raise StoreError(f"{folder}: {error.strerror or error}: the run so far is kept") from error
+        raise StoreError(str(error.strerror or error), where=str(folder)) from error
 
 
 @contextmanager

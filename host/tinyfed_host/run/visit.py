@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinyfed.device import Device, VisitOutcome
-from tinyfed.errors import DeviceError, DoesNotFitError, TinyfedError
+from tinyfed.errors import DeviceError, DivergedError, DoesNotFitError, TinyfedError
 from tinyfed.meta.strategy import Assignment, Reply
 from tinyfed.model.image import replace_weights
 from tinyfed.weights import Content, Weights
@@ -114,7 +114,7 @@ class Visitor:
         for attempt in range(self._rules.retries + 1):
             try:
                 return self._attempt(self._ready(unique_id, round_index), unique_id, assignment, number)
-            except (DoesNotFitError, _Rejected):
+            except (DoesNotFitError, DivergedError, _Rejected):
                 raise
             except DeviceError as error:
                 self.lose(unique_id)
@@ -191,9 +191,9 @@ class Visitor:
             raise _Rejected(f"device {unique_id}: sent {trained.size} weights, the model has {expected}: not used")
         norm = float(np.linalg.norm(trained.array.astype(np.float64)))
         if not math.isfinite(norm):
-            raise _Rejected(f"device {unique_id}: its weights are not finite: not used; a lower learning_rate helps")
+            raise DivergedError(f"device {unique_id}: its weights are not finite: not used")
         if norm > self._rules.max_norm:
-            raise _Rejected(
+            raise DivergedError(
                 f"device {unique_id}: its weights' norm is {norm:.3g}, more than round.max_norm = "
                 f"{self._rules.max_norm:g}: not used"
             )

@@ -15,6 +15,7 @@ first used, so `import tinyfed` costs next to nothing.
 - `model`: what a model is, the bytes a device runs, its memory; models from and to Keras and TFLite
 - `paths`: where firmware, boards and the cache are
 - `random`: SplitMix64
+- `reading`: files from outside, within limits
 - `status`: status numbers of the engine and of devices, and their reasons
 - `tasks`: task distributions over clients
 - `text`: others' text on one line
@@ -39,6 +40,7 @@ __all__ = [
     "model",
     "paths",
     "random",
+    "reading",
     "status",
     "tasks",
     "text",

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 from tinyfed.errors import UsageError
 from tinyfed.fields import Field, Source, Table, fields_of, near, quote, text, texts, whole, word
 from tinyfed.paths import share
+from tinyfed.reading import read_text
+from tinyfed.text import shown
 
 # What has been seen working, from least to most.
 LEVELS = ("compiled", "emulated", "hardware")
@@ -124,13 +126,14 @@ def read_board(name: str, folder: Path | None = None) -> Board:
         UsageError: there is no such board, or its manifest is wrong; the message names file and field.
     """
     folder = folder or boards_folder()
+    known = board_names(folder)
+    if name not in known:  # a name, never a path: what a manifest names is carried out
+        said = shown(name, 64)
+        raise UsageError(f'there is no board "{said}" (boards: {", ".join(known)})', remedy=near(name, known))
     path = folder / f"{name}.json"
-    if not path.is_file():
-        known = board_names(folder)
-        raise UsageError(f'there is no board "{name}" (boards: {", ".join(known)})', remedy=near(name, known))
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        manifest = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"cannot be read as JSON: {error}", where=str(path)) from error
     if not isinstance(manifest, dict):
         raise UsageError("must be an object", where=str(path), key="the manifest", value=quote(manifest))

@@ -109,7 +109,7 @@ def test_npz_files_are_read_without_pickle(tmp_path: Path) -> None:
     np.savez(tmp_path / "train/one.npz", x=x, y=y)
     assert tasks.get("folder", path=str(tmp_path)).feature_count == 2
     np.savez(tmp_path / "train/one.npz", x=x, y=np.array([{}] * 16))
-    with pytest.raises(UsageError, match=r"one.npz cannot be read.*allow_pickle"):
+    with pytest.raises(UsageError, match=r'one.npz: array "y": holds Python objects'):
         tasks.get("folder", path=str(tmp_path))
     np.savez(tmp_path / "train/one.npz", x=x)
     with pytest.raises(UsageError, match=r"one.npz has no array 'y'"):
@@ -118,7 +118,7 @@ def test_npz_files_are_read_without_pickle(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="NaN"):
         tasks.get("folder", path=str(tmp_path))
     (tmp_path / "train/one.npz").write_bytes(b"PK broken")
-    with pytest.raises(UsageError, match=r"one.npz cannot be read"):
+    with pytest.raises(UsageError, match=r"one.npz: not a whole"):
         tasks.get("folder", path=str(tmp_path))
 
 
@@ -184,11 +184,11 @@ def test_damaged_archives_are_refused_in_one_line(folder: Path) -> None:
 def test_other_arrays_than_npz_are_refused(folder: Path) -> None:
     with (folder / "train/dora.npz").open("wb") as file:
         np.save(file, np.zeros((16, 2)))
-    with pytest.raises(UsageError, match=r"train/dora.npz is no NPZ file: write it with numpy.savez"):
+    with pytest.raises(UsageError, match=r"train/dora.npz has no array 'y': write it with numpy.savez"):
         tasks.get("folder", path=str(folder))
     labels = np.array([b"a", b"\xff"] * 8)
     np.savez(folder / "train/dora.npz", x=np.zeros((16, 2)), y=labels)
-    with pytest.raises(UsageError, match=r"train/dora.npz cannot be read: 'ascii'"):
+    with pytest.raises(UsageError, match=r"train/dora.npz cannot be read: y holds a label that is not ASCII"):
         tasks.get("folder", path=str(folder))
     np.savez(folder / "train/dora.npz", x=np.zeros((16, 3)), y=np.array(["a", "b"] * 8))
     with pytest.raises(UsageError, match=r"train/dora.npz has 3 features, .*train/anna.csv has 2"):

@@ -53,8 +53,9 @@ def test_files_become_takes_in_their_order(tmp_path: Path) -> None:
         ("a.csv", "x,y\n1,2\n", ["z"], r"there is no column 'z': its columns are x, y"),
         ("a.csv", "1,2\n", ["3"], r"there is no column '3': it has columns 1 to 2"),
         ("a.csv", "1,2\n", ["0"], r"there is no column '0'"),
-        ("a.npz", "no zip", [], r"a\.npz: is no file of numbers"),
-        ("a.npy", "", [], r"a\.npy: is no file of numbers"),
+        ("a.csv", "1,2\n", ["²"], r"there is no column '²'"),
+        ("a.npz", "no zip", [], r"a\.npz: not a whole \.npz or \.npy file of numbers: it is text"),
+        ("a.npy", "", [], r"a\.npy: not a whole .*: it is empty"),
         ("a.txt", "1,2\n", [], r"a\.txt: must be \.csv, \.npy or \.npz"),
     ],
 )
@@ -77,7 +78,7 @@ def test_arrays_of_another_shape_or_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"b\.npy: is <U1"):
         read_takes(tmp_path / "b.npy")
     np.save(tmp_path / "c.npy", np.array([[{}]]), allow_pickle=True)
-    with pytest.raises(UsageError, match=r"c\.npy: is no file of numbers"):
+    with pytest.raises(UsageError, match=r"c\.npy: holds Python objects"):
         read_takes(tmp_path / "c.npy")
     with pytest.raises(UsageError, match=r"none\.npz: cannot be read: No such file"):
         read_takes(tmp_path / "none.npz")

@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 from tinyfed import paths
 from tinyfed.errors import UsageError
+from tinyfed.reading import DATA_BYTES_MAX, decode_text, read_bytes, size_text
 
 _RAW = "https://raw.githubusercontent.com"
 _OMNIGLOT = f"{_RAW}/brendenlake/omniglot/057f034baf2ecb8530bc5710e5a23584d2a519cc/python"
@@ -221,23 +222,36 @@ def _members(path: Path, wanted: Dataset) -> Iterator[tuple[str, bytes]]:
     try:
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if name.endswith(wanted.suffix):
-                        yield named(name), archive.read(name)
+                entries = [entry for entry in archive.infolist() if entry.filename.endswith(wanted.suffix)]
+                _check_size(path, wanted, sum(entry.file_size for entry in entries))
+                for entry in entries:
+                    yield named(entry.filename), archive.read(entry)
         elif path.name.endswith((".tar.xz", ".tar.gz", ".tar")):
             with tarfile.open(path) as tar:
+                total = 0
                 for member in tar:
                     content = tar.extractfile(member) if member.isfile() else None
                     if content is not None and member.name.endswith(wanted.suffix):
+                        total += member.size
+                        _check_size(path, wanted, total)
                         yield named(member.name), content.read()
         elif path.name in {name for name, _ in wanted.files}:
-            yield path.name, path.read_bytes()
+            yield path.name, read_bytes(path, DATA_BYTES_MAX)
     except _DAMAGE as error:
         reason = str(error).partition(":\n")[0] or "it ends too early"
         raise UsageError(
             f"data {wanted.name}: {path} is damaged or cut short ({reason}): "
             f"remove it and run `tinyfed data fetch {wanted.name}`"
         ) from error
+
+
+def _check_size(path: Path, wanted: Dataset, total: int) -> None:
+    """Raises `UsageError` where an archive unpacks to more than any published data set."""
+    if total > DATA_BYTES_MAX:
+        raise UsageError(
+            f"data {wanted.name}: {path} unpacks to {total:,} bytes, at most {size_text(DATA_BYTES_MAX)} are read: it "
+            f"is not what was published: remove it and run `tinyfed data fetch {wanted.name}`"
+        )
 
 
 def fetch(name: str, download: Callable[[str], bytes]) -> Path:
@@ -293,4 +307,4 @@ def _check_download(wanted: Dataset, here: _Found, waiting: Path, place: Path) -
 
 def text(members: dict[str, bytes], name: str) -> io.StringIO:
     """A member as text, to read lines from."""
-    return io.StringIO(members[name].decode("utf-8"))
+    return io.StringIO(decode_text(members[name], name))

@@ -3,7 +3,6 @@
 import csv
 import re
 import struct
-import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.arrays import read_arrays
 from tinyfed.data.tables import FLOAT32_MAX, read_number, read_whole
 from tinyfed.errors import UsageError
+from tinyfed.reading import TABLE_BYTES_MAX, read_text
 
 MAGIC = b"TFRC"
 VERSION = 1
@@ -58,10 +59,7 @@ def read_takes(path: Path, columns: Sequence[str] = ()) -> list[NDArray[np.float
     """
     if path.suffix.lower() not in (".csv", ".npy", ".npz"):
         raise UsageError(f"{path}: must be .csv, .npy or .npz")
-    try:
-        names, found = _read_csv(path) if path.suffix.lower() == ".csv" else ([], _read_arrays(path))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    names, found = _read_csv(path) if path.suffix.lower() == ".csv" else ([], _read_arrays(path))
     takes = []
     for take, where in found:
         at = _chosen(path, columns, names, take.shape[1]) if columns else list(range(take.shape[1]))
@@ -86,10 +84,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[_Take]]:
     names: list[str] = []
     rows: list[list[float]] = []
     lines: list[int] = []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: is no text; readings are numbers, one line each") from None
+    text = read_text(path, TABLE_BYTES_MAX)
     separator = next((mark for mark in ",;\t" if mark in text), ",")
     for number, words in enumerate(csv.reader(text.splitlines(), delimiter=separator), start=1):
         if not any(word.strip() for word in words):
@@ -117,11 +112,8 @@ def _are_names(words: Sequence[str]) -> bool:
 
 
 def _read_arrays(path: Path) -> list[_Take]:
-    try:
-        found = np.load(path, allow_pickle=False)
-        arrays = {"": found} if isinstance(found, np.ndarray) else {f" ({name})": found[name] for name in found.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        raise UsageError(f"{path}: is no file of numbers that NumPy wrote") from None
+    found = read_arrays(path)
+    arrays = {"" if path.suffix.lower() == ".npy" else f" ({name})": array for name, array in found.items()}
     if not arrays:
         raise UsageError(f"{path}: has no readings")
     for name, array in arrays.items():

@@ -1,7 +1,5 @@
 """Samples in .npz and .npy files, checked against a model's input."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.arrays import read_arrays
 from tinyfed.errors import UsageError
 
 
@@ -21,21 +20,6 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.x)
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file, or the one of an .npy file under the name "x". Raises UsageError of one line."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the samples: {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: not a whole .npz or .npy file of numbers: {reason}") from error
 
 
 def read_samples(path: Path, shape: tuple[int, ...]) -> Samples:

@@ -15,6 +15,7 @@ from tinyfed.model.keras.convert import convert_keras, is_keras
 from tinyfed.model.tflite.file import TfliteModel, parse
 from tinyfed.model.tflite.to_float import convert_float
 from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
+from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
 
 TFLITE_IDENTIFIER = b"TFL3"
 INT8_MAGIC = struct.pack("<I", image_int8.MAGIC)
@@ -55,9 +56,9 @@ Model: TypeAlias = FloatModel | Int8Model
 def read_file(path: Path) -> bytes:
     """The bytes of a model file. Raises UsageError of one line."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the model: {error.strerror}", where=str(path)) from error
+        return read_bytes(path, MODEL_BYTES_MAX)
+    except UsageError as error:
+        raise UsageError(f"cannot read the model: {error.problem}", where=error.where) from error
 
 
 def is_tflite(content: bytes) -> bool:

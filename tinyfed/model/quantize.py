@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.data.samples import Samples, read_arrays, samples_of
+from tinyfed.data.arrays import read_arrays
+from tinyfed.data.samples import Samples, samples_of
 from tinyfed.engine import hash64
 from tinyfed.errors import ConvertError, MissingToolError, TinyfedError, UsageError
 from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite

@@ -6,24 +6,25 @@ Classes are counted over all files; a device draws `ways` of them in its own ord
 docs/howto-own-data.md shows one.
 """
 
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
-from zipfile import BadZipFile
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.data.arrays import read_arrays
 from tinyfed.data.shard import write_shard
 from tinyfed.data.tables import FLOAT32_MAX, number, read_header, read_table
 from tinyfed.errors import UsageError
 from tinyfed.fields import checked, whole
+from tinyfed.reading import TABLE_BYTES_MAX, read_text
 from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client, Task, classification
 
-_DAMAGE = (OSError, ValueError, BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError)  # of an archive
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,16 @@ def _read_parts(parts: list[dict[str, Path]], label: str) -> list[dict[str, _Sam
     return read
 
 
-def _read_csv(path: Path, label: str, first: _Samples | None) -> _Samples:
+def _told(read: Callable[[Path], Read], path: Path) -> Read:
+    """What `read(path)` gives; its error names the task."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"task folder: {path} cannot be read: {error}") from None
+        return read(path)
+    except UsageError as error:
+        raise UsageError(f"task folder: {error}") from error
+
+
+def _read_csv(path: Path, label: str, first: _Samples | None) -> _Samples:
+    lines = _told(partial(read_text, most=TABLE_BYTES_MAX), path).splitlines()
     columns = tuple(name for name in read_header(lines, str(path)) if name != label)
     table = read_table(lines, str(path), [label, *columns])
     wanted = columns if first is None else first.columns
@@ -166,19 +172,21 @@ def _read_csv(path: Path, label: str, first: _Samples | None) -> _Samples:
 
 
 def _read_npz(path: Path) -> _Samples:
+    arrays = _told(read_arrays, path)
+    missing = [name for name in ("x", "y") if name not in arrays]
+    if missing:
+        advice = "write it with numpy.savez(path, x=..., y=...)"
+        raise UsageError(f"task folder: {path} has no array {missing[0]!r}: {advice}")
+    x, y = arrays["x"], arrays["y"]
+    if x.dtype.kind not in "fiu":
+        raise UsageError(f"task folder: {path}: x is an array of {x.dtype}, not of real numbers")
+    if y.dtype.kind not in "fiuUSb":
+        raise UsageError(f"task folder: {path}: y is an array of {y.dtype}, not of labels")
     try:
-        with path.open("rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise UsageError(f"task folder: {path} is no NPZ file: write it with numpy.savez(path, x=..., y=...)")
-            missing = [name for name in ("x", "y") if name not in arrays]
-            if missing:
-                raise UsageError(f"task folder: {path} has no array {missing[0]!r}")
-            x, y = arrays["x"], arrays["y"]
-            labels = y.astype(str)
-    except _DAMAGE as error:
-        raise UsageError(f"task folder: {path} cannot be read: {str(error) or 'it is cut short'}") from None
-    if x.ndim < 2 or y.shape != (len(x),) or x.size == 0 or x.dtype.kind not in "fiu":
+        labels = y.astype(str)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"task folder: {path} cannot be read: y holds a label that is not ASCII: {error}") from None
+    if x.ndim < 2 or y.shape != (len(x),) or x.size == 0:
         raise UsageError(f"task folder: {path}: x has shape {x.shape}, y {y.shape}: needed are (n, ...) and (n,)")
     with np.errstate(over="ignore"):  # of longer floats: told below
         rows = x.reshape(len(x), -1).astype(np.float64)

@@ -63,6 +63,12 @@ def emulate(
     stores: list[Path | None] = list(store or [])
     if len(stores) > count:
         raise UsageError(f"--store was given {len(stores)} times for {count} devices; raise --count")
+    places = [path.resolve() for path in store or []]
+    for place in places:
+        if places.count(place) > 1:
+            raise UsageError(
+                "--store was given twice", where=str(place), remedy="a flash is one board's: name two files"
+            )
     stores += [None] * (count - len(stores))
     kind = read_board(board)
     image = build.build(kind, model=model)

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -240,6 +241,8 @@ def _help_hint(error: Exception) -> str:
 
 def main() -> None:
     """The console script."""
+    if not sys.warnoptions:  # what NumPy and others warn of is told in words where it matters
+        warnings.simplefilter("ignore")
     code = run_command()
     if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):  # all is closed: one more signal must not change the code
         with contextlib.suppress(OSError, ValueError):

@@ -23,6 +23,7 @@ from typing import Self
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
 from tinyfed.files import TemporaryFolder
+from tinyfed.reading import ARRAYS_BYTES_MAX, read_bytes
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES, is_unique_id
 from tinyfed_host.emulation import qmp
 from tinyfed_host.emulation.memory_line import MemoryTransport
@@ -182,9 +183,9 @@ class EmulatedDevice:
             return None
         if isinstance(content, Path):
             try:
-                data = content.read_bytes()
-            except OSError as error:
-                raise UsageError(f"{content}: the {name} cannot be read: {error.strerror}") from error
+                data = read_bytes(content, ARRAYS_BYTES_MAX)
+            except UsageError as error:
+                raise UsageError(f"{content}: the {name} {error.problem}") from error
         else:
             data = content
         region = self.board.memory.get(where)

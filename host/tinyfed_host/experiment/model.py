@@ -12,6 +12,7 @@ from tinyfed.fields import REQUIRED, Field, Table, text, whole, word
 from tinyfed.model import ModelSpec, decode
 from tinyfed.model.layers import BLANK, SECTIONS, SIZE_MAX, Key, layer_of_section
 from tinyfed.model.spec import LAYERS_MAX, LOSSES
+from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
 
 KIND = word(*SECTIONS, default="dense")
 LOSS = word(*LOSSES)
@@ -30,10 +31,7 @@ class ModelSection:
     @cached_property
     def content(self) -> bytes:
         """The bytes of `image`, read at the first use. Raises `UsageError` when it cannot be."""
-        try:
-            return Path(self.image).read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot be read: {error.strerror}", where=self.image) from error
+        return read_bytes(Path(self.image), MODEL_BYTES_MAX)
 
     @cached_property
     def spec(self) -> ModelSpec:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import KeyPath, Source, Table
+from tinyfed.reading import TEXT_BYTES_MAX, read_text
+
+DEPTH_MAX = 32  # of lists and tables in each other; an experiment needs four
 
 
 @dataclass
@@ -18,6 +21,7 @@ class _Scanner:
     text: str
     position: int = 0
     lines: dict[KeyPath, int] = field(default_factory=dict)
+    counted: tuple[int, int] = (0, 1)  # a position, and the line it is in
     tables: dict[KeyPath, int] = field(default_factory=dict)  # [[name]] -> how many so far
 
     def scan(self) -> dict[KeyPath, int]:
@@ -40,7 +44,10 @@ class _Scanner:
         return self.lines
 
     def _line(self) -> int:
-        return self.text.count("\n", 0, self.position) + 1
+        position, line = self.counted
+        line += self.text.count("\n", position, self.position)
+        self.counted = self.position, line
+        return line
 
     def _resolve(self, keys: list[str]) -> KeyPath:
         """The path a header means: below an array of tables it is in the last of them."""
@@ -140,19 +147,41 @@ def parse(text: str, name: str) -> Table:
     """The whole file as a table. Raises `UsageError` with the line where it is not TOML."""
     try:
         values = tomllib.loads(text)
+        deep = _is_deeper(values, DEPTH_MAX)
+    except RecursionError:
+        deep = True
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         line = message.partition("at line ")[2].partition(",")[0] or str(text.count("\n") + 1)
         raise UsageError(f"not TOML: {' '.join(message.split())}", where=f"{name}:{line}") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UsageError(f"not TOML: {error}", where=name) from error
+    if deep:
+        raise UsageError(f"lists and tables are nested more than {DEPTH_MAX} deep", where=name)
     return Table(values, Source(name, _Scanner(text.replace("\r\n", "\n")).scan()), ())
+
+
+def _is_deeper(values: object, most: int) -> bool:
+    """Whether lists and tables are nested in each other more than `most` deep; without recursion."""
+    level = [values]
+    for _ in range(most):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, dict | list) for value in level)
 
 
 def read(path: Path) -> Table:
     """`parse` a file. Raises `UsageError` when it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UsageError("no such file", where=str(path), remedy="examples are in examples/") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot be read as text: {error}", where=str(path)) from error
+        text = read_text(path, TEXT_BYTES_MAX)
+    except UsageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UsageError("no such file", where=str(path), remedy="examples are in examples/") from error
+        raise
     return parse(text, str(path))

@@ -24,6 +24,7 @@ from tinyfed.boards import Board, read_board
 from tinyfed.errors import BuildError, MissingToolError, UsageError
 from tinyfed.files import TemporaryFolder, replace_all
 from tinyfed.paths import cache, share
+from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
 
 # PlatformIO asks for this package of its registry; it is SCons, which comes as a Python package too.
 SCONS_VERSION = "4.11.1"
@@ -133,10 +134,7 @@ def build(
         BuildError: the sources do not compile; the message has the first error.
     """
     board = read_board(board) if isinstance(board, str) else board
-    try:
-        image = model.read_bytes() if isinstance(model, Path) else model
-    except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    image = read_bytes(model, MODEL_BYTES_MAX) if isinstance(model, Path) else model
     if image is not None and image[:4] == b"TFI8":  # an int8 network by itself: a device opens model images
         from tinyfed.model.run import frozen_alone
 
@@ -272,10 +270,7 @@ def info(path: Path) -> ImageInfo:
     Raises:
         UsageError: the file cannot be read, or is no tinyfed firmware.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    data = read_bytes(path, MODEL_BYTES_MAX)
     at = data.find(INFO_MAGIC)
     while at >= 0 and at + _INFO.size <= len(data):
         _, build, model_hash, model_bytes, version, reserved, board = _INFO.unpack_from(data, at)

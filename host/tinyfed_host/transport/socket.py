@@ -72,8 +72,8 @@ def connect(url: str, timeout_s: float = 5.0) -> SocketTransport:
         UsageError: the address is not one of these.
         DeviceError: nobody answers there.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise UsageError(f"{url}: {error}; write socket://HOST:PORT") from error

@@ -36,6 +36,8 @@ def is_keras(path: Path) -> bool:
     """Whether a file or folder looks like a Keras model or a SavedModel."""
     if path.is_dir():
         return (path / "saved_model.pb").is_file()
+    if not path.is_file():  # a FIFO would wait
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(8)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.errors import ConvertError
+from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE, Dataset, Group
+from tinyfed.reading import read_bytes
 from tinyfed.text import first_line, shown
 
 Shape = tuple[int, ...]
@@ -115,11 +116,9 @@ def read_keras(path: Path) -> KerasModel:
 def read_whole(path: Path) -> bytes:
     """The bytes of a file that is not too large. Raises ConvertError."""
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ConvertError(f"larger than {LARGEST_BYTES:,} bytes", where=str(path))
-        return path.read_bytes()
-    except OSError as error:
-        raise ConvertError(f"cannot read the model: {error.strerror}", where=str(path)) from error
+        return read_bytes(path, LARGEST_BYTES)
+    except UsageError as error:
+        raise ConvertError(f"cannot read the model: {error.problem}", where=error.where) from error
 
 
 def parse_keras(content: bytes, source: str) -> KerasModel:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.tflite import schema
 from tinyfed.model.tflite.flatbuffer import Table, root
+from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
 
 MOST_TENSORS = 4096
 MOST_OPERATORS = 4096
@@ -112,9 +113,9 @@ class TfliteModel:
 def load(path: Path) -> TfliteModel:
     """Read and check a .tflite file. Raises TfliteError, which names the file and what in it is wrong."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise TfliteError(f"cannot read the model: {error.strerror}", where=str(path)) from error
+        content = read_bytes(path, MODEL_BYTES_MAX)
+    except UsageError as error:
+        raise TfliteError(f"cannot read the model: {error.problem}", where=str(path)) from error
     return parse(content, str(path))
 
 

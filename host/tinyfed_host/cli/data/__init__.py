@@ -11,6 +11,7 @@ from tinyfed import tasks
 from tinyfed.data import datasets
 from tinyfed.data.tables import read_whole
 from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.reading import DATA_BYTES_MAX
 from tinyfed_host.cli.data.recording import recording
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 
@@ -66,7 +67,7 @@ def download(address: str) -> bytes:
     """The bytes at an address. Raises TinyfedError when it cannot be reached."""
     try:
         with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:
-            content: bytes = answer.read()
+            content: bytes = answer.read(DATA_BYTES_MAX + 1)
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise TinyfedError(

@@ -10,6 +10,7 @@ from tinyfed.codegen.example import example_text
 from tinyfed.codegen.from_model import bundle_of
 from tinyfed.codegen.generate import header_text, read_labels, source_text, suggest_name
 from tinyfed.errors import UsageError
+from tinyfed.reading import read_text
 from tinyfed_host.cli.output import print_json, print_line, write_files
 
 EXAMPLES = "Example: tinyfed model codegen kws.tflite -o src --name kws --labels words.txt"
@@ -33,10 +34,7 @@ def codegen(
     name = check_name(suggest_name(model.stem) if name is None else name)
     classes: tuple[str, ...] = ()
     if labels is not None:
-        try:
-            classes = read_labels(labels.read_text(encoding="utf-8"), str(labels))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the labels: {error}", where=str(labels)) from error
+        classes = read_labels(read_text(labels), str(labels))
     bundle = bundle_of(model, name, classes, array, example)
     texts = {f"{name}.h": header_text(bundle), f"{name}.c": source_text(bundle)}
     if example:

@@ -31,7 +31,7 @@ def run_model(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Run a batch of inputs through a model: real values in and out, int8 in between where the model is int8."""
-    from tinyfed.data.samples import read_arrays
+    from tinyfed.data.arrays import read_arrays
     from tinyfed.model.run import check_batch, run
 
     found = read_model(model)

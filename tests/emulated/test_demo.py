@@ -11,6 +11,7 @@ from conftest import require, require_tools
 from run_helpers import Command
 
 from tinyfed.model import decode
+from tinyfed.weights import Weights
 
 
 @pytest.mark.slow
@@ -47,7 +48,9 @@ def test_demo_keeps_its_promises(tmp_path: Path) -> None:
     assert len(rounds) == 2000
     assert rounds[-1]["weights_sha256"] == result["weights_sha256"]
     _, weights = decode((folder / "model.tfm").read_bytes())
-    assert weights.shape == (5060,)  # 120 x 32 + 32, 32 x 32 + 32, 32 x 4 + 4
+    # a scale and a shift for 120 values as measured, then 120 x 32 + 32, 32 x 32 + 32, 32 x 4 + 4
+    assert weights.shape == (240 + 5060,)
+    assert Weights.of(weights[240:]).sha256 == result["weights_sha256"]
     report = (folder / "report.html").read_text()
     assert report.count("<svg") == 4
     assert all(device["unique_id"] in report for device in fleet)

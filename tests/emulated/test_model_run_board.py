@@ -13,10 +13,13 @@ from tinyfed_host.emulation.qemu import start
 from tinyfed_host.firmware import build
 
 from tinyfed.boards import read_board
+from tinyfed.engine import Engine
 from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize, mlp
 from tinyfed.model.convert import read_model
 from tinyfed.model.image import structure_hash
 from tinyfed.model.run import board_image
+from tinyfed.tasks.raw import standardizing
+from tinyfed.tasks.standardization import Standardization
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 from tflite_models import path_of
@@ -55,6 +58,21 @@ def test_float_and_int8_models_on_every_emulated_board(board: str, tmp_path: Pat
     same_bytes(tmp_path, conv(tmp_path), rng.normal(size=(4, 9, 8, 2)), "--board", board)
     x = rng.normal(0, 40, (2, 49, 10, 1)).astype(np.float32)
     same_bytes(tmp_path, path_of("kws_ref_model"), x, "--board", board)
+
+
+@pytest.mark.parametrize("board", ["mps2_an386", "netduinoplus2"])
+def test_samples_as_measured(board: str, tmp_path: Path) -> None:
+    """What a run's model.tfm is: the board standardizes, to the bits of here, to the run's own answers."""
+    tools(board)
+    rng = np.random.default_rng(33)
+    spec = mlp(3, (8,), 2, loss="softmax_cross_entropy")
+    made = Standardization(np.array([500.0, 2e-7, 0.1]), np.array([100.0, 8e-8, 0.0]))
+    image = encode(spec, initialize(spec, 4))
+    (tmp_path / "m.tfm").write_bytes(standardizing(image, made))
+    x = rng.normal(made.mean, made.deviation + 1e-9, (5, 3))
+    same_bytes(tmp_path, tmp_path / "m.tfm", x, "--board", board)
+    expected = Engine(image, "infer").infer(made.apply(x).astype(np.float32))
+    np.testing.assert_allclose(np.load(tmp_path / "there.raw.npy"), expected, rtol=0, atol=1e-4)
 
 
 def test_stored_values_and_a_published_float_model(tmp_path: Path) -> None:

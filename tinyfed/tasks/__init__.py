@@ -8,7 +8,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import Field, Source, Table, fields_of, near
 from tinyfed.tasks.task import Client, Task
 
-__all__ = ["Client", "Task", "fields", "fsdd", "get", "names", "options", "task"]
+__all__ = ["Client", "Task", "fields", "fsdd", "get", "names", "options", "raw", "standardization", "task"]
 
 _MODULES = {
     "folder": "tinyfed.tasks.folder",

@@ -10,6 +10,7 @@ from tinyfed.meta.strategy import Strategy, check_layers
 from tinyfed.model import encode, read_weights
 from tinyfed.wire.order import Order
 from tinyfed.wire.update import layer_sizes, shared_part
+from tinyfed_host.experiment.model import image_for
 from tinyfed_host.experiment.schema import Experiment
 
 
@@ -42,7 +43,10 @@ def check_experiment(root: Table, experiment: Experiment) -> None:
     if outputs != task.output_count:
         problem = f"the last layer must have {task.output_count} outputs for the {task.name} task"
         raise wrong(("layers", len(model.layers) - 1, "outputs"), outputs, f"{outputs} outputs", problem)
-    image = model.content if model.image else encode(spec, np.zeros(spec.parameter_count, np.float32))
+    try:
+        image = image_for(model, task) if model.image else encode(spec, np.zeros(spec.parameter_count, np.float32))
+    except UsageError as error:
+        raise table.placed(error.located(key="image")) from error
     try:
         first_order(experiment.strategy.make(task, experiment.rounds), image, experiment.seed)
     except UsageError as error:

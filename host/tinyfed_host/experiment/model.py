@@ -7,12 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tinyfed import tasks
 from tinyfed.errors import LayerError, UsageError
 from tinyfed.fields import REQUIRED, Field, Table, text, whole, word
 from tinyfed.model import ModelSpec, decode
 from tinyfed.model.layers import BLANK, SECTIONS, SIZE_MAX, Key, layer_of_section
 from tinyfed.model.spec import LAYERS_MAX, LOSSES
 from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
+from tinyfed.tasks.raw import scale_and_shift, taken_apart
+from tinyfed.tasks.task import Task
 
 KIND = word(*SECTIONS, default="dense")
 LOSS = word(*LOSSES)
@@ -39,6 +44,21 @@ class ModelSection:
         if self.image:
             return decode(self.content)[0]
         return ModelSpec(self.inputs, tuple(layer_of_section(layer) for layer in self.layers), self.loss)
+
+
+def image_for(model: ModelSection, task: Task) -> bytes:
+    """The image to start from, for samples as the task's shards hold them: without the standardization in front that
+    the task does itself. Raises `UsageError` where both would standardize, each by its own constants."""
+    apart = taken_apart(model.content)
+    if apart is None or task.standardization is None:
+        return model.content
+    front, rest = apart
+    if np.array_equal(front, scale_and_shift(task.standardization)):
+        return rest
+    raise UsageError(
+        f"standardizes its input, and so does the {task.name} task, by other constants",
+        remedy="set task.standardize = 0" if "standardize" in tasks.fields(task.name) else "start with --from RUN",
+    )
 
 
 def from_json(values: dict[str, Any]) -> ModelSection:

@@ -13,6 +13,7 @@ from tinyfed.tasks.task import Client, Task, check_samples
 from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.experiment.checks import first_order
 from tinyfed_host.experiment.file import load
+from tinyfed_host.experiment.model import image_for
 from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.rotation import Rotation
@@ -43,7 +44,7 @@ class Parts:
         """All of it; a run that goes on gives the image it was begun with. Raises `UsageError`."""
         task, model = experiment.task.make(), experiment.model
         if model.image:
-            image = model.content if image is None else image
+            image = image_for(model, task) if image is None else image
             spec = decode(image)[0]
         else:
             spec = model.spec

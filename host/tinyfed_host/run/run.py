@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError, UsageError
 from tinyfed.meta.strategy import State
 from tinyfed.model import plan, read_weights, replace_weights, structure_hash
+from tinyfed.tasks.raw import standardizing, why_none_in_front
+from tinyfed.tasks.standardization import Standardization
+from tinyfed.tasks.task import Task
 from tinyfed.weights import Weights
 from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.experiment.schema import Experiment, from_json
@@ -19,6 +24,16 @@ from tinyfed_host.run.events import Event, Observer, nobody
 from tinyfed_host.run.names import shown_name
 from tinyfed_host.run.parts import Parts
 from tinyfed_host.run.store import RunHeader, RunStore, StoreError
+
+STANDARDIZATION = "standardization"  # in the extra facts of a run: {"mean": [...], "deviation": [...]}, by value
+
+
+def standardization_record(task: Task) -> dict[str, Any]:
+    """What a run keeps of how its task's samples were standardized; nothing where they were not."""
+    made = task.standardization
+    if made is None:
+        return {}
+    return {STANDARDIZATION: {"mean": made.mean.tolist(), "deviation": made.deviation.tolist()}}
 
 
 @dataclass
@@ -52,7 +67,7 @@ class Run:
             image=parts.image,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             command=command,
-            extra=extra,
+            extra={**extra, **standardization_record(parts.task)},
         )
         return cls(RunStore.create(folder, header), parts, fresh=True)
 
@@ -65,6 +80,13 @@ class Run:
             parts = Parts.make(from_json(header.experiment), header.image)
             if structure_hash(parts.image) != structure_hash(header.image):
                 raise UsageError(f"{folder}: the run's model is built differently by this version of tinyfed")
+            recorded = header.extra.get(STANDARDIZATION)
+            if recorded is not None and standardization_record(parts.task) != {STANDARDIZATION: recorded}:
+                raise UsageError(
+                    f"{folder}: the {parts.task.name} task's data has changed since the run began: its samples would "
+                    "be standardized otherwise",
+                    remedy=f"put the data back, or begin a new run with --from {folder.name}",
+                )
             return cls(store, Parts(parts.experiment, parts.task, parts.spec, parts.strategy, header.image))
         except BaseException:
             store.close()
@@ -129,6 +151,14 @@ class Run:
             return self.parts.image
         return replace_weights(self.parts.image, Weights.of(snapshot.arrays["weights"]))
 
+    def raw_image(self) -> bytes:
+        """`learned_image` for samples as they are measured: what the task does to them first is its first layer. Where
+        no layer can stand in front it is `learned_image`."""
+        image, recorded = self.learned_image(), self.store.header().extra.get(STANDARDIZATION)
+        if recorded is None or why_none_in_front(self.parts.spec):
+            return image
+        return standardizing(image, Standardization(np.array(recorded["mean"]), np.array(recorded["deviation"])))
+
     def go(
         self,
         fleet: Fleet,
@@ -139,18 +169,27 @@ class Run:
     ) -> RunEnd:
         """Carry on with these devices, as `Coordinator.run`; the model is written out however it ends."""
         parts = self.parts
-        for note in parts.task.notes:
+        for note in (*parts.task.notes, *self._model_notes()):
             observe(Event("note", text=f"task {parts.task.name}: {note}"))
         coordinator = Coordinator(parts.strategy, fleet, self.store, parts.image, parts.experiment.round, observe)
         try:
             return coordinator.run(self.state(coordinator), rounds=rounds, until=until)
         finally:
             if self.has_rounds():
-                self.store.write_model(self.learned_image())
+                self.store.write_model(self.raw_image())
                 known = self.store.devices()
                 for unique_id, info in fleet.infos().items():
                     if unique_id not in known:  # it joined on the way
                         self._remember(info, simulated=False)
+
+    def _model_notes(self) -> tuple[str, ...]:
+        reason = why_none_in_front(self.parts.spec)
+        if not reason or self.parts.task.make_standardization is None:
+            return ()
+        return (
+            f"model.tfm takes standardized samples: {reason}; the constants stand in run.sqlite, table run, "
+            f"extra.{STANDARDIZATION}",
+        )
 
     def meet(self, fleet: Fleet, *, simulated: bool) -> dict[str, str]:
         """Greet every device of the fleet and remember who it is; returns board names by unique id.

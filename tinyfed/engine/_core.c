@@ -309,25 +309,58 @@ static PyObject *release_samples(samples_t *samples, tinyfed_status_t status, si
     return status == TINYFED_OK ? PyLong_FromSize_t(correct) : fail(status, 0);
 }
 
-static PyObject *engine_train_online(PyObject *object, PyObject *args)
+/* What is done with a sample; of these only tinyfed_train_online has a rate. */
+typedef tinyfed_status_t step_t(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
+                                const tinyfed_target_t *target, float rate);
+
+static tinyfed_status_t add_to_batch(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
+                                     const tinyfed_target_t *target, float rate)
+{
+    (void)rate;
+    return tinyfed_batch_add(engine, score, input, target);
+}
+
+static tinyfed_status_t evaluate(tinyfed_engine_t *engine, tinyfed_score_t *score, const float *input,
+                                 const tinyfed_target_t *target, float rate)
+{
+    (void)rate;
+    return tinyfed_evaluate(engine, score, input, target);
+}
+
+/* Samples first..end - 1 in order. *correct grows by those that are told apart right. */
+static tinyfed_status_t run_samples(engine_object_t *self, size_t *correct, const samples_t *samples, size_t first,
+                                    size_t end, step_t *step, float rate)
+{
+    for (size_t k = first; k < end; k++) {
+        tinyfed_score_t score = {0.0f, false};
+        const tinyfed_target_t target = target_of(samples, &self->model, k);
+        const float *input = (const float *)samples->x.buf + k * self->model.input_count;
+        const tinyfed_status_t status = step(&self->engine, &score, input, &target, rate);
+        if (status != TINYFED_OK) return status;
+        ((float *)samples->losses.buf)[k] = score.loss;
+        *correct += score.correct;
+    }
+    return TINYFED_OK;
+}
+
+/* A call whose arguments are samples, and by `format` a rate. */
+static PyObject *with_samples(PyObject *object, PyObject *args, const char *format, step_t *step)
 {
     engine_object_t *self = (engine_object_t *)object;
     samples_t samples;
-    float rate;
+    float rate = 0.0f;
     size_t correct = 0;
-    if (!PyArg_ParseTuple(args, "w*y*y*f", &samples.losses, &samples.x, &samples.targets, &rate)) return NULL;
+    if (!PyArg_ParseTuple(args, format, &samples.losses, &samples.x, &samples.targets, &rate)) return NULL;
     tinyfed_status_t status = samples_fit(&samples, &self->model) ? TINYFED_OK : TINYFED_E_SHAPE;
     Py_BEGIN_ALLOW_THREADS
-    for (size_t k = 0; status == TINYFED_OK && k < samples.count; k++) {
-        tinyfed_score_t score = {0.0f, false};
-        const tinyfed_target_t target = target_of(&samples, &self->model, k);
-        status = tinyfed_train_online(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count,
-                                      &target, rate);
-        if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
-        correct += score.correct;
-    }
+    if (status == TINYFED_OK) status = run_samples(self, &correct, &samples, 0, samples.count, step, rate);
     Py_END_ALLOW_THREADS
     return release_samples(&samples, status, correct);
+}
+
+static PyObject *engine_train_online(PyObject *object, PyObject *args)
+{
+    return with_samples(object, args, "w*y*y*f", tinyfed_train_online);
 }
 
 /* Many visits from the same weights: ends[v] are the weights after visit v, samples are shared out in order. The first
@@ -344,18 +377,13 @@ static PyObject *engine_train_visits(PyObject *object, PyObject *args)
     fits = fits && samples.count % visits == 0;
     tinyfed_status_t status = fits ? TINYFED_OK : TINYFED_E_SHAPE;
     const size_t steps = fits ? samples.count / visits : 0;
+    size_t correct = 0;
     float *const parameters = self->engine.parameters;
     Py_BEGIN_ALLOW_THREADS
     if (fits) memcpy(ends.buf, parameters, bytes);
     for (size_t visit = visits; status == TINYFED_OK && visit-- > 0;) {
         memcpy(parameters, ends.buf, bytes);
-        for (size_t k = visit * steps; status == TINYFED_OK && k < (visit + 1) * steps; k++) {
-            tinyfed_score_t score = {0.0f, false};
-            const tinyfed_target_t target = target_of(&samples, &self->model, k);
-            const float *input = (const float *)samples.x.buf + k * self->model.input_count;
-            status = tinyfed_train_online(&self->engine, &score, input, &target, rate);
-            if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
-        }
+        status = run_samples(self, &correct, &samples, visit * steps, (visit + 1) * steps, tinyfed_train_online, rate);
         memcpy((uint8_t *)ends.buf + visit * bytes, parameters, bytes);
     }
     Py_END_ALLOW_THREADS
@@ -372,22 +400,7 @@ static PyObject *engine_batch_begin(PyObject *object, PyObject *unused)
 
 static PyObject *engine_batch_add(PyObject *object, PyObject *args)
 {
-    engine_object_t *self = (engine_object_t *)object;
-    samples_t samples;
-    size_t correct = 0;
-    if (!PyArg_ParseTuple(args, "w*y*y*", &samples.losses, &samples.x, &samples.targets)) return NULL;
-    tinyfed_status_t status = samples_fit(&samples, &self->model) ? TINYFED_OK : TINYFED_E_SHAPE;
-    Py_BEGIN_ALLOW_THREADS
-    for (size_t k = 0; status == TINYFED_OK && k < samples.count; k++) {
-        tinyfed_score_t score = {0.0f, false};
-        const tinyfed_target_t target = target_of(&samples, &self->model, k);
-        status = tinyfed_batch_add(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count,
-                                   &target);
-        if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
-        correct += score.correct;
-    }
-    Py_END_ALLOW_THREADS
-    return release_samples(&samples, status, correct);
+    return with_samples(object, args, "w*y*y*", add_to_batch);
 }
 
 static PyObject *engine_batch_step(PyObject *object, PyObject *args)
@@ -402,22 +415,7 @@ static PyObject *engine_batch_step(PyObject *object, PyObject *args)
 
 static PyObject *engine_evaluate(PyObject *object, PyObject *args)
 {
-    engine_object_t *self = (engine_object_t *)object;
-    samples_t samples;
-    size_t correct = 0;
-    if (!PyArg_ParseTuple(args, "w*y*y*", &samples.losses, &samples.x, &samples.targets)) return NULL;
-    tinyfed_status_t status = samples_fit(&samples, &self->model) ? TINYFED_OK : TINYFED_E_SHAPE;
-    Py_BEGIN_ALLOW_THREADS
-    for (size_t k = 0; status == TINYFED_OK && k < samples.count; k++) {
-        tinyfed_score_t score = {0.0f, false};
-        const tinyfed_target_t target = target_of(&samples, &self->model, k);
-        status = tinyfed_evaluate(&self->engine, &score, (const float *)samples.x.buf + k * self->model.input_count,
-                                  &target);
-        if (status == TINYFED_OK) ((float *)samples.losses.buf)[k] = score.loss;
-        correct += score.correct;
-    }
-    Py_END_ALLOW_THREADS
-    return release_samples(&samples, status, correct);
+    return with_samples(object, args, "w*y*y*", evaluate);
 }
 
 static PyMethodDef engine_methods[] = {{"describe", engine_describe, METH_NOARGS, NULL},

@@ -44,4 +44,11 @@ static inline int32_t tinyfed_int8_finish(int32_t sum, const int32_t *row)
     return rounded >> (row[3] & 31);
 }
 
+/* Up to four channels of the fast form; `table` holds their rows. */
+static inline void tinyfed_int8_store(int8_t *out, const int32_t *sums, const int32_t *table, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i < 4; i++)
+        out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], table + 4u * i), INT8_MIN, INT8_MAX);
+}
+
 #endif

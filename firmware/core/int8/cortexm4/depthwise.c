@@ -1,16 +1,8 @@
 /* Depthwise convolution with the DSP instructions of a Cortex-M4. A word holds four channels of one place. */
 #include "int8/kernels.h"
+#include "finish.h"
 
 #if defined(TINYFED_INT8_M4)
-
-#define LOAD_ROW "ldmia %[row]!, {r4, r5, r6, r8}\n\t"
-#define FINISH(sum)                                                                                                    \
-    "add " sum ", " sum ", r4\n\t"                                                                                     \
-    "smmlar " sum ", " sum ", r5, " sum "\n\t"                                                                         \
-    "add " sum ", " sum ", " sum ", asr #31\n\t"                                                                       \
-    "add " sum ", " sum ", r6\n\t"                                                                                     \
-    "asr " sum ", " sum ", r8\n\t"                                                                                     \
-    "ssat " sum ", #8, " sum "\n\t"
 
 typedef struct sums {
     int32_t c0, c1, c2, c3;

@@ -2,18 +2,9 @@
  * that hold two channels in a half-word. Per two inputs, four channels and two columns: two loads, two
  * sign extensions, eight dual multiplies. */
 #include "int8/kernels.h"
+#include "finish.h"
 
 #if defined(TINYFED_INT8_M4)
-
-/* value = finished sum of `row`, clamped to int8; the row pointer goes to the next. */
-#define LOAD_ROW "ldmia %[row]!, {r4, r5, r6, r8}\n\t"
-#define FINISH(sum)                                                                                                    \
-    "add " sum ", " sum ", r4\n\t"                                                                                     \
-    "smmlar " sum ", " sum ", r5, " sum "\n\t"                                                                         \
-    "add " sum ", " sum ", " sum ", asr #31\n\t"                                                                       \
-    "add " sum ", " sum ", r6\n\t"                                                                                     \
-    "asr " sum ", " sum ", r8\n\t"                                                                                     \
-    "ssat " sum ", #8, " sum "\n\t"
 
 /* Sums of both columns, two channels each; mixed = 256 * odd + even. */
 typedef struct sums {

@@ -28,8 +28,7 @@ static void store(int8_t *out, lanes_t sum, const int32_t *table, uint32_t count
     vst1q_s32(odd, sum.odd);
     const int32_t sums[4] = {tinyfed_int8_wrap_add(even[0], even[2]), tinyfed_int8_wrap_add(odd[0], odd[2]),
                              tinyfed_int8_wrap_add(even[1], even[3]), tinyfed_int8_wrap_add(odd[1], odd[3])};
-    for (uint32_t i = 0; i < count && i < 4; i++)
-        out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], table + 4u * i), INT8_MIN, INT8_MAX);
+    tinyfed_int8_store(out, sums, table, count);
 }
 
 void tinyfed_int8_two_columns_neon(int8_t *out_a, int8_t *out_b, const tinyfed_int8_matmul_t *m, const int16_t *columns)
@@ -71,7 +70,6 @@ void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32
 {
     const tinyfed_int8_record_t *r = &op->r;
     const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
-    const uint32_t channels = r->in_c - group < 4u ? r->in_c - group : 4u;
     int8_t *out = op->out + group;
     for (uint32_t y = 0; y < r->out_h; y++, plane += (size_t)r->stride_h * pitch) {
         for (uint32_t x = 0; x < r->out_w; x++, out += r->out_c) {
@@ -85,9 +83,7 @@ void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32
                 }
             int32_t sums[4];
             vst1q_s32(sums, sum);
-            for (uint32_t i = 0; i < channels; i++)
-                out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], op->table + 4u * (group + i)),
-                                                    INT8_MIN, INT8_MAX);
+            tinyfed_int8_store(out, sums, op->table + 4u * group, r->in_c - group);
         }
     }
 }

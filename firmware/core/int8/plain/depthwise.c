@@ -7,7 +7,6 @@ void tinyfed_int8_depthwise_group_plain(const tinyfed_int8_op_t *op, const uint3
 {
     const tinyfed_int8_record_t *r = &op->r;
     const int8_t *weights = (const int8_t *)op->weights + (size_t)group * r->kernel_h * r->kernel_w;
-    const uint32_t channels = r->in_c - group < 4u ? r->in_c - group : 4u;
     for (uint32_t y = 0; y < r->out_h; y++) {
         for (uint32_t x = 0; x < r->out_w; x++) {
             const uint32_t *window = plane + y * r->stride_h * pitch + x * r->stride_w;
@@ -20,9 +19,7 @@ void tinyfed_int8_depthwise_group_plain(const tinyfed_int8_op_t *op, const uint3
                 }
             }
             int8_t *out = op->out + ((size_t)y * r->out_w + x) * r->out_c + group;
-            for (uint32_t c = 0; c < channels; c++)
-                out[c] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[c], op->table + 4u * (group + c)),
-                                                    INT8_MIN, INT8_MAX);
+            tinyfed_int8_store(out, sums, op->table + 4u * group, r->in_c - group);
         }
     }
 }

@@ -30,9 +30,7 @@ static void run_column(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_
     for (uint32_t channel = 0; channel < m->channels; channel += 4, weights += (size_t)m->quads * 8) {
         int32_t sums[4];
         block_sums(sums, weights, column, m->quads, step, gap);
-        for (uint32_t i = 0; i < 4 && channel + i < m->channels; i++)
-            out[channel + i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], m->table + 4u * (channel + i)),
-                                                          INT8_MIN, INT8_MAX);
+        tinyfed_int8_store(out + channel, sums, m->table + 4u * channel, m->channels - channel);
     }
 }
 

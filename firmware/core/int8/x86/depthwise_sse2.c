@@ -24,7 +24,6 @@ void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32
 {
     const tinyfed_int8_record_t *r = &op->r;
     const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
-    const uint32_t channels = r->in_c - group < 4u ? r->in_c - group : 4u;
     int8_t *out = op->out + group;
     for (uint32_t y = 0; y < r->out_h; y++, plane += (size_t)r->stride_h * pitch) {
         for (uint32_t x = 0; x < r->out_w; x++, out += r->out_c) {
@@ -43,9 +42,7 @@ void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32
             }
             int32_t sums[4];
             _mm_storeu_si128((__m128i *)sums, sum);
-            for (uint32_t i = 0; i < channels; i++)
-                out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], op->table + 4u * (group + i)),
-                                                    INT8_MIN, INT8_MAX);
+            tinyfed_int8_store(out, sums, op->table + 4u * group, r->in_c - group);
         }
     }
 }

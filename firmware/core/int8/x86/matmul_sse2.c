@@ -29,8 +29,7 @@ void tinyfed_int8_store_block(int8_t *out, const int32_t *even, const int32_t *o
 {
     const int32_t sums[4] = {tinyfed_int8_wrap_add(even[0], even[2]), tinyfed_int8_wrap_add(odd[0], odd[2]),
                              tinyfed_int8_wrap_add(even[1], even[3]), tinyfed_int8_wrap_add(odd[1], odd[3])};
-    for (uint32_t i = 0; i < count && i < 4; i++)
-        out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], table + 4u * i), INT8_MIN, INT8_MAX);
+    tinyfed_int8_store(out, sums, table, count);
 }
 
 static void store(int8_t *out, lanes_t sum, const int32_t *table, uint32_t count)

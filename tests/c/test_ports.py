@@ -41,7 +41,7 @@ def test_the_stm32_clock_never_waits_for_ever(tmp_path: Path) -> None:
 
 def test_the_flash_drivers_hold_to_their_controllers(tmp_path: Path) -> None:
     sources = [PORT / "stm32f4" / "flash.c", PORT / "nrf52" / "nvmc.c"]
-    includes = [PORT]
+    includes = [PORT, PORT.parent / "base"]
     models = ["-DTINYFED_STM32F4_MODEL", "-DTINYFED_NRF52_MODEL"]
     run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *models)
 

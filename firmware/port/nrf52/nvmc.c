@@ -1,6 +1,7 @@
 #include "nvmc.h"
 
 #include "registers.h"
+#include "tinyfed_bytes.h"
 
 #include <stdbool.h>
 
@@ -38,8 +39,7 @@ tinyfed_flash_state_t tinyfed_nrf52_nvmc_write(uint32_t address, const uint8_t *
     parts = 0;
     tinyfed_nrf52_write(NRF52_NVMC_CONFIG, 1u);
     for (uint32_t i = 0; good && i < byte_count; i += 4u) {
-        const uint8_t *p = bytes + i;
-        tinyfed_nrf52_write(address + i, p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        tinyfed_nrf52_write(address + i, tinyfed_get32(bytes + i));
         good = rest();
     }
     tinyfed_nrf52_write(NRF52_NVMC_CONFIG, 0u);

@@ -1,6 +1,6 @@
 #include "played.h"
 
-#include <string.h>
+#include "tinyfed_bytes.h"
 
 #define HEADER_BYTES 24u
 #define VERSION 1u
@@ -14,23 +14,18 @@ static struct {
     uint32_t due_us;
 } played;
 
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | ((uint32_t)p[1] << 8) | ((uint32_t)p[2] << 16) | ((uint32_t)p[3] << 24);
-}
-
 uint32_t tinyfed_played_open(const uint8_t *bytes, size_t byte_count, uint32_t *rate_hz)
 {
     memset(&played, 0, sizeof played);
     *rate_hz = 0;
     if (bytes == NULL || byte_count < HEADER_BYTES || memcmp(bytes, "TFRC", 4) != 0 || bytes[4] != VERSION) return 0;
-    const uint32_t channels = bytes[5], takes = get32(bytes + 12), readings = get32(bytes + 16);
+    const uint32_t channels = bytes[5], takes = tinyfed_get32(bytes + 12), readings = tinyfed_get32(bytes + 16);
     if (channels == 0u || takes == 0u || takes > (byte_count - HEADER_BYTES) / 4u) return 0;
     const size_t head = (HEADER_BYTES + 4u * (size_t)takes + 7u) & ~(size_t)7u;
     if (head > byte_count || readings > (byte_count - head) / (8u * channels)) return 0;
     uint32_t before = 0;
     for (uint32_t i = 0; i < takes; i++) {
-        const uint32_t end = get32(bytes + HEADER_BYTES + 4u * i);
+        const uint32_t end = tinyfed_get32(bytes + HEADER_BYTES + 4u * i);
         if (end <= before || end > readings) return 0;
         before = end;
     }
@@ -38,16 +33,16 @@ uint32_t tinyfed_played_open(const uint8_t *bytes, size_t byte_count, uint32_t *
     played.readings = bytes + head;
     played.channels = channels;
     played.takes = takes;
-    played.period_us = get32(bytes + 8);
-    *rate_hz = get32(bytes + 6) & 0xFFFFu;
+    played.period_us = tinyfed_get32(bytes + 8);
+    *rate_hz = tinyfed_get16(bytes + 6);
     return channels;
 }
 
 void tinyfed_played_start(uint32_t now_us)
 {
     if (played.takes == 0u) return;
-    played.at = played.take == 0u ? 0u : get32(played.ends + 4u * (played.take - 1u));
-    played.end = get32(played.ends + 4u * played.take);
+    played.at = played.take == 0u ? 0u : tinyfed_get32(played.ends + 4u * (played.take - 1u));
+    played.end = tinyfed_get32(played.ends + 4u * played.take);
     played.take = (played.take + 1u) % played.takes;
     played.due_us = now_us + played.period_us;
 }

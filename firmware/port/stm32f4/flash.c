@@ -1,6 +1,7 @@
 #include "flash.h"
 
 #include "registers.h"
+#include "tinyfed_bytes.h"
 
 #include <stdbool.h>
 
@@ -71,8 +72,7 @@ tinyfed_flash_state_t tinyfed_stm32f4_flash_write(uint32_t address, const uint8_
     bool good = true;
     tinyfed_stm32f4_write(STM32F4_FLASH_CR, CR_PROGRAM | CR_WORDS);
     for (uint32_t i = 0; good && i < byte_count; i += 4u) {
-        const uint8_t *p = bytes + i;
-        tinyfed_stm32f4_write(address + i, p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        tinyfed_stm32f4_write(address + i, tinyfed_get32(bytes + i));
         good = rest();
     }
     return finish(good);

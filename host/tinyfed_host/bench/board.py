@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import shutil
 import struct
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinyfed import engine as core
-from tinyfed.boards import Board
+from tinyfed.boards import Board, Compiler
 from tinyfed.errors import BuildError, MissingToolError, UsageError
 from tinyfed.files import replace_all
 from tinyfed.paths import cache, share
@@ -84,6 +86,25 @@ def run_tool(command: list[str], what: str) -> str:
     return done.stdout + done.stderr
 
 
+def compile_all(
+    compiler: Compiler, sources: Mapping[Path, Sequence[str]], flags: Sequence[str], folder: Path
+) -> list[Path]:
+    """The object files in `folder` of C sources of firmware/, each with flags of its own behind those of all.
+
+    Raises MissingToolError or BuildError.
+    """
+    gcc = compiler.prefix + "gcc"
+    if shutil.which(gcc) is None:
+        raise MissingToolError(f"{gcc} is not installed: run `apt-get install {compiler.package}`")
+    objects = []
+    for source, own in sources.items():
+        name = "_".join(source.relative_to(share() / "firmware").with_suffix(".o").parts)
+        command = [gcc, *compiler.flags, *flags, *own, "-c", str(source), "-o", str(folder / name)]
+        run_tool(command, f"compiling {source.name}")
+        objects.append(folder / name)
+    return objects
+
+
 def build_bench(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bool = True) -> BenchImage:
     """The bench image for a board with a bare-metal Cortex-M port, built if it is not in the cache.
 
@@ -99,27 +120,21 @@ def build_bench(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bo
     root = share() / "firmware"
     manifest = dict(board.manifest)
     table = sources(board, "-DTINYFED_DENSE_ONLY" in extra_flags)
-    prefix = board.compiler.prefix
-    flags = [*board.compiler.flags, *recipe.C_FLAGS, *extra_flags]
     defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, manifest).items()]
+    flags = [*recipe.C_FLAGS, *extra_flags, *defines]
     link = [*board.compiler.link_flags, *recipe.link_flags(root, manifest), "-Wl,-u,main"]
     if keep_all:
         link += [f"-Wl,-u,{name}" for name in public_functions()]
     link += ["-Wl,--print-map", "-lc", "-lgcc"]
-    digest = hashlib.sha256(" ".join([build.build_id(board), *flags, *defines, *link]).encode())
+    digest = hashlib.sha256(" ".join([build.build_id(board), *board.compiler.flags, *flags, *link]).encode())
     for path, own in table.items():
         digest.update(" ".join(own).encode() + path.read_bytes())
     folder = cache() / "bench" / f"{board.name}-{digest.hexdigest()[:16]}"
     elf, map_file = folder / "bench.elf", folder / "bench.map"
     if not (elf.is_file() and map_file.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
-        objects = []
-        for path, own in table.items():
-            output = folder / ("_".join(path.relative_to(root).parts) + ".o")
-            command = [prefix + "gcc", *flags, *defines, *own]
-            run_tool([*command, "-c", str(path), "-o", str(output)], f"compiling {path.name} for {board.name}")
-            objects.append(str(output))
-        command = [prefix + "gcc", *board.compiler.flags, *objects, *link, "-o", str(elf)]
+        objects = map(str, compile_all(board.compiler, table, flags, folder))
+        command = [board.compiler.prefix + "gcc", *board.compiler.flags, *objects, *link, "-o", str(elf)]
         text = run_tool(command, "linking the bench image")
         replace_all({map_file: text.encode("utf-8")})
     return BenchImage(elf, core_sections(map_file.read_text(encoding="utf-8")))

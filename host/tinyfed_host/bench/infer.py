@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.boards import Board, Compiler
-from tinyfed.errors import BuildError, DeviceError, MissingToolError, UsageError
+from tinyfed.errors import DeviceError, MissingToolError, UsageError
 from tinyfed.files import TemporaryFolder
 from tinyfed.model.int8.image import read_plan
 from tinyfed.paths import share
+from tinyfed_host.bench.board import compile_all, run_tool
 from tinyfed_host.firmware import build
 
 MACHINE = "mps2-an386"
@@ -94,36 +95,19 @@ def _blob(program: bytes, inputs: Sequence[NDArray[np.int8]]) -> bytes:
 @functools.cache
 def _built(compiler: Compiler) -> tuple[bytes, int]:
     """(image, bytes of code and constants of the engine in it, without the measuring itself); once a process."""
-    with TemporaryFolder() as folder:
-        return _build(compiler, folder)
-
-
-def _build(compiler: Compiler, folder: Path) -> tuple[bytes, int]:
-    prefix = compiler.prefix
-    if shutil.which(prefix + "gcc") is None:
-        raise MissingToolError(f"{prefix}gcc is not installed: run `apt-get install {compiler.package}`")
     root = share() / "firmware"
     recipe = build.recipe()
-    flags = [*compiler.flags, *recipe.C_FLAGS, "-O2", *recipe.include_flags(root, "core")]
-    objects = []
-    for source in [root / "bench" / "infer" / "infer.c", *recipe.sources(root, "core/int8")]:
-        objects.append(folder / ("_".join(source.relative_to(root).parts).removesuffix(".c") + ".o"))
-        _call([prefix + "gcc", *flags, "-c", str(source), "-o", str(objects[-1])])
-    image = folder / "infer.elf"
-    script = ["-T", str(root / "bench" / "infer" / "infer.ld")]
-    names = [str(name) for name in objects]
-    _call([prefix + "gcc", *compiler.flags, *LINK, *script, *names, "-lc", "-lgcc", "-o", str(image)])
-    sections = _call([prefix + "size", "-A", "-d", str(image)])
-    found = re.search(r"^\.text\s+(\d+)", sections, re.M)
-    assert found is not None
-    return image.read_bytes(), int(found[1])
-
-
-def _call(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
-    if done.returncode != 0:
-        raise BuildError(f"{' '.join(command[:1])}: {done.stderr.strip().splitlines()[-1:]}: reinstall tinyfed")
-    return done.stdout
+    flags = [*recipe.C_FLAGS, "-O2", *recipe.include_flags(root, "core")]
+    sources = [root / "bench" / "infer" / "infer.c", *recipe.sources(root, "core/int8")]
+    with TemporaryFolder() as folder:
+        objects = map(str, compile_all(compiler, dict.fromkeys(sources, ()), flags, folder))
+        image = folder / "infer.elf"
+        link = [*LINK, "-T", str(root / "bench" / "infer" / "infer.ld"), *objects, "-lc", "-lgcc", "-o", str(image)]
+        run_tool([compiler.prefix + "gcc", *compiler.flags, *link], "linking the bench image")
+        sections = run_tool([compiler.prefix + "size", "-A", "-d", str(image)], "measuring the bench image")
+        found = re.search(r"^\.text\s+(\d+)", sections, re.M)
+        assert found is not None
+        return image.read_bytes(), int(found[1])
 
 
 def _run(program: str, image: Path, blob: bytes, folder: Path) -> str:

@@ -15,7 +15,7 @@ from tinyfed.boards import Board
 from tinyfed.errors import BuildError, UsageError
 from tinyfed.files import TemporaryFolder
 from tinyfed.paths import share
-from tinyfed_host.bench.board import run_tool
+from tinyfed_host.bench.board import compile_all
 from tinyfed_host.firmware import build
 
 # memcpy, memset and __aeabi_uldivmod of newlib and libgcc push at most eight registers.
@@ -114,19 +114,18 @@ def compile_graph(board: Board, folder: Path) -> list[Path]:
     """Compile the board's firmware into `folder` with the flags of its image; the call graphs."""
     recipe = build.recipe()
     root = share() / "firmware"
-    defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, dict(board.manifest)).items()]
-    flags = [*board.compiler.flags, *recipe.C_FLAGS, *defines, "-DTINYFED_BUILD_ID=0x1u", "-fcallgraph-info=su"]
     manifest = dict(board.manifest)
-    graphs = []
-    for part in recipe.image_parts(manifest):
-        for source in recipe.sources(root, part):
-            name = source.relative_to(root).as_posix()
-            own = [recipe.optimization(manifest, name), *recipe.include_flags(root, part)]
-            output = folder / ("_".join(source.relative_to(root).parts).removesuffix(".c") + ".o")
-            command = [board.compiler.prefix + "gcc", *flags, *own, "-c", str(source), "-o", str(output)]
-            run_tool(command, f"compiling {source.name} for {board.name}")
-            graphs.append(output.with_suffix(".ci"))
-    return graphs
+    defines = [f"-D{name}={value}" for name, value in recipe.defines(board.name, manifest).items()]
+    sources = {
+        source: [
+            recipe.optimization(manifest, source.relative_to(root).as_posix()),
+            *recipe.include_flags(root, part),
+        ]
+        for part in recipe.image_parts(manifest)
+        for source in recipe.sources(root, part)
+    }
+    flags = [*recipe.C_FLAGS, *defines, "-DTINYFED_BUILD_ID=0x1u", "-fcallgraph-info=su"]
+    return [compiled.with_suffix(".ci") for compiled in compile_all(board.compiler, sources, flags, folder)]
 
 
 def worst_stack(board: Board) -> Stack:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 from tinyfed_host.report.markup import Markup, joined, markup
-from tinyfed_host.report.svg import STYLE, Axis, Bar, Line, Mark, bar_chart, line_chart, log_ticks, matrix, nice_ticks
+from tinyfed_host.report.svg import STYLE, Axis, Bar, Line, Mark, bar_chart, line_chart, log_ticks, nice_ticks
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 EVIL = "<script>&\"'\x00</script>"
@@ -95,8 +95,8 @@ def test_a_legend_above_takes_as_many_rows_as_it_needs() -> None:
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    """20 is half of 40; the largest with its interval, 50, ends at the right."""
-    svg = bar_chart("t", [Bar("a", 20, "20 s"), Bar("b", 40, "40 s", 30, 50), Bar("c", math.nan, "never")], "time")
+    """20 is half of 40, which ends at the right."""
+    svg = bar_chart("t", [Bar("a", 20, "20 s"), Bar("b", 40, "40 s"), Bar("c", math.nan, "never")], "time")
     first, second, third = (float(each.get("width", "")) for each in elements(svg, "rect"))
     assert first == pytest.approx(second / 2, abs=0.11) and third == 1
     assert {"a", "b", "c", "20 s", "40 s", "never", "time"} <= set(texts(svg))
@@ -104,24 +104,11 @@ def test_bars_are_as_long_as_their_values() -> None:
         bar_chart("t", [], "time")
 
 
-def test_a_matrix_shades_shares_of_rows() -> None:
-    """3 of 4 and 1 of 4; a class without samples stays empty. Each cell tells its count."""
-    svg = matrix("t", [[3, 1, 0], [0, 2, 0], [0, 0, 0]], ["wave", "circle", "rest"])
-    shades = [float(each.get("opacity", "")) for each in elements(svg, "rect") if each.get("class") == "share"]
-    assert shades == [0.75, 0.25, 0, 0, 1, 0, 0, 0, 0]
-    assert [text for text in texts(svg) if text.isdigit()] == ["75", "25", "100"]
-    assert "true class wave, answer circle: 1" in [each.text for each in elements(svg, "title")]
-    assert "5 of 6 on the diagonal" in (elements(svg, "desc")[0].text or "")
-    with pytest.raises(ValueError, match="t: 2 labels need as many rows and columns"):
-        matrix("t", [[1, 2]], ["a", "b"])
-
-
 def test_every_text_is_escaped() -> None:
     pictures = [
         line_chart(EVIL, [Line(EVIL, [(0, 1), (1, 2)], dots=True)], Axis(EVIL, show=lambda _: EVIL),
                    Axis(EVIL, show=lambda _: EVIL), marks=[Mark(EVIL, x=1)], standalone=True),
         bar_chart(EVIL, [Bar(EVIL, 1, EVIL)], EVIL, standalone=True),
-        matrix(EVIL, [[1]], [EVIL], rows=EVIL, columns=EVIL, standalone=True),
     ]  # fmt: skip
     for svg in pictures:
         root = ElementTree.fromstring(svg)
@@ -137,7 +124,7 @@ def test_a_picture_alone_carries_its_style_and_one_in_a_page_does_not() -> None:
     inside = line_chart("t", lines, Axis("x"), Axis("y"))
     assert "<style" not in inside and "style=" not in inside
     assert inside == line_chart("t", lines, Axis("x"), Axis("y"))
-    used = {name for picture in (alone, matrix("t", [[1]], ["a"])) for name in classes(picture)}
+    used = {name for picture in (alone, bar_chart("t", [Bar("a", 1, "1")], "time")) for name in classes(picture)}
     assert all(f".{name}" in STYLE for name in used - {"chart"}), used
 
 

@@ -1,4 +1,4 @@
-"""Charts as SVG: lines with bands, bars, a matrix of shares. Sizes are in pixels of the picture; the same input gives
+"""Charts as SVG: lines with bands, and bars. Sizes are in pixels of the picture; the same input gives
 the same bytes.
 
 Colours and fonts are classes of chart.css, which knows light, dark and print: a page that holds charts has it once
@@ -55,14 +55,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar from zero, with an interval where it has one."""
+    """A bar from zero."""
 
     label: str
     value: float
     shown: str  # the value in words
-    low: float | None = None
-    high: float | None = None
-    color: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,17 +125,15 @@ def line_chart(
     return _picture(title, about, (width, height), parts, standalone)
 
 
-def bar_chart(
-    title: str, bars: Sequence[Bar], name: str, *, width: int = 860, most: float | None = None, standalone: bool = False
-) -> Markup:
-    """Bars one below the other, all from zero to the largest or to `most`. Raises ValueError: there is none."""
+def bar_chart(title: str, bars: Sequence[Bar], name: str, *, width: int = 860, standalone: bool = False) -> Markup:
+    """Bars one below the other, all from zero to the largest. Raises ValueError: there is none."""
     if not bars:
         raise ValueError(f"{title}: no bar to draw")
     top, row = 34.0 if standalone else 8.0, 24
     left = 12 + min(0.4 * width, max(_width(bar.label) for bar in bars)) + 8
     right = width - 16 - max(_width(bar.shown) for bar in bars)
-    ends = [bar.value if bar.high is None else bar.high for bar in bars if math.isfinite(bar.value)]
-    scale = _Scale(0.0, most or max(ends, default=1.0) or 1.0, left, right, log=False)
+    ends = [bar.value for bar in bars if math.isfinite(bar.value)]
+    scale = _Scale(0.0, max(ends, default=1.0) or 1.0, left, right, log=False)
     parts = []
     for number, bar in enumerate(bars):
         middle = top + row * number + row / 2
@@ -147,17 +142,12 @@ def bar_chart(
         parts.append(
             markup(
                 '<text x="{at:.1f}" y="{y:.1f}" dy=".35em" text-anchor="end">{label}</text>'
-                '<rect class="bar k{color}" x="{left:.1f}" y="{up:.1f}" width="{long:.1f}" height="14" rx="2">'
+                '<rect class="bar k0" x="{left:.1f}" y="{up:.1f}" width="{long:.1f}" height="14" rx="2">'
                 "<title>{label}: {shown}</title></rect>",
-                at=left - 8, y=middle, label=bar.label, color=bar.color % COLORS, left=left, up=middle - 7,
+                at=left - 8, y=middle, label=bar.label, left=left, up=middle - 7,
                 long=end - left, shown=bar.shown,
             )
         )  # fmt: skip
-        if bar.low is not None and bar.high is not None:
-            low, high = scale(bar.low), scale(bar.high)
-            path = f"M{low:.1f},{middle - 4:.1f}v8M{low:.1f},{middle:.1f}H{high:.1f}M{high:.1f},{middle - 4:.1f}v8"
-            parts.append(markup('<path class="whisker" d="{path}"/>', path=path))
-            end = max(end, high)
         parts.append(
             markup(
                 '<text class="tick" x="{x:.1f}" y="{y:.1f}" dy=".35em">{shown}</text>',
@@ -169,54 +159,6 @@ def bar_chart(
     parts.append(markup('<text class="axis" x="{x:.1f}" y="{y:.1f}">{name}</text>', x=left, y=height + 20, name=name))
     about = f"{name}: " + ", ".join(f"{bar.label} {bar.shown}" for bar in bars) + "."
     return _picture(title, about, (width, round(height + 28)), parts, standalone)
-
-
-def matrix(
-    title: str,
-    counts: Sequence[Sequence[float]],
-    labels: Sequence[str],
-    *,
-    rows: str = "true class",
-    columns: str = "answer",
-    size: int = 440,
-    standalone: bool = False,
-) -> Markup:
-    """A confusion matrix, (classes, classes): a cell's shade is its share of its row, its text the share in per cent,
-    the count is told where the pointer rests. Rows without a count stay empty. Raises ValueError: it is not square."""
-    if not labels or len(counts) != len(labels) or any(len(row) != len(labels) for row in counts):
-        raise ValueError(f"{title}: {len(labels)} labels need as many rows and columns")
-    top = 30.0 if standalone else 6.0
-    left = 14 + FONT + 8 + min(0.4 * size, max(map(_width, labels)))
-    cell = (size - left - 8) / len(labels)
-    turned = max(map(_width, labels)) > cell
-    bottom = top + cell * len(labels)
-    parts = []
-    for at, (label, row) in enumerate(zip(labels, counts, strict=True)):
-        y, whole = top + cell * at, sum(row)
-        parts.append(
-            markup(
-                '<text class="tick" x="{x:.1f}" y="{y:.1f}" dy=".35em" text-anchor="end">{label}</text>',
-                x=left - 6, y=y + cell / 2, label=label,
-            )
-        )  # fmt: skip
-        for column, (name, count) in enumerate(zip(labels, row, strict=True)):
-            share = count / whole if whole else 0.0
-            parts.append(_cell(left + cell * column, y, cell, share, f"{rows} {label}, {columns} {name}: {count:g}"))
-        x = left + cell * (at + 0.5)
-        place = f"translate({x:.1f} {bottom + 14:.1f})" + (" rotate(-40)" if turned else "")
-        anchor = "end" if turned else "middle"
-        parts.append(
-            markup(
-                '<text class="tick" transform="{place}" text-anchor="{anchor}">{label}</text>',
-                place=place, anchor=anchor, label=label,
-            )
-        )  # fmt: skip
-    low = bottom + (20 + 0.65 * max(map(_width, labels)) if turned else 22)
-    middle = left + cell * len(labels) / 2
-    parts += [_along(columns, middle, low + 12), _upwards(rows, 14, (top + bottom) / 2)]
-    right = sum(row[at] for at, row in enumerate(counts))
-    about = f"{columns} by {rows}: {right:g} of {sum(map(sum, counts)):g} on the diagonal."
-    return _picture(title, about, (size, round(low + 20)), parts, standalone)
 
 
 def nice_ticks(low: float, high: float, count: int = TICKS) -> list[float]:
@@ -376,17 +318,6 @@ def _key(line: Line, x: float, y: float) -> Markup:
         '<text x="{at:.1f}" y="{y:.1f}" dy=".35em">{label}</text>',
         color=line.color % COLORS, dashed=" dashed" if line.dashed else "", x=x, y=y, at=x + 26, label=line.label,
         dot=markup('<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>', x=x + 10, y=y) if line.dots else "",
-    )  # fmt: skip
-
-
-def _cell(x: float, y: float, size: float, share: float, told: str) -> Markup:
-    text = f"{100 * share:.0f}" if share else ""
-    return markup(
-        '<g><title>{told}</title><rect class="grid" x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}"/>'
-        '<rect class="share" x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" opacity="{share:.3f}"/>'
-        '<text class="cell{inverse}" x="{cx:.1f}" y="{cy:.1f}" dy=".35em" text-anchor="middle">{text}</text></g>',
-        told=told, x=x, y=y, size=size, share=share, cx=x + size / 2, cy=y + size / 2,
-        inverse=" inverse" if share > 0.55 else "", text=text if _width(text) < size else "",
     )  # fmt: skip
 
 

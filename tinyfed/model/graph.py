@@ -182,12 +182,10 @@ def _fold_scale_back(graph: Graph, notes: list[str]) -> Graph | None:
         position, source = found
         assert node.weights is not None and source.weights is not None
         scale = node.weights.astype(np.float64)
-        bias = np.zeros(len(scale)) if source.bias is None else source.bias.astype(np.float64)
-        shift = np.zeros(len(scale)) if node.bias is None else node.bias.astype(np.float64)
         folded = replace(
             source,
             weights=(source.weights.astype(np.float64) * scale).astype(np.float32),
-            bias=(bias * scale + shift).astype(np.float32),
+            bias=(_bias(source, len(scale)) * scale + _bias(node, len(scale))).astype(np.float32),
             activation=node.activation,
             alpha=node.alpha,
         )
@@ -202,32 +200,27 @@ def _fold_scale_forward(graph: Graph, notes: list[str]) -> Graph | None:
         if node.kind != "scale" or node.activation != "linear":
             continue
         readers = graph.readers(index + 1)
-        if len(readers) != 1:
+        if len(readers) == 1 and graph.nodes[readers[0]].kind == "reshape":
+            readers = graph.readers(readers[0] + 1)
+        if len(readers) != 1 or graph.nodes[readers[0]].kind != "dense":
             continue
         reader = graph.nodes[readers[0]]
-        through = reader if reader.kind != "reshape" else None
-        if through is None:
-            further = graph.readers(readers[0] + 1)
-            if len(further) != 1:
-                continue
-            readers, through = further, graph.nodes[further[0]]
-        if through.kind == "dense":
-            position = readers[0]
-            assert node.weights is not None and through.weights is not None
-            channels = len(node.weights)
-            inputs = through.weights.shape[0]
-            scale = np.tile(node.weights.astype(np.float64), inputs // channels)
-            shift = np.zeros(inputs) if node.bias is None else np.tile(node.bias.astype(np.float64), inputs // channels)
-            weights = through.weights.astype(np.float64)
-            bias = np.zeros(weights.shape[1]) if through.bias is None else through.bias.astype(np.float64)
-            folded = replace(
-                through,
-                weights=(weights * scale[:, None]).astype(np.float32),
-                bias=(bias + shift @ weights).astype(np.float32),
-            )
-            notes.append(f"{node.where}: folded into {through.where}")
-            return _without(graph, index, {position: folded})
+        assert node.weights is not None and reader.weights is not None
+        channels, weights = len(node.weights), reader.weights.astype(np.float64)
+        repeats = len(weights) // channels
+        scale, shift = np.tile(node.weights.astype(np.float64), repeats), np.tile(_bias(node, channels), repeats)
+        folded = replace(
+            reader,
+            weights=(weights * scale[:, None]).astype(np.float32),
+            bias=(_bias(reader, weights.shape[1]) + shift @ weights).astype(np.float32),
+        )
+        notes.append(f"{node.where}: folded into {reader.where}")
+        return _without(graph, index, {readers[0]: folded})
     return None
+
+
+def _bias(node: Node, count: int) -> NDArray[np.float64]:
+    return np.zeros(count) if node.bias is None else node.bias.astype(np.float64)
 
 
 def _fuse_activation(graph: Graph, notes: list[str]) -> Graph | None:

@@ -1,6 +1,5 @@
 """What is in a model file, what it costs, and which boards hold it. No interpreter, no TensorFlow."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -278,8 +277,6 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
         layers.append(LayerFacts("frozen network", "in flash", spec.input_shape, "int8", 0, size, macs, ""))
     for index, record in enumerate(spec.records):
         frozen = "" if record.trains or not record.parameter_count else ", frozen"
-        pixels = math.prod(record.shape[:-1])
-        weights = math.prod(record.parameter_shapes[0]) if record.parameter_shapes else 0
         layers.append(
             LayerFacts(
                 kind=record.kind,
@@ -288,7 +285,7 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
                 dtype="float32",
                 parameters=record.parameter_count,
                 weight_bytes=4 * record.parameter_count,
-                macs=weights * pixels if record.kind in ("dense", "conv2d", "depthwise") else 0,
+                macs=record.rules.multiply_adds(record),
                 quantization="",
             )
         )

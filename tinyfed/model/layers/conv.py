@@ -16,7 +16,7 @@ from tinyfed.model.layers.base import (
     Weighted,
     WeightedKind,
 )
-from tinyfed.model.layers.window import Size, output, window
+from tinyfed.model.layers.window import Size, output, require_picture, window
 
 
 class _Convolution(WeightedKind):
@@ -55,9 +55,7 @@ CONV2D, DEPTHWISE = _Conv2DKind(), _DepthwiseKind()
 
 
 @dataclass(frozen=True)
-class Conv2D(Weighted):
-    """Convolution of (height, width, channels); weights (kernel height, kernel width, in, filters), as Keras."""
-
+class _Conv(Weighted):
     filters: int
     kernel_size: Size
     strides: Size = 1
@@ -65,30 +63,27 @@ class Conv2D(Weighted):
     activation: str = "linear"
 
     def lower(self, place: Place) -> Record:
-        picture = f"its input has shape {place.shape}, it needs (height, width, channels)"
-        place.require(len(place.shape) == 3, picture)
-        return _lower(self, place)
+        fields, size = window(place, self.kernel_size, self.strides, self.padding)
+        place.require(self.filters >= 1, f"filters must be at least 1, not {self.filters}")
+        return Record(CONV2D, output(place, size, self.filters), **fields, **self.weighted(place, self.activation))
 
 
 @dataclass(frozen=True)
-class Conv1D(Weighted):
-    """Convolution of (time, channels): a two-dimensional one of height 1. Weights (1, kernel, in, filters)."""
+class Conv2D(_Conv):
+    """Convolution of (height, width, channels); weights (kernel height, kernel width, in, filters), as Keras."""
 
-    filters: int
-    kernel_size: int
-    strides: int = 1
-    padding: str = "valid"
-    activation: str = "linear"
+    def lower(self, place: Place) -> Record:
+        require_picture(place)
+        return super().lower(place)
+
+
+@dataclass(frozen=True)
+class Conv1D(_Conv):
+    """Convolution of (time, channels): a two-dimensional one of height 1. Weights (1, kernel, in, filters)."""
 
     def lower(self, place: Place) -> Record:
         place.require(len(place.shape) == 2, f"its input has shape {place.shape}, it needs (time, channels)")
-        return _lower(self, place)
-
-
-def _lower(layer: Conv2D | Conv1D, place: Place) -> Record:
-    fields, size = window(place, layer.kernel_size, layer.strides, layer.padding)
-    place.require(layer.filters >= 1, f"filters must be at least 1, not {layer.filters}")
-    return Record(CONV2D, output(place, size, layer.filters), **fields, **layer.weighted(place, layer.activation))
+        return super().lower(place)
 
 
 @dataclass(frozen=True)
@@ -101,8 +96,7 @@ class DepthwiseConv2D(Weighted):
     activation: str = "linear"
 
     def lower(self, place: Place) -> Record:
-        picture = f"its input has shape {place.shape}, it needs (height, width, channels)"
-        place.require(len(place.shape) == 3, picture)
+        require_picture(place)
         fields, size = window(place, self.kernel_size, self.strides, self.padding)
         shape = output(place, size, place.shape[-1])
         return Record(DEPTHWISE, shape, **fields, **self.weighted(place, self.activation))

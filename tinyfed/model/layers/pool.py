@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tinyfed.model.layers.base import PADDING, Key, Kind, Layer, Place, Record, Section, Shape
-from tinyfed.model.layers.window import Size, output, window
+from tinyfed.model.layers.window import Size, output, require_picture, window
 
 
 class _MaxKind(Kind):
@@ -47,8 +47,7 @@ class _Pool(Layer):
     padding: str = "valid"
 
     def lower(self, place: Place) -> Record:
-        picture = f"its input has shape {place.shape}, it needs (height, width, channels)"
-        place.require(len(place.shape) in (2, 3), picture)
+        require_picture(place, sequences=True)
         strides = self.pool_size if self.strides is None else self.strides
         fields, size = window(place, self.pool_size, strides, self.padding)
         return Record(self.kind, output(place, size, place.shape[-1]), **fields)

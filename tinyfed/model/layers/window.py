@@ -7,6 +7,12 @@ from tinyfed.model.layers.base import PADDINGS, WINDOW_MAX, Place, Shape, three
 Size = int | tuple[int, int]
 
 
+def require_picture(place: Place, sequences: bool = False) -> None:
+    """The layer reads (height, width, channels), or with `sequences` (time, channels)."""
+    picture = f"its input has shape {place.shape}, it needs (height, width, channels)"
+    place.require(len(place.shape) == 3 or (sequences and len(place.shape) == 2), picture)
+
+
 def window(place: Place, size: Size, strides: Size, padding: str) -> tuple[dict[str, Any], tuple[int, int]]:
     """The record's fields of a window, and the output's (height, width)."""
     place.require(padding in PADDINGS, f"padding {padding!r} must be 'valid' or 'same'")

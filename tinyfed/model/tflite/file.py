@@ -50,7 +50,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor: `shape` as the file says it (batch first), `dtype` a name of `tflite_schema.TENSOR_TYPES`.
+    """A tensor: `shape` as the file says it (batch first), `dtype` a name of `schema.TENSOR_TYPES`.
 
     `data` is a read-only view of the constant's values with that shape, or None for an activation or a type NumPy
     does not have. `dynamic_dimensions` are those whose size the file leaves open."""

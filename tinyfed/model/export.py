@@ -75,8 +75,7 @@ def arrays_file(spec: ModelSpec, weights: Array) -> bytes:
     arrays: dict[str, Any] = {}
     records = spec.records
     for index, (record, parts) in enumerate(zip(records, split_weights(spec, weights), strict=True)):
-        names = ("mean", "variance", "samples") if record.kind == "standardize" else ("weights", "bias")
-        for name, values in zip(names, parts, strict=False):
+        for name, values in zip(record.rules.arrays, parts, strict=False):
             arrays[f"layer{index}_{record.kind}_{name}"] = values
     layers = [
         {"kind": r.kind, "shape": list(r.shape), "activation": r.activation, "inputs": list(r.inputs)} for r in records

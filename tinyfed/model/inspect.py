@@ -1,5 +1,6 @@
 """What is in a model file, what it costs, and which boards hold it. No interpreter, no TensorFlow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,14 +121,6 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
 
 def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
     """`inspect` of a .tflite file in memory."""
-    engine, why_not, image_bytes = "", "", None
-    try:
-        converted = read_tflite(model)
-        engine, image_bytes = _engine(converted), len(converted.content)
-        fits = [_fit(converted, board) for board in boards]
-    except UsageError as error:
-        why_not = error.detail
-        fits = _no_fits(boards)
     counted = {tensor.index for tensor in model.tensors if tensor.constant_bytes}
     return ModelFacts(
         source=model.source,
@@ -136,15 +129,20 @@ def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
         inputs=tuple(_port(tensor) for tensor in model.input_tensors()),
         outputs=tuple(_port(tensor) for tensor in model.output_tensors()),
         layers=tuple(_operator_facts(model, operator, counted) for operator in model.operators),
-        engine=engine,
-        why_not=why_not,
-        image_bytes=image_bytes,
-        fits=tuple(fits),
+        **_converted(lambda: read_tflite(model), boards),
     )
 
 
-def _no_fits(boards: list[Board]) -> list[Fit]:
-    return [Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards]
+def _converted(convert: Callable[[], Model], boards: list[Board]) -> dict[str, Any]:
+    """The facts of what `convert` gives, or why it gives nothing."""
+    try:
+        model = convert()
+    except UsageError as error:
+        none = (Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards)
+        return {"engine": "", "why_not": error.detail, "image_bytes": None, "fits": tuple(none)}
+    engine = "int8" if isinstance(model, Int8Model) else "float32"
+    fits = tuple(_fit(model, board) for board in boards)
+    return {"engine": engine, "why_not": "", "image_bytes": len(model.content), "fits": fits}
 
 
 def _format(model: TfliteModel) -> str:
@@ -227,14 +225,15 @@ def _quantization(result: Tensor | None, weights: Tensor | None) -> str:
 def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> ModelFacts:
     """`inspect` of a Keras file in memory: its layers as Keras has them, where the engine runs them with what they
     cost."""
-    why_not, image_bytes, shapes = "", None, dict[str, tuple[tuple[int, ...], int]]()
-    try:
+    shapes = dict[str, tuple[tuple[int, ...], int]]()
+    outputs: list[tuple[int, ...]] = []
+
+    def convert() -> FloatModel:
         converted = float_model(model.source, convert_keras_model(model, shapes=shapes))
-        image_bytes = len(converted.content)
-        fits = [_fit(converted, board) for board in boards]
-    except UsageError as error:
-        why_not = error.detail
-        fits = _no_fits(boards)
+        outputs.append(converted.spec.output_shape)
+        return converted
+
+    conversion = _converted(convert, boards)
     inputs = [(name.split("/")[0], tuple(size or -1 for size in shape)) for name, shape in model.inputs]
     layers = tuple(_keras_layer(layer, *shapes.get(layer.name, ((), None))) for layer in model.layers())
     return ModelFacts(
@@ -242,12 +241,9 @@ def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> Mode
         format="keras, float32",
         file_bytes=file_bytes,
         inputs=tuple(PortFacts(name, shape, "float32") for name, shape in inputs),
-        outputs=() if why_not else (PortFacts("output", converted.spec.output_shape, "float32"),),
+        outputs=tuple(PortFacts("output", shape, "float32") for shape in outputs),
         layers=layers,
-        engine="" if why_not else "float32",
-        why_not=why_not,
-        image_bytes=image_bytes,
-        fits=tuple(fits),
+        **conversion,
     )
 
 
@@ -296,10 +292,7 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
         inputs=(PortFacts("input", spec.sample_shape, "float32"),),
         outputs=(PortFacts("output", spec.output_shape, "float32"),),
         layers=tuple(layers),
-        engine="float32",
-        why_not="",
-        image_bytes=len(model.content),
-        fits=tuple(_fit(model, board) for board in boards),
+        **_converted(lambda: model, boards),
     )
 
 
@@ -318,15 +311,8 @@ def _program_facts(model: Int8Model, boards: list[Board]) -> ModelFacts:
         inputs=inputs,
         outputs=outputs,
         layers=(layer,),
-        engine="int8",
-        why_not="",
-        image_bytes=bytes_of,
-        fits=tuple(_fit(model, board) for board in boards),
+        **_converted(lambda: model, boards),
     )
-
-
-def _engine(model: Model) -> str:
-    return "int8" if isinstance(model, Int8Model) else "float32"
 
 
 def _fit(model: Model, board: Board) -> Fit:

@@ -12,7 +12,7 @@ bias near 2^31), weights stay as they were and the engine takes TFLM's own steps
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,15 +239,7 @@ def _round_up(value: int, multiple: int) -> int:
 
 
 def _with_window(packed: PackedLayer, window: PackedLayer, scratch_bytes: int, macs: int) -> PackedLayer:
-    return PackedLayer(
-        packed.weights,
-        packed.table,
-        window.kernel,
-        window.stride,
-        window.dilation,
-        window.pad,
-        packed.chunk,
-        scratch_bytes,
-        packed.general,
-        macs,
-    )
+    return replace(
+        packed, kernel=window.kernel, stride=window.stride, dilation=window.dilation, pad=window.pad,
+        scratch_bytes=scratch_bytes, multiply_adds=macs,
+    )  # fmt: skip

@@ -14,26 +14,19 @@ from tinyfed.model.layers.base import TENSOR_MAX
 from tinyfed.text import first_line
 
 Shape = tuple[int, ...]
+_NOISE = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 DROPPED = {
-    "Dropout": "acts in Keras' training only",
-    "SpatialDropout1D": "acts in Keras' training only",
-    "SpatialDropout2D": "acts in Keras' training only",
-    "AlphaDropout": "acts in Keras' training only",
-    "GaussianDropout": "acts in Keras' training only",
-    "GaussianNoise": "acts in Keras' training only",
-    "ActivityRegularization": "acts in Keras' training only",
+    **dict.fromkeys((*_NOISE, "ActivityRegularization"), "acts in Keras' training only"),
     "Identity": "computes nothing",
 }
+_RECURRENT = ("LSTM", "GRU", "SimpleRNN", "Bidirectional")
 INSTEAD = {
     "Lambda": "write it with layers the engine has",
-    "LSTM": "the engine has no recurrence: use Conv1D over a window",
-    "GRU": "the engine has no recurrence: use Conv1D over a window",
-    "SimpleRNN": "the engine has no recurrence: use Conv1D over a window",
-    "Bidirectional": "the engine has no recurrence: use Conv1D over a window",
-    "ZeroPadding2D": 'use padding="same" in the layer that follows',
-    "ZeroPadding1D": 'use padding="same" in the layer that follows',
-    "LayerNormalization": "use BatchNormalization, which folds into its neighbour",
-    "GroupNormalization": "use BatchNormalization, which folds into its neighbour",
+    **dict.fromkeys(_RECURRENT, "the engine has no recurrence: use Conv1D over a window"),
+    **dict.fromkeys(("ZeroPadding2D", "ZeroPadding1D"), 'use padding="same" in the layer that follows'),
+    **dict.fromkeys(
+        ("LayerNormalization", "GroupNormalization"), "use BatchNormalization, which folds into its neighbour"
+    ),
     "Concatenate": "use Add",
     "Conv2DTranspose": "use Conv2D",
     "Embedding": "look the embedding up before the model",

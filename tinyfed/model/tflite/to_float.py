@@ -117,22 +117,10 @@ class _Reader:
     def dense(self, view: View) -> Node:
         view.inputs_are(2, 3)
         weights = self.floats(view, 1)
-        view.require(weights.ndim == 2, f"{view.input(1)} has shape {list(weights.shape)}, expected 2 dimensions")
-        view.require(view.operator.options["weights_format"] == 0, "weights are shuffled; convert the model again")
-        units, count = weights.shape
-        view.require(
-            view.input(0).element_count == count and view.output.element_count == units,
-            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
-            f"{list(view.output.shape)}; only one row is computed at a time",
-        )
-        return Node(
-            "dense",
-            view.where,
-            (self.source(view),),
-            (units,),
-            np.ascontiguousarray(weights.T),
-            self.bias(view, units),
-        )
+        view.check_rank(2)
+        units = view.dense_units()
+        values = np.ascontiguousarray(weights.T)
+        return Node("dense", view.where, (self.source(view),), (units,), values, self.bias(view, units))
 
     def window(self, view: View, kernel: tuple[int, int], dilated: bool) -> dict[str, Any]:
         stride = view.pair("stride")
@@ -144,13 +132,8 @@ class _Reader:
     def conv2d(self, view: View) -> Node:
         view.inputs_are(2, 3)
         weights = self.floats(view, 1)
-        view.require(weights.ndim == 4, f"{view.input(1)} has shape {list(weights.shape)}, expected 4 dimensions")
-        channels_out, height, width, channels_in = weights.shape
-        view.require(
-            view.image(view.input(0))[2] == channels_in and view.image(view.output)[2] == channels_out,
-            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
-            f"{list(view.output.shape)}; a convolution in groups is not known to the engine",
-        )
+        view.check_rank(4)
+        channels_out, height, width, _ = view.conv2d_shape()
         return Node(
             "conv2d",
             view.where,
@@ -164,14 +147,8 @@ class _Reader:
     def depthwise(self, view: View) -> Node:
         view.inputs_are(2, 3)
         weights = self.floats(view, 1)
-        view.require(weights.ndim == 4, f"{view.input(1)} has shape {list(weights.shape)}, expected 4 dimensions")
-        one, height, width, channels_out = weights.shape
-        channels_in = view.image(view.input(0))[2]
-        view.require(
-            one == 1 and view.image(view.output)[2] == channels_out and channels_out % channels_in == 0,
-            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
-            f"{list(view.output.shape)}",
-        )
+        view.check_rank(4)
+        height, width, channels_in, channels_out = view.depthwise_shape()
         window = self.window(view, (height, width), True)
         ends = (view.where, (self.source(view),), self.shape(view))
         if channels_in == 1:  # every output channel sees the one input channel: an ordinary convolution
@@ -192,11 +169,9 @@ class _Reader:
 
     def mean(self, view: View) -> Node:
         view.inputs_are(2, 2)
-        rank = len(view.input(0).shape)
-        axes = {int(axis) % rank if rank else 0 for axis in view.constant(1, "int32").reshape(-1)}
-        whole = {4: {1, 2}, 3: {1}}
+        axes, whole = view.mean_axes(), {4: {1, 2}, 3: {1}}
         view.require(
-            axes == whole.get(rank),
+            axes == whole.get(len(view.input(0).shape)),
             f"a mean over axes {sorted(axes)}; the engine has it over height and width, or time",
         )
         channels = view.input(0).shape[-1]
@@ -212,12 +187,8 @@ class _Reader:
         view.inputs_are(2, 2)
         constants = [position for position in (0, 1) if view.input(position).constant_bytes]
         if not constants:
-            shapes = [list(view.input(0).shape), list(view.input(1).shape), list(view.output.shape)]
             view.require(view.kind == "ADD", "of two activations; the engine has ADD of two")
-            view.require(
-                shapes[0] == shapes[1] == shapes[2],
-                f"shapes {shapes[0]} and {shapes[1]} differ; the engine does not broadcast",
-            )
+            view.check_equal_shapes()
             return Node("add", view.where, (self.source(view, 0), self.source(view, 1)), self.shape(view))
         position = constants[0]
         view.require(
@@ -232,17 +203,13 @@ class _Reader:
             f"{view.input(position)} of shape {list(values.shape)} is not one value a channel",
         )
         vector = np.broadcast_to(values.reshape(-1), (channels,)).astype(np.float32)
-        scale, shift = (vector, np.zeros(channels, np.float32)) if view.kind == "MUL" else (None, vector)
-        if scale is None:
-            scale = np.ones(channels, np.float32)
-            shift = -vector if view.kind == "SUB" else vector
+        scale, shift = np.ones(channels, np.float32), -vector if view.kind == "SUB" else vector
+        if view.kind == "MUL":
+            scale, shift = vector, np.zeros(channels, np.float32)
         return Node("scale", view.where, (self.source(view, 1 - position),), self.shape(view), scale, shift)
 
     def reshape(self, view: View) -> Node:
-        view.require(
-            view.input(0).element_count == view.output.element_count,
-            f"{list(view.input(0).shape)} and {list(view.output.shape)} have different numbers of values",
-        )
+        view.check_equal_counts()
         return Node("reshape", view.where, (self.source(view),), self.shape(view))
 
     def activation(self, view: View) -> Node:

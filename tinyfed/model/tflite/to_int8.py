@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model.int8 import spec as i8
-from tinyfed.model.tflite.file import Tensor, TfliteModel
+from tinyfed.model.tflite.file import TfliteModel
 from tinyfed.model.tflite.view import View, check_sizes, sample_shape, short_name
 
 _WRONG_TYPE = {
@@ -124,7 +124,7 @@ class _Converter:
         if tensor.dtype == "int4":
             view.refuse(f"{tensor} is int4; quantize again with int8 weights")
         values = view.constant(1, "int8")
-        view.require(values.ndim == rank, f"{tensor} has shape {list(tensor.shape)}, expected {rank} dimensions")
+        view.check_rank(rank)
         quantization = tensor.quantization
         if quantization is None:
             view.refuse(f"{tensor} has no scale")
@@ -165,12 +165,7 @@ class _Converter:
     def conv2d(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 3)
         weights, scales = self.weights(view, 0, 4)
-        channels_out, height, width, channels_in = weights.shape
-        view.require(
-            view.image(view.input(0))[2] == channels_in and view.image(view.output)[2] == channels_out,
-            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
-            f"{list(view.output.shape)}; a convolution in groups is not known to the engine",
-        )
+        channels_out, height, width, _ = view.conv2d_shape()
         return i8.Int8Conv2D(
             **self.ends(view),
             weights=weights,
@@ -182,13 +177,7 @@ class _Converter:
     def depthwise(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 3)
         weights, scales = self.weights(view, 3, 4)
-        one, height, width, channels_out = weights.shape
-        channels_in = view.image(view.input(0))[2]
-        view.require(
-            one == 1 and view.image(view.output)[2] == channels_out and channels_out % channels_in == 0,
-            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
-            f"{list(view.output.shape)}",
-        )
+        height, width, _, channels_out = view.depthwise_shape()
         return i8.Int8DepthwiseConv2D(
             **self.ends(view),
             weights=np.ascontiguousarray(weights[0]),
@@ -200,13 +189,7 @@ class _Converter:
     def dense(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 3)
         weights, scales = self.weights(view, 0, 2)
-        units, count = weights.shape
-        view.require(view.operator.options["weights_format"] == 0, "weights are shuffled; convert the model again")
-        view.require(
-            view.input(0).element_count == count and view.output.element_count == units,
-            f"{view.input(1)} of shape {list(weights.shape)} between {list(view.input(0).shape)} and "
-            f"{list(view.output.shape)}; only one row is computed at a time",
-        )
+        units = view.dense_units()
         return i8.Int8Dense(
             **self.ends(view),
             weights=weights,
@@ -221,20 +204,14 @@ class _Converter:
         view.check_window(pool, stride, (1, 1), view.padding())
         view.require(view.image(view.input(0))[2] == view.image(view.output)[2], "the numbers of channels differ")
         ends = self.ends(view)
-        source, result = self.tensors[ends["inputs"][0]], self.tensors[ends["output"]]
-        view.require(
-            (source.scale, source.zero_point) == (result.scale, result.zero_point),
-            "input and output have different scales; quantize the model again with a current converter",
-        )
+        self._same_scale(view)
         kind = i8.Int8MaxPool2D if view.kind == "MAX_POOL_2D" else i8.Int8AveragePool2D
         return kind(**ends, pool=pool, stride=stride, padding=i8.Padding(view.padding()), activation=self.fused(view))
 
     def mean(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 2)
-        shape = view.input(0).shape
-        rank = len(shape)
-        axes = {int(axis) % rank if rank else 0 for axis in view.constant(1, "int32").reshape(-1)}
-        kept = [axis for axis in range(1, rank) if axis not in axes and shape[axis] > 1]
+        shape, axes = view.input(0).shape, view.mean_axes()
+        kept = [axis for axis in range(1, len(shape)) if axis not in axes and shape[axis] > 1]
         view.require(
             all(axis > max(axes, default=0) for axis in kept),
             f"a mean over axes {sorted(axes)} of shape {list(shape)}; the engine has it over the first ones behind the "
@@ -248,11 +225,7 @@ class _Converter:
 
     def add(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 2)
-        shapes = [list(view.input(0).shape), list(view.input(1).shape), list(view.output.shape)]
-        view.require(
-            shapes[0] == shapes[1] == shapes[2],
-            f"shapes {shapes[0]} and {shapes[1]} differ; the engine does not broadcast",
-        )
+        view.check_equal_shapes()
         return i8.Int8Add(**self.ends(view, 0, 1), activation=self.fused(view))
 
     def pad(self, view: View) -> i8.Int8Layer:
@@ -277,16 +250,12 @@ class _Converter:
         return i8.Int8Pad(**self.ends(view), pads=(pairs[0], pairs[1], pairs[2]), value=value)
 
     def reshape(self, view: View) -> i8.Int8Layer:
-        source, result = view.input(0), view.output
-        view.require(
-            source.element_count == result.element_count,
-            f"{list(source.shape)} and {list(result.shape)} have different numbers of values",
-        )
-        self._same_scale(view, source, result)
+        view.check_equal_counts()
+        self._same_scale(view)
         return i8.Int8Reshape(**self.ends(view))
 
-    def _same_scale(self, view: View, source: Tensor, result: Tensor) -> None:
-        first, second = source.quantization, result.quantization
+    def _same_scale(self, view: View) -> None:
+        first, second = view.input(0).quantization, view.output.quantization
         if first is None or second is None:
             view.refuse("an operand without a scale")
         view.require(
@@ -339,7 +308,7 @@ class _Converter:
             size.tolist() == [height, width] and channels == view.image(view.input(0))[2],
             f"{view.output} has shape {list(view.output.shape)} for size {size.tolist()}",
         )
-        self._same_scale(view, view.input(0), view.output)
+        self._same_scale(view)
         return i8.Int8ResizeNearest(
             **self.ends(view),
             align_corners=bool(view.operator.options["align_corners"]),

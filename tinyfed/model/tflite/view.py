@@ -94,6 +94,54 @@ class View:
             self.refuse(f"{tensor} has shape {list(tensor.shape)}, expected [1, height, width, channels]")
         return tensor.shape[1], tensor.shape[2], tensor.shape[3]
 
+    def check_rank(self, rank: int) -> None:
+        """The weights, operand 1, have so many dimensions."""
+        shape = self.input(1).shape
+        self.require(len(shape) == rank, f"{self.input(1)} has shape {list(shape)}, expected {rank} dimensions")
+
+    def conv2d_shape(self) -> tuple[int, int, int, int]:
+        """Of the weights: (out, kernel height, kernel width, in), which fit input and output."""
+        channels_out, height, width, channels_in = self.input(1).shape
+        fits = self.image(self.input(0))[2] == channels_in and self.image(self.output)[2] == channels_out
+        self._between(fits, "; a convolution in groups is not known to the engine")
+        return channels_out, height, width, channels_in
+
+    def depthwise_shape(self) -> tuple[int, int, int, int]:
+        """Of the weights and the input: (kernel height, kernel width, in, out), which fit."""
+        one, height, width, channels_out = self.input(1).shape
+        channels_in = self.image(self.input(0))[2]
+        self._between(one == 1 and self.image(self.output)[2] == channels_out and channels_out % channels_in == 0)
+        return height, width, channels_in, channels_out
+
+    def dense_units(self) -> int:
+        """Rows of the weights, which fit input and output."""
+        self.require(self.operator.options["weights_format"] == 0, "weights are shuffled; convert the model again")
+        units, count = self.input(1).shape
+        fits = self.input(0).element_count == count and self.output.element_count == units
+        self._between(fits, "; only one row is computed at a time")
+        return units
+
+    def _between(self, fits: bool, hint: str = "") -> None:
+        shapes = [list(tensor.shape) for tensor in (self.input(1), self.input(0), self.output)]
+        self.require(fits, f"{self.input(1)} of shape {shapes[0]} between {shapes[1]} and {shapes[2]}{hint}")
+
+    def mean_axes(self) -> set[int]:
+        """What a mean goes over."""
+        rank = len(self.input(0).shape)
+        return {int(axis) % rank if rank else 0 for axis in self.constant(1, "int32").reshape(-1)}
+
+    def check_equal_shapes(self) -> None:
+        """Both inputs and the output have the same shape."""
+        shapes = [list(tensor.shape) for tensor in (self.input(0), self.input(1), self.output)]
+        same = shapes[0] == shapes[1] == shapes[2]
+        self.require(same, f"shapes {shapes[0]} and {shapes[1]} differ; the engine does not broadcast")
+
+    def check_equal_counts(self) -> None:
+        """Input and output have as many values."""
+        shapes = [list(tensor.shape) for tensor in (self.input(0), self.output)]
+        same = self.input(0).element_count == self.output.element_count
+        self.require(same, f"{shapes[0]} and {shapes[1]} have different numbers of values")
+
     def check_window(
         self, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: str
     ) -> None:

@@ -49,6 +49,9 @@ soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 roun
 	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset
 	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset --board netduinoplus2
 	@$(RUN) python tests/emulated/soak.py line --rounds 2000
+	@$(RUN) env PYTHONPATH=tests python tests/emulated/soak.py middle --runs 2000 --minutes 180
+	@$(RUN) env PYTHONPATH=tests python tests/unit/wire_search.py --moves 3
+	@$(RUN) env PYTHONPATH=tests python tests/unit/wire_search.py --moves 2 --visits 2
 	@$(RUN) python tests/emulated/soak.py fleet --boards 64 --minutes 30
 
 clean: ## remove what was built, keep .venv

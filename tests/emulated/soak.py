@@ -2,6 +2,7 @@
 
     python tests/emulated/soak.py fleet --boards 64 --minutes 30
     python tests/emulated/soak.py line --rounds 2000
+    python tests/emulated/soak.py middle --runs 2000 --minutes 180
     python tests/emulated/soak.py power --strikes 100
     python tests/emulated/soak.py power --how reset --strikes 100
 
@@ -24,9 +25,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from man_in_the_middle import run_through, total
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.unique_id import device_id
+from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.experiment.file import parse
 from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.fleet.fleet import Fleet
@@ -276,6 +279,33 @@ def soak_power(folder: Path, board: str, strikes: int, seed: int, how: str = "ki
     }
 
 
+# ---- somebody on the line
+
+
+def soak_middle(board: str, runs: int, seed: int, seconds: float) -> dict[str, Any]:
+    """A man in the middle of an emulated board's line, who also says again what was said in earlier runs."""
+    outcomes = []
+    begun = time.monotonic()
+    with Emulators() as emulators:
+        port = emulators.start(board, device_id(0)).port
+        for number in range(runs):
+            outcomes.append(run_through(seed + number, lambda: devices.open_transport(port), time.monotonic))
+            if time.monotonic() - begun > seconds:
+                break
+    figures = total(outcomes)
+    return {
+        "board": board,
+        "runs": len(outcomes),
+        "seconds": round(time.monotonic() - begun, 1),
+        **figures,
+        "kept": {
+            "nothing is silently other": figures["wrong"] == 0,
+            "most visits end": figures["visits"] >= 2 * len(outcomes),
+            "the line was spoilt": figures["faults"] >= 2 * len(outcomes),
+        },
+    }
+
+
 def overhead_s(folder: Path) -> float:
     """Median seconds of a visit beyond its wire and training time, in a run's store."""
     with RunStore.read(folder) as store:
@@ -286,11 +316,12 @@ def overhead_s(folder: Path) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("fleet", "line", "power"))
+    parser.add_argument("kind", choices=("fleet", "line", "power", "middle"))
     parser.add_argument("--board", default="mps2_an386")
     parser.add_argument("--boards", type=int, default=64)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--strikes", type=int, default=100)
     parser.add_argument("--how", choices=("kill", "reset"), default="kill")
     parser.add_argument("--seed", type=int, default=1)
@@ -299,6 +330,8 @@ def main() -> int:
         folder = Path(name)
         if chosen.kind == "fleet":
             found = soak_fleet(folder, chosen.board, chosen.boards, chosen.minutes * 60)
+        elif chosen.kind == "middle":
+            found = soak_middle(chosen.board, chosen.runs, chosen.seed, chosen.minutes * 60)
         elif chosen.kind == "line":
             found = soak_line(folder, chosen.board, chosen.rounds, chosen.seed)
             found["overhead_ms"] = round(1000 * overhead_s(folder / "line"), 2)

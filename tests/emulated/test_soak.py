@@ -36,3 +36,11 @@ def test_boards_that_lose_power_or_are_reset_come_back(tmp_path: Path, board: st
     print(found)
     assert all(found["kept"].values()), found
     assert found["visits_repeated"] >= 1, "no strike came in the middle of a visit"
+
+
+@pytest.mark.slow
+def test_a_man_in_the_middle_has_nothing_silently_other() -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    found = soak.soak_middle("mps2_an386", runs=4, seed=11, seconds=120.0)
+    print(found)
+    assert all(found["kept"].values()), found

@@ -1,6 +1,7 @@
 """The Python session against hand-made answers: what a device that is wrong, late or repeats itself must not cause."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from wire_pair import answer_greeting
@@ -10,7 +11,9 @@ from tinyfed.status import Status
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame, FrameDecoder, encode
 from tinyfed.wire.messages import Kind, MessageType, hash64
-from tinyfed.wire.session import HostSession, Operation, Reason
+from tinyfed.wire.record import LabelOperation
+from tinyfed.wire.save import SaveOperation
+from tinyfed.wire.session import CancelOperation, HostSession, Operation, Reason
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
 
@@ -185,3 +188,129 @@ def test_a_request_is_repeated_at_growing_intervals_of_at_most_two_seconds() -> 
     assert operation is not None
     assert operation.failure is not None
     assert operation.failure.reason is Reason.SILENT
+
+
+def over_while_it_says(operation: Operation, frame: Frame, seconds: float = 40.0) -> tuple[float, HostSession]:
+    """When the operation is over on a line on which a device says this frame all the time, a hundred times a second."""
+    session = HostSession(1)
+    session.start(operation, 0.0)
+    said = encode(frame)
+    for step in range(round(100 * seconds)):
+        now_s = step / 100
+        for heard_frame in FrameDecoder().feed(session.poll(now_s)):
+            if heard_frame.type == MessageType.HELLO_REQUEST:
+                session.feed(answer_greeting(heard_frame, SESSION), now_s)
+        session.feed(said, now_s)
+        if operation.done:
+            return now_s, session
+    return seconds, session
+
+
+OPERATIONS: dict[str, tuple[Callable[[], Operation], float]] = {
+    "transfer": (lambda: TransferOperation(Kind.IMAGE, bytes(100)), 30.0),
+    "upload": (lambda: UploadOperation(4), 30.0),
+    "visit": (lambda: VisitOperation(b"order"), 30.0),
+    "save": (SaveOperation, 30.0),
+    "label": (lambda: LabelOperation(0, windows=5), 30.0),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_device_that_only_says_cancelled_does_not_keep_an_operation_alive(name: str) -> None:
+    make, limit_s = OPERATIONS[name]
+    operation = make()
+    over_s, _ = over_while_it_says(operation, Frame(MessageType.CANCELLED, SESSION, 1))
+    assert operation.failure is not None and operation.failure.reason is Reason.STALLED
+    assert over_s == pytest.approx(limit_s, abs=0.1)
+
+
+def test_a_cancel_that_is_answered_by_something_else_ends_after_the_patience() -> None:
+    operation = CancelOperation()
+    over_s, _ = over_while_it_says(operation, Frame(MessageType.TRANSFER_STATUS, SESSION, 1, transfer_status(0)))
+    assert operation.failure is not None and operation.failure.reason is Reason.STALLED
+    assert over_s == pytest.approx(10.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_device_that_denies_its_session_is_greeted_again_but_rarely(name: str) -> None:
+    """ERROR -11 a hundred times a second: at most 32 greetings again, a quarter of a second apart."""
+    operation = OPERATIONS[name][0]()
+    error = Frame(MessageType.ERROR, SESSION, 1, messages._ERROR.pack(0, Status.STATE, 6, 0))
+    over_s, session = over_while_it_says(operation, error)
+    assert operation.failure is not None and operation.failure.reason is Reason.STALLED
+    assert session.count.bytes_sent < 33 * 200  # a greeting and the request, each time
+    assert 32 * 0.25 <= over_s < 12
+
+
+def test_a_visit_that_evaluates_for_long_is_alive() -> None:
+    """Its training samples are done, its steps grow: for a minute, a step a second."""
+    visit = VisitOperation(b"order", samples=3)
+    session = start(visit)
+    session.poll(0.0)
+    for second in range(60):
+        status = messages._VISIT_STATUS.pack(visit.number or 0, 3, 3, 0, second, 0)
+        session.feed(encode(Frame(MessageType.VISIT_STATUS, SESSION, visit.sequence, status)), float(second))
+        session.poll(second + 0.5)
+        assert not visit.done
+    for second in range(60, 95):  # and the same step again and again
+        session.feed(encode(Frame(MessageType.VISIT_STATUS, SESSION, visit.sequence, status)), float(second))
+        session.poll(float(second))
+    assert visit.failure is not None and visit.failure.reason is Reason.STALLED
+
+
+@pytest.mark.parametrize(("done", "total"), [(4, 3), (0, 4), (1, 2**32 - 1), (2**32 - 1, 3)])
+def test_counts_that_an_order_does_not_imply_fail_its_visit(done: int, total: int) -> None:
+    visit = VisitOperation(b"order", samples=3)
+    session = start(visit)
+    session.poll(0.0)
+    status = messages._VISIT_STATUS.pack(visit.number or 0, done, total, 0, 1, 0)
+    say(session, MessageType.VISIT_STATUS, visit.sequence, status)
+    assert visit.failure is not None and visit.failure.reason is Reason.IMPLAUSIBLE
+
+
+def test_weights_that_are_whole_but_not_the_visits_are_not_taken() -> None:
+    upload = UploadOperation(4, visit=7, content_hash=hash64(b"abcd"))
+    session = start(upload)
+    (request,) = heard(session)
+    assert int.from_bytes(request.payload[8:12], "little") == 7
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(4, 0, 0))
+    say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(0, 0, b"abcx"))
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(4, hash64(b"abcx"), 1))
+    assert upload.failure is not None and upload.failure.reason is Reason.FOREIGN
+
+
+def test_another_device_on_the_line_is_not_gone_on_with() -> None:
+    transfer = TransferOperation(Kind.IMAGE, bytes(100))
+    session = start(transfer)
+    session.poll(0.0)
+    error = messages._ERROR.pack(0, Status.STATE, 2, 0)
+    say(session, MessageType.ERROR, transfer.sequence, error, now_s=1.0)
+    (greeting,) = heard(session, 1.0)
+    session.feed(answer_greeting(greeting, SESSION + 1, board=b"other"), 1.0)
+    assert transfer.failure is not None and transfer.failure.reason is Reason.CHANGED
+
+
+def test_a_session_whose_requests_are_used_up_is_left_for_another() -> None:
+    """The nonce is another one too: the same would be answered with the same session."""
+    session = start(UploadOperation(4))
+    session.poll(0.0)
+    session._sequence = 0xF000
+    old_nonce = session._nonce
+    session.start(UploadOperation(4), 1.0)
+    (greeting,) = heard(session, 1.0)
+    assert greeting.type == MessageType.HELLO_REQUEST and greeting.payload[:8] != old_nonce
+    session.feed(answer_greeting(greeting, SESSION + 1), 1.0)
+    (request,) = heard(session, 1.0)
+    assert (request.session, request.sequence) == (SESSION + 1, 1)
+
+
+def test_a_result_repeated_ten_thousand_times_is_not_answered_each_time() -> None:
+    visit = VisitOperation(b"order")
+    session = start(visit)
+    session.poll(0.0)
+    result = encode(Frame(MessageType.RESULT, SESSION, visit.sequence, messages._RESULT.pack(visit.number or 0, 7)))
+    session.feed(result, 0.0)
+    session.start(UploadOperation(4), 0.0)
+    session.poll(0.0)
+    session.feed(result * 10_000, 1.0)
+    assert len(heard(session, 1.0)) <= 33

@@ -38,7 +38,7 @@ def library() -> ctypes.CDLL:
     )
     loaded = ctypes.CDLL(str(target))
     loaded.device_new.restype = ctypes.c_void_p
-    for name in ("transmit", "idle_ms", "counter"):
+    for name in ("transmit", "idle_ms", "counter", "picture_bytes"):
         getattr(loaded, f"device_{name}").restype = ctypes.c_uint32
     return loaded
 
@@ -80,6 +80,17 @@ class CDevice:
     def set_image(self, data: bytes) -> None:
         self._c.device_set_image(self._handle, data, len(data))
 
+    def save(self) -> bytes:
+        """A picture of all it is, without what is written before it is read again."""
+        self._c.device_tidy(self._handle)
+        picture = ctypes.create_string_buffer(self._c.device_picture_bytes(self._handle))
+        self._c.device_save(self._handle, picture)
+        return picture.raw
+
+    def restore(self, picture: bytes) -> None:
+        """Be as it was when the picture of it was made."""
+        self._c.device_restore(self._handle, picture)
+
     def set_samples(self, samples: int) -> None:
         self._c.device_set_samples(self._handle, samples)
 
@@ -113,6 +124,14 @@ class CDevice:
     @property
     def inferred(self) -> int:
         return int(self._c.device_counter(self._handle, 7))
+
+    @property
+    def session(self) -> int:
+        return int(self._c.device_counter(self._handle, 8))
+
+    @property
+    def sequence(self) -> int:
+        return int(self._c.device_counter(self._handle, 9))
 
     @property
     def valid(self) -> bool:

@@ -28,6 +28,9 @@ GREETING_RETRY_MAX_S = 0.8
 # Chunks on a bad line are no smaller than this, in bytes; so many must pass before larger ones are tried again.
 CHUNK_BYTES_MIN = 64
 GROW_AFTER = 16
+# Without a frame an operation ends after the session's patience, without progress after so many times that: an emulated
+# board on a busy computer is slow.
+STALL_FACTOR = 3.0
 # An operation that is told to greet again does so no sooner than this after the last time, and no more often.
 GREET_AGAIN_S = 0.25
 GREETINGS_MAX = 32
@@ -47,7 +50,7 @@ class Reason(Enum):
     """Why an operation failed."""
 
     SILENT = "silent"  # nothing came for `patience_s`
-    STALLED = "stalled"  # it talks, but got no further for `patience_s`, or wants to be greeted again and again
+    STALLED = "stalled"  # it talks, but gets no further, or wants to be greeted again and again
     REFUSED = "refused"  # `status` and `detail` say why
     RESET = "reset"  # the device has started anew
     VERSION = "version"  # it speaks another version of the protocol: `detail`
@@ -130,6 +133,8 @@ class ChunkSize:
 
 class Operation:
     """Something asked of a device. `done` when it is over; `failure` is None when it went well."""
+
+    stall_factor = STALL_FACTOR  # times the session's patience: so long it may go on without progress
 
     def __init__(self, *, survives_reset: bool = False) -> None:
         """`survives_reset`: it can start anew on a device that has just been reset."""
@@ -216,8 +221,8 @@ class HostSession:
         window_chunks: int = 3,
         patience_s: float = 10.0,
     ) -> None:
-        """`seed`: 64 random bits, so that nothing meant for an earlier host is taken for this one's. `patience_s`: time
-        without progress that ends an operation. `bytes_per_s`: what the line carries, for timers."""
+        """`seed`: 64 random bits, so that nothing meant for an earlier host is taken for this one's. `patience_s`:
+        silence that ends an operation. `bytes_per_s`: what the line carries, for timers."""
         if not 16 <= chunk_bytes <= CHUNK_BYTES_MAX:
             raise ValueError(f"a chunk has 16 to {CHUNK_BYTES_MAX} bytes")
         self.session_id = 0  # as the device gave it; 0: not greeted yet
@@ -241,7 +246,7 @@ class HostSession:
         self._greetings = 0  # again, for this operation
         self._greet_after_s = 0.0
         self._moved_s = 0.0  # progress was made
-        self._heard = False  # anything since
+        self._heard_s = 0.0
         self._answers = ANSWERS_AT_ONCE
         self._answered_s = 0.0
         self._boot_before: int | None = None
@@ -289,8 +294,10 @@ class HostSession:
         active = self._active()
         if active is not None:
             active.on_time(now_s)
-            if now_s - self._moved_s >= self.patience_s:
-                self._fail(Reason.STALLED if self._heard else Reason.SILENT)
+            if now_s - self._heard_s >= self.patience_s:
+                self._fail(Reason.SILENT)
+            elif now_s - self._moved_s >= self._stall_s():
+                self._fail(Reason.STALLED)
         out = bytes(self._out)
         self._out.clear()
         self.count.bytes_sent += len(out)
@@ -298,7 +305,7 @@ class HostSession:
 
     def deadline(self) -> float:
         """When `poll` must be called at the latest."""
-        end = self._moved_s + self.patience_s
+        end = min(self._heard_s + self.patience_s, self._moved_s + self._stall_s())
         active = self._active()
         due = None if active is None else active.due_s()
         return end if due is None else min(end, due)
@@ -317,8 +324,7 @@ class HostSession:
 
     def moved(self, now_s: float) -> None:
         """Progress was made: the patience begins anew."""
-        self._moved_s = now_s
-        self._heard = False
+        self._moved_s = self._heard_s = now_s
 
     def may_answer(self, now_s: float) -> bool:
         """Whether to send something for what is no progress: a flood is not answered frame by frame."""
@@ -374,6 +380,9 @@ class HostSession:
         self._seed = messages.hash64(self._seed.to_bytes(8, "little"))
         self._nonce = _quiet(self._seed, 8)
 
+    def _stall_s(self) -> float:
+        return self.patience_s * (STALL_FACTOR if self._operation is None else self._operation.stall_factor)
+
     def _active(self) -> Operation | None:
         for operation in (self._greeting, self._operation):
             if operation is not None and not operation.done:
@@ -395,7 +404,7 @@ class HostSession:
             return
         if frame.version != VERSION or frame.type < 0x80 or frame.session != self.session_id or frame.session == 0:
             return
-        self._heard = True
+        self._heard_s = max(self._heard_s, now_s)
         if frame.type == MessageType.ERROR:
             error = messages.ErrorMessage.unpack(frame.payload)
             if error.code == Status.STATE:
@@ -459,6 +468,8 @@ def _quiet(number: int, count: int) -> bytes:
 class HelloOperation(Operation):
     """Ask who is there. The answer is in `hello`, and in the session's `hello`."""
 
+    stall_factor = 1.0
+
     def __init__(self, *, interval_s: float | None = None, attempts: int | None = None) -> None:
         """`interval_s` between attempts (None: the line's retry time), of which there are at most `attempts`."""
         super().__init__(survives_reset=True)
@@ -514,6 +525,8 @@ class HelloOperation(Operation):
 
 class CancelOperation(Operation):
     """End whatever the device is doing for this host."""
+
+    stall_factor = 1.0
 
     def __init__(self) -> None:
         super().__init__(survives_reset=True)

@@ -478,9 +478,7 @@ class RemoteDevice:
                 "flash firmware built by this tinyfed"
             )
         if failure.reason is Reason.STALLED:
-            return DeviceError(
-                f"{who}: it talks, but got no further for {self._session.patience_s:g} s ({doing}); reset it"
-            )
+            return DeviceError(f"{who}: it talks, but gets no further ({doing}); reset it")
         if failure.reason is Reason.FOREIGN:
             return DeviceError(f"{who}: the weights that came are not those that the visit left ({doing})")
         if failure.reason is Reason.CHANGED:

@@ -26,6 +26,11 @@ typedef struct device {
     tinyfed_link_record_t record; /* a sensor that gives a window a step */
     uint8_t ends[4u * TINYFED_WIRE_RECORD_CLASSES_MAX];
     uint32_t windows_left;
+    struct {
+        uint32_t number;
+        uint8_t seed;
+    } begun[64]; /* orders carried out since start: none may be again */
+    uint32_t begun_count;
     /* what happened */
     uint32_t trained;    /* visits carried out */
     uint32_t violations; /* trained or sent something that is not whole */
@@ -64,6 +69,7 @@ void device_power_cycle(device_t *d)
     d->weights_hash = 0;
     d->steps_left = 0;
     d->saves_left = 0;
+    d->begun_count = 0;
     memset(&d->record, 0, sizeof d->record);
     memset(d->ends, 0, sizeof d->ends);
     d->windows_left = 0;
@@ -124,6 +130,14 @@ static void run_input(device_t *d, const tinyfed_link_event_t *e)
     d->output_bytes = e->total_bytes;
     d->inferred++;
     tinyfed_link_transfer_end(&d->link, 0, 0);
+}
+
+static void note_order(device_t *d, uint32_t number, uint8_t seed)
+{
+    for (uint32_t i = 0; i < d->begun_count && i < 64u; i++)
+        if (d->begun[i].number == number && d->begun[i].seed == seed) d->violations++;
+    d->begun[d->begun_count % 64u].number = number;
+    d->begun[d->begun_count++ % 64u].seed = seed;
 }
 
 static void answer(device_t *d, const tinyfed_link_event_t *e)
@@ -197,6 +211,7 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
         if (d->steps_left != 0) d->violations++;
         d->output_bytes = 0;
         d->seed = e->order_bytes > 0 ? e->order[0] : 1;
+        note_order(d, e->visit, d->seed);
         d->steps_left = d->steps;
         d->answer_kept = false;
         tinyfed_link_visit_begin(&d->link);
@@ -306,8 +321,39 @@ uint32_t device_counter(const device_t *d, uint32_t which)
     case 5: return d->valid;
     case 6: return d->saves;
     case 7: return d->inferred;
+    case 8: return d->link.session;
+    case 9: return d->link.sequence;
     default: return d->image_bytes;
     }
+}
+
+/* A picture of the whole device, of device_picture_bytes; whose address, and so every pointer in it, stays the same. */
+uint32_t device_picture_bytes(const device_t *d) { return (uint32_t)sizeof *d + d->arena_bytes; }
+
+void device_save(const device_t *d, uint8_t *picture)
+{
+    memcpy(picture, d, sizeof *d);
+    memcpy(picture + sizeof *d, d->arena, d->arena_bytes);
+}
+
+void device_restore(device_t *d, const uint8_t *picture)
+{
+    memcpy(d, picture, sizeof *d);
+    memcpy(d->arena, picture + sizeof *d, d->arena_bytes);
+}
+
+/* Between frames, when it has said all: forget what is written before it is read again, so that two pictures differ
+ * only where the devices will. */
+void device_tidy(device_t *d)
+{
+    memset(d->link.in.head, 0, sizeof d->link.in.head);
+    memset(&d->link.out, 0, sizeof d->link.out);
+    memset(&d->link.error, 0, sizeof d->link.error);
+    memset(&d->link.info, 0, sizeof d->link.info);
+    memset(d->staging, 0, sizeof d->staging);
+    d->link.info.board = "";
+    d->link.hello_tag = 0;
+    d->link.hello_nonce = 0;
 }
 
 void device_set_steps(device_t *d, uint32_t steps) { d->steps = steps; }

@@ -206,6 +206,12 @@ def test_excuses_for_imports_inside_functions_are_needed() -> None:
     assert inside >= FOR_A_FAST_START | IN_ENVIRONMENTS
 
 
+def test_each_package_says_what_it_holds() -> None:
+    packages = [path for path in MODULES.values() if path.endswith("__init__.py")]
+    assert len(packages) > 20
+    assert not [path for path in packages if not ast.get_docstring(ast.parse((ROOT / path).read_text()))]
+
+
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_a_package_holds_a_dozen_modules_at_most(package: str) -> None:
     children = [name for name in MODULES.keys() - PACKAGES if name.rpartition(".")[0] == package]

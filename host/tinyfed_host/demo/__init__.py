@@ -1,0 +1,1 @@
+"""`tinyfed demo`: the fleet learns gestures, and a stranger's device adapts."""

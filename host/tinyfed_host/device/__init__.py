@@ -1,0 +1,1 @@
+"""A device on a line, and how devices are found on ports."""

@@ -51,12 +51,15 @@ def probe_port(port: str) -> DeviceInfo:
     finally:
         transport.close()
     if session is None or session.hello is None:
-        raise DeviceError(f"{port}: no tinyfed device answers; is the firmware flashed, and is it the right port?")
+        raise DeviceError(
+            "no tinyfed device answers", where=port, remedy="is the firmware flashed, and is it the right port?"
+        )
     return device_info(session.hello, port)
 
 
 def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
-    """Ask all ports at once (none given: every USB serial port). One entry a port, JSON; `error` says what is wrong."""
+    """Ask all ports at once (none given: every USB serial port). One entry a port, JSON; `error` says what is wrong,
+    `problem` the same without the port."""
     known = {entry.port: entry for entry in serial.list_serial_ports()}
     asked = list(dict.fromkeys(ports)) or list(known)
     if not asked:
@@ -73,7 +76,7 @@ def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
         try:
             info = probe_port(port)
         except TinyfedError as error:
-            return {**entry, "error": str(error)}
+            return {**entry, "error": str(error), "problem": error.detail}
         return {
             **entry,
             "board": info.board,

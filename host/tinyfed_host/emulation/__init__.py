@@ -1,0 +1,1 @@
+"""Boards in QEMU: the command line, the process, and the memory that a line goes through."""

@@ -40,7 +40,9 @@ class MemoryTransport:
             self._counts = memoryview(self._memory)[offset : offset + 4 * COUNTS].cast("I")
         except (OSError, ValueError) as error:
             bell.close()
-            raise DeviceError(f"{self.name}: its memory cannot be shared: {error}; start the board again") from error
+            raise DeviceError(
+                f"its memory cannot be shared: {error}", where=self.name, remedy="start the board again"
+            ) from error
 
     def read(self, timeout_s: float) -> bytes:
         """See `Transport.read`."""
@@ -60,7 +62,9 @@ class MemoryTransport:
                 self._bell.write(b"\0")
                 end = time.monotonic() + WRITE_TIMEOUT_S
             elif time.monotonic() > end:
-                raise DeviceError(f"{self.name}: the board has taken no byte for {WRITE_TIMEOUT_S:.0f} s; restart it")
+                raise DeviceError(
+                    f"the board has taken no byte for {WRITE_TIMEOUT_S:.0f} s", where=self.name, remedy="restart it"
+                )
             else:
                 time.sleep(ROOM_POLL_S)
 

@@ -1,0 +1,1 @@
+"""Building firmware, and flashing it with whatever tool is installed."""

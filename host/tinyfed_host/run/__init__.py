@@ -1,0 +1,1 @@
+"""A run: who is there, what is in flight, how weights are exchanged, and the store that it goes on from."""

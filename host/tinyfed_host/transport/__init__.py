@@ -1,0 +1,1 @@
+"""Lines that carry bytes: a serial port, a socket."""

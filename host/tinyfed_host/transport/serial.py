@@ -1,6 +1,7 @@
 """Serial ports and PTYs. The only place that imports pyserial."""
 
 import contextlib
+import errno
 import os
 import termios
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class SerialTransport:
         try:
             self._serial = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
-            raise DeviceError(f"{port}: {_why(error)}") from error
+            raise DeviceError(_why(error), where=port) from error
         finally:
             if handle is not None:
                 os.close(handle)
@@ -73,7 +74,7 @@ class SerialTransport:
             self._serial.write(data)
         except serial.SerialTimeoutException as error:
             raise DeviceError(
-                f"{self.name}: no byte was taken for {WRITE_TIMEOUT_S:.0f} s; reset the board or replug it"
+                f"no byte was taken for {WRITE_TIMEOUT_S:.0f} s", where=self.name, remedy="reset the board or replug it"
             ) from error
         except (serial.SerialException, OSError, TypeError) as error:
             raise self._gone() from error
@@ -88,7 +89,7 @@ class SerialTransport:
                 self._serial.close()
 
     def _gone(self) -> DeviceError:
-        return DeviceError(f"{self.name}: the port is gone; is the board unplugged?")
+        return DeviceError("the port is gone", where=self.name, remedy="is the board unplugged?")
 
 
 def _terminal_settings(port: str) -> tuple[int | None, list[Any] | None]:
@@ -104,14 +105,23 @@ def _terminal_settings(port: str) -> tuple[int | None, list[Any] | None]:
 
 
 def _why(error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    text = str(error).lower()
-    if number == 2 or "no such file" in text:
+    number = _error_number(error)
+    if number == errno.ENOENT:
         return "there is no such port; `tinyfed devices` lists them"
-    if number == 13 or "permission" in text:
+    if number in (errno.EACCES, errno.EPERM):
         return "not permitted; add yourself to the group that owns it (often dialout) and log in again"
-    if number in (19, 22, 25) or "inappropriate ioctl" in text:  # ENODEV, EINVAL, ENOTTY
+    if number in (errno.ENODEV, errno.EINVAL, errno.ENOTTY):
         return "this is no serial port; `tinyfed devices` lists them"
-    if number in (11, 16) or "lock" in text or "busy" in text:
+    if number in (errno.EAGAIN, errno.EBUSY):
         return "another program uses this port; end it or choose another port"
     return f"cannot be opened as a serial port ({error})"
+
+
+def _error_number(error: BaseException | None) -> int | None:
+    """The system's number. pyserial leaves it away where the terminal's settings are refused: the cause has it."""
+    while error is not None:
+        number = error.args[0] if isinstance(error, termios.error) else getattr(error, "errno", None)
+        if isinstance(number, int):
+            return number
+        error = error.__cause__ or error.__context__
+    return None

@@ -46,7 +46,9 @@ class SocketTransport:
             while rest:
                 if not select.select([], [self._socket], [], WRITE_TIMEOUT_S)[1]:
                     raise DeviceError(
-                        f"{self.name}: the other end has taken no byte for {WRITE_TIMEOUT_S:.0f} s; restart it"
+                        f"the other end has taken no byte for {WRITE_TIMEOUT_S:.0f} s",
+                        where=self.name,
+                        remedy="restart it",
                     )
                 with contextlib.suppress(BlockingIOError):
                     rest = rest[self._socket.send(rest) :]
@@ -62,7 +64,9 @@ class SocketTransport:
             self._socket.close()
 
     def _gone(self) -> DeviceError:
-        return DeviceError(f"{self.name}: the connection was closed; is the emulator or the board still running?")
+        return DeviceError(
+            "the connection was closed", where=self.name, remedy="is the emulator or the board still running?"
+        )
 
 
 def connect(url: str, timeout_s: float = 5.0) -> SocketTransport:

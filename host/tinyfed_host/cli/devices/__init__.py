@@ -63,7 +63,7 @@ def devices(
 
 def _row(entry: dict[str, Any]) -> list[str]:
     if entry["error"]:
-        return [entry["port"], *["–"] * 5, entry["error"].removeprefix(f"{entry['port']}: "), entry["usb_id"]]
+        return [entry["port"], *["–"] * 5, entry["problem"], entry["usb_id"]]
     model = entry["structure_hash"] or "none"
     samples = f"{entry['class_count']} x {entry['feature_count']}" if entry["feature_count"] else "none stored"
     return [

@@ -14,28 +14,8 @@ static span_t clip(uint32_t out, uint8_t stride, uint8_t pad, uint8_t kernel, ui
     return span;
 }
 
-void tinyfed_int8_max_pool(const tinyfed_int8_op_t *op)
-{
-    const tinyfed_int8_record_t *r = &op->r;
-    int8_t *out = op->out;
-    for (uint32_t oy = 0; oy < r->out_h; oy++) {
-        const span_t rows = clip(oy, r->stride_h, r->pad_top, r->kernel_h, r->in_h);
-        for (uint32_t ox = 0; ox < r->out_w; ox++) {
-            const span_t columns = clip(ox, r->stride_w, r->pad_left, r->kernel_w, r->in_w);
-            for (uint32_t c = 0; c < r->out_c; c++) {
-                int32_t largest = INT8_MIN;
-                for (uint32_t y = rows.from; y < rows.to; y++) {
-                    const int8_t *in = op->in + (y * r->in_w + columns.from) * r->in_c + c;
-                    for (uint32_t x = columns.from; x < columns.to; x++, in += r->in_c)
-                        if (*in > largest) largest = *in;
-                }
-                *out++ = (int8_t)tinyfed_int8_clamp(largest, r->low, r->high);
-            }
-        }
-    }
-}
-
-void tinyfed_int8_average_pool(const tinyfed_int8_op_t *op)
+/* Of each window and channel the largest value, or the mean rounded half away from zero. */
+static void pool(const tinyfed_int8_op_t *op, bool average)
 {
     const tinyfed_int8_record_t *r = &op->r;
     int8_t *out = op->out;
@@ -45,18 +25,24 @@ void tinyfed_int8_average_pool(const tinyfed_int8_op_t *op)
             const span_t columns = clip(ox, r->stride_w, r->pad_left, r->kernel_w, r->in_w);
             const int32_t count = (int32_t)((rows.to - rows.from) * (columns.to - columns.from));
             for (uint32_t c = 0; c < r->out_c; c++) {
-                int32_t sum = 0;
+                int32_t sum = 0, value = INT8_MIN;
                 for (uint32_t y = rows.from; y < rows.to; y++) {
                     const int8_t *in = op->in + (y * r->in_w + columns.from) * r->in_c + c;
-                    for (uint32_t x = columns.from; x < columns.to; x++, in += r->in_c) sum += *in;
+                    for (uint32_t x = columns.from; x < columns.to; x++, in += r->in_c) {
+                        sum += *in;
+                        if (*in > value) value = *in;
+                    }
                 }
-                /* Half away from zero. */
-                const int32_t mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
-                *out++ = (int8_t)tinyfed_int8_clamp(mean, r->low, r->high);
+                if (average) value = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+                *out++ = (int8_t)tinyfed_int8_clamp(value, r->low, r->high);
             }
         }
     }
 }
+
+void tinyfed_int8_max_pool(const tinyfed_int8_op_t *op) { pool(op, false); }
+
+void tinyfed_int8_average_pool(const tinyfed_int8_op_t *op) { pool(op, true); }
 
 /* Over height and width; table = {multiplier, shift}, the count inside the multiplier. */
 void tinyfed_int8_mean(const tinyfed_int8_op_t *op)

@@ -37,6 +37,15 @@ static inline tinyfed_range_t tinyfed_outputs_of_tap(uint32_t tap, uint32_t stri
     return range;
 }
 
+/* Whether an output's window has its tap k at the input `position`, and which. */
+static inline bool tinyfed_output_at(uint32_t *output, uint32_t position, uint32_t tap, uint32_t stride, uint32_t pad,
+                                     uint32_t outputs)
+{
+    const uint32_t corner = position + pad - tap;
+    *output = corner / stride;
+    return position + pad >= tap && corner % stride == 0 && *output < outputs;
+}
+
 /* Outputs whose window covers the input at `position`. */
 static inline tinyfed_range_t tinyfed_outputs_of_input(uint32_t position, uint32_t stride, uint32_t pad,
                                                        uint32_t kernel, uint32_t outputs)

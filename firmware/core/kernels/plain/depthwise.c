@@ -29,17 +29,13 @@ static float gradient_at(const float *weights, const float *d_y, const tinyfed_w
                          uint32_t c)
 {
     float sum = 0.0f;
+    uint32_t oy, ox;
     const uint32_t channels = w->out.channels;
     for (uint32_t ky = 0; ky < w->kernel_height; ky++) {
-        const uint32_t shifted_y = iy + w->pad_top - ky;
-        if (iy + w->pad_top < ky || shifted_y % w->stride_height != 0 || shifted_y / w->stride_height >= w->out.height)
-            continue;
+        if (!tinyfed_output_at(&oy, iy, ky, w->stride_height, w->pad_top, w->out.height)) continue;
         for (uint32_t kx = 0; kx < w->kernel_width; kx++) {
-            const uint32_t shifted_x = ix + w->pad_left - kx;
-            if (ix + w->pad_left < kx || shifted_x % w->stride_width != 0 ||
-                shifted_x / w->stride_width >= w->out.width)
-                continue;
-            const uint32_t pixel = shifted_y / w->stride_height * w->out.width + shifted_x / w->stride_width;
+            if (!tinyfed_output_at(&ox, ix, kx, w->stride_width, w->pad_left, w->out.width)) continue;
+            const uint32_t pixel = oy * w->out.width + ox;
             sum += weights[((size_t)ky * w->kernel_width + kx) * channels + c] * d_y[(size_t)pixel * channels + c];
         }
     }

@@ -81,6 +81,8 @@ def test_the_tree_names_what_is_there() -> None:
         folders = {folder for folder in FOLDERS if folder.rpartition("/")[0] == package}
         named = re.findall(r"\w+(?=/)", tree)
         assert {folder.rpartition("/")[2] for folder in folders} <= set(named)
+    modules = {Path(path).name for path in TRACKED if re.fullmatch(r"tinyfed/[a-z]\w*\.py", path)}
+    assert modules <= set(re.findall(r"\w+\.py", tree))
 
 
 @cache

@@ -38,6 +38,7 @@ class Field:
     above: bool = False  # `low` itself is not allowed
     or_zero: bool = False  # 0 is, whatever `low` says
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # one of these may stand for a number
     empty: bool = True  # a text may be
     from_text: bool = False  # a whole number may be written as a text, "0x20000000"
     example: str = ""
@@ -61,10 +62,15 @@ class Field:
             said += f" above {_digits(self.low)}, at most {_digits(self.high)}"
         elif self.low > -math.inf:
             said += f", {_digits(self.low)}" + (f"..{_digits(self.high)}" if self.high < math.inf else " or more")
-        return f"0, or {said}" if self.or_zero else said
+        said = f"0, or {said}" if self.or_zero else said
+        return ", ".join((said, *(f'"{word}"' for word in self.words[:-1]))) + (
+            f' or "{self.words[-1]}"' if self.words else ""
+        )
 
     def check(self, value: Any) -> Any:
         """The value, a number of kind float as one. Raises `UsageError` without a place or a key."""
+        if isinstance(value, str) and value in self.words:
+            return value
         if self.kind is int:
             number = _from_text(value) if self.from_text and isinstance(value, str) else value
             if isinstance(number, int) and not isinstance(number, bool) and self.low <= number <= self.high:
@@ -84,7 +90,7 @@ class Field:
                 return tuple(value)
         elif isinstance(value, self.kind) and (self.empty or value):
             return value
-        hint = near(value, self.choices) if isinstance(value, str) else ""
+        hint = near(value, self.choices or self.words) if isinstance(value, str) else ""
         raise UsageError(f"must be {self.allowed}", value=quote(value), remedy=hint)
 
 

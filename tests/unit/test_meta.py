@@ -191,7 +191,7 @@ def test_fomaml_steps_along_what_devices_send() -> None:
         ("reptile", {"update": "online"}, "update = .online.: has no batches: set batch to 0, not 10"),
         ("reptile", {"update": "lamb"}, 'update = "lamb"'),
         ("fedprox", {"mu": -1.0}, "mu = -1.0"),
-        ("fedsgd", {"passes": 2}, "fedsgd: passes: no such key; allowed: devices, late, staleness"),
+        ("fedsgd", {"passes": 2}, "fedsgd: passes: no such key; allowed: devices, late, liars, robust, staleness"),
         ("fedavg", {"batch": -1}, "batch = -1"),
         ("fomaml", {"queries": 0}, "queries = 0"),
         ("fomaml", {"server": "rms"}, 'server = "rms": must be one of "sgd", "adam"'),

@@ -14,7 +14,7 @@ from tinyfed.fields import Field, Source, Table, fields_of, near
 from tinyfed.meta.strategy import Strategy
 from tinyfed.wire.order import Order
 
-__all__ = ["Strategy", "adaptation", "make", "names", "options", "references", "simulate", "strategy"]
+__all__ = ["Strategy", "adaptation", "make", "names", "options", "references", "robust", "simulate", "strategy"]
 
 _STRATEGIES = {
     "fedavg": "tinyfed.meta.fedavg:FedAvg",

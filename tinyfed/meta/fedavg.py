@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from tinyfed.fields import fields_of, number, whole, word
-from tinyfed.meta.strategy import Cohort, Reply, State, mean_weights
+from tinyfed.meta.robust import RULES
+from tinyfed.meta.strategy import Cohort, Reply, State, combined
 from tinyfed.wire.order import Order
 
 
@@ -32,6 +33,8 @@ class FedAvg(Cohort):
     batch: int = 10
     late: Annotated[str, word("drop", "use")] = "drop"
     staleness: Annotated[float, number(0, 100)] = 0.5
+    robust: Annotated[str, word(*RULES)] = "mean"  # how answers become one, docs/robust.md
+    liars: Annotated[int, whole(0)] = 1  # devices of a round that may lie, for "trimmed_mean" and "krum"
     name: str = "fedavg"
 
     @property
@@ -39,7 +42,7 @@ class FedAvg(Cohort):
         return self.late == "use"
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        return state.after(mean_weights(replies, self.staleness))
+        return state.after(combined(replies, self.robust, self.liars, self.staleness))
 
     def _order(self) -> Order:
         return replace(self.order, passes=self.passes, update="sgd", batch=self.batch)

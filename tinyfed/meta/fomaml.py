@@ -8,15 +8,16 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyfed.fields import whole, word
+from tinyfed.meta.robust import RULES
 from tinyfed.meta.strategy import (
     RATE,
     Array,
     Cohort,
     Reply,
     State,
+    combined,
     falling,
     first_state,
-    mean_weights,
 )
 from tinyfed.wire.order import Order
 
@@ -52,6 +53,8 @@ class FOMAML(Cohort):
     server: Annotated[str, word("sgd", "adam")] = "sgd"
     zero_last: Annotated[int, whole(0)] = 0  # parameters
     local_last: Annotated[int, whole(0)] = 0  # layers
+    robust: Annotated[str, word(*RULES)] = "mean"  # how answers become one, docs/robust.md
+    liars: Annotated[int, whole(0)] = 1  # devices of a round that may lie, for "trimmed_mean" and "krum"
     name: str = "fomaml"
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ class FOMAML(Cohort):
         return first_state(weights, seed, **moments)
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        descent = mean_weights(replies)
+        descent = combined(replies, self.robust, self.liars)
         if descent is None:
             return state.after()
         alpha = falling(self.alpha, state.round, self.rounds)

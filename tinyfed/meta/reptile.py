@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from tinyfed.fields import whole
+from tinyfed.fields import whole, word
+from tinyfed.meta.robust import RULES
 from tinyfed.meta.strategy import RATE, Cohort, Reply, State, falling, moved
 from tinyfed.wire.order import Order
 
@@ -31,10 +32,13 @@ class Reptile(Cohort):
     update: str = "sgd"
     local_last: Annotated[int, whole(0)] = 0  # layers
     reconstruct: Annotated[int, whole(0)] = 0  # samples a class
+    robust: Annotated[str, word(*RULES)] = "mean"  # how answers become one, docs/robust.md
+    liars: Annotated[int, whole(0)] = 1  # devices of a round that may lie, for "trimmed_mean" and "krum"
     name: str = "reptile"
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        return moved(state, replies, falling(self.alpha, state.round, self.rounds))
+        alpha = falling(self.alpha, state.round, self.rounds)
+        return moved(state, replies, alpha, self.robust, self.liars)
 
     def _order(self) -> Order:
         order = replace(self.order, passes=self.passes, update=self.update, batch=self.batch)

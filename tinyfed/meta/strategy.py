@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import check_fields, number, quote
+from tinyfed.meta import robust
 from tinyfed.random import SplitMix64, derive_seed
 from tinyfed.weights import Weights
 from tinyfed.wire.order import Order, Result
@@ -176,6 +177,15 @@ class Cohort(Options):
 
     LOCAL_OPTION: ClassVar[str] = "local_last"
     devices: int
+    robust = "mean"  # a rule of `tinyfed.meta.robust`, for those that have it as an option
+    liars = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        needed = robust.needed(self.robust, self.liars)
+        if self.devices < needed:
+            problem = f"{self.robust} needs {needed} devices for {self.liars} that may lie"
+            raise self._wrong("devices", problem)
 
     def begin(self, weights: Array, seed: int) -> State:
         return first_state(weights, seed)
@@ -207,11 +217,10 @@ class Alone(Options):
         return Assignment(state.weights, self._visit.with_seed(order_seed(state)))
 
 
-def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | None:
-    """The mean of what devices trained, weighted by their training samples; None when nothing came.
+def combined(replies: Sequence[Reply], rule: str = "mean", liars: int = 1, staleness: float = 0.0) -> Array | None:
+    """What devices trained, made into one by a rule of `robust.RULES`; None when nothing came.
 
-    float32: for reply after reply `sum += share * weights`, `share = float32(samples / all samples)`. A late reply's
-    samples count `(1 + age)^-staleness` each.
+    A late reply's samples count `(1 + age)^-staleness` each.
     """
     there = [
         (reply.weights.array, reply.result.samples * (1 + reply.age) ** -staleness)
@@ -220,18 +229,19 @@ def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | No
     ]
     if not there:
         return None
-    total = sum(samples for _, samples in there)
-    mean = np.zeros_like(there[0][0])
-    for weights, samples in there:
-        mean = mean + np.float32(samples / total) * weights
-    return mean
+    return robust.combined([weights for weights, _ in there], [samples for _, samples in there], rule, liars)
 
 
-def moved(state: State, replies: Sequence[Reply], alpha: np.float32) -> State:
-    """The state a round later: `alpha` of the way from its weights to the mean of what devices trained."""
-    mean = mean_weights(replies)
+def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | None:
+    """`combined` by the mean, weighted by training samples."""
+    return combined(replies, staleness=staleness)
+
+
+def moved(state: State, replies: Sequence[Reply], alpha: np.float32, rule: str = "mean", liars: int = 1) -> State:
+    """The state a round later: `alpha` of the way from its weights to what devices trained, `combined`."""
+    middle = combined(replies, rule, liars)
     weights = state.weights.array
-    return state.after(None if mean is None else weights + alpha * (mean - weights))
+    return state.after(None if middle is None else weights + alpha * (middle - weights))
 
 
 def falling(start: float, round_index: int, rounds: int) -> np.float32:

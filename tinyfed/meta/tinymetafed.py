@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from tinyfed.fields import number, whole, word
+from tinyfed.meta.robust import RULES
 from tinyfed.meta.strategy import RATE, Cohort, Reply, State, falling, moved
 from tinyfed.wire.order import TOP_ALL, Order
 
@@ -41,10 +42,12 @@ class TinyMetaFed(Cohort):
     zero_local: bool = True
     top_percent: Annotated[float, number(0.01, 100)] = 25.0
     schedule: Annotated[str, word("cosine", "linear", "constant")] = "linear"
+    robust: Annotated[str, word(*RULES)] = "mean"  # how answers become one, docs/robust.md
+    liars: Annotated[int, whole(0)] = 1  # devices of a round that may lie, for "trimmed_mean" and "krum"
     name: str = "tinymetafed"
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
-        return moved(state, replies, self._alpha(state.round))
+        return moved(state, replies, self._alpha(state.round), self.robust, self.liars)
 
     def _alpha(self, round_index: int) -> np.float32:
         if self.schedule == "linear":

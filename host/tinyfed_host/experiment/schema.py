@@ -80,6 +80,8 @@ class RoundSection:
     # rounds a failed device is left out, doubled with each failure in a row
     retry_after: Annotated[int, whole(0, 10_000)] = 1
     max_norm: Annotated[float, number(0, 1e9, above=True)] = 1e4  # of the weights a device sends back
+    # of what it changed in them; "auto": against the median of the round's, or of the run's so far
+    max_update: Annotated[float | str, number(0, 1e9, above=True, words=("auto", "off"))] = "auto"
     encoding: Annotated[str, word(*ENCODINGS)] = "float32"  # of the weights that go down to devices
     answer: Annotated[str, word(*ENCODINGS)] = "float32"  # of those that come back
 

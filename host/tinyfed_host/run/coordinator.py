@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyfed.errors import DeviceError, DivergedError
+from tinyfed.meta.robust import UpdateBound, squared_norm
 from tinyfed.meta.strategy import Reply, State, Strategy, takes_late
 from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.run.attendance import Attendance
@@ -58,6 +59,7 @@ class Coordinator:
         self._clock = clock or SystemClock()
         self._attendance = Attendance(rules.retry_after, observe)
         self._losses: deque[float] = deque(maxlen=LOSS_ROUNDS)  # of the last rounds
+        self._bound = UpdateBound(rules.max_update)
         self._exchange = WeightsExchange(rules.encoding, image, observe, rules.answer)
         self._visitor = Visitor(fleet, self._exchange, image, rules, observe, self._clock)
         self._flight = Flight(
@@ -91,6 +93,7 @@ class Coordinator:
         self._attendance.restore(document.get("absences", {}))
         self._exchange.restore(document.get("held", []), arrays)
         self._flight.restore(document.get("late", {}), arrays)
+        self._bound.restore(document.get("norms", []))
         return State.restore(document["strategy"], arrays)
 
     def _round(self, state: State, last: int) -> tuple[State, Mapping[str, Any]]:
@@ -107,6 +110,7 @@ class Coordinator:
             "absences": self._attendance.document(),
             "held": self._exchange.document(),
             "late": self._flight.document(),
+            "norms": self._bound.document(),
         }
         arrays = {**after.arrays(), **self._exchange.changes(), **self._flight.changes()}
         self._store.commit_round(RoundRecord(after.round, document, arrays, metrics, records))
@@ -169,7 +173,7 @@ class Coordinator:
         number = round_index + 1
         attempts = {record.device: record.attempt for record in records}
         replies = []
-        for one in landed:
+        for one in self._bounded(landed):
             attempt = attempts.get(one.unique_id, 0) + 1
             if one.visited is None:
                 records.append(VisitRecord(one.unique_id, attempt, one.failure, {}))
@@ -202,6 +206,21 @@ class Coordinator:
             f"round {number}: learning diverges on all {len(diverged)} devices; the last said: {diverged[-1].failure}",
             remedy=f"lower learning_rate ({at} now), or scale the samples to values around 1",
         )
+
+    def _bounded(self, landed: Iterable[Landed]) -> list[Landed]:
+        """The same visits, those whose update is too large as failed ones."""
+        there = list(landed)
+        norms: dict[int, float] = {}
+        for number, one in enumerate(there):
+            weights = None if one.visited is None else one.visited.reply(one.unique_id).weights
+            if weights is not None:  # of a meta-gradient they are the move itself
+                start = 0 if one.assignment.order.meta_gradient else one.assignment.weights.array
+                norms[number] = squared_norm(weights.array - start) ** 0.5
+        for number, reason in zip(norms, self._bound.judge(list(norms.values())), strict=True):
+            if reason:
+                failure = f"device {there[number].unique_id}: {reason}: not used"
+                there[number] = dataclasses.replace(there[number], visited=None, failure=failure)
+        return there
 
     def _nobody(self, number: int, records: Sequence[VisitRecord]) -> DeviceError:
         failures = [record for record in records if record.failure]

@@ -1,6 +1,6 @@
 """Devices that send poison: what a fleet learns with 0, 1 and 2 liars of 8, by the rule that makes one of its answers.
 
-    python -m studies.robust [--rounds 100] [--draws 5] [--seeds 2] [--out docs/images]
+    python -m studies.robust [--rounds 80] [--draws 4] [--seeds 2] [--out docs/images]
 
 Reptile with eight devices a round learns the gestures of `examples/watch.toml` on simulated devices, which give the
 boards' bits, and held-out people's devices adapt from it. Writes robust.json and a picture
@@ -150,7 +150,7 @@ def _name(attack: str, liars: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rounds", 100), ("draws", 5), ("seeds", 2)):
+    for name, default in (("rounds", 80), ("draws", 4), ("seeds", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     chosen = parser.parse_args()

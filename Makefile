@@ -44,7 +44,7 @@ test: setup .cache/wheel-env/.ready ## everything that needs no hardware
 check: setup ## lint, types and unit tests, under a minute
 	@$(RUN) scripts/check
 
-soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 rounds, 100 power losses and resets
+soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 rounds, 100 power losses and resets, 2,000 runs with a man in the middle
 	@$(RUN) python tests/emulated/soak.py power --strikes 100
 	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset
 	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset --board netduinoplus2

@@ -9,7 +9,7 @@ import pytest
 from conftest import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tinyfed_host.experiment import file, schema, toml
+from tinyfed_host.experiment import file, schema, stored, toml
 from tinyfed_host.run.parts import Parts
 
 from tinyfed.errors import UsageError
@@ -59,7 +59,7 @@ def test_good_file() -> None:
 
 def test_json_and_back() -> None:
     read = parse(GOOD)
-    assert schema.from_json(read.to_json()) == read
+    assert stored.read_stored(json.loads(json.dumps(read.to_json())), "r", b"", BOARDS) == read
 
 
 @pytest.mark.parametrize("name", ["sine", "watch"])
@@ -223,7 +223,7 @@ def test_convolutions(tmp_path: Path) -> None:
     assert spec.shapes[0] == (4, 6, 1) and spec.shapes[5] == (2, 3, 3) and spec.output_shape == (4,)
     assert spec.layers[0] == Conv2D(3, 3, padding="same", activation="relu") and spec.layers[3] == Add(1)
     assert spec.layers[4] == MaxPool(2) and spec.layers[5] == AveragePool(2, 1, "same")
-    assert schema.from_json(json.loads(json.dumps(read.to_json()))) == read
+    assert stored.read_stored(json.loads(json.dumps(read.to_json())), "r", b"", BOARDS) == read
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,12 @@ def test_model_from_an_image(tmp_path: Path) -> None:
     (tmp_path / "start.tfm").write_bytes(encode(spec, weights))
     text = GOOD[: GOOD.index("inputs")] + 'image = "start.tfm"\n' + GOOD[GOOD.index("[task]") :]
     read = file.parse(text, str(tmp_path / "x.toml"), BOARDS)
-    parts = Parts.make(schema.from_json(read.to_json()))
+    parts = Parts.make(read)
     assert parts.spec == spec and read_weights(parts.image).tobytes() == weights.tobytes()
     (tmp_path / "start.tfm").unlink()
-    assert Parts.make(read, parts.image).image == parts.image, "a run that goes on needs the file no more"
+    kept = stored.read_stored(json.loads(json.dumps(read.to_json())), "r", parts.image, BOARDS)
+    assert kept == read
+    assert Parts.make(kept, parts.image).image == parts.image, "a run that goes on needs the file no more"
     with pytest.raises(UsageError, match=r"x\.toml:5: model\.image: .*cannot be read"):
         file.parse(text, str(tmp_path / "x.toml"), BOARDS)
     (tmp_path / "start.tfm").write_bytes(b"TFM1")

@@ -1,5 +1,6 @@
 """`tinyfed runs`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,23 +46,27 @@ def runs(
 
 def _describe(folder: Path) -> dict[str, Any]:
     from tinyfed.errors import TinyfedError
-    from tinyfed_host.run.store import RunStore
+    from tinyfed.text import shown
+    from tinyfed_host.run.store import RunStore, damage_told
 
     entry: dict[str, Any] = {
-        "run": folder.name, "task": "", "strategy": "", "rounds": 0, "of": 0, "loss": None, "weights_sha256": "",
+        "run": shown(folder.name), "task": "", "strategy": "", "rounds": 0, "of": 0, "loss": None, "weights_sha256": "",
         "created": "", "error": "",
     }  # fmt: skip
     try:
-        with RunStore.read(folder) as store:
+        with RunStore.read(folder) as store, damage_told(folder):
             header, last = store.header(), store.last_round()
+            known = {
+                "task": shown(header.experiment["task"]["name"], 40),
+                "strategy": shown(header.experiment["strategy"]["name"], 40),
+                "of": int(header.experiment["rounds"]),
+                "created": shown(header.created, 40),
+            }
+            if last is not None:
+                loss = None if last.get("loss") is None else float(last["loss"])
+                finite = loss is not None and math.isfinite(loss)
+                known["rounds"], known["loss"] = int(last["round"]), loss if finite else None
+                known["weights_sha256"] = shown(last["weights_sha256"], 64)
     except TinyfedError as error:
         return {**entry, "error": str(error)}
-    entry.update(
-        task=header.experiment["task"]["name"],
-        strategy=header.experiment["strategy"]["name"],
-        of=header.experiment["rounds"],
-        created=header.created,
-    )
-    if last is not None:
-        entry.update(rounds=last["round"], loss=last.get("loss"), weights_sha256=last["weights_sha256"])
-    return entry
+    return {**entry, **known}

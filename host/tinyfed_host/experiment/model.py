@@ -61,23 +61,14 @@ def image_for(model: ModelSection, task: Task) -> bytes:
     )
 
 
-def from_json(values: dict[str, Any]) -> ModelSection:
-    """What `dataclasses.asdict` gave."""
-    inputs = values["inputs"]
-    return ModelSection(
-        inputs=(inputs,) if isinstance(inputs, int) else tuple(inputs),
-        loss=values["loss"],
-        layers=tuple(values["layers"]),
-        image=values.get("image", ""),
-    )
-
-
-def read_model(table: Table) -> ModelSection:
-    """The table [model]. Raises `UsageError` with its line."""
+def read_model(table: Table, image: bytes | None = None) -> ModelSection:
+    """The table [model]; `image` stands for what is in the file it names. Raises `UsageError` with its line."""
     if "image" in table.values:
         table.only(("image",))
         path = Path(table.source.name).parent / table.take("image", text())
         section, layers = ModelSection((), "", (), str(path.absolute())), []
+        if image is not None:
+            vars(section)["content"] = image  # where the cached property keeps it
     else:
         table.only(("inputs", "loss", "layers", "image"))
         layers = table.tables("layers")

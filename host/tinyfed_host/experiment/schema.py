@@ -99,31 +99,17 @@ class Experiment:
     round: RoundSection
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` is the way back."""
+        """Plain values; `stored.read_stored` is the way back."""
         return dataclasses.asdict(self)
 
 
-def from_json(values: Mapping[str, Any]) -> Experiment:
-    """What `to_json` gave."""
-    fleet = dict(values["fleet"])
-    fleet["boards"], fleet["ports"] = tuple(fleet["boards"]), tuple(fleet["ports"])
-    return Experiment(
-        rounds=values["rounds"],
-        seed=values["seed"],
-        model=experiment_model.from_json(values["model"]),
-        task=TaskSection(**values["task"]),
-        strategy=StrategySection(**values["strategy"]),
-        fleet=FleetSection(**fleet),
-        round=RoundSection(**values["round"]),
-    )
-
-
-def read_experiment(root: Table, boards: Sequence[str]) -> Experiment:
-    """All sections of a file, each by itself; `boards` are those there are. Raises `UsageError` with the line."""
+def read_experiment(root: Table, boards: Sequence[str], image: bytes | None = None) -> Experiment:
+    """All sections of a file, each by itself; `boards` are those there are, `image` stands for the model's file. Raises
+    `UsageError` with the line."""
     sections = ("model", "task", "strategy", "fleet", "round")
     return Experiment(
         **root.read(EXPERIMENT, beside=sections),
-        model=experiment_model.read_model(root.table("model")),
+        model=experiment_model.read_model(root.table("model"), image),
         task=_task(root.table("task")),
         strategy=_strategy(root.table("strategy")),
         fleet=_fleet(root.table("fleet", {}), boards),

@@ -10,10 +10,9 @@ from tinyfed.files import replace_all
 from tinyfed_host.report import figures
 from tinyfed_host.report.markup import Markup, markup
 from tinyfed_host.report.page import Column, code, note, page, picture, section, small, table, tiles
-from tinyfed_host.run.store import RunStore, StoreError
+from tinyfed_host.run.store import REPORT, RunStore, StoreError, damage_told
 from tinyfed_host.view.units import show_bytes, show_time
 
-REPORT = "report.html"
 ADAPTATION = "adaptation_detail"  # results: {kind: {samples a class: {mean, low, high, count}}}
 SIMULATED_FROM = "simulated_from"  # results: the round from which devices were simulated
 NOTES = "notes"  # results: sentences about what was checked
@@ -31,20 +30,21 @@ def write_report(folder: Path) -> Path:
         header, rounds, devices, results = store.header(), store.rounds(), store.devices(), store.results()
     if not rounds:
         raise StoreError(f"{folder}: the run has no round yet: nothing to report")
-    experiment = header.experiment
-    body = [
-        _tiles(rounds, devices, results),
-        *_adaptation(results, experiment),
-        _learning(rounds, results),
-        _fleet(devices, _traffic(rounds)),
-        *_troubles(rounds),
-        _repeat(header.command, header.name, experiment, rounds),
-    ]
-    strategy, task = experiment["strategy"]["name"], experiment["task"]["name"]
-    begun = header.created[:16].replace("T", " ")
-    lead = f"{task} task, {strategy}, {len(rounds):,} rounds, {len(devices)} devices. Begun {begun} UTC."
-    path = folder / REPORT
-    text = page(f"tinyfed: {header.name}", lead, body, f"Written by tinyfed {__version__}.")
+    with damage_told(folder):
+        experiment = header.experiment
+        body = [
+            _tiles(rounds, devices, results),
+            *_adaptation(results, experiment),
+            _learning(rounds, results),
+            _fleet(devices, _traffic(rounds)),
+            *_troubles(rounds),
+            _repeat(header.command, header.name, experiment, rounds),
+        ]
+        strategy, task = experiment["strategy"]["name"], experiment["task"]["name"]
+        begun = header.created[:16].replace("T", " ")
+        lead = f"{task} task, {strategy}, {len(rounds):,} rounds, {len(devices)} devices. Begun {begun} UTC."
+        path = folder / REPORT
+        text = page(f"tinyfed: {header.name}", lead, body, f"Written by tinyfed {__version__}.")
     try:
         replace_all({path: text.encode("utf-8")})
     except OSError as error:

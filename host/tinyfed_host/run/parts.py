@@ -15,10 +15,12 @@ from tinyfed_host.experiment.checks import first_order
 from tinyfed_host.experiment.file import load
 from tinyfed_host.experiment.model import image_for
 from tinyfed_host.experiment.schema import Experiment
+from tinyfed_host.experiment.stored import read_stored
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.rotation import Rotation
 from tinyfed_host.fleet.slots import Slot, make_slot, slots_on_ports
 from tinyfed_host.fleet.watcher import ANY, PortWatcher
+from tinyfed_host.run.store import DATABASE, RunHeader
 
 # Time of an emulated board between two readings that its sensor plays: a person's minutes in two seconds.
 PLAYED_US = 100
@@ -27,6 +29,11 @@ PLAYED_US = 100
 def read_experiment(path: Path) -> Experiment:
     """An experiment file, checked against the boards there are. Raises `UsageError`."""
     return load(path, board_names())
+
+
+def stored_experiment(folder: Path, header: RunHeader) -> Experiment:
+    """The experiment of a run's folder, checked as strictly as a file. Raises `UsageError`."""
+    return read_stored(header.experiment, str(folder / DATABASE), header.image, board_names())
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from tinyfed.errors import UsageError
 from tinyfed.model import replace_weights
 from tinyfed.weights import Weights
 from tinyfed.wire.order import Order
-from tinyfed_host.experiment.schema import from_json
-from tinyfed_host.run.parts import Parts
+from tinyfed_host.run.parts import Parts, stored_experiment
 from tinyfed_host.run.store import RunStore, StoreError
 
 POINTS = (0, 1, 3, 5, 10, 20, 50)  # and the last: samples a class after which the device judges itself
@@ -20,7 +19,7 @@ def learned(folder: Path) -> tuple[Parts, bytes]:
         header, snapshot = store.header(), store.snapshot()
     if snapshot is None:
         raise StoreError(f"{folder}: the run has no round yet: there is no model to start from")
-    experiment = from_json(header.experiment)
+    experiment = stored_experiment(folder, header)
     # what a fleet's devices must have recorded is not asked of this one
     experiment = dataclasses.replace(experiment, fleet=dataclasses.replace(experiment.fleet, samples="stored"))
     parts = Parts.make(experiment, header.image)

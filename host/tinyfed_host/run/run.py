@@ -17,13 +17,13 @@ from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Task
 from tinyfed.weights import Weights
 from tinyfed_host.device.side_by_side import side_by_side
-from tinyfed_host.experiment.schema import Experiment, from_json
+from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.run.coordinator import Coordinator, RunEnd
 from tinyfed_host.run.events import Event, Observer, nobody
 from tinyfed_host.run.names import shown_name
-from tinyfed_host.run.parts import Parts
-from tinyfed_host.run.store import RunHeader, RunStore, StoreError
+from tinyfed_host.run.parts import Parts, stored_experiment
+from tinyfed_host.run.store import RunHeader, RunStore, StoreError, damage_told
 
 STANDARDIZATION = "standardization"  # in the extra facts of a run: {"mean": [...], "deviation": [...]}, by value
 
@@ -77,7 +77,7 @@ class Run:
         store = RunStore.resume(folder)
         try:
             header = store.header()
-            parts = Parts.make(from_json(header.experiment), header.image)
+            parts = Parts.make(stored_experiment(folder, header), header.image)
             if structure_hash(parts.image) != structure_hash(header.image):
                 raise UsageError(f"{folder}: the run's model is built differently by this version of tinyfed")
             recorded = header.extra.get(STANDARDIZATION)
@@ -87,6 +87,9 @@ class Run:
                     "be standardized otherwise",
                     remedy=f"put the data back, or begin a new run with --from {folder.name}",
                 )
+            snapshot = store.snapshot()
+            if snapshot is not None and len(snapshot.arrays.get("weights", b"")) != 4 * parts.spec.parameter_count:
+                raise StoreError(f"{folder}: the run's record is damaged: its weights are not the model's")
             return cls(store, Parts(parts.experiment, parts.task, parts.spec, parts.strategy, header.image))
         except BaseException:
             store.close()
@@ -142,7 +145,8 @@ class Run:
         snapshot = self.store.snapshot()
         if snapshot is None:
             return self.parts.strategy.begin(read_weights(self.parts.image), self.parts.experiment.seed)
-        return coordinator.restore(snapshot.document, snapshot.arrays)
+        with damage_told(self.store.folder):
+            return coordinator.restore(snapshot.document, snapshot.arrays)
 
     def learned_image(self) -> bytes:
         """The model after the last committed round."""

@@ -7,6 +7,7 @@ A round is one transaction, durable before the next begins (WAL, synchronous=FUL
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import sqlite3
@@ -18,6 +19,7 @@ from typing import IO, Any, Self
 
 from tinyfed.errors import TinyfedError
 from tinyfed.files import replace_all
+from tinyfed.text import first_line
 from tinyfed.weights import Weights
 
 SCHEMA_VERSION = 1
@@ -25,6 +27,7 @@ DATABASE = "run.sqlite"
 METRICS = "metrics.jsonl"
 MODEL = "model.tfm"
 LOG = "run.log"
+REPORT = "report.html"
 LOCK = "run.lock"
 _LOCK_MARK = b"a run of tinyfed\n"  # what the lock holds: this folder is of our making
 _DATABASE_FILES = (DATABASE + "-wal", DATABASE + "-shm", DATABASE + "-journal", DATABASE)
@@ -42,6 +45,16 @@ CREATE TABLE visit (
 CREATE TABLE device (unique_id TEXT PRIMARY KEY, facts TEXT NOT NULL) STRICT;
 CREATE TABLE result (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
+
+
+_LAYOUT = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+
+
+@functools.cache
+def _own_layout() -> frozenset[tuple[str, ...]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        return frozenset(connection.execute(_LAYOUT))
 
 
 class StoreError(TinyfedError):
@@ -225,6 +238,8 @@ class RunStore:
                 f"{self.folder / DATABASE}: written by another version of tinyfed "
                 f"(layout {version}, this one knows {SCHEMA_VERSION}): use that version"
             )
+        if set(self._connection.execute(_LAYOUT)) != _own_layout():  # a trigger or view would act on what is written
+            raise StoreError(f"{self.folder / DATABASE}: its tables are not those of a run: it is damaged")
 
     def __enter__(self) -> Self:
         return self
@@ -269,10 +284,14 @@ class RunStore:
 
     def header(self) -> RunHeader:
         """What was given to `create`."""
-        with _translate(self.folder):
+        with _translate(self.folder), damage_told(self.folder):
             facts = {key: json.loads(value) for key, value in self._connection.execute("SELECT * FROM run")}
             (image,) = self._connection.execute("SELECT bytes FROM image").fetchone()
-        return RunHeader(image=image, **facts)
+            header = RunHeader(image=image, **facts)
+            texts = (header.name, header.created, header.command)
+            if not all(isinstance(text, str) for text in texts) or not isinstance(header.experiment, dict):
+                raise ValueError("the header's values are of other kinds")
+        return header
 
     # ---- rounds
 
@@ -313,7 +332,8 @@ class RunStore:
         with _translate(self.folder), self._reading():
             row = self._connection.execute("SELECT round, document FROM state").fetchone()
             arrays = dict(self._connection.execute("SELECT name, bytes FROM array"))
-        return None if row is None else Snapshot(row[0], json.loads(row[1]), arrays)
+        with damage_told(self.folder):
+            return None if row is None else Snapshot(row[0], json.loads(row[1]), arrays)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -327,13 +347,15 @@ class RunStore:
 
     def rounds(self) -> list[dict[str, Any]]:
         """Each round's metrics, with `round`, `weights_sha256` and the list `visits`."""
-        return [json.loads(line) for line in self._lines()]
+        with damage_told(self.folder):
+            return [json.loads(line) for line in self._lines()]
 
     def last_round(self) -> dict[str, Any] | None:
         """The last round's metrics, without visits."""
         with _translate(self.folder):
             row = self._connection.execute("SELECT * FROM round ORDER BY number DESC LIMIT 1").fetchone()
-        return None if row is None else {"round": row[0], "weights_sha256": row[1], **json.loads(row[2])}
+        with damage_told(self.folder):
+            return None if row is None else {"round": row[0], "weights_sha256": row[1], **json.loads(row[2])}
 
     def losses(self, count: int) -> list[float]:
         """`loss_last` of the last `count` rounds that have one, in order."""
@@ -369,7 +391,7 @@ class RunStore:
 
     def devices(self) -> dict[str, dict[str, Any]]:
         """Facts by unique id."""
-        with _translate(self.folder):
+        with _translate(self.folder), damage_told(self.folder):
             rows = self._connection.execute("SELECT unique_id, facts FROM device ORDER BY unique_id")
             return {unique_id: json.loads(facts) for unique_id, facts in rows}
 
@@ -380,7 +402,7 @@ class RunStore:
 
     def results(self) -> dict[str, Any]:
         """All of them."""
-        with _translate(self.folder):
+        with _translate(self.folder), damage_told(self.folder):
             return {key: json.loads(value) for key, value in self._connection.execute("SELECT * FROM result")}
 
     # ---- copies
@@ -482,6 +504,10 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _must_exist(folder: Path) -> None:
+    for name in (*_DATABASE_FILES, METRICS, MODEL, LOG, LOCK, REPORT):
+        path = folder / name
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # what is written there would land elsewhere
+            raise StoreError(f"{path}: is a link or no file: a run's folder holds files of its own only")
     if (folder / DATABASE).exists():
         return
     known = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
@@ -538,6 +564,16 @@ def _translate(folder: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(folder) from error
         raise StoreError(str(error.strerror or error), where=str(folder)) from error
+
+
+@contextmanager
+def damage_told(folder: Path) -> Iterator[None]:
+    """What values of another kind or shape than a run writes raise becomes a `StoreError` of one line."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {first_line(error, 120)}"
+        raise StoreError(f"{folder / DATABASE}: the run's record is damaged ({said})") from error
 
 
 @contextmanager

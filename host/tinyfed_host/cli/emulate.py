@@ -1,6 +1,7 @@
 """`tinyfed emulate`."""
 
 import hashlib
+import os
 import secrets
 import time
 from pathlib import Path
@@ -63,7 +64,7 @@ def emulate(
     stores: list[Path | None] = list(store or [])
     if len(stores) > count:
         raise UsageError(f"--store was given {len(stores)} times for {count} devices; raise --count")
-    places = [path.resolve() for path in store or []]
+    places = [Path(os.path.realpath(path)) for path in store or []]  # `resolve` fails on a ring of links
     for place in places:
         if places.count(place) > 1:
             raise UsageError(

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import typer
 
 from tinyfed import __version__
 from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.paths import cache
 from tinyfed.text import printable
 from tinyfed_host.cli import output
 
@@ -209,12 +211,31 @@ def run_command(arguments: list[str] | None = None) -> int:
             return _fail(words, error.format_message() + _help_hint(error), 2)
         if want_traceback:
             raise
+        told = _told_by_the_system(error)
+        if told:
+            return _fail(words, told, UsageError.exit_code)
         return _fail(
             words,
             f"a fault inside tinyfed: {type(error).__name__}: {error}; "
             "please report it with what TINYFED_TRACEBACK=1 shows",
             EXIT_INTERNAL,
         )
+
+
+def _told_by_the_system(error: Exception) -> str:
+    """What is wrong with a file, with the variable that says where it lies; nothing for any other error."""
+    if not isinstance(error, OSError):
+        return ""
+    try:
+        temporary = tempfile.gettempdir()
+    except OSError as without:
+        return f"{without.strerror}; set TMPDIR to a folder that can be written"
+    if not isinstance(error.filename, str | bytes):
+        return ""
+    path = os.fsdecode(error.filename)
+    places = (("XDG_CACHE_HOME", str(cache())), ("TMPDIR", temporary))
+    hints = [f"; set {name} to a folder that can be written" for name, place in places if path.startswith(place)]
+    return f"{printable(path)}: {error.strerror}{hints[0] if hints else ''}"
 
 
 def _notes(error: BaseException) -> list[str]:

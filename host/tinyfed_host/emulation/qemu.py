@@ -12,6 +12,7 @@ import queue
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import weakref
@@ -33,7 +34,15 @@ from tinyfed_host.transport.socket import connect as socket_connect
 
 STOP_TIMEOUT_S = 3.0
 PROMISE_TIMEOUT_S = 10.0
+PLACE_BYTES_MAX = 80  # of 107 that an address may have
 LAUNCHER = "setpriv"  # of util-linux, on every Debian
+
+
+def _short_place() -> Path | None:
+    """Where its socket and files lie: None, the system's place for temporary files, unless that is too long for the
+    address of a socket, or has a comma, which ends a word of QEMU's options."""
+    place = tempfile.gettempdir()
+    return Path("/tmp") if "," in place or len(os.fsencode(place)) > PLACE_BYTES_MAX else None
 
 
 class EmulatedDevice:
@@ -59,7 +68,7 @@ class EmulatedDevice:
         self._sensor = sensor
         self._identity = _identity(unique_id, counting, in_memory)
         self._in_memory = in_memory
-        self._files = TemporaryFolder()
+        self._files = TemporaryFolder(_short_place())
         self._folder = self._files.path
         self._socket_path = self._folder / "line"
         self._control_path = self._folder / "control"

@@ -82,7 +82,8 @@ def reproduce(
                 for row in page.to_json(table):
                     print_json(row)
             else:
-                print_line(page.to_markdown(table))
+                for line in page.to_markdown(table).splitlines():
+                    print_line(line)
             if output is not None:  # at once: what is measured stays, whatever comes
                 measured = Measured(
                     command,

@@ -223,11 +223,14 @@ def test_device_unplugged_in_the_middle(tinyfed: Command) -> None:
     with Emulators() as emulators:
         boards = [emulators.start("native", f"{k:024x}") for k in range(2)]
         arguments = [word for board in boards for word in ("--port", board.port)]
-        with tinyfed.started("run", experiment, *arguments, "--json") as process:
+        with tinyfed.started("run", experiment, *arguments, "--wait", "1s", "--json") as process:
             assert process.stdout is not None
             alive = len(boards)
             for line in process.stdout:
                 event = json.loads(line)
+                if "error" in event:
+                    assert event["exit_code"] == 4
+                    continue
                 if event["event"] == "round-ended" and event["round"] == 10 and alive == 2:
                     os.kill(boards[0].pid or 0, signal.SIGKILL)
                     alive = 1
@@ -246,6 +249,32 @@ def test_device_unplugged_in_the_middle(tinyfed: Command) -> None:
     assert failures == {f"{0:024x}"}
     result = tinyfed("run", "--resume", "x", "--fleet", "simulated", "--json").result()
     assert result["rounds"] == 4000
+
+
+def test_a_run_with_one_board_outlives_a_touched_cable(tinyfed: Command) -> None:
+    """The board is gone in the middle of a round, and there again once it is waited for: the same bits as without."""
+    require_tools("gcc")
+    experiment = write_sine(tinyfed.folder, rounds="60")
+    with Emulators() as emulators:
+        board = emulators.start("native", f"{7:024x}")
+        touched = back = False
+        with tinyfed.started("run", experiment, "--port", board.port, "--wait", "forever", "--json") as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                event = json.loads(line)
+                if event.get("event") == "round-ended" and event["round"] == 20 and not touched:
+                    os.kill(board.pid or 0, signal.SIGKILL)
+                    touched = True
+                if event.get("event") == "waiting" and not back:
+                    board.reload(None)
+                    back = True
+            assert process.wait(60) == 0, process.stderr and process.stderr.read()
+    assert back
+    result = json.loads(line)
+    assert result["rounds"] == 60
+    (tinyfed.folder / experiment).rename(tinyfed.folder / "y.toml")
+    simulated = tinyfed("run", "y.toml", "--fleet", "simulated", "--json").result()
+    assert simulated["weights_sha256"] == result["weights_sha256"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

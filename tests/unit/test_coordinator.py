@@ -14,7 +14,7 @@ from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.rotation import Rotation
 from tinyfed_host.run.attendance import LEFT_OUT_MAX_ROUNDS, Attendance
-from tinyfed_host.run.coordinator import Coordinator, RunEnd
+from tinyfed_host.run.coordinator import ASK_MOST_S, Coordinator, RunEnd
 from tinyfed_host.run.events import Event
 from tinyfed_host.run.exchange import WeightsExchange
 from tinyfed_host.run.store import RunHeader, RunStore
@@ -315,10 +315,65 @@ def test_nobody_left_ends_the_run_and_keeps_it(store: RunStore) -> None:
     gone.set()
     with pytest.raises(DeviceError, match=r"round 4: none of 2 devices answers; the last said: .*unplugged") as caught:
         run(store, fleet, rounds=6)
-    assert caught.value.remedy == "look for them with `tinyfed devices`"  # where the run stands, its `Run` adds
+    assert caught.value.remedy.startswith("look for them with `tinyfed devices`")  # how to go on, its `Run` adds
     snapshot = store.snapshot()
     assert snapshot is not None
     assert snapshot.round == 3
+
+
+@pytest.mark.parametrize("away_s", [0.0, 3.0, 59.0, 3600.0])
+def test_one_board_that_was_unplugged_is_waited_for_by_time(store: RunStore, away_s: float) -> None:
+    """A cable is touched in round 3: told once, recorded once, and the run learns what it would have."""
+    clock, events = VirtualClock(), list[Event]()
+    back_at: list[float] = []
+
+    def unplugged(device: ScriptedDevice, data: bytes) -> bytes:
+        return fail(device, data) if back_at and clock.now() < back_at[0] else data
+
+    def observe(event: Event) -> None:
+        events.append(event)
+        if event.kind == "round-ended" and event.round == 2:
+            back_at.append(clock.now() + away_s)
+
+    strategy = TinyReptile(ORDER, 6)
+    with Fleet(slots(1, d0=unplugged)) as fleet:
+        coordinator = Coordinator(strategy, fleet, store, IMAGE, RULES, observe, clock, wait_s=3600.5)
+        end = coordinator.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7))
+    assert end.rounds == 6
+    assert sum(visit["failure"] is not None for entry in store.rounds() for visit in entry["visits"]) == (away_s > 0.2)
+    told = [event.text for event in events if event.kind == "retry" and not event.device]
+    assert told == ["no device answers; waiting for one, 3600.5 s"] * (away_s > 0.2)
+    left = [event.data["left_s"] for event in events if event.kind == "waiting"]
+    assert left == sorted(left, reverse=True)
+    assert len(left) <= away_s / ASK_MOST_S + 4
+    with RunStore.create(store.folder.with_name("whole"), HEADER) as whole:
+        undisturbed, _ = run(whole, slots(1), rounds=6)
+    assert undisturbed.weights_sha256 == end.weights_sha256
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 1.0, 60.0])
+def test_the_time_for_which_a_device_is_waited_for_is_what_was_asked(store: RunStore, wait_s: float) -> None:
+    clock, events = VirtualClock(), list[Event]()
+    strategy = TinyReptile(ORDER, 3)
+    with Fleet(slots(2, d0=fail, d1=fail)) as fleet, pytest.raises(DeviceError, match="none of 2 devices answers"):
+        coordinator = Coordinator(strategy, fleet, store, IMAGE, RULES, events.append, clock, wait_s=wait_s)
+        coordinator.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7))
+    begun = 0.05 + 0.1  # a device's own retries, RETRY_FIRST_S doubled, before it fails for the first time
+    assert clock.now() == pytest.approx(2 * begun + wait_s)
+    assert sum(event.kind == "device-failed" for event in events) == 2  # not again with each time they are asked
+
+
+def test_forever_is_without_end(store: RunStore) -> None:
+    clock, events = VirtualClock(), list[Event]()
+    strategy = TinyReptile(ORDER, 1)
+
+    def back_in_a_year(device: ScriptedDevice, data: bytes) -> bytes:
+        return fail(device, data) if len(events) < 1000 else data
+
+    with Fleet(slots(1, d0=back_in_a_year)) as fleet:
+        coordinator = Coordinator(strategy, fleet, store, IMAGE, RULES, events.append, clock, wait_s=float("inf"))
+        assert coordinator.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7)).rounds == 1
+    assert {event.data["left_s"] for event in events if event.kind == "waiting"} == {None}
 
 
 def diverge(device: ScriptedDevice, data: bytes) -> bytes:

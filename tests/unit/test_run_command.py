@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pty
 import re
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from test_folder import csv as write_csv
 from tinyfed_host.cli.main import run_command
+from tinyfed_host.cli.run import _seconds
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.port_choice import choose
 from tinyfed_host.experiment.schema import override
@@ -170,6 +172,19 @@ def test_an_error_says_what_is_kept_and_how_to_go_on(
         "go on with `tinyfed run --resume x`"
     )
     assert tinyfed.lines("run", "--resume", "x")[-1]["rounds"] == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60s", 60), ("10m", 600), ("2h", 7200), ("5", 5), ("0", 0), ("1.5m", 90), ("forever", math.inf)],
+)
+def test_how_long_to_wait(text: str, seconds: float) -> None:
+    assert _seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1s", "1d", "ten", "nan", "inf", "1e9", "٣s", "1 m", "9999999"])
+def test_what_is_no_time_to_wait(tinyfed: Tinyfed, text: str) -> None:
+    assert "--wait" in tinyfed.error(2, "run", "x.toml", "--wait", text)
 
 
 def test_an_error_is_an_object_too(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

@@ -1,5 +1,7 @@
 """`tinyfed run`."""
 
+import math
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -34,6 +36,9 @@ def run(
     rounds: Annotated[int | None, number_option(EXPERIMENT["rounds"], "--rounds", "-r", help="Rounds in all.")] = None,
     seed: Annotated[int | None, number_option(EXPERIMENT["seed"], "--seed", "-s", help="Seed of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    wait: Annotated[
+        str, typer.Option("--wait", help="When no device answers, wait so long for one: 30s, 10m, 2h, or forever.")
+    ] = "60s",
     start_from: Annotated[str, typer.Option("--from", help="Start from the model of this run.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
 ) -> None:
@@ -53,6 +58,7 @@ def run(
     from tinyfed_host.run.run import Run
     from tinyfed_host.run.store import check_free
 
+    wait_s = _seconds(wait)
     ask = None if as_json else at_terminal()
     if resume:
         given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--rounds": rounds}
@@ -86,7 +92,7 @@ def run(
         opened = Run.begin(folder, changed, command, _weights_of(start_from) if start_from else None)
         fleet_section = changed.fleet
     with opened:
-        result = _go(opened, fleet_section, as_json=as_json)
+        result = _go(opened, fleet_section, wait_s, as_json=as_json)
     _tell(folder, result, as_json=as_json)
 
 
@@ -113,7 +119,15 @@ def _weights_of(text: str) -> bytes:
     return bytes(snapshot.arrays["weights"])
 
 
-def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
+def _seconds(text: str) -> float:
+    """What `--wait` says."""
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|m|h|)", text)
+    if text != "forever" and not found:
+        raise UsageError("must be a time such as 30s, 10m or 2h, or forever", key="--wait", value=text)
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else math.inf
+
+
+def _go(opened: Any, fleet_section: Any, wait_s: float, *, as_json: bool) -> dict[str, Any]:
     import dataclasses
 
     from tinyfed_host.run.parts import make_fleet
@@ -128,7 +142,7 @@ def _go(opened: Any, fleet_section: Any, *, as_json: bool) -> dict[str, Any]:
         title = f"{opened.store.folder}: {experiment.strategy.name}, {experiment.task.name} task, {fleet_section.kind}"
         view = choose_view(as_json=as_json, title=title, names=boards)
         with Views(LogView(opened.store.folder / LOG), view) as views:
-            end = opened.go(devices, views)
+            end = opened.go(devices, views, wait_s=wait_s)
     metrics = end.metrics
     if not metrics:  # nothing was left to do
         last = opened.store.last_round() or {}

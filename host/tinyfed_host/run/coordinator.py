@@ -24,8 +24,9 @@ from tinyfed_host.run.store import RoundRecord, RunStore, VisitRecord
 from tinyfed_host.run.visit import Devices, Visitor
 
 LOSS_ROUNDS = 20  # that the run's loss is the mean of: one round says little
-EMPTY_ATTEMPTS = 4  # selections in a row without any answer that end the run
-EMPTY_WAIT_S = 0.5  # before the second of them, then doubled
+WAIT_S = 60.0  # for a device, when none answers
+ASK_FIRST_S = 0.5  # after which all are tried again meanwhile, then doubled
+ASK_MOST_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class RunEnd:
     rounds: int
     weights_sha256: str
     metrics: Mapping[str, Any]  # of the last round
+
+
+@dataclass
+class _Wait:
+    """For any device to answer."""
+
+    until_s: float  # of the clock
+    pause_s: float = ASK_FIRST_S
 
 
 class Coordinator:
@@ -49,14 +58,17 @@ class Coordinator:
         rules: RoundSection,
         observe: Observer = nobody,
         clock: Clock | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
-        """`image` is the model with any weights; its structure is what devices must have loaded."""
+        """`image` is the model with any weights; its structure is what devices must have loaded. `wait_s`: for how long
+        a device is waited for when none answers; may be infinite."""
         self._strategy = strategy
         self._fleet = fleet
         self._store = store
         self._quorum = rules.quorum
         self._observe = observe
         self._clock = clock or SystemClock()
+        self._wait_s = wait_s
         self._attendance = Attendance(rules.retry_after, observe)
         self._losses: deque[float] = deque(maxlen=LOSS_ROUNDS)  # of the last rounds
         self._bound = UpdateBound(rules.max_update)
@@ -123,7 +135,7 @@ class Coordinator:
         number = state.round + 1
         failed_now: set[str] = set()
         diverged: list[Landed] = []
-        empty = 0
+        waiting: _Wait | None = None
         while True:
             late += self._account(state.round, self._flight.late(state.round), records)
             here = self._selectable(state.round, failed_now)
@@ -135,9 +147,10 @@ class Coordinator:
                     self._prepare_next(state, chosen, here)
                 landed = self._flight.round(state.round, assignments)
                 diverged += [one for one in landed if one.diverged]
-                replies = self._account(state.round, landed, records)
+                replies = self._account(state.round, landed, records, waiting=waiting is not None)
                 if len(replies) >= max(1, math.ceil(self._quorum * len(chosen))):
                     self._leave_out(state.round, diverged)
+                    self._visitor.tries_again = True
                     return replies
                 failed_now.update(set(chosen) - {reply.device for reply in replies})
                 if set(here) - failed_now:
@@ -149,12 +162,24 @@ class Coordinator:
             if diverged and all(one.unique_id in failed_now for one in diverged) and len(diverged) == len(failed_now):
                 raise self._all_diverged(number, diverged)
             self._leave_out(state.round, diverged)
-            empty += 1
-            if empty >= EMPTY_ATTEMPTS:
+            waiting = waiting or self._begin_to_wait(number)
+            left_s = waiting.until_s - self._clock.now()
+            if left_s <= 0:
                 raise self._nobody(number, records)
-            self._observe(Event("retry", number, text="no device answers; trying all of them again"))
-            self._clock.pause(EMPTY_WAIT_S * 2 ** (empty - 1))
+            self._observe(
+                Event("waiting", number, data={"left_s": round(left_s, 3) if math.isfinite(left_s) else None})
+            )
+            self._clock.pause(min(waiting.pause_s, left_s))
+            waiting.pause_s = min(2 * waiting.pause_s, ASK_MOST_S)
             failed_now.clear()
+
+    def _begin_to_wait(self, number: int) -> "_Wait":
+        """No device answers: from now on each is asked once in a while, and only what answers is told and recorded."""
+        if self._wait_s > 0:
+            how_long = f"{self._wait_s:g} s" if math.isfinite(self._wait_s) else "as long as it takes"
+            self._observe(Event("retry", number, text=f"no device answers; waiting for one, {how_long}"))
+        self._visitor.tries_again = False
+        return _Wait(self._clock.now() + self._wait_s)
 
     def _selectable(self, round_index: int, failed_now: set[str]) -> list[str]:
         for unique_id in self._flight.returned():
@@ -168,13 +193,18 @@ class Coordinator:
         coming = self._strategy.select(dataclasses.replace(state, round=state.round + 1), here)
         self._visitor.prepare(set(coming) - set(chosen), state.round + 1)
 
-    def _account(self, round_index: int, landed: Iterable[Landed], records: list[VisitRecord]) -> list[Reply]:
-        """Record each visit, tell the observer, and leave out who failed. Returns what came back."""
+    def _account(
+        self, round_index: int, landed: Iterable[Landed], records: list[VisitRecord], *, waiting: bool = False
+    ) -> list[Reply]:
+        """Record each visit, tell the observer, and leave out who failed, but not again while all are waited for.
+        Returns what came back."""
         number = round_index + 1
         attempts = {record.device: record.attempt for record in records}
         replies = []
         for one in self._bounded(landed):
             attempt = attempts.get(one.unique_id, 0) + 1
+            if one.visited is None and waiting and not one.late:
+                continue
             if one.visited is None:
                 records.append(VisitRecord(one.unique_id, attempt, one.failure, {}))
                 if one.late:
@@ -227,7 +257,7 @@ class Coordinator:
         last = f"; the last said: {failures[-1].failure}" if failures else ""
         return DeviceError(
             f"round {number}: none of {len(self._fleet.ids())} devices answers{last}",
-            remedy="look for them with `tinyfed devices`",
+            remedy="look for them with `tinyfed devices`; --wait gives them longer" if self._wait_s else "",
         )
 
 

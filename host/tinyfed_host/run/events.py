@@ -11,8 +11,9 @@ class Event:
 
     Kinds: `note` (about the task's data), `run-started` (rounds, done, devices), `round-started` (devices),
     `visit-started`, `visit-ended` (the visit's metrics), `retry`, `device-failed`, `device-back`, `device-joined`,
-    `device-left`, `fallback` (a device lacks a capability), `late` (a visit goes on after its round), `round-ended`
-    (the round's metrics), `run-ended` (rounds, weights_sha256).
+    `device-left`, `fallback` (a device lacks a capability), `late` (a visit goes on after its round), `waiting` (no
+    device answers; left_s, null: without end), `round-ended` (the round's metrics), `run-ended` (rounds,
+    weights_sha256).
     """
 
     kind: str

@@ -19,7 +19,7 @@ from tinyfed.weights import Weights
 from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.fleet.fleet import Fleet
-from tinyfed_host.run.coordinator import Coordinator, RunEnd
+from tinyfed_host.run.coordinator import WAIT_S, Coordinator, RunEnd
 from tinyfed_host.run.events import Event, Observer, nobody
 from tinyfed_host.run.names import shown_name
 from tinyfed_host.run.parts import Parts, stored_experiment
@@ -170,12 +170,20 @@ class Run:
         *,
         rounds: int | None = None,
         until: Callable[[], bool] | None = None,
+        wait_s: float = WAIT_S,
     ) -> RunEnd:
-        """Carry on with these devices, as `Coordinator.run`; the model is written out however it ends."""
+        """Carry on with these devices, as `Coordinator.run`; the model is written out however it ends.
+
+        When none answers, one is waited for so long; simulated ones would say the same again.
+        """
         parts = self.parts
         for note in (*parts.task.notes, *self._model_notes()):
             observe(Event("note", text=f"task {parts.task.name}: {note}"))
-        coordinator = Coordinator(parts.strategy, fleet, self.store, parts.image, parts.experiment.round, observe)
+        if parts.experiment.fleet.kind == "simulated":
+            wait_s = 0.0
+        coordinator = Coordinator(
+            parts.strategy, fleet, self.store, parts.image, parts.experiment.round, observe, wait_s=wait_s
+        )
         try:
             return coordinator.run(self.state(coordinator), rounds=rounds, until=until)
         finally:

@@ -104,6 +104,7 @@ class Visitor:
         self._clock = clock
         self._loaded: dict[str, Device] = {}  # those that hold the model's structure
         self._last_image = Weights(), Content()
+        self.tries_again = True  # what failed, at once
         self.is_slow = False  # getting a device ready takes long
         self._stopped = threading.Event()
 
@@ -118,7 +119,7 @@ class Visitor:
                 raise
             except DeviceError as error:
                 self.lose(unique_id)
-                if attempt == self._rules.retries or self._stopped.is_set():
+                if attempt == self._rules.retries or not self.tries_again or self._stopped.is_set():
                     raise
                 self._observe(Event("retry", number, unique_id, f"{error}; trying again"))
                 self._clock.pause(RETRY_FIRST_S * 2**attempt, self._stopped)

@@ -1,5 +1,6 @@
 """What the events of a run add up to."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ class Progress:
     retries: int = 0
     doing: dict[str, str] = field(default_factory=dict)  # by unique id
     troubles: deque[str] = field(default_factory=lambda: deque(maxlen=TROUBLES_KEPT))
+    waits_until: float | None = None  # of the clock, for any device to answer
     _begun: float = 0.0
     _ends: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_OVER_ROUNDS))
 
@@ -46,7 +48,10 @@ class Progress:
             self._ends.append((self.clock(), self.done))
         elif event.kind == "visit-started":
             self.doing[event.device] = "at work"
+        elif event.kind == "waiting":
+            self.waits_until = math.inf if data["left_s"] is None else self.clock() + data["left_s"]
         elif event.kind == "visit-ended":
+            self.waits_until = None
             self.doing[event.device] = "waiting"
             self.bytes_down += data["bytes_down"]
             self.bytes_up += data["bytes_up"]
@@ -109,6 +114,10 @@ class Progress:
             parts.append(f"{show_bytes(self.bytes_down)} down, {show_bytes(self.bytes_up)} up")
         if self.failures or self.retries:
             parts.append(f"{self.failures} failed visits, {self.retries} retries")
+        if self.waits_until is not None:
+            wait = self.waits_until - self.clock()
+            parts.append("waiting for a device" + (f", {max(0.0, wait):.0f} s left" if math.isfinite(wait) else ""))
+            return " · ".join(parts)
         rate, left = self.rounds_per_s(), self.left_s()
         if rate is not None and left is not None:
             parts.append(f"{rate:,.1f} rounds/s")

@@ -14,6 +14,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import number, whole
 from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.working import working
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES
 from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.firmware import build
@@ -72,7 +73,8 @@ def emulate(
             )
     stores += [None] * (count - len(stores))
     kind = read_board(board)
-    image = build.build(kind, model=model)
+    with working(f"building firmware for {kind.name}"):
+        image = build.build(kind, model=model)
     with Emulators() as emulators:
         for data, kept in zip(shards, stores, strict=True):
             device = emulators.start(

@@ -8,6 +8,7 @@ import typer
 from tinyfed.boards import read_board, read_boards
 from tinyfed.errors import BuildError
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
+from tinyfed_host.cli.working import working
 from tinyfed_host.firmware import build
 
 app = typer.Typer(add_completion=False, help="Build firmware for a board.")
@@ -40,7 +41,8 @@ def build_image(
     Exit codes: 2 for a wrong option, 3 when compiler or PlatformIO is missing, 6 when it does not compile.
     """
     kind = read_board(board)
-    image = build.build(kind, model=model, dense_only=dense_only, force=force)
+    with working(f"building firmware for {kind.name}"):
+        image = build.build(kind, model=model, dense_only=dense_only, force=force)
     if output is not None:
         write_file(output, image.read_bytes(), model)
     taken = build.size(kind, image)

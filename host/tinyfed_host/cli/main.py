@@ -185,7 +185,7 @@ def run_command(arguments: list[str] | None = None) -> int:
     want_traceback = os.environ.get("TINYFED_TRACEBACK") == "1"
     try:
         with _orderly_signals():
-            output.begin()
+            output.begin(as_json="--json" in words)
             code = call(words)
             sys.stdout.flush()
         if code == EXIT_INTERRUPTED:  # typer has caught a KeyboardInterrupt

@@ -15,10 +15,18 @@ from tinyfed.text import printable
 _holds_file = False  # standard output is the file that the command writes: what it says goes to standard error
 
 
-def begin() -> None:
+_as_json = False
+
+
+def begin(*, as_json: bool = False) -> None:
     """A command begins: nothing was written yet."""
-    global _holds_file
-    _holds_file = False
+    global _holds_file, _as_json
+    _holds_file, _as_json = False, as_json
+
+
+def is_json() -> bool:
+    """Whether the command is read by a program."""
+    return _as_json
 
 
 def write_files(contents: Mapping[Path, bytes], *inputs: Path | None) -> None:
@@ -89,6 +97,12 @@ def print_line(text: str) -> None:
     """A line for people, on standard output: a command in JSON mode prints none."""
     _out().write(printable(text) + "\n")
     _out().flush()
+
+
+def print_over(text: str) -> None:
+    """In place of what was printed so before: a passing line on standard error, which is a terminal."""
+    sys.stderr.write(f"\r\x1b[2K{printable(text)}")
+    sys.stderr.flush()
 
 
 def print_note(text: str) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from tinyfed.errors import UsageError
 from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.working import working
 from tinyfed_host.experiment.schema import EXPERIMENT
 
 app = typer.Typer(add_completion=False)
@@ -78,6 +79,11 @@ def run(
             opened.store.close()
             raise
         fleet_section: FleetSection = changed.fleet
+        try:
+            _check_needs(fleet_section, folder)
+        except BaseException:
+            opened.store.close()
+            raise
     else:
         folder = new_folder(name or name_of(experiment))
         read = read_experiment(Path(experiment))
@@ -89,11 +95,22 @@ def run(
         ports = choose(port or (), needed=_needs_ports(read, fleet), ask=ask)
         changed = override(read, kind=fleet or None, board=board or None, ports=ports, rounds=rounds, seed=seed)
         command = "tinyfed " + shlex.join(sys.argv[1:])
-        opened = Run.begin(folder, changed, command, _weights_of(start_from) if start_from else None)
+        _check_needs(changed.fleet, folder)
+        start_weights = _weights_of(start_from) if start_from else None
+        with working(f"reading the {changed.task.name} task"):
+            opened = Run.begin(folder, changed, command, start_weights)
         fleet_section = changed.fleet
     with opened:
         result = _go(opened, fleet_section, wait_s, as_json=as_json)
     _tell(folder, result, as_json=as_json)
+
+
+def _check_needs(fleet: Any, folder: Path) -> None:
+    from tinyfed.boards import read_board
+    from tinyfed_host.emulation import needs
+
+    if fleet.kind == "emulated":
+        needs.check([read_board(name) for name in dict.fromkeys(fleet.boards)], folder)
 
 
 def _run_name(text: str) -> str:
@@ -138,7 +155,10 @@ def _go(opened: Any, fleet_section: Any, wait_s: float, *, as_json: bool) -> dic
     experiment = dataclasses.replace(opened.parts.experiment, fleet=fleet_section)
     opened.parts = dataclasses.replace(opened.parts, experiment=experiment)
     with make_fleet(opened.parts) as devices:
-        boards = opened.meet(devices, simulated=fleet_section.kind == "simulated")
+        with working(
+            "building firmware and starting boards" if fleet_section.kind == "emulated" else "greeting devices"
+        ):
+            boards = opened.meet(devices, simulated=fleet_section.kind == "simulated")
         title = f"{opened.store.folder}: {experiment.strategy.name}, {experiment.task.name} task, {fleet_section.kind}"
         view = choose_view(as_json=as_json, title=title, names=boards)
         with Views(LogView(opened.store.folder / LOG), view) as views:

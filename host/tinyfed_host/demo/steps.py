@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.boards import read_board
-from tinyfed.errors import TinyfedError
+from tinyfed.errors import MissingToolError, TinyfedError, UsageError
 from tinyfed.files import TemporaryFolder
 from tinyfed.meta.references import REFERENCES, learn, reference
 from tinyfed.meta.strategy import Array
@@ -18,6 +18,7 @@ from tinyfed.paths import share
 from tinyfed_host.demo.adapted import Adapted, adapt
 from tinyfed_host.demo.newcomers import newcomers_on_boards
 from tinyfed_host.demo.screen import Screen
+from tinyfed_host.emulation import needs
 from tinyfed_host.experiment.schema import Experiment, FleetSection
 from tinyfed_host.firmware import build
 from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, write_report
@@ -54,6 +55,7 @@ def run_demo(options: DemoOptions, screen: Screen) -> dict[str, Any]:
         read = dataclasses.replace(read, rounds=options.rounds)
     emulated = _with_fleet(read, "emulated")
     check_free(options.folder)
+    _check_needs(emulated, options.folder)
 
     screen.step(1, "Firmware for the emulated boards")
     _build(emulated, screen)
@@ -85,6 +87,16 @@ def run_demo(options: DemoOptions, screen: Screen) -> dict[str, Any]:
 def _with_fleet(experiment: Experiment, kind: str) -> Experiment:
     fleet: FleetSection = dataclasses.replace(experiment.fleet, kind=kind)
     return dataclasses.replace(experiment, fleet=fleet)
+
+
+def _check_needs(experiment: Experiment, folder: Path) -> None:
+    """Raises one `MissingToolError` for all that is missing: compilers, emulators, data, a place to write."""
+    more = []
+    try:
+        Parts.make(experiment)
+    except (MissingToolError, UsageError) as error:
+        more.append(str(error))
+    needs.check([read_board(name) for name in experiment.fleet.boards], folder, more)
 
 
 def _build(experiment: Experiment, screen: Screen) -> None:

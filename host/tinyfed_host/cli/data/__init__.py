@@ -14,6 +14,7 @@ from tinyfed.errors import TinyfedError, UsageError
 from tinyfed.reading import DATA_BYTES_MAX
 from tinyfed_host.cli.data.recording import recording
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
+from tinyfed_host.cli.working import working
 
 app = typer.Typer(add_completion=False)
 
@@ -80,7 +81,8 @@ def download(address: str) -> bytes:
 @app.command(epilog="Example: tinyfed data fetch fsdd")
 def fetch(name: Annotated[str, typer.Argument(help="A name of `tinyfed data list`.")], as_json: AsJson = False) -> None:
     """Download a data set from its official address into the user's cache, and check its SHA-256."""
-    folder = datasets.fetch(name, download)
+    with working(f"downloading {name}"):
+        folder = datasets.fetch(name, download)
     if as_json:
         print_json({"data": name, "folder": str(folder)})
     else:

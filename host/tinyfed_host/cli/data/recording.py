@@ -14,6 +14,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import whole
 from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, write_file
+from tinyfed_host.cli.working import working
 
 
 def recording(
@@ -52,7 +53,8 @@ def recording(
         raise UsageError("--classes is for a task's client; the takes of files are played in their order")
     else:
         chosen = [word.strip() for word in columns.split(",")] if columns else []
-        takes, own_rate_hz = [take for source in sources for take in read_takes(Path(source), chosen)], 50
+        with working(f"reading {len(sources)} files"):
+            takes, own_rate_hz = [take for source in sources for take in read_takes(Path(source), chosen)], 50
     rate_hz = rate_hz or own_rate_hz
     content = write_recording(takes, rate_hz, period_us)
     write_file(output, content, *map(Path, sources))

@@ -7,6 +7,7 @@ import typer
 
 from tinyfed.model.convert import Int8Model, read_model
 from tinyfed_host.cli.output import print_json, print_line, print_note, write_file
+from tinyfed_host.cli.working import working
 
 EXAMPLES = (
     "Examples: tinyfed model convert gestures.keras -o gestures.tfm · tinyfed model convert kws.tflite -o kws.tfm"
@@ -23,7 +24,8 @@ def convert(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Convert a model to a tinyfed model image, which devices run and train (docs/convert.md)."""
-    result = read_model(model, loss)
+    with working(f"reading {model}"):
+        result = read_model(model, loss)
     write_file(output, result.content, model)
     for note in result.notes:
         print_note(note)

@@ -7,6 +7,7 @@ import typer
 
 from tinyfed.model.export import export, load_trained
 from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.working import working
 
 EXAMPLES = "Examples: tinyfed model export runs/demo -o learned.keras · tinyfed model export model.tfm -o weights.npz"
 
@@ -18,7 +19,8 @@ def export_model(
 ) -> None:
     """Bring what devices learned back: to Keras, .tflite (which quantize takes) or plain arrays."""
     found = load_trained(model)
-    size = export(found, output)
+    with working(f"exporting {model}"):
+        size = export(found, output)
     if as_json:
         print_json({"file": str(output), "bytes": size, "parameters": found.spec.parameter_count})
     else:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
+from tinyfed_host.cli.working import working
 
 EXAMPLES = "Example: tinyfed model quantize kws.keras --representative train.npz --test test.npz -o kws.tflite"
 
@@ -20,7 +21,8 @@ def quantize_model(
     """Quantize a model to int8, activations and weights, and say what it costs (docs/quantize.md)."""
     from tinyfed.model.quantize import quantize_file
 
-    result = quantize_file(model, representative, test)
+    with working(f"quantizing {model}"):
+        result = quantize_file(model, representative, test)
     write_file(output, result.content, model, representative, test)
     if as_json:
         print_json(

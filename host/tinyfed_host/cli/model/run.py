@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import UsageError
 from tinyfed.model.convert import Model, read_model
 from tinyfed_host.cli.output import print_json, print_line, write_files
+from tinyfed_host.cli.working import working
 
 EXAMPLES = "Examples: tinyfed model run kws.tflite --input x.npy -o y.npy --board mps2_an386 · ... --port /dev/ttyACM0"
 
@@ -34,7 +35,8 @@ def run_model(
     from tinyfed.data.arrays import read_arrays
     from tinyfed.model.run import check_batch, run
 
-    found = read_model(model)
+    with working(f"reading {model}"):
+        found = read_model(model)
     arrays = [array for path in inputs for array in _inputs(read_arrays(path), path)]
     batch = check_batch(found, arrays, ", ".join(map(str, inputs)))
     if board is not None and port is not None:

@@ -1,0 +1,46 @@
+"""Says on standard error that something takes time."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from tinyfed_host.cli import output
+
+QUICK_S = 1.0  # what takes less is not said
+REDRAW_S = 0.5
+
+
+@contextlib.contextmanager
+def working(text: str) -> Iterator[None]:
+    """When this takes over a second: a line that counts in a terminal, one plain line elsewhere, none with --json.
+
+    What is written meanwhile on standard error would be drawn over: nothing else may be.
+    """
+    if output.is_json():
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_tell, args=(text, over), name="working", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _tell(text: str, over: threading.Event) -> None:
+    begun = time.monotonic()
+    if over.wait(QUICK_S):
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if not sys.stderr.isatty():
+            output.print_note(f"{text} …")
+            return
+        while True:
+            output.print_over(f"{text} … {time.monotonic() - begun:.0f} s")
+            if over.wait(REDRAW_S):
+                break
+        output.print_over("")

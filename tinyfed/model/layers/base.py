@@ -78,7 +78,7 @@ class Layer:
 
     def lower(self, place: Place) -> "Record":
         """Its record, as far as the layer itself says it. Raises `LayerError` where it does not fit."""
-        raise NotImplementedError
+        raise AssertionError("a layer says how it is lowered")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Kind:
 
     def layer(self, record: "Record") -> Layer:
         """The description, `input` left out."""
-        raise NotImplementedError
+        raise AssertionError("a kind says which layer it describes")
 
     def rank(self, record: "Record", source: Shape) -> int:
         """Dimensions of the output for an input of shape `source`."""
@@ -145,7 +145,7 @@ class Kind:
 
     def fans(self, shape: Shape) -> tuple[int, int]:
         """Inputs and outputs of one value of a random array of `shape`, counted as Keras counts them."""
-        raise NotImplementedError
+        raise AssertionError(f"{self.name}: no array of it begins with random values")
 
     def multiply_adds(self, record: "Record") -> int:
         """Of one forward pass, padding included."""
@@ -167,7 +167,7 @@ class WeightedKind(Kind):
 
     def weights(self, record: "Record", source: Shape) -> Shape:
         """Shape of the weights for an input of shape `source`."""
-        raise NotImplementedError
+        raise AssertionError("a kind with weights says their shape")
 
     def parameter_shapes(self, record: "Record", source: Shape) -> tuple[Shape, ...]:
         weights = self.weights(record, source)

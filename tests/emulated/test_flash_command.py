@@ -86,7 +86,7 @@ def test_dry_run_only_prints(flasher: Path) -> None:
     assert done.returncode == 0, done.stderr
     write, check = done.stdout.splitlines()
     assert write.startswith("dfu-util -a 0 -d 0483:df11 -s 0x08000000 -D ")
-    assert re.search(r"-s 0x08000000:\d+:leave -U \S+readback-\d+\.bin$", check)
+    assert re.search(r"-s 0x08000000:\d+:leave -U \S+tinyfed-\S+/readback\.bin$", check)
     assert not flasher.exists()
     done = run("--board", "mps2_an386", "--dry-run")
     assert done.stdout == "tinyfed emulate --board mps2_an386\n"

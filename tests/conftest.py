@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def require_tools(*names: str) -> None:
     """`require` each program on PATH."""
     for name in names:
         require(shutil.which(name), f"{name} is not on PATH: run `make setup`")
+
+
+def require_fuzzer() -> None:
+    """`require` clang and the library of its fuzzer, wherever that lies."""
+    require_tools("clang")
+    target = "int LLVMFuzzerTestOneInput(const unsigned char *x, unsigned long n) { return n > 9 && x == 0; }"
+    tried = ["clang", "-fsanitize=fuzzer,address", "-x", "c", "-", "-o", os.devnull]
+    linked = subprocess.run(tried, input=target, text=True, capture_output=True).returncode == 0
+    require(linked, "clang's fuzzer is missing: install libclang-rt-dev")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, require_tools
+from conftest import ROOT, require_fuzzer
 
 
 @pytest.mark.slow
 def test_the_fuzzer_finds_nothing() -> None:
-    require_tools("clang")
+    require_fuzzer()
     done = subprocess.run(
         [sys.executable, ROOT / "scripts/fuzz-wire", "4"], capture_output=True, text=True, timeout=200
     )

@@ -46,6 +46,7 @@ class Command:
 COMMANDS = {
     "demo": Command("demo", "Personal gestures: a fleet learns, a stranger's device adapts."),
     "run": Command("run", "Run an experiment, or go on with one."),
+    "init": Command("setup.init", "Write an experiment to start from."),
     "runs": Command("runs", "List runs."),
     "report": Command("report", "Write a run's report.html."),
     "devices": Command("devices", "Ask each port who is there.", default="ask"),
@@ -53,12 +54,13 @@ COMMANDS = {
     "boards": Command("boards", "List the boards tinyfed knows, or show one."),
     "firmware": Command("firmware", "Build and flash firmware.", is_group=True),
     "model": Command("model", "Look at a model: layers, bytes, memory plan.", is_group=True),
+    "doctor": Command("setup.doctor", "Say what is installed and what is missing."),
     "reproduce": Command("reproduce", "The comparison of the papers, measured."),
     "data": Command("data", "Data sets: list, fetch, check; write shards.", is_group=True),
     "bench": Command("bench", "Measure the engine.", is_group=True),
 }
 
-EPILOG = """Examples: "tinyfed demo" shows everything in under four minutes. "tinyfed run examples/sine.toml" learns on
+EPILOG = """Examples: "tinyfed demo" shows everything in under four minutes. "tinyfed run sine" learns on
 simulated devices, with "--fleet emulated" on emulated boards. "tinyfed devices" finds the boards on this computer."""
 
 

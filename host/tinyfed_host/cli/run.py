@@ -18,13 +18,16 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command(
-    epilog="Examples: tinyfed run examples/sine.toml · tinyfed run examples/watch.toml --fleet emulated --rounds 50 · "
+    epilog="Examples: tinyfed run sine · tinyfed run watch --fleet emulated --rounds 50 · "
     "tinyfed run my.toml --port /dev/ttyACM0 --port /dev/ttyACM1 --name kitchen · tinyfed run --resume kitchen"
 )
 def run(
     experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment; with --resume the run.")
-    ],
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT.toml", help="The experiment: a file, or an example of --list; with --resume the run."
+        ),
+    ] = "",
     name: Annotated[str, typer.Option("--name", "-n", help="The run's name (the file's): writes runs/NAME.")] = "",
     fleet: Annotated[str, typer.Option("--fleet", "-f", help="simulated or emulated, whatever the file says.")] = "",
     board: Annotated[
@@ -41,6 +44,7 @@ def run(
         str, typer.Option("--wait", help="When no device answers, wait so long for one: 30s, 10m, 2h, or forever.")
     ] = "60s",
     start_from: Annotated[str, typer.Option("--from", help="Start from the model of this run.")] = "",
+    list_examples: Annotated[bool, typer.Option("--list", help="List the examples that run by their names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
 ) -> None:
     """Run an experiment, round after round, and store each round in runs/NAME.
@@ -52,13 +56,24 @@ def run(
     Exit codes: 2 a wrong option or experiment file, 3 a missing tool, 4 no device answers, 5 the model does not fit a
     board, 7 the run is in use or its disk is full, 130 after Ctrl-C.
     """
+    from tinyfed_host.cli.output import print_json, print_line
     from tinyfed_host.device.port_choice import at_terminal, choose
+    from tinyfed_host.experiment.bundled import examples, find_experiment
     from tinyfed_host.experiment.schema import FleetSection, override
     from tinyfed_host.run.names import name_of, new_folder, run_folder
     from tinyfed_host.run.parts import read_experiment
     from tinyfed_host.run.run import Run
     from tinyfed_host.run.store import check_free
 
+    if list_examples:
+        for example, what in examples().items():
+            if as_json:
+                print_json({"example": example, "what": what})
+            else:
+                print_line(f"{example:<10} {what}")
+        return
+    if not experiment:
+        raise UsageError(f"name an EXPERIMENT.toml, or an example: {', '.join(examples())}; see `tinyfed run --help`")
     wait_s = _seconds(wait)
     ask = None if as_json else at_terminal()
     if resume:
@@ -86,7 +101,7 @@ def run(
             raise
     else:
         folder = new_folder(name or name_of(experiment))
-        read = read_experiment(Path(experiment))
+        read = read_experiment(find_experiment(experiment))
         check_free(folder)
         if board:
             from tinyfed.boards import read_board

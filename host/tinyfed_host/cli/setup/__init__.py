@@ -1,0 +1,1 @@
+"""Before a first run: what to begin with, and what is missing."""

@@ -73,7 +73,7 @@ def test_a_damaged_frozen_network_is_named() -> None:
     whole = attach(network(np.random.default_rng(6)), 2)
     broken = spec.ModelSpec(whole.input_shape, whole.layers, whole.loss, whole.frozen)
     object.__setattr__(broken, "frozen", b"NOPE" + whole.frozen[4:])
-    with pytest.raises(UsageError, match="not the bytes"):
+    with pytest.raises(UsageError, match="bytes of another kind"):
         Engine(encode(broken, np.zeros(broken.parameter_count, np.float32)))
 
 

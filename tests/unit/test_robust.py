@@ -150,6 +150,14 @@ def test_one_device_a_round_is_judged_by_the_runs_median() -> None:
         assert one.judge([20.0]) == [""]
 
 
+def test_half_of_the_weights_norm_is_always_taken() -> None:
+    """Median 0.03: ten times it is 0.3; half of the weights' norm of 6 is 3."""
+    assert UpdateBound("auto").judge([0.03, 0.02, 0.04, 3.0], 6.0) == [""] * 4
+    *taken, refused = UpdateBound("auto").judge([0.03, 0.02, 0.04, 3.01], 6.0)
+    assert taken == [""] * 3 and "norm is 3.01" in refused
+    assert UpdateBound(0.5).judge([0.6], 6.0) != [""]
+
+
 def test_a_number_and_off() -> None:
     assert UpdateBound(3.5).judge([3.5, 3.6]) == ["", "its update's norm is 3.6, more than 3.5 (round.max_update)"]
     assert UpdateBound("off").judge([1, 1, 1, 1e30]) == ["", "", "", ""]

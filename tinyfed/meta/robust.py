@@ -19,6 +19,9 @@ RUN_LEAST = 8  # and of the run
 RUN_KEPT = 64
 # So many times the median is still honest: twice the most that was seen in honest runs (docs/robust.md).
 FACTOR = 10.0
+# And so large a part of the weights' norm is always: near the end, when most devices have little to learn, one that
+# still has some stands far from the median without moving the model far.
+SHARE = 0.5
 
 
 def combined(rows: Sequence[Array], samples: Sequence[float], rule: str, liars: int) -> Array:
@@ -127,11 +130,12 @@ class UpdateBound:
         self._rule = rule
         self._norms: deque[float] = deque(maxlen=RUN_KEPT)
 
-    def judge(self, norms: Sequence[float]) -> list[str]:
-        """Why each of these updates, which came together, is too large; "" for one that is not."""
+    def judge(self, norms: Sequence[float], weights_norm: float = 0.0) -> list[str]:
+        """Why each of these updates, which came together, is too large; "" for one that is not. `weights_norm`: of the
+        weights that they start from."""
         if self._rule == "off":
             return [""] * len(norms)
-        limit, against = self._limit(norms)
+        limit, against = self._limit(norms, weights_norm)
         self._norms.extend(norm for norm in norms if norm <= limit)
         return [
             "" if norm <= limit else f"its update's norm is {norm:.3g}, more than {against} (round.max_update)"
@@ -146,14 +150,15 @@ class UpdateBound:
         """Go on from what `document` gave."""
         self._norms = deque(document, maxlen=RUN_KEPT)
 
-    def _limit(self, norms: Sequence[float]) -> tuple[float, str]:
+    def _limit(self, norms: Sequence[float], weights_norm: float) -> tuple[float, str]:
         if not isinstance(self._rule, str):
             return self._rule, f"{self._rule:g}"
+        limit, against = float("inf"), ""
         if len(norms) >= ROUND_LEAST:
-            return _times(norms, "round")
-        if len(self._norms) >= RUN_LEAST:
-            return _times(self._norms, "run")
-        return float("inf"), ""
+            limit, against = _times(norms, "round")
+        elif len(self._norms) >= RUN_LEAST:
+            limit, against = _times(self._norms, "run")
+        return max(limit, SHARE * weights_norm), against
 
 
 def _times(norms: Sequence[float], whose: str) -> tuple[float, str]:

@@ -246,7 +246,8 @@ class Coordinator:
             if weights is not None:  # of a meta-gradient they are the move itself
                 start = 0 if one.assignment.order.meta_gradient else one.assignment.weights.array
                 norms[number] = squared_norm(weights.array - start) ** 0.5
-        for number, reason in zip(norms, self._bound.judge(list(norms.values())), strict=True):
+        weights_norm = squared_norm(there[0].assignment.weights.array) ** 0.5 if norms else 0.0
+        for number, reason in zip(norms, self._bound.judge(list(norms.values()), weights_norm), strict=True):
             if reason:
                 failure = f"device {there[number].unique_id}: {reason}: not used"
                 there[number] = dataclasses.replace(there[number], visited=None, failure=failure)

@@ -227,6 +227,16 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     RunStore.create(tmp_path / "r", HEADER).close()  # and no lock
 
 
+@pytest.mark.parametrize("written", [0, 3])
+def test_a_lock_that_a_full_disk_cut_short_hinders_no_new_run(tmp_path: Path, written: int) -> None:
+    store = RunStore.create(tmp_path / "whole", HEADER)
+    mark = (tmp_path / "whole" / LOCK).read_bytes()
+    store.close()
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / LOCK).write_bytes(mark[:written])
+    RunStore.create(tmp_path / "r", HEADER).close()
+
+
 def test_what_a_killed_process_had_begun_to_make_is_no_run(tmp_path: Path) -> None:
     """Its lock says whose it is; a database that holds anything, or another's files, are not touched."""
     folder = tmp_path / "r"

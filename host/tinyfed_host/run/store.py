@@ -462,9 +462,9 @@ def check_free(folder: Path, *, locked: bool = False) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a tinyfed has locked the folder for a run."""
+    """Whether a tinyfed has locked the folder for a run; a full disk or a kill may have cut its mark short."""
     path = folder / LOCK
-    return path.is_file() and path.stat().st_size == len(_LOCK_MARK) and path.read_bytes() == _LOCK_MARK
+    return path.is_file() and path.stat().st_size <= len(_LOCK_MARK) and _LOCK_MARK.startswith(path.read_bytes())
 
 
 def _is_unfinished(database: Path) -> bool:

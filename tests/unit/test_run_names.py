@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tinyfed_host.cli.options import model_path
 from tinyfed_host.run.names import free_name, name_of, new_folder, run_folder
+from tinyfed_host.run.store import RunStore, StoreError
 
 from tinyfed.errors import UsageError
 
@@ -58,3 +60,39 @@ def test_a_free_name(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo-2").symlink_to("nowhere")
     assert free_name("demo", tmp_path) == "demo-3"
+
+
+def test_a_run_has_many_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("runs/sine", "here", "far/off"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "run.sqlite").touch()
+    monkeypatch.chdir(tmp_path)
+    for text in ("sine", "runs/sine", "runs/sine/", "./runs/sine", "runs/sine/run.sqlite", "sine.toml", "a/sine.toml"):
+        assert run_folder(text) == Path("runs/sine")
+    assert (run_folder("here"), run_folder("far/off/")) == (Path("here"), Path("far/off"))
+    assert run_folder(f"{tmp_path}/runs/sine") == tmp_path / "runs/sine"
+    assert model_path("sine") == model_path("runs/sine/") == Path("runs/sine/model.tfm")
+    assert model_path("here") == Path("here/model.tfm")
+    assert model_path("x.tflite") == Path("x.tflite")
+    monkeypatch.chdir(tmp_path / "runs")
+    assert run_folder("sine") == Path("sine")
+    monkeypatch.chdir(tmp_path / "runs/sine")
+    assert run_folder(".") == Path()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("sien", 'did you mean "sine"?; runs there: sine'), ("zz", "runs there: sine")]
+)
+def test_an_unknown_run_names_the_nearest(
+    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="there is no run; `tinyfed run sine` makes one"):
+        RunStore.read(run_folder(text))
+    (tmp_path / "runs/sine").mkdir(parents=True)
+    (tmp_path / "runs/sine/run.sqlite").touch()
+    with pytest.raises(StoreError) as error:
+        RunStore.read(run_folder(text))
+    assert str(error.value) == f"runs/{text}: there is no run; {told}"
+    with pytest.raises(UsageError, match="no such file, and no run of that name"):
+        model_path(text)

@@ -1,6 +1,7 @@
-"""Numbers on the command line, by the fields that files and the library declare: one limit for both."""
+"""What commands take alike: numbers, by the fields that files and the library declare (one limit for both); models."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -18,6 +19,30 @@ def number_option(field: Field, *names: str, help: str) -> Any:
 def number_argument(field: Field, name: str, help: str) -> Any:
     """As `number_option`, an argument that may be left out."""
     return typer.Argument(parser=_parser(field, name), metavar=f"[{name}]", help=_limits(field, help))
+
+
+def model_argument(help: str) -> Any:
+    """An argument that is a model's file or folder, or a run (see `run_folder`), which stands for what it learned."""
+    return typer.Argument(parser=model_path, metavar="MODEL", help=f"{help} Or a run: what it learned.")
+
+
+def model_path(text: str | Path) -> Path:
+    """The file that is meant; one that is nowhere is given back as it is. Raises `UsageError` where a bare word is
+    neither a file nor a run."""
+    from tinyfed.fields import near
+    from tinyfed_host.run.names import BASE, run_folder
+    from tinyfed_host.run.store import DATABASE, MODEL
+
+    path = Path(text)
+    if (path / DATABASE).is_file():
+        return path / MODEL
+    if path.suffix or len(path.parts) != 1 or path.exists():
+        return path
+    if (BASE / path / DATABASE).is_file():
+        return run_folder(str(text)) / MODEL
+    known = sorted(found.parent.name for found in BASE.glob(f"*/{DATABASE}"))
+    hint = [near(str(text), known), f"runs: {', '.join(known[:8])}" if known else ""]
+    raise UsageError("no such file, and no run of that name", where=str(text), remedy="; ".join(filter(None, hint)))
 
 
 def _parser(field: Field, name: str) -> Callable[[Any], Any]:

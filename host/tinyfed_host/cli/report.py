@@ -20,7 +20,7 @@ def report(
     from tinyfed_host.report.document import write_report
     from tinyfed_host.run.names import run_folder
 
-    path = write_report(run_folder(run.rstrip("/")))
+    path = write_report(run_folder(run))
     if as_json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
     else:

@@ -83,7 +83,7 @@ def run(
             raise UsageError(
                 f"{wrong[0]} cannot be changed while a run goes on; start a new one with --from {experiment}"
             )
-        folder = run_folder(_run_name(experiment))
+        folder = run_folder(experiment)
         opened = Run.resume(folder)
         kept = opened.parts.experiment
         try:
@@ -128,13 +128,6 @@ def _check_needs(fleet: Any, folder: Path) -> None:
         needs.check([read_board(name) for name in dict.fromkeys(fleet.boards)], folder)
 
 
-def _run_name(text: str) -> str:
-    """What was given after --resume: a name, a folder, or the experiment file whose name the run has."""
-    from tinyfed_host.run.names import name_of
-
-    return name_of(text) if text.endswith(".toml") else text.rstrip("/")
-
-
 def _needs_ports(experiment: Any, kind: str) -> bool:
     return (kind or experiment.fleet.kind) == "ports" and not experiment.fleet.ports
 
@@ -143,7 +136,7 @@ def _weights_of(text: str) -> bytes:
     from tinyfed_host.run.names import run_folder
     from tinyfed_host.run.store import RunStore, StoreError
 
-    folder = run_folder(_run_name(text))
+    folder = run_folder(text)
     with RunStore.read(folder) as store:
         snapshot = store.snapshot()
     if snapshot is None:

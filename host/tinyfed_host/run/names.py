@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 from tinyfed.errors import UsageError
+from tinyfed_host.run.store import DATABASE
 
 BASE = Path("runs")
 NAME_MAX = 64
@@ -26,9 +27,18 @@ def new_folder(name: str, base: Path = BASE) -> Path:
     return base / name
 
 
-def run_folder(name_or_path: str, base: Path = BASE) -> Path:
-    """Where a run is that was begun before: `runs/NAME`, or the path itself when it is one. Raises `UsageError`."""
-    return Path(name_or_path) if "/" in name_or_path else new_folder(name_or_path, base)
+def run_folder(text: str, base: Path = BASE) -> Path:
+    """Where a run is that was begun before, whichever way it is named: `sine`, its folder, a file in that, or the
+    experiment file that gave it its name. Raises `UsageError`; whether there is a run the store says.
+    """
+    path = Path(text)
+    if path.suffix == ".toml":
+        return new_folder(name_of(path), base)
+    if path.is_file() and (path.parent / DATABASE).is_file():
+        return path.parent
+    if "/" in text or ((path / DATABASE).is_file() and not (base / path / DATABASE).exists()):
+        return path
+    return new_folder(text, base)
 
 
 def shown_name(folder: Path) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from tinyfed.errors import TinyfedError
+from tinyfed.fields import near
 from tinyfed.files import replace_all
 from tinyfed.text import first_line
 from tinyfed.weights import Weights
@@ -511,8 +512,9 @@ def _must_exist(folder: Path) -> None:
     if (folder / DATABASE).exists():
         return
     known = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
-    hint = f"; runs there: {', '.join(known[:8])}" if known else ""
-    raise StoreError(f"{folder}: there is no run{hint}")
+    some = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+    hint = [near(folder.name, known), f"runs there: {some}"] if known else ["`tinyfed run sine` makes one"]
+    raise StoreError("there is no run", where=str(folder), remedy="; ".join(text for text in hint if text))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -43,7 +43,7 @@ def adapt(
     from tinyfed_host.run.names import run_folder
     from tinyfed_host.run.personal import learned, personal_order
 
-    parts, image = learned(run_folder(run.rstrip("/")))
+    parts, image = learned(run_folder(run))
     device = connect(port)
     try:
         if save and "save" not in device.info.capabilities:

@@ -8,7 +8,7 @@ import typer
 from tinyfed.errors import UsageError
 from tinyfed.fields import fields_of
 from tinyfed.model.head import attach
-from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.options import model_argument, number_option
 from tinyfed_host.cli.output import print_json, print_line, print_note, write_file
 
 EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 --samples some.npz -o words.tfm"
@@ -16,7 +16,7 @@ HEAD = fields_of(attach)
 
 
 def attach_head_model(
-    base: Annotated[Path, typer.Argument(help="An int8 .tflite file, or a model with a head to add classes to.")],
+    base: Annotated[Path, model_argument("An int8 .tflite file, or a model with a head to add classes to.")],
     classes: Annotated[int, number_option(HEAD["classes"], "--classes", help="How many classes the head tells apart.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model to write, NAME.tfm.")],
     hidden: Annotated[

@@ -11,13 +11,14 @@ from tinyfed.codegen.from_model import bundle_of
 from tinyfed.codegen.generate import header_text, read_labels, source_text, suggest_name
 from tinyfed.errors import UsageError
 from tinyfed.reading import read_text
+from tinyfed_host.cli.options import model_argument
 from tinyfed_host.cli.output import print_json, print_line, write_files
 
 EXAMPLES = "Example: tinyfed model codegen kws.tflite -o src --name kws --labels words.txt"
 
 
 def codegen(
-    model: Annotated[Path, typer.Argument(help="A .tflite file, a model image or a Keras model.")],
+    model: Annotated[Path, model_argument("A .tflite file, a model image or a Keras model.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for NAME.h and NAME.c.")],
     name: Annotated[str | None, typer.Option(help="Prefix of everything; made of the file's name if left out.")] = None,
     labels: Annotated[Path | None, typer.Option(help="A text file of class labels, one a line.")] = None,

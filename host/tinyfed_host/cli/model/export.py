@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tinyfed.model.export import export, load_trained
+from tinyfed_host.cli.options import model_argument
 from tinyfed_host.cli.output import print_json, print_line
 from tinyfed_host.cli.working import working
 
@@ -13,7 +14,7 @@ EXAMPLES = "Examples: tinyfed model export runs/demo -o learned.keras · tinyfed
 
 
 def export_model(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or a model image.")],
+    model: Annotated[Path, model_argument("A model image.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="NAME.keras, NAME.tflite or NAME.npz.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:

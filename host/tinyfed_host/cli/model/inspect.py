@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from tinyfed.model.inspect import ModelFacts, PortFacts, as_json, inspect
+from tinyfed_host.cli.options import model_argument
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 EXAMPLES = "Example: tinyfed model inspect kws.tflite"
 
 
 def inspect_model(
-    model: Annotated[Path, typer.Argument(help="A .tflite, .keras or .h5 file or a model image.")],
+    model: Annotated[Path, model_argument("A .tflite, .keras or .h5 file or a model image.")],
     json_wanted: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show a model's layers, shapes, quantization, multiply-adds and bytes, and which boards hold it."""

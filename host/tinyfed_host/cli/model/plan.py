@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from tinyfed.fields import whole
 from tinyfed.model.plan import LayerSummary, Plan, summarize
 from tinyfed.model.plan import plan as plan_of
 from tinyfed.model.spec import ModelSpec, with_trainable
-from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.options import model_path, number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 EXAMPLES = (
@@ -61,7 +60,7 @@ def _spec_of(model: str, trainable: str) -> ModelSpec:
     else:
         from tinyfed.model.convert import Int8Model, read_model
 
-        found = read_model(Path(model))
+        found = read_model(model_path(model))
         if isinstance(found, Int8Model):
             raise UsageError(
                 "an int8 model does not learn; `tinyfed model inspect` says what it takes", where=str(model)
@@ -76,7 +75,7 @@ def _spec_of(model: str, trainable: str) -> ModelSpec:
 
 
 def plan(
-    model: Annotated[str, typer.Argument(help="A .tfm, .tflite or Keras file, or the name of a benchmark net.")],
+    model: Annotated[str, typer.Argument(help="A .tfm, .tflite or Keras file, a run, or the name of a benchmark net.")],
     board: Annotated[str, typer.Option(help="Does it fit this board?")] = "",
     batch: Annotated[
         int, number_option(whole(1, 65_535), "--batch", help="Samples a step; memory does not depend on how many.")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.convert import Model, read_model
+from tinyfed_host.cli.options import model_argument
 from tinyfed_host.cli.output import print_json, print_line, write_files
 from tinyfed_host.cli.working import working
 
@@ -18,7 +19,7 @@ EXAMPLES = "Examples: tinyfed model run kws.tflite --input x.npy -o y.npy --boar
 
 
 def run_model(
-    model: Annotated[Path, typer.Argument(help="A model image, .tflite or Keras file.")],
+    model: Annotated[Path, model_argument("A model image, .tflite or Keras file.")],
     inputs: Annotated[
         list[Path],
         typer.Option("--input", help='A batch: .npy, or .npz with "x" (or "x0", "x1" ...); once for each input.'),

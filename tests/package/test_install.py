@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, require, require_tools
-from test_wheel import wheel
+from test_wheel import built, wheel
 
-__all__ = ["wheel"]
+__all__ = ["built", "wheel"]
 
 pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(900)]
 

@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, require, require_tools
+
+from tinyfed import __version__
 
 pytestmark = pytest.mark.xdist_group("wheel")  # one environment, which each worker would install anew
 ENVIRONMENT = ROOT / ".cache" / "wheel-env"
@@ -33,20 +36,23 @@ def run(*command: str | Path, folder: Path, timeout_s: float = 240) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that was built from what the sdist holds."""
+    folder = tmp_path_factory.mktemp("built")
     subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"),
-            # Its own build folder: the editable installation's must stay as it is.
-            *("--config-settings", f"build-dir={folder / 'build'}", "--wheel-dir", str(folder), str(ROOT)),
-        ],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
         check=True,
         timeout=240,
+        stdout=subprocess.DEVNULL,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
-    (path,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(built: Path) -> Path:
+    (path,) = built.glob("*.whl")
     return path
 
 
@@ -69,22 +75,38 @@ def test_one_wheel_for_every_python_from_3_11(wheel: Path) -> None:
     assert "-cp311-abi3-" in wheel.name
 
 
-def test_the_wheel_carries_what_builds_firmware_and_nothing_else(wheel: Path) -> None:
-    names = set(zipfile.ZipFile(wheel).namelist())
-    for needed in (
-        "tinyfed/_share/firmware/core/tinyfed_core.h",
-        "tinyfed/_share/firmware/platformio.ini",
-        "tinyfed/_share/boards/mps2_an386.json",
-        "tinyfed/_share/examples/sine.toml",
-        "tinyfed_host/cli/main.py",
-        "tinyfed_host/report/style.css",
-        "tinyfed_host/report/chart.css",
-    ):
-        assert needed in names
-    for name in names:
-        assert not name.endswith((".o", ".elf", ".npy", ".pyc")), name
-        assert not name.startswith(("tests/", "docs/", "studies/")), name
-        assert ".pio" not in name, name
+def repository() -> set[str]:
+    """The files that git knows, or would take."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    return {name for name in names if (ROOT / name).is_file()}
+
+
+def test_the_sdist_holds_the_repository(built: Path) -> None:
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    assert names == repository() | {"PKG-INFO"}
+
+
+def test_the_wheel_holds_the_packages_and_what_builds_firmware_and_nothing_else(wheel: Path) -> None:
+    files = repository()
+    expected = {name for name in files if name.startswith("tinyfed/") and not name.endswith(".c")}
+    expected |= {name.removeprefix("host/") for name in files if name.startswith("host/")}
+    expected |= {f"tinyfed/_share/{name}" for name in files if name.startswith(("firmware/", "boards/", "examples/"))}
+    expected |= {f"tinyfed/engine/{name}.abi3.so" for name in ("_core", "_int8", "_device")}
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == expected
+
+
+def test_the_version_is_that_of_the_package(built: Path, wheel: Path) -> None:
+    """`tinyfed.__version__` is where it is written; the others take it from there, or are held to it here."""
+    metadata = zipfile.ZipFile(wheel).read(f"tinyfed-{__version__}.dist-info/METADATA").decode()
+    assert f"\nVersion: {__version__}\n" in metadata
+    assert (built / f"tinyfed-{__version__}.tar.gz").is_file()
+    assert json.loads((ROOT / "firmware" / "platform" / "platform.json").read_text())["version"] == __version__
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    assert newest.split()[1] == __version__
 
 
 def test_it_runs_an_experiment_on_simulated_devices(installed: Path) -> None:

@@ -76,6 +76,58 @@ def tinyfed(capsys: pytest.CaptureFixture[str]) -> Tinyfed:
     return Tinyfed(capsys)
 
 
+OWN_DATA = """rounds = 40
+[model]
+inputs = 2
+loss = "softmax_cross_entropy"
+layers = [{ outputs = 2 }]
+[task]
+name = "folder"
+path = "data"
+[strategy]
+name = "tinyreptile"
+[fleet]
+kind = "simulated"
+"""
+
+
+@pytest.mark.parametrize(
+    ("fleet", "devices", "seen", "said"),
+    [
+        ("", 6, 6, None),
+        ("devices = 2", 2, 6, "6 clients on 2 devices: they take turns, others each round"),
+        ("devices = 2\nrotate_every = 3", 2, 6, "6 clients on 2 devices: they take turns, others after 3 rounds"),
+        (
+            "devices = 4\nrotate_every = 0",
+            4,
+            4,
+            "6 clients on 4 devices: with fleet.rotate_every = 0 these take no part: p4, p5",
+        ),
+        ("devices = 7", 7, 6, "6 clients on 7 devices: some hold the same client's data"),
+    ],
+)
+def test_own_data_has_a_device_for_each_client_or_they_take_turns(
+    folder: Path, tinyfed: Tinyfed, fleet: str, devices: int, seen: int, said: str | None
+) -> None:
+    for number in range(6):
+        write_csv(folder / f"data/train/p{number}.csv", number)
+    write_csv(folder / "data/held_out/q.csv")
+    (folder / "own.toml").write_text(OWN_DATA + fleet)
+    lines = tinyfed.lines("run", "own.toml")
+    started = next(line for line in lines if line["event"] == "run-started")
+    assert len(started["devices"]) == devices
+    assert started["clients"] == {unique_id: f"p{k % 6}" for k, unique_id in enumerate(started["devices"])}
+    assert [line["text"] for line in lines[:-1] if line["event"] == "note"] == ([said] if said else [])
+    names = {line["client"] for line in lines[:-1] if line["event"] == "visit-ended"}
+    assert names == {f"p{number}" for number in range(seen)}
+    stored = [json.loads(line) for line in (folder / "runs/own/metrics.jsonl").read_text().splitlines()]
+    assert {visit["client"] for entry in stored for visit in entry["visits"]} == names
+    assert lines[-1]["weights_sha256"] == stored[-1]["weights_sha256"]
+    tinyfed.text("report", "own")
+    page = (folder / "runs/own/report.html").read_text()
+    assert ("in turn" in page) == (devices == 2) and ("p0" in page) == (devices != 2)
+
+
 @pytest.mark.parametrize(
     ("task", "strategy", "said"),
     [

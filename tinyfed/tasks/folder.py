@@ -7,7 +7,7 @@ docs/howto-own-data.md shows one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -88,6 +88,7 @@ def make(
         classes=classes,
         true_labels=not ways,
     )
+    task = replace(task, takes_all=True)
     return task if made is None else task.standardized(made, first.feature)
 
 

@@ -48,6 +48,7 @@ class Task:
     classes: tuple[str, ...] = ()
     make_standardization: Callable[[], Standardization] | None = None  # None: samples lie in shards as they are
     notes: tuple[str, ...] = ()  # sentences about the data that whoever uses it must read
+    takes_all: bool = False  # a fleet that is not said otherwise has a device for each training client
 
     def standardized(self, by: Standardization, name: Callable[[int], str]) -> "Task":
         """The same task, saying how its samples were standardized; `name` says what a feature is called."""

@@ -8,14 +8,15 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import KeyPath, Table, quote
 from tinyfed.meta.strategy import Strategy, check_layers
 from tinyfed.model import encode, read_weights
+from tinyfed.tasks.task import Task
 from tinyfed.wire.order import Order
 from tinyfed.wire.update import layer_sizes, shared_part
 from tinyfed_host.experiment.model import image_for
 from tinyfed_host.experiment.schema import Experiment
 
 
-def check_experiment(root: Table, experiment: Experiment) -> None:
-    """The task can be had, the model takes its samples and gives its answers, the strategy takes this model.
+def check_experiment(root: Table, experiment: Experiment) -> Task:
+    """The task, which can be had: the model takes its samples and gives its answers, the strategy takes this model.
 
     Raises `UsageError` with the line of what is to blame.
     """
@@ -51,6 +52,7 @@ def check_experiment(root: Table, experiment: Experiment) -> None:
         first_order(experiment.strategy.make(task, experiment.rounds), image, experiment.seed)
     except UsageError as error:
         raise root.table("strategy").placed(error) from error
+    return task
 
 
 def first_order(strategy: Strategy, image: bytes, seed: int) -> Order:

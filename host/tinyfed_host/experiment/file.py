@@ -1,5 +1,6 @@
 """EXPERIMENT.toml as a whole: what to learn, from whom, how."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,5 +23,5 @@ def parse(text: str, name: str, boards: Sequence[str]) -> Experiment:
 
 def _experiment(root: Table, boards: Sequence[str]) -> Experiment:
     experiment = read_experiment(root, boards)
-    check_experiment(root, experiment)
-    return experiment
+    task = check_experiment(root, experiment)
+    return dataclasses.replace(experiment, fleet=experiment.fleet.filled(task))

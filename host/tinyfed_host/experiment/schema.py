@@ -18,13 +18,14 @@ from tinyfed_host.experiment.model import ModelSection
 FLEETS = ("simulated", "emulated", "ports")
 ORDER_KEYS = ("shots", "queries", "passes", "learning_rate")
 DEFAULT_BOARD = "mps2_an386"
+DEVICES = 4
 
 EXPERIMENT = {"rounds": whole(1, 10_000_000), "seed": whole(0, 2**53, default=0)}
 FLEET = {
     "kind": word(*FLEETS, default="simulated"),
     "devices": whole(1, 4096, default=0),
     "ports": texts(example='"/dev/ttyACM0"', default=()),
-    "rotate_every": whole(0, 1_000_000, default=0),
+    "rotate_every": whole(0, 1_000_000, default=None),
     "samples": word("stored", "recorded", default="stored"),
 }
 
@@ -64,10 +65,19 @@ class FleetSection:
     """Who takes part."""
 
     kind: str
-    boards: tuple[str, ...]  # the board of each device
+    boards: tuple[str, ...]  # the board of each device; (): the task says how many
     ports: tuple[str, ...]
-    rotate_every: int  # rounds until the devices are given other clients' data; 0: never
+    rotate_every: int | None  # rounds until the devices are given other clients' data; 0: never; None: the task says
     samples: str = "stored"  # or "recorded": by the devices, from their own sensors
+
+    def filled(self, task: Task) -> "FleetSection":
+        """With what is left open: where a task takes all its clients there is a device for each, and fewer devices
+        hold the next clients' data each round."""
+        count = min(len(task.train), int(FLEET["devices"].high)) if task.takes_all else DEVICES
+        boards = self.boards or (DEFAULT_BOARD,) * count
+        turns = task.takes_all and len(boards) < len(task.train)
+        every = int(turns) if self.rotate_every is None else self.rotate_every
+        return dataclasses.replace(self, boards=boards, rotate_every=every)
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ def _fleet(table: Table, boards: Sequence[str]) -> FleetSection:
     devices = read.pop("devices")
     if each and devices and len(each) != devices:
         raise table.wrong("devices", f"fleet.boards has {len(each)}", "leave one of them away")
-    return FleetSection(boards=each or (DEFAULT_BOARD,) * (devices or 4), **read)
+    return FleetSection(boards=each or (DEFAULT_BOARD,) * devices, **read)
 
 
 def override(

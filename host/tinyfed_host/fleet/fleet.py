@@ -114,6 +114,12 @@ class Fleet:
             member.device, member.client = device, client
             return device
 
+    def client(self, unique_id: str, round_index: int) -> str:
+        """The name of the client whose data the device has in a round; "" where it has data of its own."""
+        member = self._members.get(unique_id)
+        client = None if member is None else self._rotation.client(member.index, round_index)
+        return "" if client is None else client.name
+
     def lost(self, unique_id: str) -> None:
         """Let go of a device that failed; `ready` looks for it anew."""
         member = self._members.get(unique_id)

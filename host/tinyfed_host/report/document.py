@@ -36,7 +36,7 @@ def write_report(folder: Path) -> Path:
             _tiles(rounds, devices, results),
             *_adaptation(results, experiment),
             _learning(rounds, results),
-            _fleet(devices, _traffic(rounds)),
+            _fleet(devices, _traffic(rounds), _clients(rounds)),
             *_troubles(rounds),
             _repeat(header.command, header.name, experiment, rounds),
         ]
@@ -140,9 +140,22 @@ def _traffic(rounds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]
     return totals
 
 
-def _fleet(devices: Mapping[str, Mapping[str, Any]], totals: Mapping[str, Mapping[str, float]]) -> Markup:
+def _clients(rounds: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Whom each device worked for, as far as that is known."""
+    names: dict[str, dict[str, None]] = {}
+    for entry in rounds:
+        for visit in entry["visits"]:
+            if visit.get("client"):
+                names.setdefault(visit["device"], {})[str(visit["client"])] = None
+    return {unique_id: next(iter(of)) if len(of) == 1 else f"{len(of)} in turn" for unique_id, of in names.items()}
+
+
+def _fleet(
+    devices: Mapping[str, Mapping[str, Any]], totals: Mapping[str, Mapping[str, float]], clients: Mapping[str, str]
+) -> Markup:
     columns = [
-        Column("board"), Column("unique id"), Column("RAM used", True), Column("of arena", True),
+        *([Column("client")] if clients else []), Column("board"), Column("unique id"), Column("RAM used", True),
+        Column("of arena", True),
         Column("visits", True), Column("failed", True), Column("down", True), Column("up", True),
     ]  # fmt: skip
     rows = []
@@ -154,6 +167,7 @@ def _fleet(devices: Mapping[str, Mapping[str, Any]], totals: Mapping[str, Mappin
         ram = markup("{used:,} B {stack}", used=used, stack=small(f"+ {stack:,} B stack") if stack else "")
         rows.append(
             [
+                *([clients.get(unique_id, "")] if clients else []),
                 markup(
                     "{board} {kind}", board=facts.get("board", "?"), kind=simulated if facts.get("simulated") else ""
                 ),
@@ -175,7 +189,8 @@ def _troubles(rounds: Sequence[Mapping[str, Any]]) -> list[Markup]:
     for entry in rounds:
         for visit in entry["visits"]:
             if visit["failure"]:
-                reasons.setdefault(visit["failure"], []).append(entry["round"])
+                who = f"{visit['client']}: " if visit.get("client") else ""
+                reasons.setdefault(f"{who}{visit['failure']}", []).append(entry["round"])
     if not reasons:
         return []
     most = sorted(reasons.items(), key=lambda item: -len(item[1]))[:12]

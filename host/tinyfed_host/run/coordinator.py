@@ -66,14 +66,14 @@ class Coordinator:
         self._fleet = fleet
         self._store = store
         self._quorum = rules.quorum
-        self._observe = observe
+        self._told = observe
         self._clock = clock or SystemClock()
         self._wait_s = wait_s
-        self._attendance = Attendance(rules.retry_after, observe)
+        self._attendance = Attendance(rules.retry_after, self._observe)
         self._losses: deque[float] = deque(maxlen=LOSS_ROUNDS)  # of the last rounds
         self._bound = UpdateBound(rules.max_update)
-        self._exchange = WeightsExchange(rules.encoding, image, observe, rules.answer)
-        self._visitor = Visitor(fleet, self._exchange, image, rules, observe, self._clock)
+        self._exchange = WeightsExchange(rules.encoding, image, self._observe, rules.answer)
+        self._visitor = Visitor(fleet, self._exchange, image, rules, self._observe, self._clock)
         self._flight = Flight(
             self._visitor.visit, fleet.cancel, rules.timeout_s, self._clock, wants_late=takes_late(strategy)
         )
@@ -88,7 +88,10 @@ class Coordinator:
         self._attendance.begin(ids)
         self._losses.extend(self._store.losses(LOSS_ROUNDS))
         last = self._strategy.rounds if rounds is None else rounds
-        self._observe(Event("run-started", data={"rounds": last, "done": state.round, "devices": ids}))
+        named = {unique_id: self._fleet.client(unique_id, state.round) for unique_id in ids}
+        clients = {unique_id: client for unique_id, client in named.items() if client}
+        data = {"rounds": last, "done": state.round, "devices": ids, "clients": clients}
+        self._observe(Event("run-started", data=data))
         metrics: Mapping[str, Any] = {}
         try:
             while state.round < last and not (until is not None and until()):
@@ -107,6 +110,12 @@ class Coordinator:
         self._flight.restore(document.get("late", {}), arrays)
         self._bound.restore(document.get("norms", []))
         return State.restore(document["strategy"], arrays)
+
+    def _observe(self, event: Event) -> None:
+        """Tell of it, of a device with the client it works for in that round."""
+        if event.device and not event.client:
+            event = dataclasses.replace(event, client=self._fleet.client(event.device, max(0, event.round - 1)))
+        self._told(event)
 
     def _round(self, state: State, last: int) -> tuple[State, Mapping[str, Any]]:
         begun = self._clock.now()
@@ -203,23 +212,25 @@ class Coordinator:
         replies = []
         for one in self._bounded(landed):
             attempt = attempts.get(one.unique_id, 0) + 1
+            client = self._fleet.client(one.unique_id, round_index - one.age)
+            named = {"client": client} if client else {}
             if one.visited is None and waiting and not one.late:
                 continue
             if one.visited is None:
-                records.append(VisitRecord(one.unique_id, attempt, one.failure, {}))
+                records.append(VisitRecord(one.unique_id, attempt, one.failure, named))
                 if one.late:
                     text = f"{one.failure}; its answer is used when it comes"
-                    self._observe(Event("late", number, one.unique_id, text))
+                    self._observe(Event("late", number, one.unique_id, text, client=client))
                 elif not one.diverged or one.age:
                     self._attendance.failed(one.unique_id, round_index, one.failure)
                 continue
             self._exchange.holds(one.unique_id, one.assignment.order, one.visited.outcome.weights)
-            metrics = one.visited.metrics()
+            metrics = {**named, **one.visited.metrics()}
             if one.age:
                 metrics["age"] = one.age
             records.append(VisitRecord(one.unique_id, attempt, None, metrics))
             self._attendance.answered(one.unique_id, round_index)
-            self._observe(Event("visit-ended", number, one.unique_id, data=metrics))
+            self._observe(Event("visit-ended", number, one.unique_id, client=client, data=metrics))
             replies.append(one.visited.reply(one.unique_id, one.age))
         return replies
 

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 class Event:
     """Something happened. `data` is JSON.
 
-    Kinds: `note` (about the task's data), `run-started` (rounds, done, devices), `round-started` (devices),
-    `visit-started`, `visit-ended` (the visit's metrics), `retry`, `device-failed`, `device-back`, `device-joined`,
-    `device-left`, `fallback` (a device lacks a capability), `late` (a visit goes on after its round), `waiting` (no
-    device answers; left_s, null: without end), `round-ended` (the round's metrics), `run-ended` (rounds,
-    weights_sha256).
+    Kinds: `note` (about data and clients), `run-started` (rounds, done, devices, clients: names by device),
+    `round-started` (devices), `visit-started`, `visit-ended` (the visit's metrics), `retry`, `device-failed`,
+    `device-back`, `device-joined`, `device-left`, `fallback` (a device lacks a capability), `late` (a visit goes on
+    after its round), `waiting` (no device answers; left_s, null: without end), `round-ended` (the round's metrics),
+    `run-ended` (rounds, weights_sha256).
     """
 
     kind: str
@@ -21,6 +21,7 @@ class Event:
     device: str = ""  # unique id
     text: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    client: str = ""  # whose data the device has; "": its own, or nobody knows
 
     def to_json(self) -> dict[str, Any]:
         """One flat object."""
@@ -29,6 +30,8 @@ class Event:
             shown["round"] = self.round
         if self.device:
             shown["device"] = self.device
+        if self.client:
+            shown["client"] = self.client
         if self.text:
             shown["text"] = self.text
         return {**shown, **self.data}

@@ -24,6 +24,7 @@ from tinyfed_host.run.store import DATABASE, RunHeader
 
 # Time of an emulated board between two readings that its sensor plays: a person's minutes in two seconds.
 PLAYED_US = 100
+NAMED = 8  # clients, where some are named
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -65,8 +66,27 @@ class Parts:
         order = first_order(self.strategy, self.image, self.experiment.seed)
         section = self.experiment.fleet
         if section.kind != "ports" and section.samples != "recorded":  # those have samples of their own
-            for client in self.task.train[: len(section.boards)]:
+            clients = self.task.train if section.rotate_every else self.task.train[: len(section.boards)]
+            for client in clients:
                 check_samples(self.task, client, order)
+
+    def turns(self, devices: int) -> str:
+        """How the training clients are given to so many devices, where that is not one to each; else nothing."""
+        clients, section = self.task.train, self.experiment.fleet
+        if self.task.order.source != "shard" or devices == len(clients):
+            return ""
+        said = f"{len(clients)} clients on {devices} devices: "
+        if section.kind == "ports":
+            return said + "each learns from the samples that it holds" if self.task.takes_all else ""
+        if devices > len(clients):
+            return said + "some hold the same client's data"
+        if section.rotate_every == 1:
+            return said + "they take turns, others each round"
+        if section.rotate_every:
+            return said + f"they take turns, others after {section.rotate_every:,} rounds"
+        names = [client.name for client in clients[devices:]]
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        return said + f"with fleet.rotate_every = 0 these take no part: {', '.join(names[:NAMED])}{more}"
 
     def check(self, device: Device) -> None:
         """Raises `DoesNotFitError`, `UsageError` or, when it has recorded too little, `DeviceError`: this device cannot
@@ -138,7 +158,7 @@ def make_fleet(parts: Parts) -> Fleet:
             f"the {parts.task.name} task has no readings to play: its {section.kind} devices cannot record; "
             'leave fleet.samples = "recorded" away, or give --port PORT for each device that has recorded'
         )
-    rotation = Rotation(clients, len(slots), section.rotate_every)
+    rotation = Rotation(clients, len(slots), section.rotate_every or 0)
     return Fleet(slots, replace(rotation, data=_recording) if plays else rotation, parts.check)
 
 

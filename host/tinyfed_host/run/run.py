@@ -179,6 +179,9 @@ class Run:
         parts = self.parts
         for note in (*parts.task.notes, *self._model_notes()):
             observe(Event("note", text=f"task {parts.task.name}: {note}"))
+        turns = parts.turns(len(fleet.ids()))
+        if turns:
+            observe(Event("note", text=turns))
         if parts.experiment.fleet.kind == "simulated":
             wait_s = 0.0
         coordinator = Coordinator(

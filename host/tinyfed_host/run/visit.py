@@ -34,6 +34,9 @@ class Devices(Protocol):
     def ready(self, unique_id: str, round_index: int) -> Device:
         """The device, answering. Raises `DeviceError`."""
 
+    def client(self, unique_id: str, round_index: int) -> str:
+        """The name of the client whose data the device has in a round, or ""."""
+
     def lost(self, unique_id: str) -> None:
         """The device failed; `ready` looks for it anew."""
 

@@ -132,7 +132,8 @@ def told(event: Event) -> str:
         event.kind, event.kind
     )
     who = f"device {event.device} " if event.device and event.device not in what else ""
-    return f"{where}{who}{what}"
+    client = f"{event.client}: " if event.client else ""
+    return f"{where}{client}{who}{what}"
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from test_folder import csv as write_csv
@@ -22,6 +23,7 @@ from tinyfed_host.run.parts import make_fleet, read_experiment
 from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RoundRecord, RunStore, StoreError
 
+from tinyfed import meta
 from tinyfed.device import Device
 from tinyfed.errors import DeviceError
 from tinyfed.model import decode
@@ -286,7 +288,7 @@ def test_ctrl_c_says_where_the_run_stands_and_how_to_go_on(folder: Path, number:
 
 def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:
     *events, result = tinyfed.lines("run", "x.toml")
-    assert set(result) == {"weights_sha256", "rounds", "metrics"}
+    assert set(result) == {"run", "weights_sha256", "rounds", "metrics"}
     assert result["rounds"] == 12
     kinds = [event["event"] for event in events]
     assert kinds[0] == "run-started"
@@ -370,8 +372,69 @@ def test_resume_of_a_run_that_is_over_gives_its_result(tinyfed: Tinyfed) -> None
     assert again == result
     assert tinyfed.lines("run", "--resume", "x.toml")[-1] == again
     assert tinyfed.lines("run", "--resume", "runs/x/")[-1] == again
-    for option in (["--seed", "4"], ["--rounds", "20"], ["--board", "native"], ["--name", "y"]):
+    for option in (["--seed", "4"], ["--board", "native"], ["--name", "y"], ["--force"]):
         assert f"{option[0]} cannot be changed" in tinyfed.error(2, "run", "--resume", "x", *option)
+
+
+STRATEGIES = [
+    *(name for name in meta.names() if name != "tinymetafed"),
+    *(f'tinymetafed"\nschedule = "{schedule}' for schedule in ("constant", "linear", "cosine")),
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_longer_run_has_the_bits_of_one_of_so_many_rounds(
+    tinyfed: Tinyfed, folder: Path, strategy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same run where its rounds stay what they were; else a new one, and the first is kept as it is."""
+    (folder / "x.toml").write_text(EXPERIMENT.replace("tinyreptile", strategy))
+    first = tinyfed.lines("run", "x.toml")[-1]
+    whole = tinyfed.lines("run", "x.toml", "--name", "whole", "--rounds", "30")
+    assert run_command(["run", "--resume", "x", "--rounds", "30", "--json"]) == 0
+    told = capsys.readouterr()
+    longer = json.loads(told.out.splitlines()[-1])
+    assert (longer["weights_sha256"], longer["rounds"]) == (whole[-1]["weights_sha256"], 30)
+    steady = strategy.startswith(("fed", "joint")) or "constant" in strategy
+    with RunStore.read(folder / "runs/x") as store:
+        rounds = [entry["weights_sha256"] for entry in store.rounds()]
+        assert store.header().experiment["rounds"] == len(rounds) == (30 if steady else 12)
+    with RunStore.read(folder / "runs/whole") as store:
+        assert ([entry["weights_sha256"] for entry in store.rounds()][: len(rounds)] == rounds) == steady
+    assert longer["run"] == ("runs/x" if steady else "runs/x-2")
+    assert ("runs/x-2 begins anew" in told.err) == (not steady)
+    assert tinyfed.lines("run", "--resume", longer["run"])[-1] == longer
+    if not steady:
+        assert tinyfed.lines("run", "--resume", "x")[-1] == first
+    assert "has done 30 rounds; give 30 or more" in tinyfed.error(2, "run", "--resume", longer["run"], "--rounds", "29")
+
+
+def test_a_run_names_itself_and_force_replaces(
+    tinyfed: Tinyfed, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tinyfed.lines("run", "x.toml")[-1]
+    for name in ("x-2", "x-3"):
+        assert run_command(["run", "x.toml", "--json"]) == 0
+        told = capsys.readouterr()
+        assert told.err.splitlines()[0] == f"runs/x is there already: this run is runs/{name}"
+        assert json.loads(told.out.splitlines()[-1]) == {**first, "run": f"runs/{name}", "metrics": ANY}
+    assert "replace it with --force" in tinyfed.error(7, "run", "x.toml", "--name", "x")
+    tinyfed.text("report", "x")
+    other = tinyfed.lines("run", "x.toml", "--force", "--seed", "9")[-1]
+    assert other["run"] == "runs/x" and other["weights_sha256"] != first["weights_sha256"]
+    assert not (folder / "runs/x/report.html").exists()  # of the run before
+    before = {path: path.read_bytes() for path in (folder / "runs/x-2").iterdir()}
+    (folder / "runs/x-2/notes.txt").write_text("mine")
+    assert "the folder is not empty (notes.txt)" in tinyfed.error(7, "run", "x.toml", "--name", "x-2", "--force")
+    assert {path: path.read_bytes() for path in before} == before
+    (folder / "runs/x-2/notes.txt").unlink()
+    with RunStore.resume(folder / "runs/x-2"):
+        assert "another tinyfed" in tinyfed.error(7, "run", "x.toml", "--name", "x-2", "--force")
+    (folder / "runs/x-3/model.tfm").unlink()
+    (folder / "runs/x-3/model.tfm").symlink_to(folder / "x.toml")
+    assert "is a link or no file" in tinyfed.error(7, "run", "x.toml", "--name", "x-3", "--force")
+    (folder / "runs/own").mkdir()
+    (folder / "runs/own/run.sqlite").write_text("mine")  # of another program: no lock of ours beside it
+    assert "the folder is not empty" in tinyfed.error(7, "run", "x.toml", "--name", "own", "--force")
 
 
 def test_a_new_run_from_anothers_model(tinyfed: Tinyfed) -> None:

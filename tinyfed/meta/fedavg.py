@@ -36,6 +36,7 @@ class FedAvg(Cohort):
     robust: Annotated[str, word(*RULES)] = "mean"  # how answers become one, docs/robust.md
     liars: Annotated[int, whole(0)] = 1  # devices of a round that may lie, for "trimmed_mean" and "krum"
     name: str = "fedavg"
+    is_steady = True
 
     @property
     def takes_late(self) -> bool:

@@ -23,6 +23,7 @@ class Joint(Alone):
     order: Order  # its seed is replaced each round, its shots and passes by 1
     rounds: Annotated[int, whole(1)]
     name: str = "joint"
+    is_steady = True
 
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         weights = state.weights

@@ -116,6 +116,12 @@ def takes_late(strategy: object) -> bool:
     return bool(getattr(strategy, "takes_late", False))
 
 
+def is_steady(strategy: object) -> bool:
+    """Whether a round's bits are the same however many rounds there will be, so that a run may become longer. It says
+    so by an attribute of this name; without one they are not."""
+    return bool(getattr(strategy, "is_steady", False))
+
+
 def check_layers(strategy: object, sizes: Sequence[int]) -> None:
     """Raises UsageError when a strategy cannot do with a model whose layers have so many parameters. It says so by a
     method of this name, which gets `sizes`; without one any model will do."""

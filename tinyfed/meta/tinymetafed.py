@@ -46,6 +46,10 @@ class TinyMetaFed(Cohort):
     liars: Annotated[int, whole(0)] = 1  # devices of a round that may lie, for "trimmed_mean" and "krum"
     name: str = "tinymetafed"
 
+    @property
+    def is_steady(self) -> bool:
+        return self.schedule == "constant"
+
     def aggregate(self, state: State, replies: Sequence[Reply]) -> State:
         return moved(state, replies, self._alpha(state.round), self.robust, self.liars)
 

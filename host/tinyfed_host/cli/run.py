@@ -19,7 +19,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command(
     epilog="Examples: tinyfed run sine · tinyfed run watch --fleet emulated --rounds 50 · "
-    "tinyfed run my.toml --port /dev/ttyACM0 --port /dev/ttyACM1 --name kitchen · tinyfed run --resume kitchen"
+    "tinyfed run my.toml --port /dev/ttyACM0 --port /dev/ttyACM1 --name kitchen · tinyfed run --resume kitchen · "
+    "tinyfed run --resume kitchen --rounds 500"
 )
 def run(
     experiment: Annotated[
@@ -28,7 +29,7 @@ def run(
             metavar="EXPERIMENT.toml", help="The experiment: a file, or an example of --list; with --resume the run."
         ),
     ] = "",
-    name: Annotated[str, typer.Option("--name", "-n", help="The run's name (the file's): writes runs/NAME.")] = "",
+    name: Annotated[str, typer.Option("--name", "-n", help="Write runs/NAME (the file's name, then NAME-2).")] = "",
     fleet: Annotated[str, typer.Option("--fleet", "-f", help="simulated or emulated, whatever the file says.")] = "",
     board: Annotated[
         str, typer.Option("--board", "-b", help="Make every simulated or emulated device this board.")
@@ -39,7 +40,11 @@ def run(
     ] = None,
     rounds: Annotated[int | None, number_option(EXPERIMENT["rounds"], "--rounds", "-r", help="Rounds in all.")] = None,
     seed: Annotated[int | None, number_option(EXPERIMENT["seed"], "--seed", "-s", help="Seed of the run.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run that was stopped or killed; to --rounds with one that ended."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run of this name.")] = False,
     wait: Annotated[
         str, typer.Option("--wait", help="When no device answers, wait so long for one: 30s, 10m, 2h, or forever.")
     ] = "60s",
@@ -49,18 +54,19 @@ def run(
 ) -> None:
     """Run an experiment, round after round, and store each round in runs/NAME.
 
-    A run can be stopped (Ctrl-C, a power cut) and goes on with --resume to the same final bits.
+    A run can be stopped (Ctrl-C, a power cut) and goes on with --resume to the same final bits, with --rounds too to
+    those of a run of so many.
 
     The learned model is runs/NAME/model.tfm, the metrics are in metrics.jsonl.
 
     Exit codes: 2 a wrong option or experiment file, 3 a missing tool, 4 no device answers, 5 the model does not fit a
     board, 7 the run is in use or its disk is full, 130 after Ctrl-C.
     """
-    from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.cli.output import print_json, print_line, print_note
     from tinyfed_host.device.port_choice import at_terminal, choose
     from tinyfed_host.experiment.bundled import examples, find_experiment
     from tinyfed_host.experiment.schema import FleetSection, override
-    from tinyfed_host.run.names import name_of, new_folder, run_folder
+    from tinyfed_host.run.names import BASE, free_name, name_of, new_folder, run_folder
     from tinyfed_host.run.parts import read_experiment
     from tinyfed_host.run.run import Run
     from tinyfed_host.run.store import check_free
@@ -77,7 +83,7 @@ def run(
     wait_s = _seconds(wait)
     ask = None if as_json else at_terminal()
     if resume:
-        given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--rounds": rounds}
+        given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--force": force}
         wrong = [option for option, value in given.items() if value]
         if wrong:
             raise UsageError(
@@ -85,24 +91,26 @@ def run(
             )
         folder = run_folder(experiment)
         opened = Run.resume(folder)
-        kept = opened.parts.experiment
         try:
+            kept = opened.parts.experiment
             changed = override(
                 kept, kind=fleet or None, ports=choose(port or (), needed=_needs_ports(kept, fleet), ask=ask)
             )
-        except BaseException:
-            opened.store.close()
-            raise
-        fleet_section: FleetSection = changed.fleet
-        try:
+            fleet_section: FleetSection = changed.fleet
             _check_needs(fleet_section, folder)
+            if rounds is not None:
+                opened = _extended(opened, rounds)
         except BaseException:
             opened.store.close()
             raise
+        folder = opened.store.folder
     else:
-        folder = new_folder(name or name_of(experiment))
+        wanted = name_of(experiment)
+        folder = new_folder(name or (wanted if force else free_name(wanted)))
         read = read_experiment(find_experiment(experiment))
-        check_free(folder)
+        check_free(folder, replace=force)
+        if not name and folder.name != wanted:
+            print_note(f"{BASE / wanted} is there already: this run is {folder}")
         if board:
             from tinyfed.boards import read_board
 
@@ -113,11 +121,34 @@ def run(
         _check_needs(changed.fleet, folder)
         start_weights = _weights_of(start_from) if start_from else None
         with working(f"reading the {changed.task.name} task"):
-            opened = Run.begin(folder, changed, command, start_weights)
+            opened = Run.begin(folder, changed, command, start_weights, replace=force)
         fleet_section = changed.fleet
     with opened:
         result = _go(opened, fleet_section, wait_s, as_json=as_json)
     _tell(folder, result, as_json=as_json)
+
+
+def _extended(opened: Any, rounds: int) -> Any:
+    """The run, made longer where it is; where its strategy's rounds depend on how many there will be, a new run."""
+    from tinyfed.model import read_weights
+    from tinyfed_host.cli.output import print_note
+    from tinyfed_host.experiment.schema import override
+    from tinyfed_host.run.names import free_name, new_folder, shown_name
+    from tinyfed_host.run.run import Run
+
+    if opened.extend(rounds):
+        return opened
+    header, folder = opened.store.header(), opened.store.folder
+    experiment = override(opened.parts.experiment, rounds=rounds)
+    opened.store.close()
+    place = folder if folder.name else folder.resolve()
+    longer = new_folder(free_name(place.name, place.parent), place.parent)
+    print_note(
+        f"a round of {experiment.strategy.name} depends on how many there will be, so those of {folder} are not "
+        f"the first of {rounds:,}: {longer} begins anew (from what was learned instead: --from {shown_name(folder)})"
+    )
+    first = read_weights(header.image).tobytes()
+    return Run.begin(longer, experiment, f"{header.command} --rounds {rounds}", first, image=header.image)
 
 
 def _check_needs(fleet: Any, folder: Path) -> None:
@@ -175,7 +206,8 @@ def _go(opened: Any, fleet_section: Any, wait_s: float, *, as_json: bool) -> dic
     if not metrics:  # nothing was left to do
         last = opened.store.last_round() or {}
         metrics = {key: value for key, value in last.items() if key not in ("round", "weights_sha256")}
-    return {"weights_sha256": end.weights_sha256, "rounds": end.rounds, "metrics": dict(metrics)}
+    run = str(opened.store.folder)
+    return {"run": run, "weights_sha256": end.weights_sha256, "rounds": end.rounds, "metrics": dict(metrics)}
 
 
 def _tell(folder: Path, result: dict[str, Any], *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """A run that is open: begun, or gone on with where it stopped."""
 
+import dataclasses
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError, UsageError
-from tinyfed.meta.strategy import State
+from tinyfed.meta.strategy import State, is_steady
 from tinyfed.model import plan, read_weights, replace_weights, structure_hash
 from tinyfed.tasks.raw import standardizing, why_none_in_front
 from tinyfed.tasks.standardization import Standardization
@@ -46,13 +47,22 @@ class Run:
 
     @classmethod
     def begin(
-        cls, folder: Path, experiment: Experiment, command: str, start_weights: bytes | None = None, **extra: Any
+        cls,
+        folder: Path,
+        experiment: Experiment,
+        command: str,
+        start_weights: bytes | None = None,
+        *,
+        image: bytes | None = None,
+        replace: bool = False,
+        **extra: Any,
     ) -> "Run":
-        """A new run. `start_weights` (float32 little-endian) replace the initial ones.
+        """A new run. `start_weights` (float32 little-endian) replace the initial ones, `image` the file that the
+        experiment names; with `replace` a run of this name goes.
 
         Raises `UsageError` when they are not the model's, `StoreError` when the folder is not empty.
         """
-        parts = Parts.make(experiment)
+        parts = Parts.make(experiment, image)
         if start_weights is not None:
             weights = Weights.of(start_weights)
             if weights.size != parts.spec.parameter_count:
@@ -69,7 +79,7 @@ class Run:
             command=command,
             extra={**extra, **standardization_record(parts.task)},
         )
-        return cls(RunStore.create(folder, header), parts, fresh=True)
+        return cls(RunStore.create(folder, header, replace=replace), parts, fresh=True)
 
     @classmethod
     def resume(cls, folder: Path) -> "Run":
@@ -94,6 +104,24 @@ class Run:
         except BaseException:
             store.close()
             raise
+
+    def extend(self, rounds: int) -> bool:
+        """Have so many rounds in all, with the bits of a run that was begun with them. False, and nothing changed, when
+        the strategy's rounds would have been others: such a run begins anew. Raises `UsageError` for fewer than are
+        done."""
+        parts, done = self.parts, self._rounds() or 0
+        if rounds < done:
+            problem = f"{self.store.folder} has done {done:,} rounds"
+            raise UsageError(problem, key=f"--rounds {rounds}", remedy=f"give {done:,} or more")
+        if rounds == parts.experiment.rounds:
+            return True
+        if not is_steady(parts.strategy):
+            return False
+        experiment = dataclasses.replace(parts.experiment, rounds=rounds)
+        strategy = experiment.strategy.make(parts.task, rounds)
+        self.parts = dataclasses.replace(parts, experiment=experiment, strategy=strategy)
+        self.store.set_rounds(rounds)
+        return True
 
     def __enter__(self) -> "Run":
         return self

@@ -32,6 +32,7 @@ REPORT = "report.html"
 LOCK = "run.lock"
 _LOCK_MARK = b"a run of tinyfed\n"  # what the lock holds: this folder is of our making
 _DATABASE_FILES = (DATABASE + "-wal", DATABASE + "-shm", DATABASE + "-journal", DATABASE)
+_COPIES = (REPORT, MODEL, LOG, METRICS)
 
 _SCHEMA = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -141,12 +142,12 @@ class RunStore:
         self._metrics_behind = False
 
     @classmethod
-    def create(cls, folder: Path, header: RunHeader) -> Self:
-        """Begin a run, in a folder that is new or empty.
+    def create(cls, folder: Path, header: RunHeader, *, replace: bool = False) -> Self:
+        """Begin a run, in a folder that is new or empty. With `replace` a run that is there goes first.
 
-        Raises `StoreError` when there is anything in it, or the disk refuses; then nothing new is left.
+        Raises `StoreError` when there is anything else in it, or the disk refuses; then nothing new is left.
         """
-        check_free(folder)
+        check_free(folder, replace=replace)
         made = _make_folder(folder)
         try:
             with _translate(folder):
@@ -156,13 +157,14 @@ class RunStore:
                 _remove_empty(folder)
             raise
         try:
-            check_free(folder, locked=True)  # another process may have been quicker
+            check_free(folder, locked=True, replace=replace)  # another process may have been quicker
         except BaseException:
             lock.close()
             raise
         try:
             with _translate(folder):
-                for name in _DATABASE_FILES:  # of a process that was killed before it had made them whole
+                # of a run that is replaced, or of a process that was killed before it had made them whole
+                for name in (*_COPIES, *_DATABASE_FILES):
                     (folder / name).unlink(missing_ok=True)
                 store = cls(folder, _connect(folder / DATABASE), lock)
                 store._made_folder = made
@@ -293,6 +295,18 @@ class RunStore:
             if not all(isinstance(text, str) for text in texts) or not isinstance(header.experiment, dict):
                 raise ValueError("the header's values are of other kinds")
         return header
+
+    def set_rounds(self, rounds: int) -> None:
+        """The run is to have so many rounds in all, and its command says so."""
+        header = self.header()
+        facts = {
+            "experiment": {**header.experiment, "rounds": rounds},
+            "command": f"{header.command} --rounds {rounds}",
+        }
+        with _translate(self.folder), self._transaction() as cursor:
+            cursor.executemany(
+                "UPDATE run SET value = ? WHERE key = ?", [(json.dumps(value), key) for key, value in facts.items()]
+            )
 
     # ---- rounds
 
@@ -435,9 +449,9 @@ class RunStore:
         return path
 
 
-def check_free(folder: Path, *, locked: bool = False) -> None:
+def check_free(folder: Path, *, locked: bool = False, replace: bool = False) -> None:
     """Raises `StoreError` when a run cannot begin here, because there is something already. What a tinyfed that was
-    killed had begun to make is nothing. `locked`: this process holds the lock.
+    killed had begun to make is nothing, with `replace` nor is a run. `locked`: this process holds the lock.
     """
     try:
         found = sorted(path.name for path in folder.iterdir())
@@ -446,16 +460,18 @@ def check_free(folder: Path, *, locked: bool = False) -> None:
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}: choose another --name") from error
     ours = _is_ours(folder)
+    if replace and ours and DATABASE in found:
+        _must_exist(folder)
     with _translate(folder), contextlib.ExitStack() as held:
         if ours and not locked:
             held.enter_context(_take_lock(folder))  # refuses one in use
         whole = DATABASE in found and not (ours and _is_unfinished(folder / DATABASE))
-    if whole:
+    if whole and not replace:
         raise StoreError(
             f"{folder}: there is a run already: go on with `tinyfed run --resume {folder}`, "
-            "choose another --name, or delete the folder"
+            "choose another --name, or replace it with --force"
         )
-    known = {LOCK, *_DATABASE_FILES} if ours else set()
+    known = {LOCK, *_DATABASE_FILES, *(_COPIES if whole else ())} if ours else set()
     others = [name for name in found if name not in known]
     if others:
         some = ", ".join(repr(name)[1:-1] for name in others[:3]) + (", …" if len(others) > 3 else "")
@@ -505,7 +521,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _must_exist(folder: Path) -> None:
-    for name in (*_DATABASE_FILES, METRICS, MODEL, LOG, LOCK, REPORT):
+    for name in (*_DATABASE_FILES, *_COPIES, LOCK):
         path = folder / name
         if path.is_symlink() or (path.exists() and not path.is_file()):  # what is written there would land elsewhere
             raise StoreError(f"{path}: is a link or no file: a run's folder holds files of its own only")

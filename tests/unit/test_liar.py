@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from liar import NOISE, LyingLine, LyingSlot, honest, result_with
+from liar import NOISE, Change, LyingLine, LyingSlot, honest, result_with
 from test_visit_line import IMAGE, ORDER, SHARD, WEIGHTS
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.unique_id import device_id
@@ -20,6 +21,11 @@ from virtual_clock import VirtualClock
 from tinyfed.engine._device import LineDevice
 from tinyfed.errors import DeviceError
 from tinyfed.meta.fedavg import FedAvg
+from tinyfed.wire.frames import Frame, FrameDecoder
+from tinyfed.wire.messages import Kind, MessageType, VisitStatus
+from tinyfed.wire.session import HelloOperation, HostSession
+from tinyfed.wire.transfer import TransferOperation
+from tinyfed.wire.visit import VisitOperation
 
 # Of ORDER: 3 classes of 4 samples, judged on 2 of each after 0, 1 and 4 of each.
 LIES: dict[str, tuple[dict[str, float], str]] = {
@@ -97,3 +103,60 @@ def test_no_samples_from_all_is_an_error_of_the_devices(tmp_path: Path) -> None:
     lie = result_with(samples=0)
     with pytest.raises(DeviceError, match=r"none of 2 devices answers.*0 training steps"):
         go(tmp_path / "r", slots(2, lie, lie), rounds=1)
+
+
+def another_id_after(count: int, true_id: bytes) -> Change:
+    """Has its own id in so many greetings, then another."""
+    greetings = 0
+
+    def change(frame: Frame) -> Frame:
+        nonlocal greetings
+        if frame.type != MessageType.HELLO:
+            return frame
+        greetings += 1
+        payload = frame.payload if greetings <= count else frame.payload.replace(true_id, b"x" * 12)
+        return Frame(frame.type, frame.session, frame.sequence, payload, frame.version)
+
+    return change
+
+
+def test_a_device_that_changes_its_id_is_dropped(tmp_path: Path) -> None:
+    """In the connection that it began under its own (the second greeting follows the model), and in each later one."""
+    liar = another_id_after(1, bytes.fromhex(device_id(0)))
+    _, events, told = go(tmp_path / "r", slots(3, liar), rounds=6)
+    failed = [event for event in events if event.kind == "device-failed"]
+    assert {event.device for event in failed} == {device_id(0)}
+    assert "another device answers now" in failed[0].text
+    assert all("answers in its place" in event.text for event in failed[1:])
+    entries = [json.loads(line) for line in told.splitlines()]
+    assert [entry["answered"] for entry in entries[-3:]] == [2, 2, 2]
+    assert {visit["device"] for entry in entries for visit in entry["visits"]} == {device_id(k) for k in range(3)}
+
+
+STEPS = {
+    "judged three times": (ORDER, 3 * 7),
+    "a gradient of the queries": (replace(ORDER, update="sgd", meta_gradient=True, checkpoints=()), 7),
+    "the largest changes": (replace(ORDER, top=500, checkpoints=()), 3),  # two of four digits tell them apart
+    "shorter": (replace(ORDER, answer="int8", checkpoints=(4,)), 7 + 1),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_visit_takes_as_many_steps_as_its_order_implies(name: str) -> None:
+    """Asked after each piece of work: the begin, 12 samples learned, what is judged (6 and the end), the choice."""
+    order, more = STEPS[name]
+    device, session, told = LineDevice(65536, bytes(12), "some-board", SHARD), HostSession(1), [0]
+    visit = VisitOperation(order.encode(), samples=12, steps_max=order.steps_max)
+    for operation in (HelloOperation(), TransferOperation(Kind.IMAGE, IMAGE), visit):
+        session.start(operation, 0.0)
+        decoder = FrameDecoder()
+        for _ in range(200):
+            if operation is visit:
+                visit.ask()
+            answer = device.feed(session.poll(0.0), 0, 1)
+            session.feed(answer, 0.0)
+            statuses = [f for f in decoder.feed(answer) if f.type == MessageType.VISIT_STATUS]
+            told += [VisitStatus.unpack(frame.payload).steps for frame in statuses]
+        assert operation.done and operation.failure is None
+    assert max(told) == 1 + 12 + more - 1  # the last one is answered with the result
+    assert order.steps_max == 1 + 12 + sum(7 for _ in order.checkpoints) + 7 * order.meta_gradient + 5

@@ -8,12 +8,12 @@ from wire_pair import answer_greeting
 
 from tinyfed.errors import UsageError
 from tinyfed.status import Status
-from tinyfed.wire import messages
+from tinyfed.wire import messages, record
 from tinyfed.wire.frames import Frame, FrameDecoder, encode
 from tinyfed.wire.messages import Kind, MessageType, hash64
 from tinyfed.wire.record import LabelOperation
 from tinyfed.wire.save import SaveOperation
-from tinyfed.wire.session import CancelOperation, HostSession, Operation, Reason
+from tinyfed.wire.session import CancelOperation, Failure, HostSession, Operation, Reason
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.visit import VisitOperation
 
@@ -258,14 +258,57 @@ def test_a_visit_that_evaluates_for_long_is_alive() -> None:
     assert visit.failure is not None and visit.failure.reason is Reason.STALLED
 
 
-@pytest.mark.parametrize(("done", "total"), [(4, 3), (0, 4), (1, 2**32 - 1), (2**32 - 1, 3)])
-def test_counts_that_an_order_does_not_imply_fail_its_visit(done: int, total: int) -> None:
-    visit = VisitOperation(b"order", samples=3)
+@pytest.mark.parametrize(
+    ("done", "total", "steps", "field"),
+    [(4, 3, 4, "done"), (0, 4, 1, "total"), (2**32 - 1, 3, 9, "done"), (3, 3, 10, "steps"), (3, 3, 9, "")],
+)
+def test_counts_that_an_order_does_not_imply_fail_its_visit(done: int, total: int, steps: int, field: str) -> None:
+    visit = VisitOperation(b"order", samples=3, steps_max=9)
     session = start(visit)
     session.poll(0.0)
-    status = messages._VISIT_STATUS.pack(visit.number or 0, done, total, 0, 1, 0)
+    status = messages._VISIT_STATUS.pack(visit.number or 0, done, total, 0, steps, 0)
     say(session, MessageType.VISIT_STATUS, visit.sequence, status)
-    assert visit.failure is not None and visit.failure.reason is Reason.IMPLAUSIBLE
+    lie = {"done": done, "total": total, "steps": steps}.get(field, 0)
+    assert visit.failure == (Failure(Reason.IMPLAUSIBLE, detail=lie, field=field) if field else None)
+    assert visit.samples_total == (0 if field else 3)
+
+
+@pytest.mark.parametrize(
+    ("label", "windows", "capacity", "counts", "field"),
+    [
+        (1, 5, 8, (0, 5), ""),
+        (1, 6, 8, (0, 6), "windows"),  # five were asked for
+        (1, 3, 8, (1, 1), "windows"),
+        (1, 1, 8, (0, 9), "counts"),
+        (1, 1, 2**32 - 1, (0, 1), "capacity"),
+        (2, 1, 8, (0, 1), "label"),
+        (1, 0, 8, (0,) * 33, "classes"),
+    ],
+)
+def test_a_recording_has_the_samples_that_were_asked_for(
+    label: int, windows: int, capacity: int, counts: tuple[int, ...], field: str
+) -> None:
+    operation = LabelOperation(1, windows=5)
+    session = start(operation)
+    session.poll(0.0)
+    status = record._STATUS.pack(operation._number, label, 1, 0, windows, capacity, 0, len(counts), 0)
+    status += b"".join(count.to_bytes(2, "little") for count in counts)
+    say(session, MessageType.RECORD_STATUS, operation.sequence, status)
+    assert (operation.failure.field if operation.failure else "") == field
+    assert (operation.status is None) == bool(field)
+
+
+@pytest.mark.parametrize(
+    ("told", "field"),
+    [(((0, 99), (40, 99)), ""), (((9, 8),), "done"), (((0, 99), (0, 98)), "total"), (((0, 2**32 - 1),), "total")],
+)
+def test_a_saving_writes_what_it_said_it_would(told: tuple[tuple[int, int], ...], field: str) -> None:
+    operation = SaveOperation()
+    session = start(operation)
+    session.poll(0.0)
+    for done, total in told:
+        say(session, MessageType.SAVE_STATUS, operation.sequence, messages._SAVE_STATUS.pack(done, total, 0, 0, 0, 0))
+    assert (operation.failure.field if operation.failure else "") == field
 
 
 def test_weights_that_are_whole_but_not_the_visits_are_not_taken() -> None:

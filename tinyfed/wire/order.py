@@ -22,9 +22,11 @@ _FLAGS_V2 = 7
 TOP_ALL = 10_000
 SEED = whole(0, 2**64 - 1)
 SMALLEST = 2.0**-126  # of the positive float32 values that are no subnormal
-# What a device can say of a visit at most: a loss, the samples of a shard it judges itself on, its stack in bytes.
+# What a device can say of a visit at most: a loss, the samples of a shard it judges itself on, the pieces of work that
+# choosing what goes back takes, its stack in bytes.
 LOSS_MAX = 1e30
 JUDGED_MAX = 2**24
+CHOICE_STEPS_MAX = 5
 STACK_BYTES_MAX = 2**20
 COUNTER_END = 2**32 - 1  # of microseconds and instructions: a counter that stands there counts no more
 
@@ -134,6 +136,13 @@ class Order:
     def samples(self) -> int:
         """The training steps that it asks for: what a visit that went well has done."""
         return self.ways * self.shots * self.passes
+
+    @property
+    def steps_max(self) -> int:
+        """The pieces of work that it takes at most: the begin, each sample learned or judged, the end of each judging,
+        and the choice of what goes back."""
+        judged = self.ways * self.queries or JUDGED_MAX
+        return 1 + self.samples + (len(self.checkpoints) + self.meta_gradient) * (judged + 1) + CHOICE_STEPS_MAX
 
     def encode(self) -> bytes:
         """The 40 or 56 bytes of docs/order.md."""

@@ -10,6 +10,8 @@ from tinyfed.wire.session import LongOperation, Reason
 FORGET = 0xFFFE
 STOP = 0xFFFF
 CLASSES_MAX = 32
+# Samples that a device stores at most.
+CAPACITY_MAX = 0xFFFF
 # A sensor that gives no window for so long gives none.
 WINDOW_S = 60.0
 _LABEL = struct.Struct("<IHHI")
@@ -71,8 +73,18 @@ class LabelOperation(LongOperation):
         if frame.type != MessageType.RECORD_STATUS:
             return
         answer = RecordStatus.unpack(frame.payload)
-        ends = self._wanted[0] in (STOP, FORGET)
+        label, windows_max, _ = self._wanted
+        ends = label in (STOP, FORGET)
         if (frame.sequence != self.sequence) if ends else (answer.recording != self._number):
+            return
+        stored = sum(answer.counts)
+        if self.implausible(
+            classes=(len(answer.counts), len(answer.counts) <= CLASSES_MAX),
+            capacity=(answer.capacity, answer.capacity <= CAPACITY_MAX),
+            counts=(stored, stored <= answer.capacity),
+            windows=(answer.windows, answer.windows <= min(stored, windows_max or stored)),
+            label=(answer.label, ends or answer.label == label),
+        ):
             return
         if self.status is None or answer.windows > self.status.windows:
             self._window_s = now_s

@@ -5,6 +5,9 @@ from tinyfed.wire.frames import Frame
 from tinyfed.wire.messages import COMPLETE, MessageType
 from tinyfed.wire.session import KEEP_ALIVE_S, LongOperation, Reason
 
+# Bytes erased and written for an image of the largest size, each page whole.
+TOTAL_MAX = 4 * messages.TRANSFER_BYTES_MAX
+
 
 class SaveOperation(LongOperation):
     """Have the device write its model into its flash, or forget what is there."""
@@ -25,14 +28,19 @@ class SaveOperation(LongOperation):
         if frame.type != MessageType.SAVE_STATUS or frame.sequence != self.sequence:
             return
         answer = messages.SaveStatus.unpack(frame.payload)
-        done = min(answer.done, answer.total)
-        quiet_s = answer.quiet_ms / 1000
-        if self._timer.due_s is not None or done > self.bytes_done:
-            self._session.moved(now_s + quiet_s)
-        self.bytes_done, self.bytes_total = done, answer.total
         if answer.status < 0:
             self.fail(Reason.REFUSED, answer.status, answer.detail)
-        elif answer.status == COMPLETE:
+            return
+        if self.implausible(
+            total=(answer.total, answer.total <= TOTAL_MAX and self.bytes_total in (0, answer.total)),
+            done=(answer.done, answer.done <= answer.total),
+        ):
+            return
+        quiet_s = answer.quiet_ms / 1000
+        if self._timer.due_s is not None or answer.done > self.bytes_done:
+            self._session.moved(now_s + quiet_s)
+        self.bytes_done, self.bytes_total = answer.done, answer.total
+        if answer.status == COMPLETE:
             self.finish()
         else:
             self._timer.stop()

@@ -67,6 +67,7 @@ class Failure:
     reason: Reason
     status: int = 0
     detail: int = 0
+    field: str = ""  # IMPLAUSIBLE: which number cannot be `detail`
 
 
 @dataclass
@@ -174,6 +175,15 @@ class Operation:
         """It did not."""
         self.done = True
         self.failure = Failure(reason, status, detail)
+
+    def implausible(self, **told: tuple[int, bool]) -> bool:
+        """Fail at the first number that cannot be: of each field what the device says, and whether it can be."""
+        for field, (number, possible) in told.items():
+            if not possible:
+                self.done = True
+                self.failure = Failure(Reason.IMPLAUSIBLE, detail=number, field=field)
+                return True
+        return False
 
     def send(self, kind: MessageType, payload: bytes = b"") -> None:
         """Queue a frame with this operation's sequence number."""

@@ -201,8 +201,10 @@ class UploadOperation(Operation):
             self.fail(Reason.REFUSED, answer.status, answer.detail)
         elif self._expected is not None and answer.total_bytes != self._expected:
             self.fail(Reason.REFUSED, Status.SHAPE, answer.total_bytes)
-        elif answer.total_bytes > messages.TRANSFER_BYTES_MAX:
-            self.fail(Reason.IMPLAUSIBLE, detail=answer.total_bytes)
+        elif self.implausible(
+            total_bytes=(answer.total_bytes, answer.total_bytes <= messages.TRANSFER_BYTES_MAX),
+        ):
+            return
         elif answer.status == COMPLETE and len(self._parts) == answer.total_bytes:
             if answer.content_hash == self._hash:
                 if self._content_hash in (None, self._hash):

@@ -9,13 +9,16 @@ from tinyfed.wire.session import KEEP_ALIVE_S, LongOperation, Reason
 class VisitOperation(LongOperation):
     """Have an order carried out. `result` holds the device's answer when it is done."""
 
-    def __init__(self, order: bytes, weights_hash: int = 0, *, samples: int | None = None) -> None:
-        """`weights_hash`: of the weights that the device must hold; 0: any. `samples`: that the order has it learn; it
-        fails when the device speaks of another number."""
+    def __init__(
+        self, order: bytes, weights_hash: int = 0, *, samples: int | None = None, steps_max: int = 0xFFFFFFFF
+    ) -> None:
+        """`weights_hash`: of the weights that the device must hold; 0: any. `samples` that the order has it learn,
+        `steps_max` pieces of work that it takes at most: it fails when the device speaks of others."""
         super().__init__()
         self.result = b""
         self.answer_hash = 0  # of what an upload of this visit brings
         self._samples = samples
+        self._steps_max = steps_max
         self._steps = -1
         self.samples_done = 0
         self.samples_total = 0
@@ -48,8 +51,11 @@ class VisitOperation(LongOperation):
                 self.accepted_s = now_s
                 self._alive_s = now_s + KEEP_ALIVE_S
             self._timer.stop()
-            if answer.done > answer.total or self._samples not in (None, answer.total):
-                self.fail(Reason.IMPLAUSIBLE, detail=answer.total)
+            if self.implausible(
+                total=(answer.total, self._samples in (None, answer.total)),
+                done=(answer.done, answer.done <= answer.total),
+                steps=(answer.steps, answer.steps <= self._steps_max),
+            ):
                 return
             if answer.steps > self._steps:
                 self._steps = answer.steps

@@ -172,7 +172,7 @@ class RemoteDevice:
             self._greet()  # it says what it goes on with
         weights_hash = self._held_hash if weights is None else self._send_weights(weights, shortened, part)
         sent = self._clock()
-        operation = VisitOperation(order.encode(), weights_hash, samples=order.ways * order.shots * order.passes)
+        operation = VisitOperation(order.encode(), weights_hash, samples=order.samples, steps_max=order.steps_max)
         held, self._held = self._held, None
         self._held_hash = 0
         self._fresh = False
@@ -484,7 +484,7 @@ class RemoteDevice:
         if failure.reason is Reason.CHANGED:
             return DeviceError(f"{who}: another device answers now ({doing}); was it exchanged?")
         if failure.reason is Reason.IMPLAUSIBLE:
-            return DeviceError(f"{who}: it says what cannot be, the number {failure.detail} ({doing})")
+            return DeviceError(f"{who}: it says what cannot be: {failure.field} {failure.detail} ({doing})")
         if failure.reason is Reason.DAMAGED:
             return DeviceError(f"{who}: what arrives is damaged each time ({doing}); check cable and baud rate")
         kind = DivergedError if failure.status == Status.NUMERIC else DeviceError

@@ -31,6 +31,7 @@ OTHERS = re.compile(
 # A user's own folders.
 OTHER_FOLDERS = {"runs", "runs/NAME", "train", "held_out"}
 CODE_IN_PROSE = re.compile(r"^```.*?^```|`[^`]+`", re.M | re.S)
+ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
 COMMAND = re.compile(r"^[$` ]*tinyfed((?: +(?:\\\n *)?[^\s`|;#]+)+)", re.M)
 TARGET = re.compile(r"^[$` ]*make +([a-z-]+)", re.M)
 
@@ -103,7 +104,7 @@ def wrong_in(command_line: str) -> str | None:
     """What of `tinyfed ...` does not exist."""
     words = command_line.replace("\\\n", " ").split()
     names: tuple[str, ...] = ()
-    inner, options, complete = frozenset(cli.COMMANDS), frozenset({"--help", "-h", "--version"}), True
+    inner, options, complete = frozenset(cli.COMMANDS), ROOT_OPTIONS, True
     for word in words:
         name, _, _ = word.partition("=")
         if word.startswith("-"):

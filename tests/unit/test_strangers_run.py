@@ -14,7 +14,8 @@ import pytest
 from conftest import require
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.report.document import ADAPTATION, NOTES, write_report
-from tinyfed_host.run.store import DATABASE, METRICS, StoreError
+from tinyfed_host.run.names import DATABASE
+from tinyfed_host.run.store import METRICS, StoreError
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """rounds = 3

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed.boards import Board, read_board, read_boards
+from tinyfed_host.cli.options import complete_board
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 app = typer.Typer(add_completion=False)
@@ -12,7 +13,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Examples: tinyfed boards · tinyfed boards mps2_an386 · tinyfed boards --json")
 def boards(
-    name: Annotated[str | None, typer.Argument(help="Show this board alone, in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(autocompletion=complete_board, help="Show this board alone, in full.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the boards tinyfed knows, or show one: what it has, and where its firmware was seen running.

@@ -12,7 +12,7 @@ import typer
 from tinyfed.boards import read_board
 from tinyfed.errors import UsageError
 from tinyfed.fields import number, whole
-from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.options import complete_board, number_option
 from tinyfed_host.cli.output import print_json, print_line
 from tinyfed_host.cli.working import working
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES
@@ -31,7 +31,8 @@ CHECK_EVERY_S = 0.5
 )
 def emulate(
     board: Annotated[
-        str, typer.Option("--board", "-b", help="Which board; `tinyfed boards` lists them.")
+        str,
+        typer.Option("--board", "-b", autocompletion=complete_board, help="Which board; `tinyfed boards` lists them."),
     ] = "mps2_an386",
     count: Annotated[int, number_option(whole(1, COUNT_MAX), "--count", "-n", help="How many.")] = 1,
     shard: Annotated[

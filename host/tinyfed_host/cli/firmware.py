@@ -7,13 +7,16 @@ import typer
 
 from tinyfed.boards import read_board, read_boards
 from tinyfed.errors import BuildError
+from tinyfed_host.cli.options import complete_board
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 from tinyfed_host.cli.working import working
 from tinyfed_host.firmware import build
 
 app = typer.Typer(add_completion=False, help="Build firmware for a board.")
 
-BoardOption = Annotated[str, typer.Option("--board", "-b", help="Which board; `tinyfed boards` lists them.")]
+BoardOption = Annotated[
+    str, typer.Option("--board", "-b", autocompletion=complete_board, help="Which board; `tinyfed boards` lists them.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -68,7 +71,10 @@ def build_image(
 @app.command(epilog="Examples: tinyfed firmware size --board mps2_an386 · tinyfed firmware size --json")
 def size(
     board: Annotated[
-        str | None, typer.Option("--board", "-b", help="Which board; else every board with a budget.")
+        str | None,
+        typer.Option(
+            "--board", "-b", autocompletion=complete_board, help="Which board; else every board with a budget."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol, runtime_checkable
@@ -31,6 +31,7 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 HELP_OPTIONS = ["-h", "--help"]
+COMPLETION = "_TINYFED_COMPLETE"  # set by a shell that asks what may follow
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def commands() -> dict[str, Command]:
 
 def call(words: list[str]) -> object:
     """Carry out a command line. Returns what the command returned, or its exit code."""
+    if os.environ.get(COMPLETION):
+        return _enter(_overview(_typed()), "tinyfed", [], is_group=False)
     while words and words[0] == "--":
         words = words[1:]
     if not words or words[0].startswith("-"):
@@ -119,12 +122,27 @@ def _enter(app: typer.Typer, name: str, words: list[str], *, is_group: bool) -> 
     return app(words, prog_name=name, standalone_mode=False, help_option_names=HELP_OPTIONS)
 
 
-def _overview() -> typer.Typer:
-    """What `tinyfed --help` shows: the names of the commands, without their modules."""
-    app = typer.Typer(epilog=EPILOG, add_completion=False, rich_markup_mode="rich")
+def _typed() -> list[str]:
+    """The words after the program's name on the line that a shell wants completed."""
+    return os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+
+
+def _overview(typed: Sequence[str] = ()) -> typer.Typer:
+    """What `tinyfed --help` shows: the names of the commands, without their modules but that of the one `typed`."""
+    app = typer.Typer(epilog=EPILOG, rich_markup_mode="rich")
     app.callback()(root)
     for name, command in commands().items():
-        app.command(name, help=command.help)(lambda: None)
+        if name not in typed[:1]:
+            app.command(name, help=command.help)(lambda: None)
+            continue
+        found: typer.Typer = importlib.import_module(f"tinyfed_host.cli.{command.module}").app
+        wants_option = typed[1:] and typed[1].startswith("-")
+        if command.is_group or (command.default and not wants_option):
+            app.add_typer(found, name=name)
+        else:
+            (info,) = (info for info in found.registered_commands if (info.name or "") == command.default)
+            info.name = name
+            app.registered_commands.append(info)
     return app
 
 

@@ -1,4 +1,4 @@
-"""What commands take alike: numbers, by the fields that files and the library declare (one limit for both); models."""
+"""What commands take alike: numbers, by the fields of files and library (one limit for all); models; names for Tab."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,15 +23,17 @@ def number_argument(field: Field, name: str, help: str) -> Any:
 
 def model_argument(help: str) -> Any:
     """An argument that is a model's file or folder, or a run (see `run_folder`), which stands for what it learned."""
-    return typer.Argument(parser=model_path, metavar="MODEL", help=f"{help} Or a run: what it learned.")
+    return typer.Argument(
+        parser=model_path, metavar="MODEL", autocompletion=complete_model, help=f"{help} Or a run: what it learned."
+    )
 
 
 def model_path(text: str | Path) -> Path:
     """The file that is meant; one that is nowhere is given back as it is. Raises `UsageError` where a bare word is
     neither a file nor a run."""
     from tinyfed.fields import near
-    from tinyfed_host.run.names import BASE, run_folder
-    from tinyfed_host.run.store import DATABASE, MODEL
+    from tinyfed_host.run.names import BASE, DATABASE, run_folder
+    from tinyfed_host.run.store import MODEL
 
     path = Path(text)
     if (path / DATABASE).is_file():
@@ -67,3 +69,39 @@ def _metavar(field: Field) -> str:
 def _limits(field: Field, help: str) -> str:
     said = field.allowed
     return f"{help} [{said.partition(', ')[2] or said}]" if any(c.isdigit() for c in said) else help
+
+
+def complete_board() -> list[str]:
+    """Boards, by name."""
+    from tinyfed.boards import board_names
+
+    return board_names()
+
+
+def complete_task() -> list[str]:
+    """Tasks, by name."""
+    from tinyfed import tasks
+
+    return list(tasks.names())
+
+
+def complete_run() -> list[str]:
+    """Runs in runs/, by name."""
+    from tinyfed_host.run.names import BASE, DATABASE
+
+    return sorted(path.parent.name for path in BASE.glob(f"*/{DATABASE}"))
+
+
+def complete_model() -> list[str]:
+    """Runs, and models' files here."""
+    suffixes = {".tfm", ".tflite", ".keras", ".h5"}
+    return [*complete_run(), *sorted(path.name for path in Path().iterdir() if path.suffix in suffixes)]
+
+
+def complete_experiment(context: typer.Context) -> list[str]:
+    """Bundled examples and experiment files here; with --resume runs."""
+    if context.params.get("resume"):
+        return complete_run()
+    from tinyfed_host.experiment.bundled import examples
+
+    return [*examples(), *sorted(path.name for path in Path().glob("*.toml"))]

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
+from tinyfed_host.cli.options import complete_run
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog="Examples: tinyfed report demo · tinyfed report runs/sine --json")
 def report(
-    run: Annotated[str, typer.Argument(help="The run's name or folder.")],
+    run: Annotated[str, typer.Argument(autocompletion=complete_run, help="The run's name or folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the report's path.")] = False,
 ) -> None:
     """Write a run's report.html: pictures, tables and how to repeat it, in one file. The run may be going on.

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tinyfed.fields import whole
-from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.options import complete_task, number_option
 
 app = typer.Typer(add_completion=False)
 
@@ -19,7 +19,10 @@ SHORT_SHARE = 0.05
 
 @app.command(epilog="Examples: tinyfed reproduce watch · tinyfed reproduce --output docs/reproduction.md")
 def reproduce(
-    task: Annotated[list[str] | None, typer.Argument(help="Only these tasks; without: all whose data is here.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Argument(autocompletion=complete_task, help="Only these tasks; without: all whose data is here."),
+    ] = None,
     seeds: Annotated[int, number_option(whole(1, 100), "--seeds", help="Runs of each row.")] = 5,
     short: Annotated[bool, typer.Option("--short", help="A twentieth of the visits: to see that it works.")] = False,
     boards: Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed.errors import UsageError
-from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.options import complete_board, complete_experiment, complete_run, number_option
 from tinyfed_host.cli.working import working
 from tinyfed_host.experiment.schema import EXPERIMENT
 
@@ -26,13 +26,26 @@ def run(
     experiment: Annotated[
         str,
         typer.Argument(
-            metavar="EXPERIMENT.toml", help="The experiment: a file, or an example of --list; with --resume the run."
+            metavar="EXPERIMENT.toml",
+            autocompletion=complete_experiment,
+            help="The experiment: a file, or an example of --list; with --resume the run.",
         ),
     ] = "",
     name: Annotated[str, typer.Option("--name", "-n", help="Write runs/NAME (the file's name, then NAME-2).")] = "",
-    fleet: Annotated[str, typer.Option("--fleet", "-f", help="simulated or emulated, whatever the file says.")] = "",
+    fleet: Annotated[
+        str,
+        typer.Option(
+            "--fleet",
+            "-f",
+            autocompletion=lambda: ["simulated", "emulated", "ports"],
+            help="simulated or emulated, whatever the file says.",
+        ),
+    ] = "",
     board: Annotated[
-        str, typer.Option("--board", "-b", help="Make every simulated or emulated device this board.")
+        str,
+        typer.Option(
+            "--board", "-b", autocompletion=complete_board, help="Make every simulated or emulated device this board."
+        ),
     ] = "",
     port: Annotated[
         list[str] | None,
@@ -48,7 +61,9 @@ def run(
     wait: Annotated[
         str, typer.Option("--wait", help="When no device answers, wait so long for one: 30s, 10m, 2h, or forever.")
     ] = "60s",
-    start_from: Annotated[str, typer.Option("--from", help="Start from the model of this run.")] = "",
+    start_from: Annotated[
+        str, typer.Option("--from", autocompletion=complete_run, help="Start from the model of this run.")
+    ] = "",
     list_examples: Annotated[bool, typer.Option("--list", help="List the examples that run by their names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
 ) -> None:

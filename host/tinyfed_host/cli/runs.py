@@ -19,7 +19,7 @@ def runs(
     Exit codes: 0 also when there is none. A run that cannot be read is listed with its error.
     """
     from tinyfed_host.cli.output import print_json, print_line, print_table
-    from tinyfed_host.run.store import DATABASE
+    from tinyfed_host.run.names import DATABASE
 
     found = [_describe(path.parent) for path in sorted(folder.glob(f"*/{DATABASE}"))]
     if as_json:

@@ -6,9 +6,9 @@ import unicodedata
 from pathlib import Path
 
 from tinyfed.errors import UsageError
-from tinyfed_host.run.store import DATABASE
 
 BASE = Path("runs")
+DATABASE = "run.sqlite"  # a folder with it holds a run
 NAME_MAX = 64
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{NAME_MAX - 1}}}")
 _SPELLED = str.maketrans(

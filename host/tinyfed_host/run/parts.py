@@ -20,7 +20,8 @@ from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.rotation import Rotation
 from tinyfed_host.fleet.slots import Slot, make_slot, slots_on_ports
 from tinyfed_host.fleet.watcher import ANY, PortWatcher
-from tinyfed_host.run.store import DATABASE, RunHeader
+from tinyfed_host.run.names import DATABASE
+from tinyfed_host.run.store import RunHeader
 
 # Time of an emulated board between two readings that its sensor plays: a person's minutes in two seconds.
 PLAYED_US = 100

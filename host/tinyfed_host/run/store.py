@@ -22,9 +22,9 @@ from tinyfed.fields import near
 from tinyfed.files import replace_all
 from tinyfed.text import first_line
 from tinyfed.weights import Weights
+from tinyfed_host.run.names import DATABASE
 
 SCHEMA_VERSION = 1
-DATABASE = "run.sqlite"
 METRICS = "metrics.jsonl"
 MODEL = "model.tfm"
 LOG = "run.log"

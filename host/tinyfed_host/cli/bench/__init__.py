@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed_host.cli.bench import infer as bench_infer
+from tinyfed_host.cli.options import complete_board
 from tinyfed_host.cli.output import print_json, print_table
 
 EXAMPLES = (
@@ -26,7 +27,9 @@ app.command("infer", epilog=bench_infer.EXAMPLES)(bench_infer.infer)
 
 @app.command(epilog=EXAMPLES)
 def step(
-    board: Annotated[str, typer.Option(help="A board that QEMU emulates bare.")] = "mps2_an386",
+    board: Annotated[
+        str, typer.Option(autocompletion=complete_board, help="A board that QEMU emulates bare.")
+    ] = "mps2_an386",
     model: Annotated[str, typer.Option(help="mlp-relu, mlp-tanh, cnn-omniglot or a float32 file.")] = "mlp-relu",
     by_function: Annotated[bool, typer.Option("--by-function", help="Say what the instructions go to.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

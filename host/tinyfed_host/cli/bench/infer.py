@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tinyfed.fields import whole
-from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.options import complete_board, number_option
 from tinyfed_host.cli.output import print_json, print_table
 
 EXAMPLES = (
@@ -17,7 +17,9 @@ EXAMPLES = (
 
 def infer(
     model: Annotated[Path, typer.Argument(help="An int8 .tflite file, or the .tfm made from one.")],
-    board: Annotated[str, typer.Option(help="A board that is emulated with QEMU's mps2-an386.")] = "mps2_an386",
+    board: Annotated[
+        str, typer.Option(autocompletion=complete_board, help="A board that is emulated with QEMU's mps2-an386.")
+    ] = "mps2_an386",
     inputs: Annotated[
         int, number_option(whole(1, 64), "--inputs", help="Inputs to run: the ends, then random ones.")
     ] = 3,

@@ -13,6 +13,7 @@ from tinyfed.data.tables import read_whole
 from tinyfed.errors import TinyfedError, UsageError
 from tinyfed.reading import DATA_BYTES_MAX
 from tinyfed_host.cli.data.recording import recording
+from tinyfed_host.cli.options import complete_task
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 from tinyfed_host.cli.working import working
 
@@ -91,7 +92,9 @@ def fetch(name: Annotated[str, typer.Argument(help="A name of `tinyfed data list
 
 @app.command(epilog="Example: tinyfed data shard watch person2-wrist0 -o person2.shard")
 def shard(
-    task: Annotated[str, typer.Argument(help="A task: " + ", ".join(tasks.names()) + ".")],
+    task: Annotated[
+        str, typer.Argument(autocompletion=complete_task, help="A task: " + ", ".join(tasks.names()) + ".")
+    ],
     client: Annotated[str | None, typer.Argument(help="One of its clients; without: list them.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task, as KEY=VALUE.")] = None,

@@ -6,7 +6,7 @@ import typer
 
 from tinyfed.fields import fields_of
 from tinyfed.wire.order import Order
-from tinyfed_host.cli.options import number_option
+from tinyfed_host.cli.options import complete_run, number_option
 
 ORDER = fields_of(Order)
 
@@ -18,7 +18,9 @@ EXAMPLES = (
 
 def adapt(
     port: Annotated[str, typer.Argument(metavar="PORT", help="Where the device is.")],
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run whose model it starts from.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", autocompletion=complete_run, help="The run whose model it starts from.")
+    ],
     shots: Annotated[
         int | None, number_option(ORDER["shots"], "--shots", help="Samples of each class to learn from (as the run).")
     ] = None,

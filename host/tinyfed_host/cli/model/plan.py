@@ -12,7 +12,7 @@ from tinyfed.fields import whole
 from tinyfed.model.plan import LayerSummary, Plan, summarize
 from tinyfed.model.plan import plan as plan_of
 from tinyfed.model.spec import ModelSpec, with_trainable
-from tinyfed_host.cli.options import model_path, number_option
+from tinyfed_host.cli.options import complete_board, model_path, number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
 EXAMPLES = (
@@ -76,7 +76,7 @@ def _spec_of(model: str, trainable: str) -> ModelSpec:
 
 def plan(
     model: Annotated[str, typer.Argument(help="A .tfm, .tflite or Keras file, a run, or the name of a benchmark net.")],
-    board: Annotated[str, typer.Option(help="Does it fit this board?")] = "",
+    board: Annotated[str, typer.Option(autocompletion=complete_board, help="Does it fit this board?")] = "",
     batch: Annotated[
         int, number_option(whole(1, 65_535), "--batch", help="Samples a step; memory does not depend on how many.")
     ] = 1,

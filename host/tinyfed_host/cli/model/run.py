@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.convert import Model, read_model
-from tinyfed_host.cli.options import model_argument
+from tinyfed_host.cli.options import complete_board, model_argument
 from tinyfed_host.cli.output import print_json, print_line, write_files
 from tinyfed_host.cli.working import working
 
@@ -25,7 +25,10 @@ def run_model(
         typer.Option("--input", help='A batch: .npy, or .npz with "x" (or "x0", "x1" ...); once for each input.'),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The outputs to write, .npy.")],
-    board: Annotated[str | None, typer.Option(help="Run on this emulated board instead of in-process.")] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(autocompletion=complete_board, help="Run on this emulated board instead of in-process."),
+    ] = None,
     port: Annotated[
         str | None, typer.Option(help="Run on the device on this port, which then holds the model.")
     ] = None,

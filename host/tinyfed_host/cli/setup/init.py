@@ -18,7 +18,9 @@ STARTS = {"gestures": "watch", "sine": "sine", "own-data": ""}
 
 @app.command(epilog="Examples: tinyfed init gestures · tinyfed init own-data machines")
 def init(
-    start: Annotated[str, typer.Argument(metavar="|".join(STARTS), help="What to begin with.")],
+    start: Annotated[
+        str, typer.Argument(metavar="|".join(STARTS), autocompletion=lambda: list(STARTS), help="What to begin with.")
+    ],
     folder: Annotated[Path | None, typer.Argument(help="Where to write it; without: a folder of its name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:

@@ -103,9 +103,10 @@ def test_it_can_be_learned(folder: Path) -> None:
 
 
 def test_npz_files_are_read_without_pickle(tmp_path: Path) -> None:
-    csv(tmp_path / "held_out/a.csv")
-    (tmp_path / "train").mkdir()
     x, y = np.arange(32.0).reshape(16, 2, 1), np.array(["a", "b"] * 8)
+    for part in ("train", "held_out"):
+        (tmp_path / part).mkdir()
+    np.savez(tmp_path / "held_out/a.npz", x=x + 1, y=y)
     np.savez(tmp_path / "train/one.npz", x=x, y=y)
     assert tasks.get("folder", path=str(tmp_path)).feature_count == 2
     np.savez(tmp_path / "train/one.npz", x=x, y=np.array([{}] * 16))
@@ -130,7 +131,7 @@ def test_npz_files_are_read_without_pickle(tmp_path: Path) -> None:
         ("train/x.csv", "x,label,y\n1,a,two\n", r"x.csv line 2: column 'y' is 'two': not a number"),
         ("train/x.csv", "x,label,y\n1,a,nan\n", r"x.csv line 2: column 'y' is 'nan': clean"),
         ("train/x.csv", "x,label,y\n", "holds no samples"),
-        ("train/x.csv", "x,label,y\n1,a,2\n", r"shots = 5: x has 1 samples of class 'a'"),
+        ("train/x.csv", "x,label,y\n1,a,2\n", r"x.csv line 2: 1 samples of class 'a' here: .* shots = 5 needs 6"),
         ("train/x.csv", "x,label,y\n\n1,a,1e300\n", r"x.csv line 3: column 'y' is '1e300': float32 ends at 3.4e38"),
         ("train/x.csv", "x,label,y,z\n1,a,2,3\n", r"train/x.csv: column 'z' is not in .*train/anna.csv"),
         ("train/x.csv", "x,label\n1,a\n", r"train/x.csv: column 'y' of .*train/anna.csv is missing; there are x$"),
@@ -215,12 +216,12 @@ def test_wrong_options_and_folders_are_named(folder: Path, tmp_path: Path) -> No
         ({}, "path: is missing"),
         ({"path": str(tmp_path / "nowhere")}, "nowhere/train is no folder"),
         ({"path": str(folder), "ways": 3}, "ways = 3: the files have 2 classes"),
-        ({"path": str(folder), "shots": 8}, "shots = 8: anna has 8 samples"),
+        ({"path": str(folder), "shots": 8}, "anna.csv line 2: 8 samples of class 'a' here: .* shots = 8 needs 9"),
         ({"path": str(folder), "label": "y"}, "column 'label' is 'a': not a number"),
         ({"path": str(folder), "label": "z"}, "column 'z' is missing"),
     ):
         with pytest.raises(UsageError, match=said):
             tasks.get("folder", **options)
     (folder / "held_out/cleo.csv").unlink()
-    with pytest.raises(UsageError, match="holds no CSV or NPZ file"):
+    with pytest.raises(UsageError, match="holds no CSV, TSV, Parquet or NPZ file"):
         tasks.get("folder", path=str(folder))

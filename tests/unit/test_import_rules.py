@@ -26,6 +26,8 @@ CONFINED = {
     "tflite_runtime": {"tinyfed/model/tflite/file.py"},
     "ai_edge_quantizer": {"tinyfed/model/quantize.py"},
     "flatbuffers": {"tinyfed/model/quantize.py"},
+    "pyarrow": {"tinyfed/data/tables.py", "tinyfed/data/delimited.py"},
+    "soundfile": {"tinyfed/data/tables.py"},
 }
 # Slow to import, or optional: what may be imported inside a function.
 HEAVY = {*CONFINED, "rich", "jax", "torch"}

@@ -7,7 +7,6 @@ the same members is the same data set.
 
 import contextlib
 import hashlib
-import io
 import lzma
 import os
 import struct
@@ -23,7 +22,7 @@ from typing import TypeAlias
 
 from tinyfed import paths
 from tinyfed.errors import UsageError
-from tinyfed.reading import DATA_BYTES_MAX, decode_text, read_bytes, size_text
+from tinyfed.reading import DATA_BYTES_MAX, read_bytes, size_text
 
 _RAW = "https://raw.githubusercontent.com"
 _OMNIGLOT = f"{_RAW}/brendenlake/omniglot/057f034baf2ecb8530bc5710e5a23584d2a519cc/python"
@@ -303,8 +302,3 @@ def _check_download(wanted: Dataset, here: _Found, waiting: Path, place: Path) -
             with_these = _archives(here)
             text = f"is not what was published together with {with_these} of {place}: remove {with_these} and try again"
         raise UsageError(f"data {wanted.name}: {came} was downloaded, but {text}") from error
-
-
-def text(members: dict[str, bytes], name: str) -> io.StringIO:
-    """A member as text, to read lines from."""
-    return io.StringIO(decode_text(members[name], name))

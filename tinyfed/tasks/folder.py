@@ -1,6 +1,6 @@
-"""Your own data: a folder with `train/` and `held_out/`, a CSV or NPZ file for each client.
+"""Your own data: a folder with `train/` and `held_out/`, a file for each client.
 
-CSV: a header, a column with the class (any text), the others numbers, the same columns in every file, in any order.
+CSV, TSV, Parquet: a column with the class (any text), the others numbers, the same columns in every file, in any order.
 NPZ: `x` (samples, ...) and `y` (samples,). A file's name is its client's, so no two share one.
 Classes are counted over all files; a device draws `ways` of them in its own order (0: all, with their true labels).
 docs/howto-own-data.md shows one.
@@ -10,21 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.arrays import read_arrays
+from tinyfed.data.delimited import FormatError, TableFormat
 from tinyfed.data.shard import write_shard
-from tinyfed.data.tables import FLOAT32_MAX, number, read_header, read_table
+from tinyfed.data.tables import FLOAT32_MAX, read_number, read_table, table_files
 from tinyfed.errors import UsageError
 from tinyfed.fields import checked, whole
-from tinyfed.reading import TABLE_BYTES_MAX, read_text
 from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client, Task, classification
-
-Read = TypeVar("Read")
+from tinyfed.text import shown
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class _Samples:
     path: Path
     rows: NDArray[np.float64]  # (samples, features)
     labels: NDArray[np.str_]  # (samples,)
+    place: Callable[[int], str]  # of a row, for messages
     columns: tuple[str, ...] = ()  # of the features; () for NPZ, which names none
 
     def feature(self, number: int) -> str:
@@ -60,17 +60,26 @@ def make(
     ways: Annotated[int, whole(0, 32)] = 0,
     shots: Annotated[int, whole(1, 1024)] = 5,
     standardize: Annotated[int, whole(0, 1)] = 1,
+    drop: str = "",
+    separator: str = "",
+    decimal: str = ".",
+    encoding: str = "",
+    comment: str = "",
+    thousands: str = "",
 ) -> Task:
-    """The task of the files in `path`; `label` names the CSV column with the class. `standardize` 1 subtracts the
-    training clients' mean from each feature and divides by their deviation; what is constant there becomes 0. Raises
+    """The task of the files in `path`; `label` names the column with the class, `drop` those to leave out ("time,
+    note"). `standardize` 1 subtracts the training clients' mean from each feature and divides by their deviation; what
+    is constant there becomes 0. The rest is a `TableFormat`; `separator` "" is a comma, in .tsv files a tab. Raises
     UsageError naming the file."""
     if not path:
         raise UsageError("is missing: the folder with train/ and held_out/", where="task folder", key="path")
-    parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label)
+    dropped = tuple(name.strip() for name in drop.split(","))
+    form = TableFormat(separator, decimal, encoding, comment, thousands)
+    parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label, dropped, form)
     everything = parts[0] | parts[1]
     first = next(iter(everything.values()))
     classes = tuple(sorted({str(c) for samples in everything.values() for c in samples.labels}))
-    _check_classes(everything, classes, ways, shots)
+    _check_classes(parts, classes, ways, shots)
     made = Standardization.of(np.concatenate([s.rows for s in parts[0].values()])) if standardize else None
     clients = [
         tuple(
@@ -92,16 +101,55 @@ def make(
     return task if made is None else task.standardized(made, first.feature)
 
 
-def _check_classes(everything: dict[str, _Samples], classes: tuple[str, ...], ways: int, shots: int) -> None:
+def _check_classes(parts: list[dict[str, _Samples]], classes: tuple[str, ...], ways: int, shots: int) -> None:
+    _check_alike(parts)
+    train = {str(label) for samples in parts[0].values() for label in samples.labels}
+    for samples in parts[1].values():
+        for row, label in enumerate(samples.labels):
+            if label not in train:
+                problem = f"class {shown(repr(label), 60)} is only in held-out files: no training client has it"
+                raise UsageError(f"task folder: {samples.place(row)}: {problem}")
     if not 2 <= len(classes) <= 65_535 or ways > len(classes) or (not ways and len(classes) > 32):
-        problem = f"the files have {len(classes)} classes"
+        listed = shown(", ".join(map(repr, classes[:5])), 100) + (", ..." if len(classes) > 5 else "")
+        problem = f"the files have {len(classes)} classes: {listed}"
         raise UsageError(problem, where="task folder", key="ways", value=f"{ways}")
-    for name, samples in everything.items():
+    for samples in (*parts[0].values(), *parts[1].values()):
         for label in classes:
-            count = int((samples.labels == label).sum())
-            if count <= shots:
-                problem = f"{name} has {count} samples of class {label!r}: it needs one more to judge on"
-                raise UsageError(problem, where="task folder", key="shots", value=f"{shots}")
+            rows = np.flatnonzero(samples.labels == label)
+            if len(rows) <= shots:
+                place = samples.place(int(rows[0])) if len(rows) else str(samples.path)
+                problem = (
+                    f"{len(rows)} samples of class {shown(repr(label), 60)} here: a visit of shots = {shots} needs "
+                )
+                remedy = "set task.shots lower, or leave the file or the class out"
+                raise UsageError(f"task folder: {place}: {problem}{shots + 1}, one to judge on", remedy=remedy)
+
+
+def _check_alike(parts: list[dict[str, _Samples]]) -> None:
+    """No two labels are the same word in another case, with spaces around it, or one number written in two ways."""
+    seen: dict[str, tuple[str, Path]] = {}
+    for samples in (*parts[0].values(), *parts[1].values()):
+        _, first = np.unique(samples.labels, return_index=True)
+        for row in sorted(first):
+            label = str(samples.labels[row])
+            value = read_number(label)
+            word, path = seen.setdefault(
+                f"{value:g}" if value is not None else label.strip().casefold(), (label, samples.path)
+            )
+            if word != label:
+                how = (
+                    "spaces"
+                    if word.strip() == label.strip()
+                    else "how the number is written"
+                    if value is not None
+                    else "case"
+                )
+                problem = (
+                    f"labels {shown(repr(word), 60)} (of {path}) and {shown(repr(label), 60)} differ only in {how}"
+                )
+                raise UsageError(f"task folder: {samples.place(int(row))}: {problem}: write them alike")
+            if not label.strip():
+                raise UsageError(f"task folder: {samples.place(int(row))}: the label is empty")
 
 
 def _client_files(folder: Path) -> dict[str, Path]:
@@ -109,12 +157,11 @@ def _client_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise UsageError(f"task folder: {folder} is no folder: it holds a CSV or NPZ file for each client")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in (".csv", ".npz"):
-            _check_name(found, path)
-            found[path.stem] = path
+    for path in table_files(folder, (".csv", ".tsv", ".parquet", ".npz")):
+        _check_name(found, path)
+        found[path.stem] = path
     if not found:
-        raise UsageError(f"task folder: {folder} holds no CSV or NPZ file")
+        raise UsageError(f"task folder: {folder} holds no CSV, TSV, Parquet or NPZ file")
     return found
 
 
@@ -123,84 +170,95 @@ def _check_name(found: dict[str, Path], path: Path) -> None:
         raise UsageError(f"task folder: {found[path.stem]} and {path} are one client by name: rename or remove one")
 
 
-def _read_parts(parts: list[dict[str, Path]], label: str) -> list[dict[str, _Samples]]:
+def _read_parts(
+    parts: list[dict[str, Path]], label: str, drop: tuple[str, ...], form: TableFormat
+) -> list[dict[str, _Samples]]:
     for path in parts[1].values():
         _check_name(parts[0], path)
     first: _Samples | None = None
-    table: _Samples | None = None  # the first CSV file: the columns of all of them are its
     read: list[dict[str, _Samples]] = [{}, {}]
     for part, paths in zip(read, parts, strict=True):
         for name, path in paths.items():
-            samples = _read_csv(path, label, table) if path.suffix.lower() == ".csv" else _read_npz(path)
-            first, table = first or samples, table or (samples if samples.columns else None)
+            try:
+                samples = (
+                    _read_npz(path) if path.suffix.lower() == ".npz" else _read_columns(path, label, drop, form, first)
+                )
+            except FormatError as error:
+                setting = error.setting.replace("\t", "\\t")
+                remedy = f'take it with task.{error.option} = "{setting}"'
+                raise UsageError(error.problem, where=f"task folder: {error.where}", remedy=remedy) from error
+            except UsageError as error:
+                raise UsageError(f"task folder: {error}") from error
+            first = first or samples
             count, needed = samples.rows.shape[1], first.rows.shape[1]
             if count != needed:
                 raise UsageError(f"task folder: {path} has {count} features, {first.path} has {needed}")
+            if bool(samples.columns) != bool(first.columns):
+                problem = (
+                    f"names no columns, {first.path} does" if first.columns else f"names columns, {first.path} none"
+                )
+                raise UsageError(f"task folder: {path} {problem}: use one kind of file for all clients")
             part[name] = samples
     return read
 
 
-def _told(read: Callable[[Path], Read], path: Path) -> Read:
-    """What `read(path)` gives; its error names the task."""
-    try:
-        return read(path)
-    except UsageError as error:
-        raise UsageError(f"task folder: {error}") from error
-
-
-def _read_csv(path: Path, label: str, first: _Samples | None) -> _Samples:
-    lines = _told(partial(read_text, most=TABLE_BYTES_MAX), path).splitlines()
-    columns = tuple(name for name in read_header(lines, str(path)) if name != label)
-    table = read_table(lines, str(path), [label, *columns])
-    wanted = columns if first is None else first.columns
-    if first is not None and set(columns) != set(wanted):
-        for name in wanted:
-            if name not in columns:
-                raise UsageError(
-                    f"task folder: {path}: column {name!r} of {first.path} is missing; there are {', '.join(columns)}"
-                )
-        extra = next(name for name in columns if name not in wanted)
-        raise UsageError(
-            f"task folder: {path}: column {extra!r} is not in {first.path}: all files need the same columns"
-        )
-    if not table or not columns:
-        raise UsageError(f"task folder: {path} holds no samples")
-    at = [1 + columns.index(name) for name in wanted]
-    rows = [
-        [number(cells[k], f"{path} line {line}", n) for k, n in zip(at, wanted, strict=True)] for line, cells in table
-    ]
-    return _Samples(path, np.array(rows), np.array([cells[0] for _, cells in table]), wanted)
+def _read_columns(path: Path, label: str, drop: tuple[str, ...], form: TableFormat, first: _Samples | None) -> _Samples:
+    if not form.separator:
+        form = replace(form, separator="\t" if path.suffix.lower() == ".tsv" else ",")
+    table = read_table(path, form)
+    for name in (label, *table.columns):
+        table.column(name)  # is there, and once
+    labels = table.text(label)
+    columns = tuple(name for name in table.columns if name != label and name not in drop)
+    for name in table.unnamed:
+        if name in columns:
+            problem = f"{name} has no name: is it an index?"
+            raise UsageError(problem, where=str(path), remedy=f'leave it out with task.drop = "{name}", or name it')
+    wanted = columns if first is None or not first.columns else first.columns
+    for name in wanted:
+        if name not in columns:
+            there = shown(", ".join(columns), 200)
+            problem = f"column {shown(repr(name), 60)} of {first.path if first else path} is missing; there are {there}"
+            raise UsageError(problem, where=str(path))
+    for name in columns:
+        if name not in wanted and first is not None:
+            problem = f"column {shown(repr(name), 60)} is not in {first.path}: all files need the same columns"
+            raise UsageError(problem, where=str(path))
+    if not table.rows or not columns:
+        raise UsageError(f"{path} holds no samples")
+    rows = np.stack([table.numbers(name) for name in wanted], axis=1)
+    return _Samples(path, rows, labels.astype(str), table.place, wanted)
 
 
 def _read_npz(path: Path) -> _Samples:
-    arrays = _told(read_arrays, path)
+    arrays = read_arrays(path)
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
         advice = "write it with numpy.savez(path, x=..., y=...)"
-        raise UsageError(f"task folder: {path} has no array {missing[0]!r}: {advice}")
+        raise UsageError(f"{path} has no array {missing[0]!r}: {advice}")
     x, y = arrays["x"], arrays["y"]
     if x.dtype.kind not in "fiu":
-        raise UsageError(f"task folder: {path}: x is an array of {x.dtype}, not of real numbers")
+        raise UsageError(f"{path}: x is an array of {x.dtype}, not of real numbers")
     if y.dtype.kind not in "fiuUSb":
-        raise UsageError(f"task folder: {path}: y is an array of {y.dtype}, not of labels")
+        raise UsageError(f"{path}: y is an array of {y.dtype}, not of labels")
     try:
         labels = y.astype(str)
     except UnicodeDecodeError as error:
-        raise UsageError(f"task folder: {path} cannot be read: y holds a label that is not ASCII: {error}") from None
+        raise UsageError(f"{path} cannot be read: y holds a label that is not ASCII: {error}") from None
     if x.ndim < 2 or y.shape != (len(x),) or x.size == 0:
-        raise UsageError(f"task folder: {path}: x has shape {x.shape}, y {y.shape}: needed are (n, ...) and (n,)")
+        raise UsageError(f"{path}: x has shape {x.shape}, y {y.shape}: needed are (n, ...) and (n,)")
     with np.errstate(over="ignore"):  # of longer floats: told below
         rows = x.reshape(len(x), -1).astype(np.float64)
     if not np.isfinite(rows).all():
-        raise UsageError(f"task folder: {path}: x holds NaN or infinity: clean the data first")
+        raise UsageError(f"{path}: x holds NaN or infinity: clean the data first")
     wrong = np.argwhere(np.abs(rows) > FLOAT32_MAX)
     if len(wrong):
         sample, value = wrong[0]
         raise UsageError(
-            f"task folder: {path}: value {value} of x[{sample}] is {rows[sample, value]:g}: float32 ends at 3.4e38: "
+            f"{path}: value {value} of x[{sample}] is {rows[sample, value]:g}: float32 ends at 3.4e38: "
             "clean the data first"
         )
-    return _Samples(path, rows, labels)
+    return _Samples(path, rows, labels, lambda row: f"{path}: y[{row}]")
 
 
 def _shard(rows: NDArray[np.float64], labels: NDArray[np.str_], classes: tuple[str, ...]) -> bytes:

@@ -4,12 +4,14 @@ Temperature, humidity, CO2 and humidity ratio, each with its change over ten min
 out: the lamp alone tells who is there. The first days train, the last five are held out.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
 from tinyfed.data import datasets
-from tinyfed.data.tables import number, read_table
+from tinyfed.data.delimited import TableFormat
+from tinyfed.data.tables import table_of
 from tinyfed.fields import checked, whole
 from tinyfed.tasks.presence import largest, presence_task, with_changes
 from tinyfed.tasks.task import Task
@@ -26,12 +28,10 @@ def make(shots: Annotated[int, whole(1, 50)] = 10) -> Task:
     members = datasets.read("occupancy")
     rows: dict[str, list[list[float]]] = {}
     for name in sorted(members):
-        # the header has no name for the leading row number
-        columns = ("date", *FEATURES, "Occupancy")
-        for line, cells in read_table(datasets.text(members, name), name, columns, shifted=True):
-            where = f"{name} line {line}"
-            values = [number(c, where, column) for c, column in zip(cells[1:], columns[1:], strict=True)]
-            rows.setdefault(cells[0][:10], []).append([float(cells[0][11:13]) * 60 + float(cells[0][14:16]), *values])
+        read = table_of(members[name], Path(name), TableFormat(separator=","))
+        values = np.stack([read.numbers(column) for column in (*FEATURES, "Occupancy")], axis=1)
+        for stamp, row in zip(read.text("date"), values.tolist(), strict=True):
+            rows.setdefault(stamp[:10], []).append([float(stamp[11:13]) * 60 + float(stamp[14:16]), *row])
     days = {}
     for day, listed in sorted(rows.items()):
         table = np.array(sorted(listed))

@@ -6,13 +6,15 @@ out: its column is shifted by 8 hours against the others, over days that do not 
 own meters. Rows with a missing value are dropped.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data import datasets
-from tinyfed.data.tables import number, read_table
+from tinyfed.data.delimited import TableFormat
+from tinyfed.data.tables import table_of
 from tinyfed.fields import checked, whole
 from tinyfed.tasks.presence import largest, presence_task, with_changes
 from tinyfed.tasks.task import Task
@@ -32,15 +34,12 @@ def make(shots: Annotated[int, whole(1, 40)] = 10, held_out_room: Annotated[int,
     readings: list[NDArray[np.float64]] = []  # of the training rooms, as measured
     for room in ROOMS:
         name = f"combined_Room{room}.csv"
-        columns = ("timestamp", *FEATURES, "occupant_presence")
-        rows: dict[str, list[list[float]]] = {}
-        for line, cells in read_table(datasets.text(members, name), name, columns):
-            if "" not in cells:
-                where = f"{name} line {line}"
-                values = [number(c, where, column) for c, column in zip(cells[1:], columns[1:], strict=True)]
-                rows.setdefault(cells[0][:10], []).append(values)
-        for day, listed in sorted(rows.items()):
-            table = np.array(listed)
+        read = table_of(members[name], Path(name), TableFormat(separator=","))
+        values = np.stack([read.values(column) for column in (*FEATURES, "occupant_presence")], axis=1)
+        days = np.array([stamp[:10] for stamp in read.text("timestamp")])
+        whole_rows = ~np.isnan(values).any(axis=1)
+        for day in np.unique(days[whole_rows]):
+            table = values[whole_rows & (days == day)]
             if len(table) > CALIBRATION_ROWS:
                 if room != held_out_room:
                     readings.append(table[:, :-1].copy())

@@ -29,7 +29,7 @@ static tinyfed_status_t prepare_save(tinyfed_app_t *app, const tinyfed_link_even
     if (app->config.flash == NULL || app->config.flash->erase == NULL) return TINYFED_E_SOURCE;
     if (event->save_action == TINYFED_WIRE_FORGET) return tinyfed_store_forget(&app->store);
     if (event->save_action != TINYFED_WIRE_SAVE) return TINYFED_E_ARGUMENT;
-    if (app->held < TINYFED_APP_WEIGHTS) return TINYFED_E_STATE;
+    if (app->held != TINYFED_APP_WEIGHTS) return TINYFED_E_STATE; /* what is local would be served after a restart */
     if (event->weights_hash != 0u && event->weights_hash != app->weights_hash) return TINYFED_E_CHECKSUM;
     const bool whole = app->model.image == app->config.arena;
     if (whole) seal_image(app);

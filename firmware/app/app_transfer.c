@@ -28,7 +28,7 @@ static void begin_weights(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     } else if (part && (event->encoding & TINYFED_WIRE_DELTA) != 0) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_ARGUMENT, 0);
     } else if ((event->encoding & TINYFED_WIRE_DELTA) != 0 &&
-               (app->held < TINYFED_APP_WEIGHTS || event->base_hash != app->weights_hash)) {
+               (app->held != TINYFED_APP_WEIGHTS || event->base_hash != app->weights_hash)) {
         tinyfed_link_transfer_refuse(&app->link, TINYFED_E_STATE, 0);
     } else {
         app_drop_weights(app);

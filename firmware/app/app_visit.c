@@ -13,6 +13,10 @@ static tinyfed_status_t prepare_visit(tinyfed_app_t *app, const tinyfed_link_eve
     tinyfed_status_t status = tinyfed_order_decode(&order, event->order, event->order_bytes);
     if (status != TINYFED_OK) return status;
     if (order.source == TINYFED_SOURCE_SHARD && app->samples == NULL) return TINYFED_E_SOURCE;
+    if (app->held == TINYFED_APP_PERSONAL) {
+        status = tinyfed_check_kept(&order, &app->model, app->shared_first, app->shared_count);
+        if (status != TINYFED_OK) return status;
+    }
     status = tinyfed_visit_scratch_bytes(&scratch_bytes, &order, app->samples, &app->model);
     if (status != TINYFED_OK) return status;
     status = tinyfed_plan(&app->plan, &app->model, tinyfed_order_mode(&order));
@@ -65,6 +69,8 @@ static void finish_visit(tinyfed_app_t *app)
     app->state = TINYFED_APP_READY;
     app->answer = TINYFED_APP_UPDATE;
     if ((app->visit.order.local_first | app->visit.order.local_last) != 0) app->held = TINYFED_APP_PERSONAL;
+    app->shared_first = app->visit.shared_first;
+    app->shared_count = app->visit.shared_count;
     tinyfed_visit_result(&app->visit, &result);
     result.train_us = app->train_us;
     result.train_instructions = app->train_instructions;

@@ -59,7 +59,7 @@ typedef enum tinyfed_app_held {
     TINYFED_APP_NOTHING,
     TINYFED_APP_STRUCTURE, /* `model` describes it */
     TINYFED_APP_WEIGHTS,   /* whole: received completely, or what a finished visit left */
-    TINYFED_APP_PERSONAL   /* whole, and not given away */
+    TINYFED_APP_PERSONAL   /* whole; what is local is not given away: neither sent, saved nor learned on from */
 } tinyfed_app_held_t;
 
 /* What else can be fetched: of the last visit, in the parameters or behind the work area; of the last input, behind the
@@ -85,6 +85,7 @@ typedef struct tinyfed_app {
     uint64_t structure_hash; /* 0 without a model */
     uint64_t weights_hash;   /* 0 without weights */
     uint32_t visit_samples;  /* training samples of the whole visit */
+    uint32_t shared_first, shared_count; /* PERSONAL: the values that are not local */
     uint32_t train_us, train_instructions;
     uint32_t clock_us, clock_ms, clock_rest_us; /* the link's milliseconds, made from wrapping microseconds */
     uint8_t result[TINYFED_RESULT_BYTES];

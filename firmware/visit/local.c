@@ -61,14 +61,22 @@ static void first_values(float *parameters, const tinyfed_model_t *model, uint32
     }
 }
 
+tinyfed_status_t tinyfed_check_kept(const tinyfed_order_t *order, const tinyfed_model_t *model, uint32_t kept_first,
+                                    uint32_t kept_count)
+{
+    uint32_t first, count;
+    const tinyfed_status_t status = tinyfed_shared_part(&first, &count, order, model);
+    if (status != TINYFED_OK) return status;
+    return first >= kept_first && first + count <= kept_first + kept_count ? TINYFED_OK : TINYFED_E_STATE;
+}
+
 tinyfed_status_t tinyfed_local_begin(tinyfed_visit_t *visit)
 {
     const tinyfed_model_t *model = visit->engine->model;
     const tinyfed_order_t *order = &visit->order;
     uint32_t begin, end;
-    tinyfed_status_t status = tinyfed_shared_part(&visit->shared_first, &visit->shared_count, order, model);
-    if (status != TINYFED_OK || (order->local_first | order->local_last) == 0) return status;
-    status = shared_layers(&begin, &end, order, model);
+    if ((order->local_first | order->local_last) == 0) return TINYFED_OK;
+    tinyfed_status_t status = shared_layers(&begin, &end, order, model);
     if (status != TINYFED_OK) return status;
     tinyfed_random_t random = {order->seed ^ SEED_OF_LOCAL};
     bool zero = (order->flags & TINYFED_ORDER_ZERO_LOCAL) != 0;

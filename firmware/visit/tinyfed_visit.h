@@ -117,6 +117,11 @@ typedef struct tinyfed_visit tinyfed_visit_t;
 tinyfed_status_t tinyfed_shared_part(uint32_t *first, uint32_t *count, const tinyfed_order_t *order,
                                      const tinyfed_model_t *model) TINYFED_MUST_USE;
 
+/* Whether an order gives back none of the values that an earlier one kept, those outside [kept_first, kept_first +
+ * kept_count). E_STATE: it would. */
+tinyfed_status_t tinyfed_check_kept(const tinyfed_order_t *order, const tinyfed_model_t *model, uint32_t kept_first,
+                                    uint32_t kept_count) TINYFED_MUST_USE;
+
 /* Scratch the visit needs beside the plan's work area, for this order and source: the drawn indices, 2 bytes each, a
  * copy of the weights for a proximal term, what the choice of the largest updates needs (a copy of the shared weights
  * and a bit each), and what is written shorter than float32. A multiple of TINYFED_ALIGNMENT. shard is NULL for sources
@@ -194,7 +199,7 @@ typedef struct tinyfed_sample {
     tinyfed_target_t target;
 } tinyfed_sample_t;
 
-/* Layers that stay on the device: find the shared part, give the local ones their first values, say who learns now. */
+/* Layers that stay on the device: give the local ones their first values, say who learns now. */
 tinyfed_status_t tinyfed_local_begin(tinyfed_visit_t *visit) TINYFED_MUST_USE;
 void tinyfed_local_hold(tinyfed_visit_t *visit);
 

@@ -43,7 +43,7 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
     visit->random.state = order->seed;
     visit->total = (uint32_t)order->ways * order->shots * order->passes;
     visit->loss_window = order->ways > 1 ? order->ways : visit->total < 4 ? 1 : visit->total / 4;
-    status = tinyfed_local_begin(visit);
+    status = tinyfed_shared_part(&visit->shared_first, &visit->shared_count, order, engine->model);
     if (status != TINYFED_OK) return status;
     uint32_t copy_bytes = weight_copy_bytes(order, engine->model);
     uint32_t update_bytes = tinyfed_align_up(tinyfed_update_bytes(order, engine->model, visit->shared_count));
@@ -57,6 +57,7 @@ tinyfed_status_t tinyfed_visit_begin(tinyfed_visit_t *visit, tinyfed_engine_t *e
         status = tinyfed_source_sine_begin(visit);
     }
     if (status == TINYFED_OK && engine->mode != TINYFED_MODE_ONLINE) status = tinyfed_batch_begin(engine);
+    if (status == TINYFED_OK) status = tinyfed_local_begin(visit); /* no order is refused once a weight is another */
     if (status != TINYFED_OK) return status;
     if (copy_bytes) {
         visit->first_weights = scratch;

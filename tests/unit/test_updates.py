@@ -1,5 +1,6 @@
 """Orders that share a part of the weights: what the device rebuilds, chooses and sends, beside plain NumPy."""
 
+import contextlib
 import random
 from dataclasses import replace
 from typing import Any
@@ -19,8 +20,9 @@ from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.meta.strategy import Array, Reply
 from tinyfed.model import Dense, encode, initialize, mlp, plan
 from tinyfed.random import SplitMix64
+from tinyfed.wire.messages import Encoding, Kind
 from tinyfed.wire.order import Order, Result
-from tinyfed.wire.transfer import UploadOperation
+from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.update import BITMAP, GAPS, expand, layer_sizes, read_update, shared_part
 
 SPEC = mlp(2, (40, 8), 3, loss="softmax_cross_entropy")  # 120 + 328 + 27 parameters
@@ -182,8 +184,6 @@ def test_the_line_gives_the_simulated_bits(name: str, errors: float) -> None:
         two = simulated().visit(WEIGHTS.tobytes(), order, want_weights=True)
         assert one.weights == two.weights
         assert one.result.checkpoints == two.result.checkpoints
-    first = device.visit(None, ORDER, want_weights=False)
-    assert first.weights is None
     device.load(IMAGE)
     assert device.visit(None, order, want_weights=True).weights == two.weights
     assert (line.flipped > 0) == (errors > 0)
@@ -205,6 +205,67 @@ def test_fewer_bytes_pass_and_local_weights_never_do() -> None:
         device._finish(UploadOperation(visit=12345), "asking for another visit's")
     with pytest.raises(DeviceError, match="send the weights"):
         device.visit(None, order, want_weights=True)
+
+
+def over_a_line() -> RemoteDevice:
+    """The whole firmware, with a flash to save in."""
+    store = np.full(16384 + 16, 0xFF, np.uint8)
+    start = -store.ctypes.data % 16
+    line = InProcess(LineDevice(65536, bytes(12), "some-board", SHARD, store=memoryview(store[start : start + 16384])))
+    device = RemoteDevice(line, clock=line.clock)
+    device.load(IMAGE)
+    return device
+
+
+@pytest.mark.parametrize("make", [simulated, over_a_line])
+def test_no_later_order_gives_away_what_was_local(make: Any) -> None:
+    """Whatever is local in one visit is in all that go on from it: kept, or made anew from the seed. Refused is what
+    would share it, before a weight is touched: the next order finds the model as it was."""
+    device = make()
+    first_local, last_local = replace(ORDER, local_first=1), replace(ORDER, local_last=1)
+    both = replace(ORDER, local_first=1, local_last=1)
+    refused = {
+        last_local: [ORDER, replace(ORDER, top=500), replace(ORDER, answer="int8"), first_local],
+        both: [ORDER, first_local, last_local],
+    }
+    for kept, shares in refused.items():
+        device.visit(WEIGHTS.tobytes(), kept, want_weights=True)
+        for order in [*shares, both]:
+            device._fresh = True  # the host's own check is another one
+            with contextlib.nullcontext() if order is both else pytest.raises(DeviceError, match="state"):
+                device.visit(None, order, want_weights=False)  # both: it shares less
+    whole = device.visit(WEIGHTS.tobytes(), ORDER, want_weights=True)
+    assert whole.weights == simulated().visit(WEIGHTS.tobytes(), ORDER, want_weights=True).weights
+
+
+def test_no_difference_and_no_restart_gives_away_what_was_local() -> None:
+    """Weights that are the held ones plus nothing would be the host's, and saved ones served after a restart."""
+    device = over_a_line()
+    device.visit(WEIGHTS.tobytes(), PARTIAL, want_weights=True)
+    device._greet()
+    nothing = TransferOperation(
+        Kind.WEIGHTS,
+        bytes(2 * WEIGHTS.size),
+        structure_hash=device.info.structure_hash,
+        encoding=Encoding.DELTA | Encoding.FLOAT16,
+        base_hash=device.info.weights_hash,
+    )
+    with pytest.raises(DeviceError, match="state"):
+        device._finish(nothing, "adding nothing")
+    with pytest.raises(DeviceError, match="no model that it may keep"):
+        device.save()
+    with pytest.raises(DeviceError, match="state"):
+        device._finish(UploadOperation(), "asking for all")
+
+
+def test_an_order_that_is_refused_changes_no_weight() -> None:
+    """The samples are too few, which is seen late: the local layers are not begun anew by then."""
+    device = simulated()
+    device.visit(WEIGHTS.tobytes(), PARTIAL, want_weights=False)
+    held = device.info.weights_hash
+    with pytest.raises(DeviceError, match="too small"):
+        device.visit(None, replace(PARTIAL, shots=400, seed=3), want_weights=False)
+    assert device.info.weights_hash == held
 
 
 def test_memory_is_known_to_the_byte() -> None:

@@ -22,6 +22,7 @@ typedef struct {
     tinyfed_plan_t plan;
     tinyfed_engine_t engine;
     tinyfed_visit_t visit;
+    uint32_t shared_first, shared_count; /* of the weights held: all others are local, of an order before */
 } device_t;
 
 static PyObject *status_error;
@@ -136,6 +137,8 @@ static PyObject *device_load(PyObject *self, PyObject *image)
     PyBuffer_Release(&view);
     if (status != TINYFED_OK) return fail(status, bytes_short);
     device->has_model = true;
+    device->shared_first = 0;
+    device->shared_count = device->model.parameter_count;
     Py_RETURN_NONE;
 }
 
@@ -186,7 +189,12 @@ static PyObject *device_visit(PyObject *self, PyObject *args)
                    4u * (size_t)shared);
         PyBuffer_Release(&view);
         if (!fits) return fail(TINYFED_E_SHAPE, 0);
+    } else {
+        status = tinyfed_check_kept(&order, &device->model, device->shared_first, device->shared_count);
+        if (status != TINYFED_OK) return fail(status, 0);
     }
+    device->shared_first = shared_first;
+    device->shared_count = shared;
     uint32_t bytes_short = 0;
     device->busy = true;
     Py_BEGIN_ALLOW_THREADS

@@ -308,6 +308,11 @@ class RemoteDevice:
         failure = operation.failure
         if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
             raise DoesNotFitError(f"{self._who()}: the model is {failure.detail} bytes larger than a slot of its flash")
+        if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.STATE:
+            raise DeviceError(
+                f"{self._who()}: it holds no model that it may keep (after a visit with local layers it has its own in "
+                "it): load a model first"
+            )
         if failure is not None:
             raise self._failed(failure, "saving the model")
         self._greet()

@@ -9,7 +9,7 @@ from rich.console import Console
 from tinyfed_host.run.events import Event
 from tinyfed_host.view.lines import JsonView, LogView, PlainView
 from tinyfed_host.view.live import LiveView
-from tinyfed_host.view.progress import Progress, sparkline
+from tinyfed_host.view.progress import Curve, Progress, sparkline
 from tinyfed_host.view.units import show_bytes, show_time
 
 VISIT = {"bytes_down": 1500, "bytes_up": 500}
@@ -119,3 +119,65 @@ def test_numbers_for_people() -> None:
     assert [show_time(n) for n in (8.4, 200, 7500)] == ["8 s", "3 min 20 s", "2 h 5 min"]
     assert sparkline([]) == ""
     assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+
+
+def shown_at(width: int, height: int, view_of: list[Event]) -> list[str]:
+    """The lines of the live view, as a terminal of this size has them."""
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width, height=height)
+    view = LiveView("runs/a-name-that-is-long: fedavg, folder task, simulated", console, stays=True)
+    for event in view_of:
+        view(event)
+    console.print(view._draw())
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert all(len(line) <= width for line in lines) and len(lines) < height
+    return [line.rstrip() for line in lines]
+
+
+def test_clients_by_name_with_their_figures() -> None:
+    """40 clients of 60 columns and 24 lines: those with trouble and the largest loss are among what fits."""
+    ids = [f"{number:024x}" for number in range(40)]
+    names = {
+        unique_id: f"person-{number:02d}" + "-of-many-letters" * (number == 7) for number, unique_id in enumerate(ids)
+    }
+    events = [Event("run-started", data={"rounds": 2, "done": 0, "devices": ids, "clients": names})]
+    for number, unique_id in enumerate(ids):
+        data = {"bytes_down": 10_000, "bytes_up": 345, "loss_last": number / 10}
+        events.append(Event("visit-ended", 1, unique_id, client=names[unique_id], data=data))
+    events += [Event("retry", 1, ids[7], "no answer", client=names[ids[7]]) for _ in range(3)]
+    events += [Event("round-ended", number, data={"loss": 2.0 / number}) for number in (1, 2)]
+    lines = shown_at(60, 24, events)
+    rows = [line.split() for line in lines if line.startswith("person")]
+    assert ["person-39", "1", "3.9000", "0", "10.3", "KB", "waiting"] in rows
+    assert any(
+        row[0].startswith("person-07-of") and row[0].endswith("…") and row[2:4] == ["0.7000", "3"] for row in rows
+    )
+    assert len(rows) < 40 and f"and {40 - len(rows)} more, loss 0." in "\n".join(lines)
+    assert any(line.startswith("loss █▁  ▁ 1.0000 █ 2.0000") for line in lines)
+    assert len([line for line in shown_at(100, 80, events) if line.startswith("person")]) == 40
+    ended = shown_at(60, 24, [*events, Event("run-ended")])
+    assert not any("waiting" in line for line in ended) and any("done in" in line for line in ended)
+
+
+def test_a_curve_keeps_the_whole_run() -> None:
+    """1,000 rounds of a loss that is the round: in at most 64 points, from the start to the end."""
+    curve = Curve()
+    for number in range(1000):
+        curve.add(float(number))
+    points = curve.points()
+    assert 32 <= len(points) < 64 and points == sorted(points)
+    assert points[0] < 32 and points[-1] > 968 and curve.last == 999
+    assert len(curve.points(10)) <= 10
+
+
+def test_several_clients_of_one_device() -> None:
+    """They are told apart, and only the one that it works for now is said to be at work."""
+    progress = Progress(clock=Clock())
+    for event in (
+        Event("run-started", data={"rounds": 2, "done": 0, "devices": ["aa"], "clients": {"aa": "anna"}}),
+        Event("visit-ended", 1, "aa", client="anna", data=VISIT),
+        Event("visit-started", 2, "aa", client="bert"),
+    ):
+        progress.add(event)
+    anna, bert = progress.shown(9)
+    assert (anna.name, anna.visits, anna.bytes, progress.state(anna)) == ("anna", 1, 2000, "")
+    assert (bert.name, bert.visits, bert.bytes, progress.state(bert)) == ("bert", 0, 0, "at work")

@@ -4,6 +4,7 @@ import ast
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -89,6 +90,39 @@ def test_the_live_view_shows_text_as_text(text: str) -> None:
     assert text not in shown or text.isprintable()
     if text.isprintable():
         assert shown.count(text) >= 4
+
+
+ROWS = [
+    [
+        "a-run-with-a-name-of-very-many-letters-" + "x" * 20,
+        "a sentence of some words that goes on for a while",
+        1234567,
+    ],
+    ["b", "short", 5],
+]
+
+
+def table_at(
+    width: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **more: Any
+) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "" if width is None else str(width))
+    print_table(["name", "what it is", "count"], ROWS, **more)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= (width or 999) for line in lines)
+    return [line.rstrip() for line in lines]
+
+
+def test_a_table_obeys_the_width(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names end in an ellipsis, sentences go on in the next line, numbers stay whole; without a terminal all is."""
+    whole = table_at(None, monkeypatch, capsys)
+    assert len(whole) == 3 and ROWS[0][0] in whole[1] and ROWS[0][1] in whole[1] and whole[1].endswith("1,234,567")
+    narrow = table_at(60, monkeypatch, capsys)
+    assert any(line.startswith("a-run-with") and "…" in line and line.endswith("1,234,567") for line in narrow)
+    assert [line[24:48].strip() for line in narrow[1:4]] == ["a sentence of some", "words that goes on for", "a while"]
+    cards = table_at(40, monkeypatch, capsys)
+    assert cards[0] == "a-run-with-a-name-of-very-many-letters-x" and "  count       1,234,567" in cards
+    spared = table_at(40, monkeypatch, capsys, spare=("what it is",))
+    assert spared[0].split() == ["name", "count"] and spared[1].split("…")[1].split() == ["1,234,567"]
 
 
 # Where the product writes to a terminal; each escapes what it is given, or writes nothing that came from outside.

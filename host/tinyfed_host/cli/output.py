@@ -4,6 +4,7 @@ Text may come from a device, a file or another program: what does not print is s
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import IO, Any
 
 from tinyfed.files import is_stdout, write_all
 from tinyfed.text import printable
+
+GAP = 2  # blanks between the columns of a table
+NAME_LEAST, TEXT_LEAST = 10, 20  # columns of the screen that a name, and a sentence, are left
+SENTENCE = 24  # characters
 
 _holds_file = False  # standard output is the file that the command writes: what it says goes to standard error
 
@@ -64,25 +69,96 @@ def print_json(value: Mapping[str, Any]) -> None:
     _out().flush()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """A table as wide as the terminal; cells are shown as text, numbers to the right."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    title: str | None = None,
+    spare: Sequence[str] = (),
+) -> None:
+    """A table for people, numbers to the right; a row is one line where nobody's terminal bounds it.
+
+    In a terminal that is too narrow `spare` columns go, the first first; then names are shortened to an ellipsis and
+    sentences wrapped. Where that is not enough a row becomes a few lines, each with its column's name.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=None if title is None else Text(printable(title)),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for number, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
-        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(_cell(value))) for value in row))
-    Console(file=_out(), soft_wrap=False, width=None if _out().isatty() else 200).print(table)
+    width = _width()
+    kept = list(range(len(columns)))
+    cells = [[printable(_cell(value)) for value in row] for row in rows]
+    widths = _widths(columns, rows, cells, kept, width)
+    for name in spare:
+        if widths is None or widths != _widths(columns, rows, cells, kept, None):
+            kept.remove(columns.index(name))
+            widths = _widths(columns, rows, cells, kept, width)
+    console = Console(file=_out(), width=width or 10_000, legacy_windows=False)
+    if title is not None:
+        console.print(Text(printable(title)))
+    if widths is None:
+        heads = 1 if columns[0] else 2  # a mark alone is no heading
+        for row in cells:
+            console.print(Text("  ".join(row[:heads]), style="bold"))
+            for number in kept[heads:]:
+                label = f"  {columns[number]}".ljust(4 + max(map(len, columns)))
+                lines = Text(row[number]).wrap(console, max(TEXT_LEAST, console.width - len(label)))
+                for line in lines:
+                    console.print(Text(label) + line)
+                    label = " " * len(label)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for number, wide in zip(kept, widths, strict=True):
+        sentences = _is_text(cells, number)
+        table.add_column(
+            Text(columns[number]),
+            justify="right" if _is_numeric(rows, number) else "left",
+            no_wrap=not sentences,
+            overflow="fold" if sentences else "ellipsis",
+            width=wide,
+        )
+    for row in cells:
+        table.add_row(*(Text(row[number]) for number in kept))
+    console.print(table)
+
+
+def _width() -> int | None:
+    """Columns of the terminal, or what COLUMNS says; None: no terminal, and nothing bounds a line."""
+    from rich.console import Console
+
+    said = os.environ.get("COLUMNS", "")
+    if _out().isatty():
+        return Console(file=_out()).width
+    return int(said) if said.isdecimal() and 0 < int(said) < 10_000 else None
+
+
+def _is_numeric(rows: Sequence[Sequence[object]], number: int) -> bool:
+    return bool(rows) and all(isinstance(row[number], int | float) for row in rows)
+
+
+def _is_text(cells: Sequence[Sequence[str]], number: int) -> bool:
+    """Whether a column holds sentences, to be wrapped, and not names."""
+    return any(len(row[number]) > SENTENCE and " " in row[number] for row in cells)
+
+
+def _widths(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    cells: Sequence[Sequence[str]],
+    kept: Sequence[int],
+    width: int | None,
+) -> list[int] | None:
+    """Of each column that is kept, so that all go into `width`. None: they cannot."""
+    needed = [max([len(columns[n]), *(len(row[n]) for row in cells)]) for n in kept]
+    if width is None:
+        return needed
+    least = [size if _is_numeric(rows, n) else min(size, TEXT_LEAST if _is_text(cells, n) else NAME_LEAST)
+             for n, size in zip(kept, needed, strict=True)]  # fmt: skip
+    while sum(needed) + GAP * len(kept) > width:
+        over = [number for number, size in enumerate(needed) if size > least[number]]
+        if not over:
+            return None
+        needed[max(over, key=lambda number: needed[number])] -= 1
+    return needed
 
 
 def _cell(value: object) -> str:

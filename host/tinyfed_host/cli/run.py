@@ -214,7 +214,7 @@ def _go(opened: Any, fleet_section: Any, wait_s: float, *, as_json: bool) -> dic
         ):
             boards = opened.meet(devices, simulated=fleet_section.kind == "simulated")
         title = f"{opened.store.folder}: {experiment.strategy.name}, {experiment.task.name} task, {fleet_section.kind}"
-        view = choose_view(as_json=as_json, title=title, names=boards)
+        view = choose_view(as_json=as_json, title=title, names=boards, stays=True)
         with Views(LogView(opened.store.folder / LOG), view) as views:
             end = opened.go(devices, views, wait_s=wait_s)
     metrics = end.metrics

@@ -41,7 +41,8 @@ def runs(
             ]
             for entry in found
         ]
-        print_table(("run", "task", "strategy", "rounds", "loss", "weights", "begun (UTC)"), rows)
+        columns = ("run", "task", "strategy", "rounds", "loss", "weights", "begun (UTC)")
+        print_table(columns, rows, spare=("begun (UTC)", "weights"))
 
 
 def _describe(folder: Path) -> dict[str, Any]:

@@ -10,12 +10,58 @@ from typing import Any
 from tinyfed_host.run.events import Event
 from tinyfed_host.view.units import show_bytes, show_time
 
-LOSS_KEPT = 60
+CURVE_POINTS = 64
 TROUBLES_KEPT = 4
 SPARKS = "▁▂▃▄▅▆▇█"
 RATE_OVER_ROUNDS = 200
 # events that a person must hear of
 TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback", "late", "note")
+
+
+class Curve:
+    """A value a round, of the whole run in at most `CURVE_POINTS` points: when they are full each two become one."""
+
+    def __init__(self) -> None:
+        self.last: float | None = None
+        self._points: list[float] = []
+        self._stride = 1
+        self._waiting: list[float] = []
+
+    def add(self, value: float) -> None:
+        self.last = value
+        self._waiting.append(value)
+        if len(self._waiting) < self._stride:
+            return
+        self._points.append(sum(self._waiting) / self._stride)
+        self._waiting.clear()
+        if len(self._points) == CURVE_POINTS:
+            self._points = _halved(self._points)
+            self._stride *= 2
+
+    def points(self, most: int = CURVE_POINTS) -> list[float]:
+        """At most so many, evenly over the run."""
+        points = [*self._points, *([sum(self._waiting) / len(self._waiting)] if self._waiting else [])]
+        while len(points) > most:
+            points = _halved(points)
+        return points
+
+
+def _halved(values: Sequence[float]) -> list[float]:
+    return [sum(values[k : k + 2]) / len(values[k : k + 2]) for k in range(0, len(values), 2)]
+
+
+@dataclass
+class Share:
+    """What a client has done in the run, or a device whose data nobody knows whose it is."""
+
+    name: str  # the client's; "": the device's own data
+    device: str  # unique id, of its last visit
+    visits: int = 0
+    loss: float | None = None  # `loss_last` of its last visit
+    retries: int = 0
+    failures: int = 0
+    bytes: int = 0  # both ways
+    moved: int = 0  # the event that last concerned it
 
 
 @dataclass
@@ -26,23 +72,29 @@ class Progress:
     until: float | None = None  # of the clock: the run is stopped then
     rounds: int = 0
     done: int = 0
-    losses: deque[float] = field(default_factory=lambda: deque(maxlen=LOSS_KEPT))
+    losses: Curve = field(default_factory=Curve)
     bytes_down: int = 0
     bytes_up: int = 0
     failures: int = 0
     retries: int = 0
     doing: dict[str, str] = field(default_factory=dict)  # by unique id
+    shares: dict[str, Share] = field(default_factory=dict)  # by client, or device
     troubles: deque[str] = field(default_factory=lambda: deque(maxlen=TROUBLES_KEPT))
     waits_until: float | None = None  # of the clock, for any device to answer
     _begun: float = 0.0
+    _events: int = 0
     _ends: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_OVER_ROUNDS))
 
     def add(self, event: Event) -> None:
         """Take one event into account."""
         data = event.data
+        self._events += 1
+        share = self._share(event.device, event.client) if event.device else None
         if event.kind == "run-started":
             self.rounds, self.done = data["rounds"], data["done"]
             self.doing = dict.fromkeys(data["devices"], "waiting")
+            for device in data["devices"]:
+                self._share(device, data.get("clients", {}).get(device, ""))
             self._begun = self.clock()
             self._ends.clear()
             self._ends.append((self.clock(), self.done))
@@ -55,26 +107,59 @@ class Progress:
             self.doing[event.device] = "waiting"
             self.bytes_down += data["bytes_down"]
             self.bytes_up += data["bytes_up"]
+            if share is not None:
+                share.visits += 1
+                share.loss = data.get("loss_last", share.loss)
+                share.bytes += data["bytes_down"] + data["bytes_up"]
         elif event.kind == "device-failed":
             self.failures += 1
             self.doing[event.device] = "failed"
+            if share is not None:
+                share.failures += 1
         elif event.kind == "retry":
             self.retries += 1
-            if event.device:
+            if share is not None:
                 self.doing[event.device] = "trying again"
+                share.retries += 1
         elif event.kind == "late":
             self.doing[event.device] = "late"
         elif event.kind == "device-left":
-            self.doing.pop(event.device, None)
+            self.doing[event.device] = "left"
         elif event.kind == "device-joined":
             self.doing[event.device] = "waiting"
         elif event.kind == "round-ended":
             self.done = event.round
             self._ends.append((self.clock(), self.done))
             if data.get("loss") is not None:
-                self.losses.append(data["loss"])
+                self.losses.add(data["loss"])
+        elif event.kind == "run-ended":
+            self.doing = {device: doing for device, doing in self.doing.items() if doing == "failed"}
         if event.kind in TOLD:
             self.troubles.append(told(event))
+
+    def _share(self, device: str, client: str) -> Share:
+        share = self.shares.setdefault(client or device, Share(client, device))
+        share.device, share.moved = device, self._events
+        return share
+
+    def state(self, share: Share) -> str:
+        """What it does now: nothing where its device works for another client."""
+        holder = max((s for s in self.shares.values() if s.device == share.device), key=lambda s: s.moved)
+        doing = self.doing.get(share.device, "") if holder is share else ""
+        return f"failed ({share.failures})" if share.failures and doing in ("failed", "waiting", "") else doing
+
+    def shown(self, most: int) -> list[Share]:
+        """At most so many: those in trouble, those with the largest loss, and of the rest the last that did something;
+        in the order of names."""
+        shares = list(self.shares.values())
+
+        def trouble(share: Share) -> tuple[int, float]:
+            return share.failures + share.retries, -math.inf if share.loss is None else share.loss
+
+        worst = sorted(shares, key=trouble, reverse=True)[: (most + 1) // 2]
+        taken = {id(share) for share in worst}
+        rest = sorted((s for s in shares if id(s) not in taken), key=lambda s: -s.moved)[: most - len(worst)]
+        return sorted([*worst, *rest], key=lambda share: (share.name, share.device))
 
     def rounds_per_s(self) -> float | None:
         """Over the last rounds; None before the first."""
@@ -102,7 +187,7 @@ class Progress:
 
     def loss(self) -> float | None:
         """The run's, as docs/cli.md defines it."""
-        return self.losses[-1] if self.losses else None
+        return self.losses.last
 
     def line(self) -> str:
         """All of it in one line."""
@@ -121,7 +206,8 @@ class Progress:
         rate, left = self.rounds_per_s(), self.left_s()
         if rate is not None and left is not None:
             parts.append(f"{rate:,.1f} rounds/s")
-            parts.append(f"{show_time(left)} left" if self.done < self.rounds and left else "done")
+            done = f"done in {show_time(self.clock() - self._begun)}"
+            parts.append(f"{show_time(left)} left" if self.done < self.rounds and left else done)
         return " · ".join(parts)
 
 

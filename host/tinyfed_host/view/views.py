@@ -44,13 +44,16 @@ class Views:
             view(event)
 
 
-def choose_view(*, as_json: bool, title: str, names: Mapping[str, str], until: float | None = None) -> View:
-    """JSON lines when asked for, the live view on a terminal, else plain lines."""
+def choose_view(
+    *, as_json: bool, title: str, names: Mapping[str, str], until: float | None = None, stays: bool = False
+) -> View:
+    """JSON lines when asked for, the live view on a terminal (which `stays` there when the run is over), else plain
+    lines."""
     if as_json:
         return JsonView()
     from rich.console import Console
 
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveView(title, console, names, until)
+        return LiveView(title, console, names, until, stays=stays)
     return PlainView(until=until)

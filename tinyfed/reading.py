@@ -50,6 +50,14 @@ def read_bytes(path: Path, most: int) -> bytes:
     return content
 
 
+def read_model_file(path: Path, most: int = MODEL_BYTES_MAX) -> bytes:
+    """`read_bytes` of a model of any format."""
+    try:
+        return read_bytes(path, most)
+    except UsageError as error:
+        raise UsageError(f"cannot read the model: {error.problem}", where=error.where) from error
+
+
 def _read(descriptor: int, size: int, most: int) -> bytes:
     """What a file of `size` bytes holds; more where it grows or does not say its size, but hardly more than `most`."""
     parts = [os.read(descriptor, size + 1)]

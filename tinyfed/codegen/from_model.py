@@ -6,9 +6,10 @@ from pathlib import Path
 from tinyfed.codegen.generate import Array, Bundle, Port, check_labels
 from tinyfed.errors import UsageError
 from tinyfed.model import image
-from tinyfed.model.convert import FloatModel, Int8Model, Model, is_tflite, read_file, read_model, read_tflite
+from tinyfed.model.convert import FloatModel, Int8Model, Model, is_tflite, read_model, read_tflite
 from tinyfed.model.plan import plan
 from tinyfed.model.tflite.file import Tensor, TfliteModel, parse
+from tinyfed.reading import read_model_file
 
 # Which arrays a user can ask for.
 CHOICES = ("tflite", "image", "both")
@@ -24,7 +25,7 @@ def bundle_of(
     """
     if choice not in (None, *CHOICES):
         raise UsageError(f"array {choice!r}: use one of {', '.join(CHOICES)}")
-    content = read_file(path) if path.is_file() else b""
+    content = read_model_file(path) if path.is_file() else b""
     if not is_tflite(content):
         if choice in ("tflite", "both"):
             raise UsageError("not a .tflite file, so there is no such array; leave --array out", where=str(path))

@@ -15,7 +15,7 @@ from tinyfed.model.keras.convert import convert_keras, is_keras
 from tinyfed.model.tflite.file import TfliteModel, parse
 from tinyfed.model.tflite.to_float import convert_float
 from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
-from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
+from tinyfed.reading import read_model_file
 
 TFLITE_IDENTIFIER = b"TFL3"
 INT8_MAGIC = struct.pack("<I", image_int8.MAGIC)
@@ -53,14 +53,6 @@ class Int8Model:
 Model: TypeAlias = FloatModel | Int8Model
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a model file. Raises UsageError of one line."""
-    try:
-        return read_bytes(path, MODEL_BYTES_MAX)
-    except UsageError as error:
-        raise UsageError(f"cannot read the model: {error.problem}", where=error.where) from error
-
-
 def is_tflite(content: bytes) -> bool:
     return content[4:8] == TFLITE_IDENTIFIER
 
@@ -78,7 +70,7 @@ def read_model(path: Path, loss: str | None = None) -> Model:
         return float_model(str(path), convert_keras(path, loss))
     if path.is_dir():
         raise UsageError("a folder that is not a SavedModel (it has no saved_model.pb)", where=str(path))
-    content = read_file(path)
+    content = read_model_file(path)
     if content[:4] == image.MAGIC:
         found, weights = image.decode(content)
         return FloatModel(str(path), found, weights, content)

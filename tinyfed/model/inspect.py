@@ -15,7 +15,6 @@ from tinyfed.model.convert import (
     Model,
     float_model,
     is_tflite,
-    read_file,
     read_program,
     read_tflite,
     unknown_format,
@@ -27,6 +26,7 @@ from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.plan import plan
 from tinyfed.model.spec import ModelSpec
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, parse
+from tinyfed.reading import read_model_file
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
     """
     if path.is_dir():
         raise UsageError("a folder: convert it first (tinyfed model convert), then inspect the result", where=str(path))
-    content = read_file(path)
+    content = read_model_file(path)
     boards = read_boards() if boards is None else boards
     if is_tflite(content):
         return tflite_facts(parse(content, str(path)), boards)

@@ -16,11 +16,12 @@ from tinyfed.data.arrays import read_arrays
 from tinyfed.data.samples import Samples, samples_of
 from tinyfed.engine import hash64
 from tinyfed.errors import ConvertError, MissingToolError, TinyfedError, UsageError
-from tinyfed.model.convert import Int8Model, is_tflite, read_file, read_tflite
+from tinyfed.model.convert import Int8Model, is_tflite, read_tflite
 from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.isolated import isolated
 from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, is_keras, quiet
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, interpreter, parse
+from tinyfed.reading import read_model_file
 from tinyfed.text import first_line, shown
 
 # What the error of each layer is measured on.
@@ -73,7 +74,7 @@ class FloatSource:
         if self.source is not None:
             self.content = self.source.convert(self.source.converter())
         else:
-            self.content = read_file(path)
+            self.content = read_model_file(path)
             if not is_tflite(self.content):
                 raise UsageError(
                     f"neither Keras nor .tflite: its first bytes are {self.content[:8].hex(' ')}", where=str(path)

@@ -15,11 +15,12 @@ from tinyfed.errors import ConvertError, MissingToolError, UsageError
 from tinyfed.files import TemporaryFolder
 from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
 from tinyfed.model.keras import hdf5
-from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras, read_whole
-from tinyfed.model.keras.hdf5 import SIGNATURE
+from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras
+from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE
 from tinyfed.model.keras.layers import Step, convert_layer
 from tinyfed.model.tflite.file import parse
 from tinyfed.model.tflite.to_float import convert_float
+from tinyfed.reading import read_model_file
 from tinyfed.text import first_line, shown
 
 LONGEST_MESSAGE = 1000
@@ -98,7 +99,7 @@ def rewritten(path: Path) -> bytes:
 
     Raises UsageError.
     """
-    content = read_whole(path)
+    content = read_model_file(path, LARGEST_BYTES)
     is_hdf5 = content[:8] == SIGNATURE
     members = {"": content} if is_hdf5 else read_archive(content, str(path))
     try:

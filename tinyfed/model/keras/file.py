@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.errors import ConvertError, UsageError
+from tinyfed.errors import ConvertError
 from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE, Dataset, Group
-from tinyfed.reading import read_bytes
+from tinyfed.reading import read_model_file
 from tinyfed.text import first_line, shown
 
 Shape = tuple[int, ...]
@@ -110,15 +110,7 @@ class KerasModel:
 
 def read_keras(path: Path) -> KerasModel:
     """The model of a .keras or .h5 file. Raises UsageError: what is wrong, and in which layer."""
-    return parse_keras(read_whole(path), str(path))
-
-
-def read_whole(path: Path) -> bytes:
-    """The bytes of a file that is not too large. Raises ConvertError."""
-    try:
-        return read_bytes(path, LARGEST_BYTES)
-    except UsageError as error:
-        raise ConvertError(f"cannot read the model: {error.problem}", where=error.where) from error
+    return parse_keras(read_model_file(path, LARGEST_BYTES), str(path))
 
 
 def parse_keras(content: bytes, source: str) -> KerasModel:

@@ -1,8 +1,9 @@
 """An activation by itself."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from tinyfed.model.layers.base import Activated, Kind, Place, Record
+from tinyfed.model.layers.base import Activated, InKeras, Kind, Place, Record
 
 
 class _Kind(Kind):
@@ -12,6 +13,9 @@ class _Kind(Kind):
 
     def layer(self, record: Record) -> "Activation":
         return Activation(**record.activated)
+
+    def keras(self, to: InKeras) -> Any:
+        return to.activated(to.x)
 
 
 KIND = _Kind()

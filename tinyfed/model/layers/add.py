@@ -1,8 +1,9 @@
 """The sum of two tensors."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from tinyfed.model.layers.base import ACTIVATION, Activated, GradientPlace, Key, Kind, Place, Record, Section
+from tinyfed.model.layers.base import ACTIVATION, Activated, GradientPlace, InKeras, Key, Kind, Place, Record, Section
 
 
 class _Kind(Kind):
@@ -16,6 +17,9 @@ class _Kind(Kind):
 
     def gradient_of(self, record: Record, tensor: int) -> GradientPlace:
         return "over_output" if record.input == tensor else "own"
+
+    def keras(self, to: InKeras) -> Any:
+        return to.activated(to.layers.Add(**to.own)([to.tensors[tensor] for tensor in to.record.inputs]))
 
 
 KIND = _Kind()

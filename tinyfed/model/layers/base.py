@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinyfed.errors import LayerError, UsageError
 
 Shape: TypeAlias = tuple[int, ...]
@@ -161,6 +164,10 @@ class Kind:
         """For `tensor`, one that it reads and nobody else does."""
         return self.gradient
 
+    def keras(self, to: "InKeras") -> Any:
+        """What a record of this kind gives, of Keras layers."""
+        raise AssertionError(f"{self.name}: say how Keras computes it")
+
 
 class WeightedKind(Kind):
     """Of records with weights, and a bias where the flag says so."""
@@ -247,6 +254,70 @@ class Record:
             height, width, channels, *self.kernel, *self.stride, *self.pad,
             self.input, self.input_b or 0, 0, self.parameters, self.alpha,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InKeras:
+    """A record on its way to Keras: `x` and `arrays` are what it reads and its parameters, `shape` is of `x`."""
+
+    layers: Any  # keras.layers
+    record: Record
+    name: str
+    tensors: Sequence[Any]
+    shape: Shape
+    arrays: Sequence[NDArray[np.float32]]
+
+    @property
+    def x(self) -> Any:
+        return self.tensors[self.record.input]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Options of the one layer that has the record's parameters."""
+        return {"name": self.name, "trainable": self.record.trains_weights or not self.record.parameter_count}
+
+    @property
+    def fused(self) -> dict[str, Any]:
+        """Options of a layer with weights: its activation, and whether it has a bias."""
+        return {**self.own, "activation": self._fused_activation, "use_bias": len(self.arrays) == 2}
+
+    @property
+    def _fused_activation(self) -> str:
+        if self.record.activation == "leaky_relu" and np.float32(self.record.alpha) != np.float32(0.2):
+            return "linear"  # as a word Keras means a slope of 0.2
+        return self.record.activation
+
+    @property
+    def window(self) -> dict[str, Any]:
+        """Options of a convolution or pool."""
+        return {"strides": self.size(self.record.stride), "padding": self.record.padding}
+
+    def size(self, pair: tuple[int, int]) -> Any:
+        return pair[1] if len(self.shape) == 2 else pair
+
+    def sized(self, kind: str) -> Any:
+        """Keras' class of a kind for a sequence or a picture."""
+        return getattr(self.layers, f"{kind}{'1D' if len(self.shape) == 2 else '2D'}")
+
+    @property
+    def flat(self) -> Any:
+        """`x` as a vector."""
+        return self.layers.Flatten(name=f"{self.name}_flat")(self.x) if len(self.shape) > 1 else self.x
+
+    def activated(self, x: Any) -> Any:
+        """The record's activation as a layer of its own."""
+        record, name = self.record, f"{self.name}_activation"
+        if record.activation == "linear":
+            return x
+        if record.activation == "leaky_relu":
+            return self.layers.LeakyReLU(negative_slope=record.alpha, name=name)(x)
+        return self.layers.Activation(record.activation, name=name)(x)
+
+    def weighted(self, layer: Any, x: Any, arrays: Sequence[NDArray[np.float32]]) -> Any:
+        """What a layer made with `fused` gives, with these weights."""
+        result = layer(x)
+        layer.set_weights(arrays)
+        return result if self._fused_activation == self.record.activation else self.activated(result)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from tinyfed.model.layers.base import (
     ACTIVATION,
     PADDING,
     SIZE_MAX,
     GradientPlace,
+    InKeras,
     Key,
     Place,
     Record,
@@ -26,6 +29,15 @@ class _Convolution(WeightedKind):
 
     def gradient_of(self, record: Record, tensor: int) -> GradientPlace:
         return "own" if record.trains_weights else "over_input"
+
+    def keras(self, to: InKeras) -> Any:
+        layer = self.keras_layer(to)(kernel_size=to.size(to.record.kernel), **to.window, **to.fused)
+        kernel = to.arrays[0][0] if len(to.shape) == 2 else to.arrays[0]
+        return to.weighted(layer, to.x, [kernel, *to.arrays[1:]])
+
+    def keras_layer(self, to: InKeras) -> Any:
+        """Keras' class, `filters` given."""
+        return partial(to.sized("Conv"), to.record.shape[-1])
 
 
 class _Conv2DKind(_Convolution):
@@ -49,6 +61,9 @@ class _DepthwiseKind(_Convolution):
 
     def weights(self, record: Record, source: Shape) -> Shape:
         return (*record.kernel, record.shape[-1], 1)
+
+    def keras_layer(self, to: InKeras) -> Any:
+        return to.sized("DepthwiseConv")
 
 
 CONV2D, DEPTHWISE = _Conv2DKind(), _DepthwiseKind()

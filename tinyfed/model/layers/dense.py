@@ -2,8 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from tinyfed.model.layers.base import ACTIVATION, SIZE_MAX, Key, Place, Record, Section, Shape, Weighted, WeightedKind
+from tinyfed.model.layers.base import (
+    ACTIVATION,
+    SIZE_MAX,
+    InKeras,
+    Key,
+    Place,
+    Record,
+    Section,
+    Shape,
+    Weighted,
+    WeightedKind,
+)
 
 
 class _Kind(WeightedKind):
@@ -21,6 +33,9 @@ class _Kind(WeightedKind):
 
     def fans(self, shape: Shape) -> tuple[int, int]:
         return shape[0], shape[1]
+
+    def keras(self, to: InKeras) -> Any:
+        return to.weighted(to.layers.Dense(to.record.shape[-1], **to.fused), to.flat, to.arrays)
 
 
 KIND = _Kind()

@@ -1,22 +1,32 @@
 """Pools: of windows, and of a whole picture."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from tinyfed.model.layers.base import PADDING, Key, Kind, Layer, Place, Record, Section, Shape
+from tinyfed.model.layers.base import PADDING, InKeras, Key, Kind, Layer, Place, Record, Section, Shape
 from tinyfed.model.layers.window import Size, output, require_picture, window
 
 
-class _MaxKind(Kind):
+class _PoolKind(Kind):
+    keras_name: ClassVar[str]
+
+    def keras(self, to: InKeras) -> Any:
+        kind = to.sized(self.keras_name)
+        return kind(to.size(to.record.kernel), **to.window, **to.own)(to.x)
+
+
+class _MaxKind(_PoolKind):
     name, number = "max_pool", 4
+    keras_name = "MaxPooling"
     keeps_input = True
 
     def layer(self, record: Record) -> "MaxPool":
         return MaxPool(record.kernel, record.stride, record.padding)
 
 
-class _AverageKind(Kind):
+class _AverageKind(_PoolKind):
     name, number = "average_pool", 5
+    keras_name = "AveragePooling"
     gradient = "over_input"
 
     def layer(self, record: Record) -> "AveragePool":
@@ -32,6 +42,9 @@ class _GlobalKind(Kind):
 
     def rank(self, record: Record, source: Shape) -> int:
         return 1
+
+    def keras(self, to: InKeras) -> Any:
+        return to.sized("GlobalAveragePooling")(**to.own)(to.x)
 
 
 MAX, AVERAGE, GLOBAL = _MaxKind(), _AverageKind(), _GlobalKind()

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from tinyfed.model.layers.base import Kind, Layer, Place, Record, Section, Shape, shape_problem
+from tinyfed.model.layers.base import InKeras, Kind, Layer, Place, Record, Section, Shape, shape_problem
 
 
 class _Kind(Kind):
@@ -16,6 +17,9 @@ class _Kind(Kind):
 
     def rank(self, record: Record, source: Shape) -> int:
         return record.mode
+
+    def keras(self, to: InKeras) -> Any:
+        return to.layers.Reshape(to.record.shape, **to.own)(to.x)
 
 
 KIND = _Kind()

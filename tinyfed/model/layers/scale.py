@@ -1,8 +1,11 @@
 """A scale and a shift for each channel."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from tinyfed.model.layers.base import ACTIVATION, Place, Record, Section, Shape, Weighted, WeightedKind
+import numpy as np
+
+from tinyfed.model.layers.base import ACTIVATION, InKeras, Place, Record, Section, Shape, Weighted, WeightedKind
 
 
 class _Kind(WeightedKind):
@@ -16,6 +19,14 @@ class _Kind(WeightedKind):
 
     def weights(self, record: Record, source: Shape) -> Shape:
         return record.shape[-1:]
+
+    def keras(self, to: InKeras) -> Any:
+        """Batch normalization with mean 0, variance 1 and epsilon 0 is gamma x + beta, exactly."""
+        layer = to.layers.BatchNormalization(epsilon=0.0, center=len(to.arrays) == 2, **to.own)
+        result = layer(to.x)
+        zero = np.zeros_like(to.arrays[0])
+        layer.set_weights([*to.arrays, zero, zero + 1])
+        return to.activated(result)
 
 
 KIND = _Kind()

@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from tinyfed.model.layers.base import Kind, Layer, Place, Record, Shape
+import numpy as np
+
+from tinyfed.model.layers.base import InKeras, Kind, Layer, Place, Record, Shape
 
 SAMPLES_MAX = 0x1000000  # of running statistics: a float32 counts no further
+SMALLEST_VARIANCE = 1e-12  # as firmware/core/kernels/plain/standardize.c guards against what is not above 0
 
 
 class _Kind(Kind):
@@ -22,6 +26,15 @@ class _Kind(Kind):
 
     def learns(self, record: Record) -> str:
         return "statistics"
+
+    def keras(self, to: InKeras) -> Any:
+        """Batch normalization of each value by the statistics as they are now."""
+        options = {**to.own, "epsilon": 0.0, "center": False, "scale": False, "trainable": False}
+        layer = to.layers.BatchNormalization(**options)
+        result = layer(to.flat)
+        mean, variance, _ = to.arrays
+        layer.set_weights([mean, np.maximum(variance, np.float32(SMALLEST_VARIANCE))])
+        return to.layers.Reshape(to.shape, name=f"{to.name}_shape")(result) if len(to.shape) > 1 else result
 
 
 KIND = _Kind()

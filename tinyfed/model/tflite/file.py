@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.tflite import schema
 from tinyfed.model.tflite.flatbuffer import Table, root
-from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
+from tinyfed.reading import read_model_file
 
 MOST_TENSORS = 4096
 MOST_OPERATORS = 4096
@@ -111,12 +111,8 @@ class TfliteModel:
 
 
 def load(path: Path) -> TfliteModel:
-    """Read and check a .tflite file. Raises TfliteError, which names the file and what in it is wrong."""
-    try:
-        content = read_bytes(path, MODEL_BYTES_MAX)
-    except UsageError as error:
-        raise TfliteError(f"cannot read the model: {error.problem}", where=str(path)) from error
-    return parse(content, str(path))
+    """`parse` of a file. Raises UsageError too where it cannot be read."""
+    return parse(read_model_file(path), str(path))
 
 
 def parse(content: bytes, source: str = "model") -> TfliteModel:

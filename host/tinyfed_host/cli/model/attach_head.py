@@ -32,14 +32,15 @@ def attach_head_model(
 ) -> None:
     """Freeze an int8 network and put a float32 head on it that learns on the device (docs/head.md)."""
     from tinyfed.data.samples import read_samples
-    from tinyfed.model.convert import FloatModel, is_tflite, read_file, read_model
+    from tinyfed.model.convert import FloatModel, is_tflite, read_model
     from tinyfed.model.head import grow, normalized
     from tinyfed.model.int8.image import read_plan
     from tinyfed.model.plan import plan
     from tinyfed.model.tflite.file import parse
     from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
+    from tinyfed.reading import read_model_file
 
-    content = read_file(base)
+    content = read_model_file(base)
     if is_tflite(content):
         model = parse(content, str(base))
         if not is_int8(model):

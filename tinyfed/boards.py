@@ -147,7 +147,7 @@ def read_boards(folder: Path | None = None) -> list[Board]:
 
 # What each object of a manifest holds. Those below `tinyfed` hold nothing else; PlatformIO has keys of its own above.
 MANIFEST: Mapping[str, Field] = {"name": SAID, "vendor": SAID}
-BUILD: Mapping[str, Field] = {"mcu": SAID, "f_cpu": SAID}
+BUILD: Mapping[str, Field] = {"mcu": SAID, "f_cpu": whole(1, from_text=True)}
 TINYFED: Mapping[str, Field] = {
     "port": SAID,
     "linker_script": text(empty=False, default=""),
@@ -180,7 +180,7 @@ def _board(root: Table, name: str) -> Board:
         title=top["name"],
         vendor=top["vendor"],
         mcu=build["mcu"],
-        clock_hz=_hertz(table, build["f_cpu"]),
+        clock_hz=build["f_cpu"],
         baud=tinyfed.table("serial").read(SERIAL)["baud"],
         memory=memory,
         compiler=_compiler(tinyfed.table("compiler")),
@@ -223,13 +223,6 @@ def _check_port(tinyfed: Table, port: str, script: str, memory: Mapping[str, Reg
                 raise tinyfed.error_at((*tinyfed.path, "memory", region), problem)
     if not (ports / port).is_dir():
         raise tinyfed.wrong("port", "is no folder of firmware/port")
-
-
-def _hertz(build: Table, f_cpu: str) -> int:
-    digits = f_cpu.rstrip("Ll")
-    if not digits.isdigit() or not int(digits):
-        raise build.wrong("f_cpu", 'must be hertz as PlatformIO writes them, such as "64000000L"')
-    return int(digits)
 
 
 def is_exact(flag: str) -> bool:

@@ -40,7 +40,7 @@ class Field:
     choices: tuple[str, ...] = ()
     words: tuple[str, ...] = ()  # one of these may stand for a number
     empty: bool = True  # a text may be
-    from_text: bool = False  # a whole number may be written as a text, "0x20000000"
+    from_text: bool = False  # a whole number may be written as a text as in C, "0x20000000" or "64000000L"
     example: str = ""
     default: Any = REQUIRED
 
@@ -326,6 +326,6 @@ def _finite(value: Any) -> float | None:
 
 def _from_text(value: str) -> int | None:
     try:
-        return int(value, 0)
+        return int(value.rstrip("Ll"), 0)
     except ValueError:
         return None

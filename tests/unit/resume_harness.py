@@ -15,30 +15,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from sine_toml import sine_toml
 from tinyfed_host.experiment.file import parse
 from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.run.parts import make_fleet
 from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RunStore, StoreError
 
-TEXT = """rounds = {rounds}
-seed = 5
-[model]
-inputs = 1
-loss = "mse"
-layers = [{{ outputs = 8, activation = "tanh" }}, {{ outputs = 1 }}]
-[task]
-name = "sine"
-shots = 8
-[strategy]
-name = "tinyreptile"
-[fleet]
-devices = 3
-"""
-
 
 def experiment(rounds: int) -> Experiment:
-    return parse(TEXT.format(rounds=rounds), "x.toml", ("mps2_an386",))
+    return parse(sine_toml(rounds), "x.toml", ("mps2_an386",))
 
 
 def go(folder: Path, rounds: int) -> str:

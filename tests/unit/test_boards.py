@@ -48,7 +48,7 @@ def test_a_new_board_on_an_existing_port_is_one_file(tmp_path: Path) -> None:
     [
         ("name", 5, "name = 5: must be a text"),
         ("vendor", "", 'vendor = "": must be a text that is not empty'),
-        ("build.f_cpu", "fast", 'build.f_cpu = "fast": must be hertz'),
+        ("build.f_cpu", "fast", 'build.f_cpu = "fast": must be a whole number'),
         ("tinyfed", [], "tinyfed = []: must be an object"),
         ("tinyfed.port", "pdp11", 'tinyfed.port = "pdp11": is no folder'),
         ("tinyfed.arena_bytes", 12, "tinyfed.arena_bytes = 12: must be a whole number"),

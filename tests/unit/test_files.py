@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from full_disk import full_disk
+from sine_toml import sine_toml
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import UsageError
@@ -183,7 +184,7 @@ def test_every_command_that_writes_leaves_nothing_half_on_a_full_disk(
     place.mkdir()
     take = tmp_path / "take.csv"
     take.write_text("".join(f"{number},2,3,4,5,6\n" for number in range(2000)))
-    (tmp_path / "x.toml").write_text(EXPERIMENT)
+    (tmp_path / "x.toml").write_text(sine_toml(2))
     assert run_command(["run", str(tmp_path / "x.toml"), "--name", "x"]) == 0
     model = Path("runs/x/model.tfm")
     np.save(tmp_path / "x.npy", np.zeros((500, 1), np.float32))
@@ -202,18 +203,6 @@ def test_every_command_that_writes_leaves_nothing_half_on_a_full_disk(
         assert done.returncode == 2, (words, done.stderr)
         assert b"No space left on device" in done.stderr
         assert left(place) == [], words
-
-
-EXPERIMENT = """rounds = 2
-[model]
-inputs = 1
-loss = "mse"
-layers = [{ outputs = 8, activation = "tanh" }, { outputs = 1 }]
-[task]
-name = "sine"
-[strategy]
-name = "tinyreptile"
-"""
 
 
 def test_an_input_that_is_the_output_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

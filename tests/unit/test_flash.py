@@ -267,7 +267,7 @@ def test_the_first_installed_tool_is_taken(fakes: Fakes) -> None:
 
 
 def test_a_field_the_tool_needs_is_named(fakes: Fakes, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"lacks tinyfed\.flash\.pyocd\.target"):
+    with pytest.raises(UsageError, match=r"tinyfed\.flash\.pyocd\.target: is missing"):
         flash.plan(board(pyocd={}), tmp_path / "firmware.elf", method="pyocd")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from sine_toml import sine_toml
 from test_folder import csv as write_csv
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.cli.run import _seconds
@@ -28,20 +29,7 @@ from tinyfed.device import Device
 from tinyfed.errors import DeviceError
 from tinyfed.model import decode
 
-EXPERIMENT = """rounds = 12
-seed = 2
-[model]
-inputs = 1
-loss = "mse"
-layers = [{ outputs = 8, activation = "tanh" }, { outputs = 1 }]
-[task]
-name = "sine"
-shots = 8
-[strategy]
-name = "tinyreptile"
-[fleet]
-devices = 3
-"""
+EXPERIMENT = sine_toml(12, seed=2)
 
 
 @pytest.fixture(autouse=True)

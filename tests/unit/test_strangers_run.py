@@ -12,26 +12,14 @@ from typing import Any
 
 import pytest
 from conftest import require
+from sine_toml import sine_toml
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.report.document import ADAPTATION, NOTES, write_report
 from tinyfed_host.run.names import DATABASE
 from tinyfed_host.run.store import METRICS, StoreError
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENT = """rounds = 3
-seed = 5
-[model]
-inputs = 1
-loss = "mse"
-layers = [{ outputs = 4, activation = "tanh" }, { outputs = 1 }]
-[task]
-name = "sine"
-shots = 5
-[strategy]
-name = "tinyreptile"
-[fleet]
-devices = 2
-"""
+EXPERIMENT = sine_toml(3, outputs=4, shots=5, devices=2)
 SCRIPT = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
 
 

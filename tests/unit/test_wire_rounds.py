@@ -5,11 +5,11 @@ import random
 
 import numpy as np
 import pytest
+from board_in_process import Board
 from faulty_line import FaultyLine
 from tinyfed_host.device.line import RemoteDevice
 
 from tinyfed.device.simulated import SimulatedDevice
-from tinyfed.engine._device import LineDevice
 from tinyfed.errors import DeviceError
 from tinyfed.model import encode, initialize, mlp
 from tinyfed.wire.order import Order
@@ -17,52 +17,6 @@ from tinyfed.wire.order import Order
 SPEC = mlp(1, (16,), 1, "tanh")
 WEIGHTS = initialize(SPEC, 4)
 IMAGE = encode(SPEC, WEIGHTS)
-LINE_BYTES_PER_S = 11_520.0
-
-
-class Board:
-    """A transport to a `LineDevice` that loses its power now and then; each byte takes its time on the line."""
-
-    name = "in-process"
-    bytes_per_s = LINE_BYTES_PER_S
-
-    def __init__(self, rng: random.Random, cut_chance: float) -> None:
-        self.now_s = 100.0
-        self.cuts = 0
-        self._rng = rng
-        self._cut_chance = cut_chance
-        self._device = self._new()
-        self._pending = b""
-
-    def _new(self) -> LineDevice:
-        return LineDevice(65536, bytes(range(12)), "some-board")
-
-    def clock(self) -> float:
-        return self.now_s
-
-    def _feed(self, data: bytes) -> None:
-        if self._rng.random() < self._cut_chance:
-            self.cuts += 1
-            self._device = self._new()
-            self._pending = self._pending[: len(self._pending) // 2]  # in the middle of a frame
-        self.now_s += len(data) / LINE_BYTES_PER_S
-        said = self._device.feed(data, int(self.now_s * 1e6) % 2**32, 4)
-        self.now_s += len(said) / LINE_BYTES_PER_S
-        self._pending += said
-
-    def read(self, timeout_s: float) -> bytes:
-        self._feed(b"")
-        if not self._pending:
-            self.now_s += min(max(timeout_s, 1e-4), 0.05)
-            self._feed(b"")
-        data, self._pending = self._pending, b""
-        return data
-
-    def write(self, data: bytes) -> None:
-        self._feed(data)
-
-    def close(self) -> None:
-        pass
 
 
 def order(number: int) -> Order:
@@ -90,7 +44,7 @@ def faultless(rounds: int) -> bytes:
 )
 def test_rounds_on_a_bad_line_end_in_the_weights_of_a_good_one(rounds: int, cut_chance: float) -> None:
     rng = random.Random(f"{rounds} {cut_chance}")
-    board = Board(rng, cut_chance)
+    board = Board(11_520.0, rng, cut_chance)
     line = FaultyLine(board, rng, bit_error_rate=1e-4, frame_loss=0.01)
     device: RemoteDevice | None = None
     weights = WEIGHTS.astype("<f4").tobytes()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tinyfed import meta, tasks
 from tinyfed.errors import UsageError
-from tinyfed.fields import Table, fields_of, near, number, texts, whole, word
+from tinyfed.fields import Table, check_values, fields_of, number, texts, whole, word
 from tinyfed.meta.strategy import Strategy
 from tinyfed.tasks.task import Task
 from tinyfed.wire.encodings import NAMES as ENCODINGS
@@ -164,8 +164,8 @@ def override(
 ) -> Experiment:
     """The experiment with what the command line says otherwise. Raises `UsageError` for an unknown kind of fleet."""
     fleet = experiment.fleet
-    if kind is not None and kind not in FLEETS:
-        raise UsageError(f"must be one of {', '.join(FLEETS)}", key=f"--fleet {kind}", remedy=near(kind, FLEETS))
+    if kind is not None:
+        check_values({"--fleet": FLEET["kind"]}, {"--fleet": kind}, "")
     if ports:
         fleet = dataclasses.replace(fleet, kind="ports", ports=tuple(ports))
     elif kind is not None:

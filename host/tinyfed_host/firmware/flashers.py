@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyfed.errors import UsageError
+from tinyfed.fields import Source, Table, text
 
 
 @dataclass(frozen=True)
@@ -233,11 +233,9 @@ def command(
     tool: Tool, words: Sequence[str], settings: Mapping[str, Any], probe: str | None, values: Mapping[str, str]
 ) -> list[str]:
     """The command line for one step. Raises UsageError when the board's manifest lacks a field of the tool."""
-    for name in tool.fields:
-        if not isinstance(settings.get(name), str):
-            raise UsageError(f"the board's manifest lacks tinyfed.flash.{tool.name}.{name}; docs/howto-board.md has it")
-    known = {name: str(settings[name]) for name in tool.fields} | dict(values)
-    line = fill(words, known)
+    source = Source("the board's manifest", remedy="docs/howto-board.md lists the fields")
+    table = Table(settings, source, ("tinyfed", "flash", tool.name))
+    line = fill(words, {name: table.take(name, text(empty=False)) for name in tool.fields} | dict(values))
     if tool.name == "openocd" and "transport" in settings:  # a J-Link would begin with JTAG
         line[2:2] = ["-c", f"transport select {settings['transport']}"]
     if probe is None:

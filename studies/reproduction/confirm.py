@@ -61,13 +61,11 @@ class Twin:
         self._pair: tuple[RemoteDevice, SimulatedDevice] | None = None
 
     def load(self, image: bytes) -> None:
-        """See `Device.load`."""
         board, simulated = self._started()
         board.load(image)
         simulated.load(image)
 
     def visit(self, weights: Weights | None, order: Order, *, want_weights: bool) -> VisitOutcome:
-        """See `Device.visit`."""
         board, simulated = self._started()
         outcome = board.visit(weights, order, want_weights=want_weights)
         expected = simulated.visit(weights, order, want_weights=want_weights)

@@ -229,7 +229,7 @@ def read(folder: Path, tasks: Sequence[str]) -> dict[str, Results]:
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(f"{path}: no result of tinyfed reproduce: {error}") from None
+            raise UsageError(f"no result of tinyfed reproduce: {error}", where=str(path)) from None
     return found
 
 

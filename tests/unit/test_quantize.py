@@ -18,7 +18,7 @@ from tinyfed.model.convert import Int8Model, read_model, read_tflite
 from tinyfed.model.isolated import isolated
 from tinyfed.model.quantize import FloatSource, accuracy, float_outputs, layer_errors, quantize
 from tinyfed.model.run import check_batch, run
-from tinyfed.model.tflite.file import TfliteError, load, parse
+from tinyfed.model.tflite.file import load, parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 
@@ -255,7 +255,7 @@ def test_a_crash_of_the_libraries_is_one_line() -> None:
 
 def test_what_a_process_of_its_own_raises_is_raised_here() -> None:
     assert isolated(int, "41", source="n") == 41
-    with pytest.raises(TfliteError, match=r"^nowhere\.tflite: cannot read"):
+    with pytest.raises(UsageError, match=r"^nowhere\.tflite: cannot read"):
         isolated(load, Path("nowhere.tflite"), source="n")
     with pytest.raises(RuntimeError, match="ValueError: invalid literal"):
         isolated(int, "seven", source="n")

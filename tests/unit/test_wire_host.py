@@ -41,7 +41,7 @@ def heard(session: HostSession, now_s: float = 0.0) -> list[Frame]:
 
 
 def upload_status(total: int, content_hash: int, status: int) -> bytes:
-    return messages._UPLOAD_STATUS.pack(total, content_hash, 0, status, 0, 0)
+    return messages._UPLOAD_STATUS.pack(total, content_hash, 0, status)
 
 
 def transfer_status(next_offset: int, status: int = 0, *, gap: bool = False, round_: int = 0) -> bytes:
@@ -235,7 +235,7 @@ def test_a_cancel_that_is_answered_by_something_else_ends_after_the_patience() -
 def test_a_device_that_denies_its_session_is_greeted_again_but_rarely(name: str) -> None:
     """ERROR -11 a hundred times a second: at most 32 greetings again, a quarter of a second apart."""
     operation = OPERATIONS[name][0]()
-    error = Frame(MessageType.ERROR, SESSION, 1, messages._ERROR.pack(0, Status.STATE, 6, 0))
+    error = Frame(MessageType.ERROR, SESSION, 1, messages._ERROR.pack(0, Status.STATE, 6))
     over_s, session = over_while_it_says(operation, error)
     assert operation.failure is not None and operation.failure.reason is Reason.STALLED
     assert session.count.bytes_sent < 33 * 200  # a greeting and the request, each time
@@ -307,7 +307,7 @@ def test_a_saving_writes_what_it_said_it_would(told: tuple[tuple[int, int], ...]
     session = start(operation)
     session.poll(0.0)
     for done, total in told:
-        say(session, MessageType.SAVE_STATUS, operation.sequence, messages._SAVE_STATUS.pack(done, total, 0, 0, 0, 0))
+        say(session, MessageType.SAVE_STATUS, operation.sequence, messages._SAVE_STATUS.pack(done, total, 0, 0, 0))
     assert (operation.failure.field if operation.failure else "") == field
 
 
@@ -326,7 +326,7 @@ def test_another_device_on_the_line_is_not_gone_on_with() -> None:
     transfer = TransferOperation(Kind.IMAGE, bytes(100))
     session = start(transfer)
     session.poll(0.0)
-    error = messages._ERROR.pack(0, Status.STATE, 2, 0)
+    error = messages._ERROR.pack(0, Status.STATE, 2)
     say(session, MessageType.ERROR, transfer.sequence, error, now_s=1.0)
     (greeting,) = heard(session, 1.0)
     session.feed(answer_greeting(greeting, SESSION + 1, board=b"other"), 1.0)

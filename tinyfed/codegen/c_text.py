@@ -25,16 +25,19 @@ def check_name(name: str) -> str:
     """`name`, where it is a prefix of C identifiers and a file name on every system. Raises UsageError."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UsageError(
-            f"name {name!r}: use lower-case letters, digits and underscores, starting with a letter, as in kws_model"
+            "use lower-case letters, digits and underscores, starting with a letter, as in kws_model",
+            key=f"name {name!r}",
         )
     if len(name) > LONGEST_NAME:
-        raise UsageError(f"name {name!r}: {len(name)} characters; at most {LONGEST_NAME}")
+        raise UsageError(f"{len(name)} characters; at most {LONGEST_NAME}", key=f"name {name!r}")
     if "__" in name or name.endswith("_"):
-        raise UsageError(f"name {name!r}: two underscores in a row are reserved in C++, and none may end the name")
+        raise UsageError(
+            "two underscores in a row are reserved in C++, and none may end the name", key=f"name {name!r}"
+        )
     if name in _RESERVED:
-        raise UsageError(f"name {name!r}: this is a word of C or C++; choose another")
+        raise UsageError("this is a word of C or C++", key=f"name {name!r}", remedy="choose another")
     if name.startswith("tinyfed_"):
-        raise UsageError(f"name {name!r}: the prefix tinyfed_ is the engine's; choose another")
+        raise UsageError("the prefix tinyfed_ is the engine's", key=f"name {name!r}", remedy="choose another")
     return name
 
 

@@ -24,7 +24,7 @@ def bundle_of(
     Raises UsageError where the file, the choice or the labels are wrong.
     """
     if choice not in (None, *CHOICES):
-        raise UsageError(f"array {choice!r}: use one of {', '.join(CHOICES)}")
+        raise UsageError(f"use one of {', '.join(CHOICES)}", key=f"array {choice!r}")
     content = read_model_file(path) if path.is_file() else b""
     if not is_tflite(content):
         if choice in ("tflite", "both"):

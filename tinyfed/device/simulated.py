@@ -25,7 +25,7 @@ class SimulatedDevice:
 
     def __init__(self, name: str = "simulated", *, shard: bytes | None = None, arena_bytes: int = ARENA_BYTES) -> None:
         if not 0 < arena_bytes < 2**32:
-            raise UsageError(f"device {name}: arena of {arena_bytes} bytes, allowed is 1 to {2**32 - 1}")
+            raise UsageError(f"arena of {arena_bytes} bytes, allowed is 1 to {2**32 - 1}", where=f"device {name}")
         self.name = name
         self.traffic = Traffic()
         self._image = b""
@@ -35,7 +35,7 @@ class SimulatedDevice:
             self._device = _device.Device(arena_bytes, shard)
         except _device.StatusError as error:
             status, _ = error.args
-            raise UsageError(f"device {name}: its shard is refused: {explain(status)}") from None
+            raise UsageError(f"its shard is refused: {explain(status)}", where=f"device {name}") from None
 
     @property
     def info(self) -> DeviceInfo:
@@ -82,7 +82,9 @@ class SimulatedDevice:
         if trained is not None and order.answers_update:
             base = read_weights(self._image).tobytes() if fresh else weights
             if base is None:
-                raise UsageError(f"device {self.name}: what it shares is an update: send the weights with the order")
+                raise UsageError(
+                    "what it shares is an update: send the weights with the order", where=f"device {self.name}"
+                )
             self._layer_sizes = self._layer_sizes or layer_sizes(self._image)
             trained = expand(order, trained, base, shared_part(order, self._layer_sizes))
         weights = None if trained is None else Weights(trained)
@@ -101,22 +103,25 @@ class SimulatedDevice:
         facts = self._device.facts()
         if number == Status.MEMORY:
             return DoesNotFitError(
-                f"{where}: the arena of {facts['arena_bytes']} bytes is {bytes_short} bytes short: "
-                "choose a smaller model or a larger board"
+                f"the arena of {facts['arena_bytes']} bytes is {bytes_short} bytes short: "
+                "choose a smaller model or a larger board",
+                where=where,
             )
         if order is None:
-            return UsageError(f"{where}: the model is refused: {explain(number)}")
+            return UsageError(f"the model is refused: {explain(number)}", where=where)
         if number == Status.SOURCE and order.source == "shard":
             return DeviceError(
-                f"{where}: {'no shard' if not facts['class_count'] else 'its shard is too small'} for an order of "
+                f"{'no shard' if not facts['class_count'] else 'its shard is too small'} for an order of "
                 f"{order.ways} classes with {order.shots} samples to learn from and "
-                f"{order.queries or 'at least 1'} to judge on: give it more data or ask for less"
+                f"{order.queries or 'at least 1'} to judge on: give it more data or ask for less",
+                where=where,
             )
         if number == Status.SHAPE:
             return DeviceError(
-                f"{where}: the order does not fit: it has {order.ways} classes, the samples "
+                f"the order does not fit: it has {order.ways} classes, the samples "
                 f"{facts['feature_count'] or 1} features, the model {facts['parameter_count']} parameters: "
-                "model inputs, outputs and loss must match the task"
+                "model inputs, outputs and loss must match the task",
+                where=where,
             )
         kind = DivergedError if number == Status.NUMERIC else DeviceError
-        return kind(f"{where}: {explain(number)}")
+        return kind(explain(number), where=where)

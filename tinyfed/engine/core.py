@@ -29,7 +29,7 @@ def _called(call: Callable[..., Any], what: str, *arguments: Any) -> None:
     try:
         call(*arguments)
     except _core.CoreError as error:
-        raise UsageError(f"{what}: {reason(error.args[0])}") from error
+        raise UsageError(reason(error.args[0]), key=what) from error
 
 
 def _opened(call: Callable[..., Any], *arguments: Any) -> Any:

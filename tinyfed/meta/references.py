@@ -34,4 +34,4 @@ def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int,
         case "transfer":
             return transfer(spec, task.train, seed=seed)
         case _:
-            raise UsageError(f"reference: {kind!r} is unknown, allowed are {', '.join(REFERENCES)}")
+            raise UsageError(f"{kind!r} is unknown, allowed are {', '.join(REFERENCES)}", where="reference")

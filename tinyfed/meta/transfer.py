@@ -25,10 +25,10 @@ def pool(clients: Sequence[Client]) -> bytes:
     shards = []
     for client in clients:
         if client.shard is None:
-            raise UsageError(f"transfer: client {client.name} has no stored samples to pool")
+            raise UsageError(f"client {client.name} has no stored samples to pool", where="transfer")
         shards.append(read_shard(client.shard))
     if len({(shard.feature_count, len(shard.classes)) for shard in shards}) != 1:
-        raise UsageError("transfer: the clients do not have the same features and classes")
+        raise UsageError("the clients do not have the same features and classes", where="transfer")
     return write_shard([np.concatenate(same) for same in zip(*(shard.classes for shard in shards), strict=True)])
 
 
@@ -42,11 +42,11 @@ def transfer(
     """
     last = spec.layers[-1]
     if not isinstance(last, Dense):
-        raise UsageError("transfer: the last layer is not dense")
+        raise UsageError("the last layer is not dense", where="transfer")
     shard = pool(clients)
     classes = read_shard(shard).classes
     if len(classes) > WAYS_MAX:
-        raise UsageError(f"transfer: {len(classes)} classes, a visit takes at most {WAYS_MAX}")
+        raise UsageError(f"{len(classes)} classes, a visit takes at most {WAYS_MAX}", where="transfer")
     wide = replace(spec, layers=(*spec.layers[:-1], replace(last, units=len(classes))))
     shots = min(SHOTS_MAX, *(len(samples) for samples in classes))
     device = SimulatedDevice("pool", shard=shard, arena_bytes=plan(wide).arena_bytes + 2 * WAYS_MAX * (SHOTS_MAX + 3))

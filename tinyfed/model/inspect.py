@@ -116,9 +116,6 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
     raise unknown_format(content, str(path))
 
 
-# --- .tflite ----------------------------------------------------------------------------------------------------
-
-
 def tflite_facts(model: TfliteModel, boards: list[Board]) -> ModelFacts:
     """`inspect` of a .tflite file in memory."""
     counted = {tensor.index for tensor in model.tensors if tensor.constant_bytes}
@@ -219,9 +216,6 @@ def _quantization(result: Tensor | None, weights: Tensor | None) -> str:
     return "; ".join(parts)
 
 
-# --- Keras ------------------------------------------------------------------------------------------------------
-
-
 def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> ModelFacts:
     """`inspect` of a Keras file in memory: its layers as Keras has them, where the engine runs them with what they
     cost."""
@@ -259,9 +253,6 @@ def _keras_layer(layer: KerasLayer, shape: tuple[int, ...], macs: int | None) ->
         macs=macs,
         quantization="",
     )
-
-
-# --- model image ------------------------------------------------------------------------------------------------
 
 
 def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:

@@ -34,7 +34,7 @@ class WeightsEncoding:
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
-            raise UsageError(f"weights encoding {self.format!r}: allowed are {', '.join(FORMATS)}")
+            raise UsageError(f"allowed are {', '.join(FORMATS)}", key=f"weights encoding {self.format!r}")
 
     @classmethod
     def named(cls, name: str) -> "WeightsEncoding":

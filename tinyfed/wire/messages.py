@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import ClassVar, Self
 
 from tinyfed.engine import HASH_START as HASH_START
 from tinyfed.engine import hash64 as hash64
@@ -98,13 +99,24 @@ _ACK = struct.Struct("<IHBB")
 _UPLOAD_REQUEST = struct.Struct("<IHBBIQ")
 _ORDER = struct.Struct("<IQ")
 _TRANSFER_STATUS = struct.Struct("<IIbBBx")
-_UPLOAD_STATUS = struct.Struct("<IQIbBH")
+_UPLOAD_STATUS = struct.Struct("<IQIb3x")
 _VISIT_STATUS = struct.Struct("<IIIIIb3x")
 _RESULT = struct.Struct("<IQ")
 _SAVE = struct.Struct("<QB3x")
-_SAVE_STATUS = struct.Struct("<IIIbBH")
-_ERROR = struct.Struct("<IbBH")
+_SAVE_STATUS = struct.Struct("<IIIbxH")
+_ERROR = struct.Struct("<IbB2x")
 _HELLO = struct.Struct("<IQI12xQIIIHHQQBB")
+
+
+class _Message:
+    """A payload whose values are the fields, in order."""
+
+    LAYOUT: ClassVar[struct.Struct]
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Self:
+        """Raises `MalformedError` when the payload is too short."""
+        return cls(*_unpack(cls.LAYOUT, payload))
 
 
 @dataclass(frozen=True)
@@ -244,23 +256,22 @@ class TransferStatus:
 
 
 @dataclass(frozen=True)
-class UploadStatus:
+class UploadStatus(_Message):
     """Begin, end or refusal of an upload."""
+
+    LAYOUT = _UPLOAD_STATUS
 
     total_bytes: int
     content_hash: int
     detail: int
     status: int
 
-    @classmethod
-    def unpack(cls, payload: bytes) -> "UploadStatus":
-        """Raises `MalformedError` when the payload is too short."""
-        return cls(*_unpack(_UPLOAD_STATUS, payload)[:4])
-
 
 @dataclass(frozen=True)
-class VisitStatus:
+class VisitStatus(_Message):
     """A visit was accepted, runs, was refused or failed."""
+
+    LAYOUT = _VISIT_STATUS
 
     visit: int
     done: int  # training samples
@@ -268,11 +279,6 @@ class VisitStatus:
     detail: int
     steps: int  # pieces of work done, evaluation too
     status: int
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> "VisitStatus":
-        """Raises `MalformedError` when the payload is too short."""
-        return cls(*_unpack(_VISIT_STATUS, payload))
 
 
 @dataclass(frozen=True)
@@ -291,8 +297,10 @@ class VisitResult:
 
 
 @dataclass(frozen=True)
-class SaveStatus:
+class SaveStatus(_Message):
     """How far the device is with writing its model into flash."""
+
+    LAYOUT = _SAVE_STATUS
 
     done: int
     total: int
@@ -300,22 +308,13 @@ class SaveStatus:
     status: int
     quiet_ms: int  # it may say and hear nothing for so long
 
-    @classmethod
-    def unpack(cls, payload: bytes) -> "SaveStatus":
-        """Raises `MalformedError` when the payload is too short."""
-        done, total, detail, status, _, quiet_ms = _unpack(_SAVE_STATUS, payload)
-        return cls(done, total, detail, status, quiet_ms)
-
 
 @dataclass(frozen=True)
-class ErrorMessage:
+class ErrorMessage(_Message):
     """The device cannot take the frame with this sequence number."""
+
+    LAYOUT = _ERROR
 
     detail: int
     code: int
     answered_type: int
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> "ErrorMessage":
-        """Raises `MalformedError` when the payload is too short."""
-        return cls(*_unpack(_ERROR, payload)[:3])

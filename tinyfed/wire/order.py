@@ -178,7 +178,7 @@ class Order:
         version = data[0] if data else 0
         size = {1: _ORDER.size, 2: _ORDER.size + _MORE.size, 3: _ORDER.size + _MORE.size}.get(version)
         if len(data) != size:
-            raise UsageError(f"order: {len(data)} bytes are not an order of version 1 to {ORDER_VERSION}")
+            raise UsageError(f"{len(data)} bytes are not an order of version 1 to {ORDER_VERSION}", where="order")
         _, source, ways, passes, shots, queries, seed, rate, count, *rest = _ORDER.unpack_from(data)
         more = _MORE.unpack_from(data, _ORDER.size) if version > 1 else (0,) * 10
         update, flags, batch, proximal, local_first, local_last, reconstruct, top, answer, reserved = more
@@ -187,10 +187,12 @@ class Order:
         answers = {WeightsEncoding.named(name).number: name for name in NAMES}
         points = rest[2:]
         if source not in names or count > CHECKPOINTS_MAX or any(rest[:2]) or any(points[count:]):
-            raise UsageError("order: a field is out of its range; docs/order.md lists them")
+            raise UsageError("a field is out of its range", where="order", remedy="docs/order.md lists them")
         of_later = version == 2 and (flags > _FLAGS_V2 or any(more[4:]))
         if update not in updates or flags >= 32 or answer not in answers or reserved or of_later:
-            raise UsageError(f"order: a field of version {version} is out of its range; docs/order.md lists them")
+            raise UsageError(
+                f"a field of version {version} is out of its range", where="order", remedy="docs/order.md lists them"
+            )
         chosen = {name: bool(flags & bit) for name, bit in _FLAGS.items()}
         return cls(
             names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes,
@@ -251,31 +253,35 @@ class Result:
         judged = order.ways * order.queries  # 0: as many as its samples leave
         losses = (self.loss_first, self.loss_last, *(point.loss for point in points))
         if self.samples != order.samples:
-            raise UsageError(f"result: {self.samples} training steps, the order asks for {order.samples}")
+            raise UsageError(f"{self.samples} training steps, the order asks for {order.samples}", where="result")
         if tuple(point.shots for point in points) != order.checkpoints:
-            raise UsageError("result: its checkpoints are not those of the order")
+            raise UsageError("its checkpoints are not those of the order", where="result")
         if len(counts) > 1 or any(count > JUDGED_MAX or judged not in (0, count) for count in counts):
-            raise UsageError(f"result: judged on {max(counts)} samples, the order asks for {judged or 'the same ones'}")
+            raise UsageError(
+                f"judged on {max(counts)} samples, the order asks for {judged or 'the same ones'}", where="result"
+            )
         if order.source == "sine" and any(point.correct for point in points):
-            raise UsageError("result: a regression has no correct answers")
+            raise UsageError("a regression has no correct answers", where="result")
         if not all(0 <= loss <= LOSS_MAX for loss in losses):  # no NaN is
-            raise UsageError(f"result: a loss is not 0 to {LOSS_MAX:g}")
+            raise UsageError(f"a loss is not 0 to {LOSS_MAX:g}", where="result")
         if self.arena_bytes > arena_bytes or self.stack_bytes > STACK_BYTES_MAX:
-            raise UsageError("result: more memory in use than the device has")
+            raise UsageError("more memory in use than the device has", where="result")
         if COUNTER_END in (self.train_us, self.train_instructions):
-            raise UsageError("result: a counter is at its end")
+            raise UsageError("a counter is at its end", where="result")
 
     @classmethod
     def decode(cls, data: bytes) -> "Result":
         """Read a device's answer. Raises UsageError when the bytes are not a result."""
         if len(data) < _RESULT.size or data[0] != RESULT_VERSION:
-            raise UsageError(f"result: not a result of version {RESULT_VERSION}: is the firmware another version?")
+            raise UsageError(
+                f"not a result of version {RESULT_VERSION}: is the firmware another version?", where="result"
+            )
         _, count, _, samples, first, last, train_us, instructions, stack, arena = _RESULT.unpack_from(data)
         if count > CHECKPOINTS_MAX or len(data) != _RESULT.size + count * _CHECKPOINT.size:
-            raise UsageError(f"result: {len(data)} bytes do not hold {count} checkpoints")
+            raise UsageError(f"{len(data)} bytes do not hold {count} checkpoints", where="result")
         points = tuple(
             Checkpoint(*_CHECKPOINT.unpack_from(data, _RESULT.size + k * _CHECKPOINT.size)) for k in range(count)
         )
         if any(p.correct > p.count or p.count == 0 for p in points) or not math.isfinite(last):
-            raise UsageError("result: a value is out of its range; docs/order.md lists them")
+            raise UsageError("a value is out of its range", where="result", remedy="docs/order.md lists them")
         return cls(samples, first, last, train_us, instructions, stack, points, arena)

@@ -65,11 +65,9 @@ class LabelOperation(LongOperation):
         super().begin(now_s)
 
     def ask(self) -> None:
-        """See `LongOperation.ask`."""
         self.send(MessageType.LABEL, pack_label(self._number, *self._wanted))
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """See `Operation.on_frame`."""
         if frame.type != MessageType.RECORD_STATUS:
             return
         answer = RecordStatus.unpack(frame.payload)

@@ -20,11 +20,9 @@ class SaveOperation(LongOperation):
         self._payload = messages.pack_save(weights_hash, forget=forget)
 
     def ask(self) -> None:
-        """See `LongOperation.ask`."""
         self.send(MessageType.SAVE, self._payload)
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """See `Operation.on_frame`."""
         if frame.type != MessageType.SAVE_STATUS or frame.sequence != self.sequence:
             return
         answer = messages.SaveStatus.unpack(frame.payload)

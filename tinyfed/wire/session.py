@@ -143,6 +143,7 @@ class Operation:
         self.done = False
         self.failure: Failure | None = None
         self._session: HostSession
+        self._timer: RetryTimer
         self.sequence = 0
 
     def bind(self, session: "HostSession") -> None:
@@ -151,7 +152,14 @@ class Operation:
 
     def begin(self, now_s: float) -> None:
         """Start, or start anew after the device was greeted again: with a new sequence number."""
-        raise AssertionError("an operation says how it begins")
+        self.sequence = self._session.next_sequence()
+        self._timer = self._session.retry_timer()  # stopped once there is an answer
+        self._timer.start(now_s)
+        self.ask()
+
+    def ask(self) -> None:
+        """Send the request."""
+        raise AssertionError("an operation says what it asks")
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """A good frame of this session that is not the session's own business."""
@@ -161,11 +169,14 @@ class Operation:
         """A damaged frame came."""
 
     def on_time(self, now_s: float) -> None:
-        """Send what is due."""
+        """Send what is due: the request again while nothing answers it."""
+        if self._timer.expired(now_s):
+            self._session.count.retries += 1
+            self.ask()
 
     def due_s(self) -> float | None:
         """When `on_time` must be called at the latest."""
-        return None
+        return self._timer.due_s
 
     def finish(self) -> None:
         """It went well."""
@@ -194,28 +205,17 @@ class LongOperation(Operation):
     """One that a device works on for long: its request is repeated meanwhile, so that each end hears the other."""
 
     def begin(self, now_s: float) -> None:
-        """See `Operation.begin`."""
-        self.sequence = self._session.next_sequence()
-        self._timer = self._session.retry_timer()  # stopped once there is an answer
-        self._timer.start(now_s)
-        self._alive_s = now_s + KEEP_ALIVE_S  # when to ask again then
-        self.ask()
-
-    def ask(self) -> None:
-        """Send the request."""
-        raise AssertionError("an operation says what it asks")
+        self._alive_s = now_s + KEEP_ALIVE_S  # when to ask again once there is an answer
+        super().begin(now_s)
 
     def on_time(self, now_s: float) -> None:
-        """See `Operation.on_time`."""
-        if self._timer.expired(now_s):
-            self._session.count.retries += 1
-            self.ask()
-        elif self._timer.due_s is None and now_s >= self._alive_s:
+        if self._timer.due_s is not None:
+            super().on_time(now_s)
+        elif now_s >= self._alive_s:
             self._alive_s = now_s + KEEP_ALIVE_S
             self.ask()
 
     def due_s(self) -> float | None:
-        """See `Operation.due_s`."""
         return self._alive_s if self._timer.due_s is None else self._timer.due_s
 
 
@@ -261,8 +261,6 @@ class HostSession:
         self._answered_s = 0.0
         self._boot_before: int | None = None
         self._visits_done: set[int] = set()
-
-    # ---- for the caller ----
 
     def start(self, operation: "Operation", now_s: float) -> None:
         """Begin an operation; the one before must be done or is given up."""
@@ -325,8 +323,6 @@ class HostSession:
         self._visit = (self._visit + 1) & 0xFFFFFFFF or 1
         return self._visit
 
-    # ---- for operations ----
-
     def next_sequence(self) -> int:
         """A sequence number newer than all before in this session."""
         self._sequence = min(self._sequence + 1, 0xFFFF)
@@ -382,8 +378,6 @@ class HostSession:
         """Tell the device, now and whenever it repeats itself, that the result of this visit is here."""
         self._visits_done = {visit}
         self.queue(Frame(MessageType.RESULT_RECEIVED, self.session_id, self._sequence, messages.pack_number(visit)))
-
-    # ---- inside ----
 
     def _draw_nonce(self) -> None:
         """Another number of this host for the device to know it by."""
@@ -489,16 +483,15 @@ class HelloOperation(Operation):
         self._asked: set[int] = set()
 
     def begin(self, now_s: float) -> None:
-        """See `Operation.begin`."""
         self._timer = (
             self._session.retry_timer(GREETING_RETRY_MAX_S)
             if self._interval_s is None
-            else RetryTimer(self._interval_s)
+            else RetryTimer(self._interval_s, self._interval_s)
         )
         self._timer.start(now_s)
-        self._ask()
+        self.ask()
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
         if self._left is not None:
             if self._left == 0:
                 return
@@ -507,7 +500,6 @@ class HelloOperation(Operation):
         self._asked.add(self._session.queue_greeting())
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """See `Operation.on_frame`."""
         if frame.type != MessageType.HELLO or frame.session not in self._asked:
             return
         if frame.version != VERSION:
@@ -520,18 +512,6 @@ class HelloOperation(Operation):
             self.hello = hello
             self.finish()
 
-    def on_time(self, now_s: float) -> None:
-        """See `Operation.on_time`."""
-        if self._timer.expired(now_s):
-            if self._interval_s is not None:
-                self._timer.start(now_s)
-            self._session.count.retries += 1
-            self._ask()
-
-    def due_s(self) -> float | None:
-        """See `Operation.due_s`."""
-        return self._timer.due_s
-
 
 class CancelOperation(Operation):
     """End whatever the device is doing for this host."""
@@ -541,27 +521,12 @@ class CancelOperation(Operation):
     def __init__(self) -> None:
         super().__init__(survives_reset=True)
 
-    def begin(self, now_s: float) -> None:
-        """See `Operation.begin`."""
-        self.sequence = self._session.next_sequence()
-        self._timer = self._session.retry_timer()
-        self._timer.start(now_s)
+    def ask(self) -> None:
         self.send(MessageType.CANCEL)
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """See `Operation.on_frame`."""
         if frame.type == MessageType.CANCELLED and frame.sequence == self.sequence:
             self.finish()
-
-    def on_time(self, now_s: float) -> None:
-        """See `Operation.on_time`."""
-        if self._timer.expired(now_s):
-            self._session.count.retries += 1
-            self.send(MessageType.CANCEL)
-
-    def due_s(self) -> float | None:
-        """See `Operation.due_s`."""
-        return self._timer.due_s
 
 
 class ResetOperation(Operation):
@@ -571,7 +536,6 @@ class ResetOperation(Operation):
         super().__init__(survives_reset=True)
 
     def begin(self, now_s: float) -> None:
-        """See `Operation.begin`."""
         self.sequence = self._session.next_sequence()
         self.send(MessageType.RESET, messages.pack_number(messages.RESET_MAGIC))
         self.finish()

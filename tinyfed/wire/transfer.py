@@ -6,7 +6,7 @@ from tinyfed.weights import content_hash
 from tinyfed.wire import messages
 from tinyfed.wire.frames import Frame
 from tinyfed.wire.messages import COMPLETE, MessageType
-from tinyfed.wire.session import Operation, Reason, RetryTimer
+from tinyfed.wire.session import Operation, Reason
 
 # Whole transfers whose hash was wrong although each frame's CRC was right.
 ATTEMPTS = 3
@@ -43,19 +43,13 @@ class TransferOperation(Operation):
         return self._next
 
     def begin(self, now_s: float) -> None:
-        """See `Operation.begin`."""
-        self.sequence = self._session.next_sequence()
         self._chunk = self._session.chunk_down
-        self._timer: RetryTimer = self._session.retry_timer()
         self._next = 0  # what the device wants
         self._sent = 0
-        self._streaming = False
-        self._ask(now_s)
+        super().begin(now_s)
 
-    def _ask(self, now_s: float) -> None:
+    def ask(self) -> None:
         self._streaming = False
-        if self._timer.due_s is None:
-            self._timer.start(now_s)
         self._next_round()
         self.send(MessageType.TRANSFER_BEGIN, self._head.pack(self._round))
 
@@ -64,7 +58,6 @@ class TransferOperation(Operation):
         self._round = (self._round + 1) & 0xFF
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """See `Operation.on_frame`."""
         if frame.type != MessageType.TRANSFER_STATUS or frame.sequence != self.sequence:
             return
         answer = messages.TransferStatus.unpack(frame.payload)
@@ -112,16 +105,11 @@ class TransferOperation(Operation):
             self._sent += len(piece)
 
     def on_time(self, now_s: float) -> None:
-        """See `Operation.on_time`."""
         if self._timer.expired(now_s):
             # asking again tells where the device is, whether a chunk, the answers or the device was lost
             self._session.count.retries += 1
             self._chunk.lost()
-            self._ask(now_s)
-
-    def due_s(self) -> float | None:
-        """See `Operation.due_s`."""
-        return self._timer.due_s
+            self.ask()
 
 
 class UploadOperation(Operation):
@@ -155,18 +143,15 @@ class UploadOperation(Operation):
 
     def begin(self, now_s: float) -> None:
         """See `Operation.begin`: goes on behind what has arrived already."""
-        self.sequence = self._session.next_sequence()
         self._chunk = self._session.chunk_up
-        self._timer = self._session.retry_timer()
-        self._timer.start(now_s)
         self._heard = False
         self._gap_reported = False
-        self._request()
+        super().begin(now_s)
 
     def _size(self) -> int:
         return self._chunk.within(self._session.chunk_limit())
 
-    def _request(self) -> None:
+    def ask(self) -> None:
         self.send(
             MessageType.UPLOAD_REQUEST,
             messages.pack_upload_request(
@@ -183,7 +168,6 @@ class UploadOperation(Operation):
         self.send(MessageType.ACK, messages.pack_ack(len(self._parts), self._size(), self._round, gap=gap))
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """See `Operation.on_frame`."""
         if frame.sequence != self.sequence:
             return
         if frame.type == MessageType.UPLOAD_STATUS:
@@ -257,20 +241,15 @@ class UploadOperation(Operation):
             self._lost(now_s)
 
     def on_time(self, now_s: float) -> None:
-        """See `Operation.on_time`."""
         if not self._timer.expired(now_s):
             return
         self._session.count.retries += 1
         if self._expected is None:
-            self._request()
+            self.ask()
         elif self._heard:
             self._heard = False
             self._acknowledge(gap=len(self._parts) < self._expected)
         else:
             # the device may have given up the upload: ask anew, from here on
             self.sequence = self._session.next_sequence()
-            self._request()
-
-    def due_s(self) -> float | None:
-        """See `Operation.due_s`."""
-        return self._timer.due_s
+            self.ask()

@@ -45,7 +45,7 @@ def expand(order: Order, content: bytes, base: bytes, part: tuple[int, int]) -> 
         content = decode(WeightsEncoding.named(order.answer), content, Weights.of(weights[first : first + count]))
     if not order.top:
         if len(content) != 4 * count:
-            raise UsageError(f"update: {len(content)} bytes where {count} weights are expected")
+            raise UsageError(f"{len(content)} bytes where {count} weights are expected", where="update")
         weights[first : first + count] = Weights.of(content).array
         return Weights.of(weights)
     indices, values = read_update(content, part)
@@ -56,11 +56,11 @@ def expand(order: Order, content: bytes, base: bytes, part: tuple[int, int]) -> 
 def read_update(content: bytes, part: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Indices within the part, ascending, and values of an update. Raises UsageError when it is damaged."""
     if len(content) < _HEAD.size:
-        raise UsageError(f"update: {len(content)} bytes are no update")
+        raise UsageError(f"{len(content)} bytes are no update", where="update")
     version, coding, reserved, first, count, chosen = _HEAD.unpack_from(content)
     at = _HEAD.size + 4 * chosen
     if version != VERSION or reserved or (first, count) != part or chosen > count or at > len(content):
-        raise UsageError("update: its head is wrong: docs/order.md says what it holds")
+        raise UsageError("its head is wrong: docs/order.md says what it holds", where="update")
     listed = content[at:]
     if coding == BITMAP and len(listed) == (count + 7) // 8:
         bits = np.unpackbits(np.frombuffer(listed, np.uint8), bitorder="little")
@@ -68,9 +68,9 @@ def read_update(content: bytes, part: tuple[int, int]) -> tuple[NDArray[np.int64
     elif coding == GAPS:
         indices = np.cumsum(_gaps(listed) + 1) - 1
     else:
-        raise UsageError(f"update: coding {coding} with {len(listed)} bytes of indices is unknown")
+        raise UsageError(f"coding {coding} with {len(listed)} bytes of indices is unknown", where="update")
     if len(indices) != chosen or (chosen and indices[-1] >= count):
-        raise UsageError("update: its indices do not fit its values")
+        raise UsageError("its indices do not fit its values", where="update")
     return indices, Weights(content[_HEAD.size : at]).array
 
 
@@ -84,7 +84,7 @@ def _gaps(listed: bytes) -> NDArray[np.int64]:
             found.append(value)
             value, shift = 0, 0
         elif shift > 28:
-            raise UsageError("update: a gap is longer than 32 bits")
+            raise UsageError("a gap is longer than 32 bits", where="update")
     if shift:
-        raise UsageError("update: it ends in a gap")
+        raise UsageError("it ends in a gap", where="update")
     return np.array(found, np.int64)

@@ -34,12 +34,10 @@ class VisitOperation(LongOperation):
         super().begin(now_s)
 
     def ask(self) -> None:
-        """See `LongOperation.ask`."""
         assert self.number is not None
         self.send(MessageType.ORDER, messages.pack_order(self.number, self._weights_hash, self._order))
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """See `Operation.on_frame`."""
         if frame.type == MessageType.VISIT_STATUS:
             answer = messages.VisitStatus.unpack(frame.payload)
             if answer.visit != self.number:

@@ -115,7 +115,9 @@ def build_bench(board: Board, extra_flags: tuple[str, ...] = (), *, keep_all: bo
         MissingToolError, BuildError: as tinyfed_host.firmware.build.build.
     """
     if "cortexm" not in board.manifest["tinyfed"].get("shared", []) or board.emulator is None:
-        raise UsageError(f"board {board.name}: only an emulated Cortex-M board can count a step: try mps2_an386")
+        raise UsageError(
+            "only an emulated Cortex-M board can count a step: try mps2_an386", where=f"board {board.name}"
+        )
     recipe: Any = build.recipe()
     root = share() / "firmware"
     manifest = dict(board.manifest)
@@ -214,7 +216,8 @@ def run(board: Board, image: BenchImage, net: BenchNet) -> StepCount:
     engine.train_online(net.inputs, net.targets, float(np.float32(net.learning_rate)))
     if engine.weights_hash != count.weights_hash:
         raise BuildError(
-            f"{net.name}: {board.name} and this machine trained different weights: "
-            "a fault in a kernel; run the parity tests (pytest tests/parity)"
+            f"{board.name} and this machine trained different weights: a fault in a kernel",
+            where=net.name,
+            remedy="run the parity tests (pytest tests/parity)",
         )
     return count

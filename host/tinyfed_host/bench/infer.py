@@ -62,7 +62,9 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) ->
     """Run `program` on the emulated board for each input and count. Raises UsageError for a board that cannot count,
     MissingToolError, BuildError and DeviceError."""
     if board.emulator is None or MACHINE not in board.emulator.command:
-        raise UsageError(f"board {board.name}: instructions are counted on QEMU's {MACHINE}: use --board mps2_an386")
+        raise UsageError(
+            f"instructions are counted on QEMU's {MACHINE}: use --board mps2_an386", where=f"board {board.name}"
+        )
     tool = board.emulator.program
     if shutil.which(tool) is None:
         raise MissingToolError(f"{tool} is not installed: run `apt-get install {board.emulator.package}`")

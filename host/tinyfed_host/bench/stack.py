@@ -55,7 +55,7 @@ class _Graph:
                 if not size:
                     continue
                 if kind.startswith("dynamic") and "bounded" not in kind:
-                    raise BuildError(f"{title}: its stack frame has no bound: use an array of fixed size")
+                    raise BuildError("its stack frame has no bound: use an array of fixed size", where=title)
                 self.frames[title] = int(size)
                 if file.name.startswith("port_"):
                     self.ports.add(title)
@@ -136,11 +136,11 @@ def worst_stack(board: Board) -> Stack:
         BuildError: recursion, a frame without a bound, or no entry.
     """
     if "cortexm" not in board.manifest["tinyfed"].get("shared", []):
-        raise UsageError(f"board {board.name}: its stack is the operating system's: choose a bare board")
+        raise UsageError("its stack is the operating system's: choose a bare board", where=f"board {board.name}")
     with TemporaryFolder() as folder:
         graph = _Graph(compile_graph(board, folder))
     if ENTRY not in graph.frames:
-        raise BuildError(f"{board.name}: no function {ENTRY}, where a bare board starts")
+        raise BuildError(f"no function {ENTRY}, where a bare board starts", where=board.name)
     handlers = [graph.worst(name) for name in graph.roots() if name != ENTRY]
     interrupt = EXCEPTION_BYTES + max(handlers) if handlers else 0
     return Stack(graph.worst(ENTRY), interrupt, graph.chain(ENTRY))

@@ -34,8 +34,9 @@ def connect(port: str) -> RemoteDevice:
         session = probe(transport)
         if session is None:
             raise DeviceError(
-                f"{port}: no tinyfed device answers; is the firmware flashed, and is it the right port? "
-                "`tinyfed devices` shows what is on each"
+                "no tinyfed device answers",
+                where=port,
+                remedy="is the firmware flashed, and is it the right port? `tinyfed devices` shows what is on each",
             )
     except BaseException:
         transport.close()
@@ -118,4 +119,6 @@ def find(unique_id: str, port: str) -> RemoteDevice:
         if there == unique_id:
             return connect(candidate)
     reason = answers[port][1]
-    raise DeviceError(f"device {unique_id}: not found on {port} nor on another port ({reason}); plug it in again")
+    raise DeviceError(
+        f"not found on {port} nor on another port ({reason})", where=f"device {unique_id}", remedy="plug it in again"
+    )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
-from tinyfed.errors import DeviceError, DivergedError, DoesNotFitError, UsageError
+from tinyfed.errors import DeviceError, DivergedError, DoesNotFitError, TinyfedError, UsageError
 from tinyfed.model.image import needs_int8, read_weights, structure_hash
 from tinyfed.status import Status, explain
 from tinyfed.text import printable
@@ -46,6 +46,18 @@ PROBE_ATTEMPTS = 3
 # To the line's beginning, kill to its end, kill line: any line editor takes back what the probe typed; the terminal's
 # own knows only the last.
 KILL_LINE = b"\x01\x0b\x15"
+FLASH_IT = "flash firmware built by this tinyfed"
+# What a failed operation says, and what to do.
+FAILURES = {
+    Reason.SILENT: ("no answer for {s:g} s ({doing})", "is it still powered and connected?"),
+    Reason.RESET: ("it restarted in the middle ({doing})", "load the model again"),
+    Reason.VERSION: (f"it speaks version {{detail}} of the protocol, this tinyfed version {VERSION}", FLASH_IT),
+    Reason.STALLED: ("it talks, but gets no further ({doing})", "reset it"),
+    Reason.FOREIGN: ("the weights that came are not those that the visit left ({doing})", ""),
+    Reason.CHANGED: ("another device answers now ({doing})", "was it exchanged?"),
+    Reason.IMPLAUSIBLE: ("it says what cannot be: {field} {detail} ({doing})", ""),
+    Reason.DAMAGED: ("what arrives is damaged each time ({doing})", "check cable and baud rate"),
+}
 # Training steps (bytes, while a model is saved) done and in all, as the device's heartbeat tells them.
 Progress = Callable[[int, int], None]
 
@@ -62,7 +74,9 @@ def device_info(hello: Hello, where: str) -> DeviceInfo:
             '".", "_" or "-"; flash firmware built by tinyfed'
         )
     if hello.chunk_bytes < CHUNK_BYTES_LEAST:
-        raise DeviceError(f"{where}: it takes chunks of {hello.chunk_bytes} bytes; {CHUNK_BYTES_LEAST} are the least")
+        raise DeviceError(
+            f"it takes chunks of {hello.chunk_bytes} bytes; {CHUNK_BYTES_LEAST} are the least", where=where
+        )
     return DeviceInfo(
         unique_id=hello.unique_id.hex(),
         board=hello.board,
@@ -122,7 +136,6 @@ class RemoteDevice:
 
     @property
     def info(self) -> DeviceInfo:
-        """See `Device.info`."""
         assert self._info is not None
         return self._info
 
@@ -137,9 +150,10 @@ class RemoteDevice:
         self._held = None
         self._held_hash = 0
         if needs_int8(image) and "frozen" not in self.info.capabilities:
-            raise UsageError(
-                f"{self._who()}: its firmware has no int8 kernels, which this model needs: build one with them, "
-                f"`tinyfed firmware build --board {self.info.board}` without --dense-only, or with --model"
+            raise self._wrong(
+                "its firmware has no int8 kernels, which this model needs: build one with them, "
+                f"`tinyfed firmware build --board {self.info.board}` without --dense-only, or with --model",
+                kind=UsageError,
             )
         whole = operation = TransferOperation(Kind.IMAGE, image)
         if needs_int8(image) and self.info.structure_hash == structure_hash(image):
@@ -162,7 +176,6 @@ class RemoteDevice:
     def visit(
         self, weights: Weights | None, order: Order, *, want_weights: bool, shortened: Shortened | None = None
     ) -> VisitOutcome:
-        """See `Device.visit`."""
         self._cancelled.clear()
         down, up = self._session.count.bytes_sent, self._session.count.bytes_received
         begin = self._clock()
@@ -197,7 +210,7 @@ class RemoteDevice:
                     self._held = content  # the device goes on with what it made of its answer
                     self._held_hash = content_hash(content)
         except UsageError as error:
-            raise DeviceError(f"{self._who()}: {error}") from error
+            raise self._wrong(str(error)) from error
         return VisitOutcome(
             result=result,
             weights=content,
@@ -211,18 +224,18 @@ class RemoteDevice:
         """See `InferenceDevice.infer`: the bits of the in-process engine."""
         self._cancelled.clear()
         if "infer" not in self.info.capabilities:
-            raise DeviceError(
-                f"{self._who()}: its firmware takes no inputs over the line; flash firmware built by this tinyfed"
-            )
+            raise self._wrong("its firmware takes no inputs over the line", FLASH_IT)
         transfer = TransferOperation(
             Kind.INPUT, sample, structure_hash=self.info.structure_hash, base_hash=self._held_hash
         )
         self._run(transfer)
         failure = transfer.failure
         if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
-            raise DoesNotFitError(
-                f"{self._who()}: a sample of {len(sample)} bytes beside the model is {failure.detail} bytes too large "
-                f"for the arena of {self.info.arena_bytes} bytes; take a smaller model or a larger board"
+            raise self._wrong(
+                f"a sample of {len(sample)} bytes beside the model is {failure.detail} bytes too large "
+                f"for the arena of {self.info.arena_bytes} bytes",
+                "take a smaller model or a larger board",
+                kind=DoesNotFitError,
             )
         if failure is not None:
             raise self._failed(failure, "sending an input")
@@ -238,11 +251,12 @@ class RemoteDevice:
         seconds: float = 0.0,
         progress: Callable[[RecordStatus], None] | None = None,
     ) -> RecordStatus:
-        """See `Recorder.record`."""
         if "sensor" not in self.info.capabilities:
-            raise UsageError(f"{self._who()}: this board has no sensor to record from; docs/howto-sensor.md adds one")
+            raise self._wrong(
+                "this board has no sensor to record from", "docs/howto-sensor.md adds one", kind=UsageError
+            )
         if label < STOP - 1 and not 0 <= label < CLASSES_MAX:
-            raise UsageError(f"class {label}: must be 0 to {CLASSES_MAX - 1}")
+            raise UsageError(f"must be 0 to {CLASSES_MAX - 1}", key=f"class {label}")
         self._cancelled.clear()
         operation = LabelOperation(label, windows=windows, milliseconds=round(1000 * seconds))
         try:
@@ -258,26 +272,27 @@ class RemoteDevice:
         return operation.status
 
     def recorded(self) -> tuple[int, ...]:
-        """See `Recorder.recorded`."""
         return self.record(STOP).counts if "sensor" in self.info.capabilities else ()
 
-    def _not_recorded(self, operation: LabelOperation) -> DeviceError | DoesNotFitError | UsageError:
+    def _not_recorded(self, operation: LabelOperation) -> TinyfedError:
         failure, status = operation.failure, operation.status
         assert failure is not None
         if failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
             if status is not None and status.capacity:
-                return DoesNotFitError(
-                    f"{self._who()}: the store is full with {sum(status.counts)} of {status.capacity} windows; "
-                    "`tinyfed devices label PORT --forget` empties it"
+                return self._wrong(
+                    f"the store is full with {sum(status.counts)} of {status.capacity} windows",
+                    "`tinyfed devices label PORT --forget` empties it",
+                    kind=DoesNotFitError,
                 )
-            return DoesNotFitError(
-                f"{self._who()}: the loaded model leaves the samples no room: {failure.detail:,} bytes short; "
-                "load a smaller model, or record before the model is loaded"
+            return self._wrong(
+                f"the loaded model leaves the samples no room: {failure.detail:,} bytes short",
+                "load a smaller model, or record before the model is loaded",
+                kind=DoesNotFitError,
             )
         if failure.reason is Reason.REFUSED and failure.status == Status.SOURCE:
-            return DeviceError(f"{self._who()}: its sensor gives nothing; is it connected?")
+            return self._wrong("its sensor gives nothing", "is it connected?")
         if failure.reason is Reason.RESET:
-            return DeviceError(f"{self._who()}: it restarted, and what it had recorded is gone; record again")
+            return self._wrong("it restarted, and what it had recorded is gone", "record again")
         return self._failed(failure, "recording")
 
     def reset(self) -> None:
@@ -297,9 +312,8 @@ class RemoteDevice:
         """
         self._cancelled.clear()
         if "save" not in self.info.capabilities:
-            raise DeviceError(
-                f"{self._who()}: this board keeps no model: it has no flash for one, or was started without "
-                "(a program: --store FILE)"
+            raise self._wrong(
+                "this board keeps no model: it has no flash for one, or was started without (a program: --store FILE)"
             )
         held = self._held_hash
         self._greet()  # a visit has changed the weights
@@ -307,11 +321,13 @@ class RemoteDevice:
         self._run(operation)
         failure = operation.failure
         if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
-            raise DoesNotFitError(f"{self._who()}: the model is {failure.detail} bytes larger than a slot of its flash")
+            raise self._wrong(
+                f"the model is {failure.detail} bytes larger than a slot of its flash", kind=DoesNotFitError
+            )
         if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.STATE:
-            raise DeviceError(
-                f"{self._who()}: it holds no model that it may keep (after a visit with local layers it has its own in "
-                "it): load a model first"
+            raise self._wrong(
+                "it holds no model that it may keep (after a visit with local layers it has its own in it): load a "
+                "model first"
             )
         if failure is not None:
             raise self._failed(failure, "saving the model")
@@ -322,10 +338,7 @@ class RemoteDevice:
         self._cancelled.set()
 
     def close(self) -> None:
-        """See `Device.close`."""
         self._transport.close()
-
-    # ---- inside ----
 
     def _part(self, order: Order) -> tuple[int, int] | None:
         """First and number of the values it shares; None: the whole weights go both ways.
@@ -338,14 +351,11 @@ class RemoteDevice:
             (order.answer != "float32", "answers"),
         ):
             if needed and name not in self.info.capabilities:
-                raise DeviceError(
-                    f"{self._who()}: its firmware cannot do '{name}', which the order asks for; "
-                    "flash firmware built by this tinyfed"
-                )
+                raise self._wrong(f"its firmware cannot do '{name}', which the order asks for", FLASH_IT)
         if not order.answers_update:
             return None
         if not self._image:
-            raise DeviceError(f"{self._who()}: no model is known to be loaded: load one before it shares a part of it")
+            raise self._wrong("no model is known to be loaded: load one before it shares a part of it")
         return shared_part(order, layer_sizes(self._image))
 
     def _start(self, weights: bytes | None, part: tuple[int, int] | None) -> bytes:
@@ -353,7 +363,7 @@ class RemoteDevice:
         if weights is not None or part is None:
             return weights or b""
         if not self._fresh:
-            raise DeviceError(f"{self._who()}: what it shares is an update: send the weights with the order")
+            raise self._wrong("what it shares is an update: send the weights with the order")
         return read_weights(self._image).tobytes()
 
     def _send_weights(self, weights: Weights, shortened: Shortened | None, part: tuple[int, int] | None = None) -> int:
@@ -418,7 +428,7 @@ class RemoteDevice:
         try:
             while not operation.done:
                 if self._cancelled.is_set():
-                    raise DeviceError(f"{self._who()}: given up on request")
+                    raise self._wrong("given up on request")
                 self._step(operation)
                 if recorded is not None and isinstance(operation, LabelOperation) and operation.status is not told:
                     told = operation.status
@@ -466,44 +476,30 @@ class RemoteDevice:
             return self._transport.name
         return f"{self._transport.name} ({self._info.board} {self._info.unique_id})"
 
-    def _failed(self, failure: Failure, doing: str) -> DeviceError:
-        who = self._who()
-        if failure.reason is Reason.SILENT:
-            what = (
-                "no tinyfed device answers; is the firmware flashed, and is it the right port?"
-                if self._info is None
-                else f"no answer for {self._session.patience_s:g} s ({doing}); is it still powered and connected?"
-            )
-            return DeviceError(f"{who}: {what}")
-        if failure.reason is Reason.RESET:
-            return DeviceError(f"{who}: it restarted in the middle ({doing}); load the model again")
-        if failure.reason is Reason.VERSION:
-            return DeviceError(
-                f"{who}: it speaks version {failure.detail} of the protocol, this tinyfed version {VERSION}; "
-                "flash firmware built by this tinyfed"
-            )
-        if failure.reason is Reason.STALLED:
-            return DeviceError(f"{who}: it talks, but gets no further ({doing}); reset it")
-        if failure.reason is Reason.FOREIGN:
-            return DeviceError(f"{who}: the weights that came are not those that the visit left ({doing})")
-        if failure.reason is Reason.CHANGED:
-            return DeviceError(f"{who}: another device answers now ({doing}); was it exchanged?")
-        if failure.reason is Reason.IMPLAUSIBLE:
-            return DeviceError(f"{who}: it says what cannot be: {failure.field} {failure.detail} ({doing})")
-        if failure.reason is Reason.DAMAGED:
-            return DeviceError(f"{who}: what arrives is damaged each time ({doing}); check cable and baud rate")
-        kind = DivergedError if failure.status == Status.NUMERIC else DeviceError
-        return kind(f"{who}: {doing} was refused: {explain(failure.status)}")
+    def _wrong(self, problem: str, remedy: str = "", kind: type[TinyfedError] = DeviceError) -> TinyfedError:
+        return kind(problem, where=self._who(), remedy=remedy)
 
-    def _refused_image(self, failure: Failure, image_bytes: int) -> DeviceError | DoesNotFitError | UsageError:
+    def _failed(self, failure: Failure, doing: str) -> TinyfedError:
+        if failure.reason is Reason.SILENT and self._info is None:
+            return self._wrong("no tinyfed device answers", "is the firmware flashed, and is it the right port?")
+        if failure.reason is Reason.REFUSED:
+            kind = DivergedError if failure.status == Status.NUMERIC else DeviceError
+            return self._wrong(f"{doing} was refused: {explain(failure.status)}", kind=kind)
+        problem, remedy = FAILURES[failure.reason]
+        said = {"doing": doing, "detail": failure.detail, "field": failure.field, "s": self._session.patience_s}
+        return self._wrong(problem.format_map(said), remedy)
+
+    def _refused_image(self, failure: Failure, image_bytes: int) -> TinyfedError:
         if failure.reason is Reason.REFUSED and failure.status == Status.MEMORY:
-            return DoesNotFitError(
-                f"{self._who()}: a model image of {image_bytes} bytes and its work area are {failure.detail} bytes "
-                f"too large for the arena of {self.info.arena_bytes} bytes; take a smaller model or a larger board"
+            return self._wrong(
+                f"a model image of {image_bytes} bytes and its work area are {failure.detail} bytes "
+                f"too large for the arena of {self.info.arena_bytes} bytes",
+                "take a smaller model or a larger board",
+                kind=DoesNotFitError,
             )
         if failure.reason is Reason.REFUSED and failure.status not in (Status.BUSY, Status.CANCELLED):
-            return UsageError(
-                f"{self._who()}: the model image is refused at byte {failure.detail}: {explain(failure.status)}"
+            return self._wrong(
+                f"the model image is refused at byte {failure.detail}: {explain(failure.status)}", kind=UsageError
             )
         return self._failed(failure, "loading the model")
 
@@ -534,8 +530,9 @@ def probe(
         return session
     if operation.failure is not None and operation.failure.reason is Reason.VERSION:
         raise DeviceError(
-            f"{transport.name}: a tinyfed device with version {operation.failure.detail} of the protocol; "
-            f"this tinyfed speaks version {VERSION}: flash firmware built by it"
+            f"a tinyfed device with version {operation.failure.detail} of the protocol; "
+            f"this tinyfed speaks version {VERSION}: flash firmware built by it",
+            where=transport.name,
         )
     transport.write(KILL_LINE)
     return None

@@ -16,5 +16,5 @@ def is_unique_id(text: str) -> bool:
 def device_id(number: int) -> str:
     """The unique id of the `number`-th simulated or emulated device. Raises `UsageError` beyond 32 bits."""
     if not 0 <= number < 1 << 32:
-        raise UsageError(f"device number {number}: must be 0..4294967295")
+        raise UsageError("must be 0..4294967295", where=f"device number {number}")
     return (b"tinyfed" + bytes(1) + number.to_bytes(4, "big")).hex()

@@ -45,7 +45,6 @@ class MemoryTransport:
             ) from error
 
     def read(self, timeout_s: float) -> bytes:
-        """See `Transport.read`."""
         end = time.monotonic() + timeout_s
         while not (data := self._take()):
             if not self._bell.read(max(0.0, end - time.monotonic())) and time.monotonic() >= end:
@@ -53,7 +52,6 @@ class MemoryTransport:
         return data
 
     def write(self, data: bytes) -> None:
-        """See `Transport.write`."""
         rest = memoryview(data)
         end = time.monotonic() + WRITE_TIMEOUT_S
         while rest:
@@ -71,8 +69,6 @@ class MemoryTransport:
     def close(self) -> None:
         """See `Transport.close`. The memory goes with this object: another thread may be reading it."""
         self._bell.close()
-
-    # ---- inside ----
 
     def _take(self) -> bytes:
         taken = self._counts[UP_TAKEN]

@@ -177,7 +177,7 @@ class EmulatedDevice:
             try:
                 self._store.touch()
             except OSError as error:
-                raise UsageError(f"{self._store}: cannot keep saved models: {error.strerror}") from error
+                raise UsageError(f"cannot keep saved models: {error.strerror}", where=str(self._store)) from error
             place.symlink_to(self._store.resolve())
         else:
             place.touch()
@@ -320,7 +320,7 @@ def start(
     if in_memory and not {"line", "store"} <= board.memory.keys():
         raise UsageError(f"{board.name} cannot have its line in memory; mps2_an386 can")
     if in_memory and store is not None:
-        raise UsageError(f"{store}: no store for saved models goes with a line in memory")
+        raise UsageError("no store for saved models goes with a line in memory", where=str(store))
     if not is_unique_id(unique_id):
         raise UsageError(f'"{unique_id}" is no unique id: give {2 * UNIQUE_ID_BYTES} hexadecimal digits')
     if board.emulator.program:
@@ -384,7 +384,7 @@ class _Spawner:
         self._orders.put((command, line, log, answer))
         result = answer.get()
         if isinstance(result, OSError):
-            raise DeviceError(f"{command[0]}: cannot be started: {result.strerror}") from result
+            raise DeviceError(f"cannot be started: {result.strerror}", where=command[0]) from result
         return result
 
     def _work(self) -> None:

@@ -29,6 +29,10 @@ def system_reset(control: Path) -> None:
                     while not {"return", "error"} & answer.keys():  # events come in between
                         answer = json.loads(lines.readline())
                     if "error" in answer:
-                        raise DeviceError(f"{control}: QEMU refuses {name}: {answer['error'].get('desc', 'no reason')}")
+                        raise DeviceError(
+                            f"QEMU refuses {name}: {answer['error'].get('desc', 'no reason')}", where=str(control)
+                        )
     except (OSError, ValueError) as error:
-        raise DeviceError(f"{control}: QEMU does not answer: {error}; start the emulated board again") from error
+        raise DeviceError(
+            f"QEMU does not answer: {error}", where=str(control), remedy="start the emulated board again"
+        ) from error

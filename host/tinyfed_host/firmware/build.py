@@ -252,7 +252,7 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
             f"{board.compiler.prefix}size is not installed: sudo apt-get install {board.compiler.package}"
         ) from error
     except subprocess.CalledProcessError as error:
-        raise UsageError(f"{elf}: not an image: {error.stderr.strip()}") from error
+        raise UsageError(f"not an image: {error.stderr.strip()}", where=str(elf)) from error
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.[\w.]+)\s+(\d+)", done.stdout, re.MULTILINE)}
     flash = sum(sections.get(name, 0) for name in (".text", ".rodata", ".data", ".ARM.exidx", ".eh_frame"))
     ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
@@ -278,7 +278,7 @@ def info(path: Path) -> ImageInfo:
         if reserved == 0 and name and name.isascii() and name.decode().isprintable():
             return ImageInfo(name.decode(), f"{build:016x}", version, model_bytes, model_hash)
         at = data.find(INFO_MAGIC, at + 1)
-    raise UsageError(f"{path}: not a tinyfed firmware image; `tinyfed firmware build` makes one")
+    raise UsageError("not a tinyfed firmware image", where=str(path), remedy="`tinyfed firmware build` makes one")
 
 
 if __name__ == "__main__":

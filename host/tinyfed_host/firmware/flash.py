@@ -63,7 +63,9 @@ def choose(board: Board, method: str | None = None) -> Tool:
     names = methods(board)
     unknown = [name for name in names if name not in TOOLS]
     if unknown:
-        raise UsageError(f"{board.path}: tinyfed.flash.{unknown[0]} is no flasher tinyfed knows ({', '.join(TOOLS)})")
+        raise UsageError(
+            f"tinyfed.flash.{unknown[0]} is no flasher tinyfed knows ({', '.join(TOOLS)})", where=str(board.path)
+        )
     if not names:
         raise UsageError(f"{board.name} has no flash to write; `tinyfed emulate --board {board.name}` starts it")
     if method is not None and method not in names:
@@ -99,10 +101,12 @@ def refuse_several(tool: Tool, probe: str | None, devices: Path = USB_DEVICES) -
     serials = attached(tool, devices)
     if probe is None and len(serials) > 1:
         raise UsageError(
-            f"{tool.name}: {len(serials)} are attached ({', '.join(serials)}); name one with --probe SERIAL"
+            f"{len(serials)} are attached ({', '.join(serials)})",
+            where=tool.name,
+            remedy="name one with --probe SERIAL",
         )
     if probe is not None and serials and probe not in serials:
-        raise UsageError(f"{tool.name}: there is no {probe}; attached: {', '.join(serials)}")
+        raise UsageError(f"there is no {probe}; attached: {', '.join(serials)}", where=tool.name)
 
 
 def plan(
@@ -126,11 +130,13 @@ def plan(
         try:
             size = shard.stat().st_size
         except OSError as error:
-            raise UsageError(f"{shard}: the shard cannot be read: {error.strerror}") from error
+            raise UsageError(f"the shard cannot be read: {error.strerror}", where=str(shard)) from error
         if size > region.size_bytes:
             raise DoesNotFitError(
-                f"{shard}: {size:,} bytes, the data flash of {board.name} has {region.size_bytes:,}: "
-                f"{size - region.size_bytes:,} too many; use fewer samples"
+                f"{size:,} bytes, the data flash of {board.name} has {region.size_bytes:,}: "
+                f"{size - region.size_bytes:,} too many",
+                where=str(shard),
+                remedy="use fewer samples",
             )
         data = values | {"binary": str(shard), "address": f"{region.address:#010x}"}
         steps.append(Step("samples", tool, command(tool, tool.write_data, settings, probe, data), shard))
@@ -194,7 +200,7 @@ def run(step: Step, say: Say) -> str:
             env=_environment(step),
         )
     except OSError as error:
-        raise MissingToolError(f"{step.tool.name}: cannot be started: {error.strerror}") from error
+        raise MissingToolError(f"cannot be started: {error.strerror}", where=step.tool.name) from error
     output = b""
     told = ""
     try:
@@ -273,8 +279,9 @@ def wait_for_answer(port: str, build_id: str, timeout_s: float = ANSWER_S) -> De
         if time.monotonic() >= end:
             if info is None:
                 raise DeviceError(
-                    f"{port}: flashed, but nothing answers after {timeout_s:.0f} s; press RESET, and check the wiring "
-                    "in docs/boards"
+                    f"flashed, but nothing answers after {timeout_s:.0f} s",
+                    where=port,
+                    remedy="press RESET, and check the wiring in docs/boards",
                 )
             problem = f"build {info.firmware_build} answers, {build_id} was flashed"
             raise DeviceError(problem, where=port, remedy="is this the port of another board?")

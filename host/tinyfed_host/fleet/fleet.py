@@ -50,7 +50,7 @@ class Fleet:
         """A device joins. Raises `DeviceError` when there is one with its unique id, or the fleet is closed."""
         with self._changing:
             if self._closed:
-                raise DeviceError(f"device {slot.unique_id}: the fleet is closed")
+                raise DeviceError("the fleet is closed", where=f"device {slot.unique_id}")
             if slot.unique_id in self._members:
                 raise DeviceError(
                     f"device {slot.unique_id} answers twice: two devices with one unique id cannot be told apart; "
@@ -97,18 +97,20 @@ class Fleet:
         """The device, answering, with the data of its turn. Blocks. Raises `DeviceError` when it does not answer."""
         member = self._members.get(unique_id)
         if member is None:
-            raise DeviceError(f"device {unique_id}: it has left the fleet")
+            raise DeviceError("it has left the fleet", where=f"device {unique_id}")
         client = self._rotation.client(member.index, round_index)
         with member.lock:
             if self._closed:
-                raise DeviceError(f"device {unique_id}: the fleet is closed")
+                raise DeviceError("the fleet is closed", where=f"device {unique_id}")
             if member.device is not None and member.client is client:
                 return member.device
             member.device = None
             device = member.slot.connect(None if client is None else self._rotation.data(client))
             if device.info.unique_id != unique_id:
                 device.close()
-                raise DeviceError(f"device {unique_id}: {device.info.unique_id} answers in its place: swap them back")
+                raise DeviceError(
+                    f"{device.info.unique_id} answers in its place: swap them back", where=f"device {unique_id}"
+                )
             if self._check is not None:
                 self._check(device)
             member.device, member.client = device, client

@@ -62,7 +62,6 @@ class SimulatedSlot:
         self._board = board
 
     def connect(self, data: bytes | None) -> Device:
-        """See `Slot.connect`."""
         return _NamedDevice(self.unique_id, self._board.name, self._board.arena_bytes, data)
 
     def close(self) -> None:
@@ -97,7 +96,9 @@ class EmulatedSlot:
         """Press the board's reset button, from any thread. Raises `DeviceError` when its emulator does not run."""
         emulated = self._emulated
         if emulated is None:
-            raise DeviceError(f"device {self.unique_id}: its emulator does not run; connect to it first")
+            raise DeviceError(
+                "its emulator does not run", where=f"device {self.unique_id}", remedy="connect to it first"
+            )
         emulated.reset()
 
     def connect(self, data: bytes | None) -> Device:
@@ -112,7 +113,6 @@ class EmulatedSlot:
         return self._device
 
     def close(self) -> None:
-        """See `Slot.close`."""
         self._let_go()
         if self._emulated is not None:
             self._emulated.stop()
@@ -156,8 +156,9 @@ class RecordedSlot(EmulatedSlot):
             status = device.record(label)
             if status.status != Status.SOURCE:
                 raise DoesNotFitError(
-                    f"device {self.unique_id} ({self._board.name}): its store was full with {status.capacity} windows "
-                    f"before class {label} was over; choose a board with more record_bytes"
+                    f"its store was full with {status.capacity} windows before class {label} was over",
+                    where=f"device {self.unique_id} ({self._board.name})",
+                    remedy="choose a board with more record_bytes",
                 )
             self._counts = status.counts
         return device
@@ -192,7 +193,6 @@ class PortSlot:
         return self._device
 
     def close(self) -> None:
-        """See `Slot.close`."""
         device, self._device = self._device, None
         self._fresh = False
         if device is not None:
@@ -213,7 +213,7 @@ def slots_on_ports(ports: Sequence[str]) -> list[PortSlot]:
 
     if len(set(ports)) != len(ports):
         twice = next(port for port in ports if ports.count(port) > 1)
-        raise DeviceError(f"{twice}: given twice; name each port once")
+        raise DeviceError("given twice", where=twice, remedy="name each port once")
     answers = side_by_side(greet, ports)
     devices = [answer for answer in answers if not isinstance(answer, DeviceError)]
     problem = next((answer for answer in answers if isinstance(answer, DeviceError)), None)

@@ -24,13 +24,10 @@ class SystemClock:
     """The computer's."""
 
     def now(self) -> float:
-        """See `Clock.now`."""
         return time.monotonic()
 
     def wait(self, futures: Collection["Future[Any]"], timeout_s: float) -> set["Future[Any]"]:
-        """See `Clock.wait`."""
         return wait(futures, timeout_s, FIRST_COMPLETED).done
 
     def pause(self, seconds: float, end: threading.Event | None = None) -> None:
-        """See `Clock.pause`."""
         (end or threading.Event()).wait(seconds)

@@ -58,7 +58,6 @@ class SerialTransport:
                 os.close(handle)
 
     def read(self, timeout_s: float) -> bytes:
-        """See `Transport.read`."""
         try:
             self._serial.timeout = max(0.0, timeout_s)
             first = bytes(self._serial.read(1))
@@ -69,7 +68,6 @@ class SerialTransport:
             raise self._gone() from error
 
     def write(self, data: bytes) -> None:
-        """See `Transport.write`."""
         try:
             self._serial.write(data)
         except serial.SerialTimeoutException as error:
@@ -80,7 +78,6 @@ class SerialTransport:
             raise self._gone() from error
 
     def close(self) -> None:
-        """See `Transport.close`."""
         if self._serial.is_open:
             if self._settings is not None:
                 with contextlib.suppress(termios.error, OSError):

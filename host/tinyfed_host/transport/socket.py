@@ -26,7 +26,6 @@ class SocketTransport:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read(self, timeout_s: float) -> bytes:
-        """See `Transport.read`."""
         try:
             if not select.select([self._socket], [], [], max(0.0, timeout_s))[0]:
                 return b""
@@ -40,7 +39,6 @@ class SocketTransport:
         return data
 
     def write(self, data: bytes) -> None:
-        """See `Transport.write`."""
         rest = memoryview(data)
         try:
             while rest:
@@ -56,7 +54,6 @@ class SocketTransport:
             raise self._gone() from error
 
     def close(self) -> None:
-        """See `Transport.close`."""
         if self._open:
             self._open = False
             with contextlib.suppress(OSError):
@@ -80,7 +77,7 @@ def connect(url: str, timeout_s: float = 5.0) -> SocketTransport:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{url}: {error}; write socket://HOST:PORT") from error
+        raise UsageError(str(error), where=url, remedy="write socket://HOST:PORT") from error
     try:
         if parts.scheme == "socket" and parts.hostname and port:
             return SocketTransport(socket.create_connection((parts.hostname, port), timeout_s), url)
@@ -94,5 +91,7 @@ def connect(url: str, timeout_s: float = 5.0) -> SocketTransport:
                 raise
             return SocketTransport(connection, url)
     except OSError as error:
-        raise DeviceError(f"{url}: {error.strerror or error}; is the emulator or serial server running?") from error
-    raise UsageError(f"{url}: not an address of a device; write socket://HOST:PORT or unix://PATH")
+        raise DeviceError(
+            f"{error.strerror or error}", where=url, remedy="is the emulator or serial server running?"
+        ) from error
+    raise UsageError("not an address of a device", where=url, remedy="write socket://HOST:PORT or unix://PATH")

@@ -99,7 +99,7 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     operators = [op for layer in network.layers if (op := _lower(network, layer)) is not None]
     _check_ports(network, aliases)
     if len(operators) > MOST_OPERATORS:
-        raise UsageError(f"{network.name or 'the network'}: {len(operators)} operators; at most {MOST_OPERATORS}")
+        raise UsageError(f"{len(operators)} operators; at most {MOST_OPERATORS}", key=network.name or "the network")
     offsets, scratch, work_bytes = _place(network, operators, aliases)
     macs = sum(op.packed.multiply_adds for op in operators)
     ports = [*network.inputs, *network.outputs]

@@ -48,11 +48,13 @@ class Int8Tensor:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shape) <= 3 or any(n < 1 for n in self.shape):
-            raise UsageError(f"tensor {self.name!r}: shape {self.shape}: 1 to 3 positive dimensions without the batch")
+            raise UsageError(
+                f"shape {self.shape}: 1 to 3 positive dimensions without the batch", key=f"tensor {self.name!r}"
+            )
         if not (self.scale > 0 and np.isfinite(self.scale)):
-            raise UsageError(f"tensor {self.name!r}: scale {self.scale} must be positive and finite")
+            raise UsageError(f"scale {self.scale} must be positive and finite", key=f"tensor {self.name!r}")
         if not -128 <= self.zero_point <= 127:
-            raise UsageError(f"tensor {self.name!r}: zero point {self.zero_point} is outside -128..127")
+            raise UsageError(f"zero point {self.zero_point} is outside -128..127", key=f"tensor {self.name!r}")
 
     @property
     def count(self) -> int:
@@ -227,9 +229,9 @@ class Int8Network:
             self._check_indices((*layer.inputs, layer.output), where)
             for index in layer.inputs:
                 if index not in known:
-                    raise UsageError(f"{where}: reads tensor {self.tensors[index].name!r} before a layer writes it")
+                    raise UsageError(f"reads tensor {self.tensors[index].name!r} before a layer writes it", key=where)
             if layer.output in known:
-                raise UsageError(f"{where}: writes tensor {self.tensors[layer.output].name!r} a second time")
+                raise UsageError(f"writes tensor {self.tensors[layer.output].name!r} a second time", key=where)
             known.add(layer.output)
         self._check_indices(self.outputs, "output")
         if not self.inputs or not self.outputs or not self.layers:
@@ -241,4 +243,4 @@ class Int8Network:
     def _check_indices(self, indices: Sequence[int], where: str) -> None:
         for index in indices:
             if not 0 <= index < len(self.tensors):
-                raise UsageError(f"{where}: tensor {index} of {len(self.tensors)} does not exist")
+                raise UsageError(f"tensor {index} of {len(self.tensors)} does not exist", key=where)

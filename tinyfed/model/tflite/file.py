@@ -148,7 +148,7 @@ def _model(model: Table, content: bytes, source: str) -> TfliteModel:
 def _indices(table: Table, slot: int) -> tuple[int, ...]:
     values = table.vector(slot, "i4")
     if len(values) > MOST_OPERANDS:
-        raise UsageError(f"{table.what}: {len(values)} operands; at most {MOST_OPERANDS} are read")
+        raise UsageError(f"{len(values)} operands; at most {MOST_OPERANDS} are read", key=table.what)
     return tuple(int(value) for value in values)
 
 
@@ -157,15 +157,15 @@ def _tensor(table: Table, index: int, buffers: list[Table], content: bytes) -> T
     table = Table(table.buffer, table.position, f'tensor {index} "{name}"')
     type_number = table.scalar(1, "b", 0)
     if not 0 <= type_number < len(schema.TENSOR_TYPES):
-        raise UsageError(f"{table.what}: type number {type_number} is not known")
+        raise UsageError(f"type number {type_number} is not known", key=table.what)
     dtype = schema.TENSOR_TYPES[type_number]
     dimensions = table.vector(0, "i4")
     signature = table.vector(7, "i4")
     if max(len(dimensions), len(signature)) > MOST_DIMENSIONS:
-        raise UsageError(f"{table.what}: more than {MOST_DIMENSIONS} dimensions")
+        raise UsageError(f"more than {MOST_DIMENSIONS} dimensions", key=table.what)
     shape = tuple(int(size) for size in dimensions)
     if any(size < 0 for size in shape) or math.prod(shape) > MOST_ELEMENTS:
-        raise UsageError(f"{table.what}: shape {list(shape)} is not possible")
+        raise UsageError(f"shape {list(shape)} is not possible", key=table.what)
     data, constant_bytes = _constant(table, dtype, shape, buffers, content)
     return Tensor(
         index,
@@ -185,13 +185,13 @@ def _constant(
 ) -> tuple[NDArray[Any] | None, int]:
     number = table.scalar(2, "I", 0)
     if number >= len(buffers):
-        raise UsageError(f"{table.what}: buffer {number} of {len(buffers)}")
+        raise UsageError(f"buffer {number} of {len(buffers)}", key=table.what)
     buffer = buffers[number]
     values = buffer.vector(0, "u1")
     offset, size = buffer.scalar(1, "Q", 0), buffer.scalar(2, "Q", 0)
     if offset > 1:  # larger models keep their weights behind the flatbuffer
         if offset + size > len(content):
-            raise UsageError(f"{table.what}: its {size} bytes at offset {offset} leave the file")
+            raise UsageError(f"its {size} bytes at offset {offset} leave the file", key=table.what)
         values = np.frombuffer(content, np.uint8, size, offset)
     if len(values) == 0:
         return None, 0
@@ -199,9 +199,9 @@ def _constant(
         return None, len(values)
     element = np.dtype(dtype).newbyteorder("<")
     if len(values) != math.prod(shape) * element.itemsize:
-        raise UsageError(f"{table.what}: {len(values)} bytes of values for shape {list(shape)} of {dtype}")
+        raise UsageError(f"{len(values)} bytes of values for shape {list(shape)} of {dtype}", key=table.what)
     if dtype == "bool" and (values > 1).any():
-        raise UsageError(f"{table.what}: a bool that is neither 0 nor 1")
+        raise UsageError("a bool that is neither 0 nor 1", key=table.what)
     return values.view(element).reshape(shape), len(values)
 
 
@@ -218,22 +218,22 @@ def _quantization(table: Table, shape: tuple[int, ...]) -> Quantization | None:
     if len(shape) == 1:
         axis = 0
     if len(scale) > 1 and (not 0 <= axis < len(shape) or len(scale) != shape[axis]):
-        raise UsageError(f"{table.what}: {len(scale)} scales for dimension {axis} of shape {list(shape)}")
+        raise UsageError(f"{len(scale)} scales for dimension {axis} of shape {list(shape)}", key=table.what)
     if len(zero_point) == 0:
         zero_point = np.zeros(len(scale), np.int64)
     if len(zero_point) == 1 and len(scale) > 1:
         zero_point = np.repeat(zero_point, len(scale))
     if len(zero_point) != len(scale):
-        raise UsageError(f"{table.what}: {len(scale)} scales but {len(zero_point)} zero points")
+        raise UsageError(f"{len(scale)} scales but {len(zero_point)} zero points", key=table.what)
     if not (np.isfinite(scale).all() and (scale >= 0).all()):
-        raise UsageError(f"{table.what}: a quantization scale that is negative or not finite")
+        raise UsageError("a quantization scale that is negative or not finite", key=table.what)
     return Quantization(scale.astype(np.float32), zero_point.astype(np.int64), axis if len(scale) > 1 else 0)
 
 
 def _operator(table: Table, index: int, codes: list[Table]) -> Operator:
     number = table.scalar(0, "I", 0)
     if number >= len(codes):
-        raise UsageError(f"{table.what}: operator code {number} of {len(codes)}")
+        raise UsageError(f"operator code {number} of {len(codes)}", key=table.what)
     code = codes[number]
     # Files from before 2020 have the number in the first field only, a byte.
     builtin = max(code.scalar(0, "b", 0), code.scalar(3, "i", 0))
@@ -242,7 +242,7 @@ def _operator(table: Table, index: int, codes: list[Table]) -> Operator:
     elif 0 <= builtin < len(schema.OPERATORS):
         name = schema.OPERATORS[builtin]
     else:
-        raise UsageError(f"{table.what}: builtin operator number {builtin} is not known")
+        raise UsageError(f"builtin operator number {builtin} is not known", key=table.what)
     table = Table(table.buffer, table.position, f"operator {index} {name}")
     options: dict[str, Any] = {}
     if builtin != schema.CUSTOM_OPERATOR and name in schema.OPTIONS:
@@ -250,7 +250,7 @@ def _operator(table: Table, index: int, codes: list[Table]) -> Operator:
         written = table.scalar(3, "B", 0)
         found = table.table(4, f"options of {table.what}") if written else None
         if found is not None and written != kind:
-            raise UsageError(f"{table.what}: options of kind {written}, expected {kind}")
+            raise UsageError(f"options of kind {written}, expected {kind}", key=table.what)
         for slot, field in enumerate(fields):
             if field is not None:
                 label, layout, default = field
@@ -265,7 +265,7 @@ def _check_references(model: TfliteModel) -> None:
     def check(owner: str, indices: tuple[int, ...], lowest: int) -> None:
         for index in indices:
             if not lowest <= index < count:
-                raise UsageError(f"{owner}: tensor {index} of {count}")
+                raise UsageError(f"tensor {index} of {count}", key=owner)
 
     check("the model's inputs", model.inputs, 0)
     check("the model's outputs", model.outputs, 0)
@@ -283,7 +283,7 @@ def _check_references(model: TfliteModel) -> None:
         read_before.update(index for index in operator.inputs if index != ABSENT and index not in written)
         for index in operator.outputs:
             if index in written:
-                raise UsageError(f"{operator}: writes {model.tensors[index]}, which has a value already")
+                raise UsageError(f"writes {model.tensors[index]}, which has a value already", key=str(operator))
             written.add(index)
     # State of recurrent operators (is_variable) is read and never written by an operator.
     for index in sorted(read_before & written):

@@ -27,7 +27,7 @@ class FlatbufferError(UsageError):
 
 def _unpack(buffer: bytes, layout: struct.Struct, position: int, what: str) -> int:
     if position < 0 or position + layout.size > len(buffer):
-        raise FlatbufferError(f"{what}: offset {position} is outside the file of {len(buffer)} bytes")
+        raise FlatbufferError(f"offset {position} is outside the file of {len(buffer)} bytes", key=what)
     value = layout.unpack_from(buffer, position)[0]
     assert isinstance(value, int)
     return value
@@ -47,16 +47,16 @@ class Table:
         vtable_bytes = _unpack(self.buffer, _U16, vtable, self.what)
         table_bytes = _unpack(self.buffer, _U16, vtable + 2, self.what)
         if vtable_bytes < 4 or vtable_bytes % 2 or vtable + vtable_bytes > len(self.buffer):
-            raise FlatbufferError(f"{self.what}: table of {vtable_bytes} field bytes at offset {vtable} is not valid")
+            raise FlatbufferError(f"table of {vtable_bytes} field bytes at offset {vtable} is not valid", key=self.what)
         if self.position + table_bytes > len(self.buffer):
-            raise FlatbufferError(f"{self.what}: {table_bytes} bytes at offset {self.position} leave the file")
+            raise FlatbufferError(f"{table_bytes} bytes at offset {self.position} leave the file", key=self.what)
         if 4 + 2 * slot >= vtable_bytes:
             return None
         offset = _unpack(self.buffer, _U16, vtable + 4 + 2 * slot, self.what)
         if offset == 0:
             return None
         if offset < 4 or offset + width > table_bytes:
-            raise FlatbufferError(f"{self.what}: field {slot} lies outside its table")
+            raise FlatbufferError(f"field {slot} lies outside its table", key=self.what)
         return self.position + offset
 
     def scalar(self, slot: int, layout: str, default: Any) -> Any:
@@ -78,7 +78,7 @@ class Table:
             return 0, 0
         count = _unpack(self.buffer, _U32, start, self.what)
         if count * width > len(self.buffer) - start - 4:
-            raise FlatbufferError(f"{self.what}: field {slot} announces {count} elements, more than the file holds")
+            raise FlatbufferError(f"field {slot} announces {count} elements, more than the file holds", key=self.what)
         return start + 4, count
 
     def vector(self, slot: int, dtype: str) -> NDArray[Any]:
@@ -91,7 +91,7 @@ class Table:
         """Text on one line: bytes that are not UTF-8 and characters that do not print are shown escaped."""
         start, count = self._vector(slot, 1)
         if count > LONGEST_STRING:
-            raise FlatbufferError(f"{self.what}: a name of {count} bytes; at most {LONGEST_STRING} are read")
+            raise FlatbufferError(f"a name of {count} bytes; at most {LONGEST_STRING} are read", key=self.what)
         return printable(self.buffer[start : start + count].decode("utf-8", errors="backslashreplace"))
 
     def table(self, slot: int, what: str) -> "Table | None":
@@ -103,7 +103,7 @@ class Table:
         """A vector of tables, at most `most`; element i is named "{what} i"."""
         start, count = self._vector(slot, 4)
         if count > most:
-            raise FlatbufferError(f"{self.what}: {count} times {what}; at most {most} are read")
+            raise FlatbufferError(f"{count} times {what}; at most {most} are read", key=self.what)
         found = []
         for index in range(count):
             position = start + 4 * index
@@ -115,5 +115,5 @@ class Table:
 def root(buffer: bytes, identifier: bytes, what: str) -> Table:
     """The root table of a file whose bytes 4 to 8 are `identifier`."""
     if len(buffer) < 8 or buffer[4:8] != identifier:
-        raise FlatbufferError(f"{what}: bytes 4 to 8 are not {identifier.decode()!r}")
+        raise FlatbufferError(f"bytes 4 to 8 are not {identifier.decode()!r}", key=what)
     return Table(buffer, _unpack(buffer, _U32, 0, what), what)

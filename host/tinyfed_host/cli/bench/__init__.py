@@ -59,5 +59,5 @@ def net_of(model: str) -> Any:
         return bench_net(model)
     found = read_model(Path(model))
     if not isinstance(found, FloatModel):
-        raise UsageError(f"{model}: an int8 model; it does not train: use `tinyfed bench infer`")
+        raise UsageError("an int8 model; it does not train: use `tinyfed bench infer`", where=str(model))
     return random_samples(Path(model).name, found.spec, found.weights)

@@ -36,15 +36,15 @@ def infer(
 
     found = read_model(model)
     if not isinstance(found, Int8Model):
-        raise UsageError(f"{model}: a float32 model; `tinyfed model quantize` makes it int8")
+        raise UsageError("a float32 model", where=str(model), remedy="`tinyfed model quantize` makes it int8")
     engine = Int8Engine(found.content)
     if len(engine.inputs) != 1:
-        raise UsageError(f"{model}: {len(engine.inputs)} inputs; the measurement takes models with one")
+        raise UsageError(f"{len(engine.inputs)} inputs; the measurement takes models with one", where=str(model))
     values = edge_inputs(inputs, engine.inputs[0].count)
     cost = measure(read_board(board), found.content, values)
     for value, output in zip(values, cost.outputs, strict=True):
         if not np.array_equal(engine.run(value)[0].reshape(-1), output):
-            raise DeviceError(f"{model}: the emulated board's output differs from this computer's: report it")
+            raise DeviceError("the emulated board's output differs from this computer's: report it", where=str(model))
     figures = {"model": model.name, "board": board, **cost.figures()}
     if json:
         print_json(figures)

@@ -49,7 +49,7 @@ def adapt(
     device = connect(port)
     try:
         if save and "save" not in device.info.capabilities:
-            raise DeviceError(f"{port}: this board keeps no model; leave --save away")
+            raise DeviceError("this board keeps no model", where=port, remedy="leave --save away")
         parts.check(device)
         info, counts = device.info, device.recorded()
         order = personal_order(parts, port, info.class_count, counts, shots=shots, passes=passes, seed=seed)

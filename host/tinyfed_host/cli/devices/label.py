@@ -74,4 +74,4 @@ def label(
     if label_class is not None and status.status == Status.SOURCE:
         print_line("the sensor gives no more")
     elif label_class is not None and status.status < 0:
-        raise DeviceError(f"{port}: recording ended early; the windows so far are kept")
+        raise DeviceError("recording ended early; the windows so far are kept", where=port)

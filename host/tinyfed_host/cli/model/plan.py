@@ -33,7 +33,7 @@ class Ways:
 def mode_of(infer: bool, batch: int, optimizer: str) -> str:
     """The plan's mode for the options."""
     if optimizer not in OPTIMIZERS:
-        raise UsageError(f"--optimizer {optimizer}: unknown: use one of {', '.join(OPTIMIZERS)}")
+        raise UsageError(f"unknown: use one of {', '.join(OPTIMIZERS)}", key=f"--optimizer {optimizer}")
     if infer:
         return "infer"
     return "online" if batch == 1 and optimizer == "sgd" else f"batch_{optimizer}"

@@ -220,7 +220,10 @@ def test_a_package_holds_a_dozen_modules_at_most(package: str) -> None:
     assert len(children) <= MODULES_OF_A_PACKAGE
 
 
-@pytest.mark.parametrize("package", sorted(PACKAGES & {module_of(path) for path in LIBRARY}))
+PUBLIC = {name for name in PACKAGES if re.fullmatch(r"tinyfed(\.\w+)*|tinyfed_host\.\w+", name)}
+
+
+@pytest.mark.parametrize("package", sorted(PUBLIC))
 def test_what_is_public_is_there_and_documented(package: str) -> None:
     module = importlib.import_module(package)
     assert module.__doc__ and sorted(set(module.__all__)) == sorted(module.__all__)
@@ -247,6 +250,16 @@ def test_only_what_is_public_is_imported_from_the_library(path: str) -> None:
             assert found.name in public(found.module), f"{path}:{found.line}: {found.name} of {found.module} is private"
         else:
             assert not found.name.startswith("_"), f"{path}:{found.line}: {found.name} is private"
+
+
+@pytest.mark.parametrize("path", HOST + STUDIES)
+def test_only_what_is_public_is_imported_from_another_package_of_the_host(path: str) -> None:
+    own = module_of(path).split(".")[:2]
+    for found in imports(path):
+        parts = found.imported.split(".")
+        if parts[0] == "tinyfed_host" and len(parts) > 2 and parts[:2] != own:
+            public = importlib.import_module(".".join(parts[:2])).__all__
+            assert parts[2] in public, f"{path}:{found.line}: {found.imported} is private"
 
 
 def test_importing_the_library_brings_no_heavy_package() -> None:

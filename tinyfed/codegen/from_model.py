@@ -46,10 +46,7 @@ def bundle_of(
 
 def tflite_port(tensor: Tensor) -> Port:
     """A tensor of a .tflite file as macros describe it."""
-    quantization = tensor.quantization
-    if quantization is None or quantization.per_channel or tensor.dtype.startswith("float"):
-        return Port(tensor.name, tensor.dtype, tensor.shape)
-    return Port(tensor.name, tensor.dtype, tensor.shape, float(quantization.scale[0]), int(quantization.zero_point[0]))
+    return Port(tensor.name, tensor.dtype, tensor.shape, *(tensor.scaled or ()))
 
 
 def tflite_bundle(model: TfliteModel, name: str, labels: tuple[str, ...] = ()) -> Bundle:

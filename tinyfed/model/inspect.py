@@ -153,11 +153,7 @@ def _format(model: TfliteModel) -> str:
 
 
 def _port(tensor: Tensor) -> PortFacts:
-    quantization = tensor.quantization
-    if quantization is None or quantization.per_channel or tensor.dtype.startswith("float"):
-        return PortFacts(tensor.name, tensor.shape, tensor.dtype)
-    scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
-    return PortFacts(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
+    return PortFacts(tensor.name, tensor.shape, tensor.dtype, *(tensor.scaled or ()))
 
 
 def _operator_facts(model: TfliteModel, operator: Operator, uncounted: set[int]) -> LayerFacts:

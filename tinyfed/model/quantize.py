@@ -315,22 +315,22 @@ def accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float(np.mean(guess == labels))
 
 
-def _runner(content: bytes) -> Any:
-    with quiet():
-        runner = interpreter(content)
-        runner.allocate_tensors()
-    return runner
-
-
 def float_outputs(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Outputs (count, n) of a float .tflite file."""
-    runner = _runner(content)
-    source, result = runner.get_input_details()[0]["index"], runner.get_output_details()[0]["index"]
+    return _interpreted(parse(content), x)
+
+
+def _interpreted(model: TfliteModel, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Real outputs (count, n) for real inputs, by the interpreter."""
+    with quiet():
+        runner = interpreter(model.content)
+        runner.allocate_tensors()
+    source, result = model.input_tensors()[0], model.output_tensors()[0]
     outputs = []
     for sample in x:
-        runner.set_tensor(source, sample[None])
+        runner.set_tensor(source.index, _stored(source, sample[None]))
         runner.invoke()
-        outputs.append(runner.get_tensor(result).reshape(-1).copy())
+        outputs.append(_real(result, runner.get_tensor(result.index)).reshape(-1))
     return np.stack(outputs)
 
 
@@ -344,14 +344,7 @@ def int8_outputs(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
         results = [engine.dequantize(engine.run(engine.quantize(sample))[0]).reshape(-1) for sample in x]
         return np.stack(results)
     except UsageError:
-        runner = _runner(content)
-        source, result = model.input_tensors()[0], model.output_tensors()[0]
-        outputs = []
-        for sample in x:
-            runner.set_tensor(source.index, _stored(source, sample[None]))
-            runner.invoke()
-            outputs.append(_real(result, runner.get_tensor(result.index)).reshape(-1))
-        return np.stack(outputs)
+        return _interpreted(model, x)
 
 
 def _stored(tensor: Tensor, values: NDArray[np.float32]) -> NDArray[Any]:

@@ -1,1 +1,3 @@
 """The commands, a module each, imported when one of them is called."""
+
+__all__ = ["main"]

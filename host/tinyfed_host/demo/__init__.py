@@ -1,1 +1,3 @@
 """`tinyfed demo`: the fleet learns gestures, and a stranger's device adapts."""
+
+__all__ = ["screen", "steps"]

@@ -18,8 +18,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
@@ -122,9 +121,7 @@ class EmulatedDevice:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _start(self, shard: bytes | Path | None) -> None:
@@ -231,7 +228,17 @@ class EmulatedDevice:
         return ""
 
 
-class Emulators:
+class Options(TypedDict, total=False):
+    """What `start` may be told beside the board: its docstring says what each is."""
+
+    image: Path | None
+    counting: bool
+    store: Path | None
+    sensor: bytes | Path | None
+    in_memory: bool
+
+
+class Emulators(contextlib.ExitStack):
     """A group of emulated boards that end together.
 
     >>> with Emulators() as emulators:
@@ -240,42 +247,15 @@ class Emulators:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.devices: list[EmulatedDevice] = []
 
     def start(
-        self,
-        board: Board | str,
-        unique_id: str,
-        shard: bytes | Path | None = None,
-        *,
-        image: Path | None = None,
-        counting: bool = False,
-        store: Path | None = None,
-        sensor: bytes | Path | None = None,
+        self, board: Board | str, unique_id: str, shard: bytes | Path | None = None, **options: Unpack[Options]
     ) -> EmulatedDevice:
         """As `start`; the device ends with the group."""
-        device = start(board, unique_id, shard, image=image, counting=counting, store=store, sensor=sensor)
-        self.devices.append(device)
-        return device
-
-    def stop(self) -> None:
-        """End them all; a second call does nothing."""
-        errors: list[BaseException] = []
-        while self.devices:
-            try:
-                self.devices.pop().stop()
-            except BaseException as error:  # go on with the others, then tell
-                errors.append(error)
-        if errors:
-            raise errors[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        self.devices.append(self.enter_context(start(board, unique_id, shard, **options)))
+        return self.devices[-1]
 
 
 def start(

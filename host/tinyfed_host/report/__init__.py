@@ -1,1 +1,3 @@
 """`report.html` of a run: its figures, its pictures, its page."""
+
+__all__ = ["document", "svg"]

@@ -72,6 +72,14 @@ class Tensor:
     def element_count(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def scaled(self) -> tuple[float, int] | None:
+        """(scale, zero point) of an integer tensor that has one of each."""
+        found = self.quantization
+        if found is None or found.per_channel or self.dtype.startswith("float"):
+            return None
+        return float(found.scale[0]), int(found.zero_point[0])
+
 
 @dataclass(frozen=True)
 class Operator:

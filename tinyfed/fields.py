@@ -41,6 +41,7 @@ class Field:
     words: tuple[str, ...] = ()  # one of these may stand for a number
     empty: bool = True  # a text may be
     from_text: bool = False  # a whole number may be written as a text as in C, "0x20000000" or "64000000L"
+    is_path: bool = False  # a text names a file or folder, in an experiment from the experiment's folder
     example: str = ""
     default: Any = REQUIRED
 

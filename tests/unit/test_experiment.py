@@ -207,6 +207,17 @@ name = "tinyreptile"
 """
 
 
+def test_a_folder_of_samples_is_from_the_experiments_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = GOOD.replace('name = "sine"', 'name = "folder"\npath = "data"').replace("inputs = 1", "inputs = 2")
+    for path in (Path("project/x.toml"), tmp_path / "project/x.toml"):
+        (tmp_path / path).write_text(text)
+        with pytest.raises(UsageError) as caught:
+            file.load(path, BOARDS)
+        assert f"{tmp_path}/project/data/train is no folder" in str(caught.value)
+
+
 def read_convolutions(tmp_path: Path, old: str = "", new: str = "") -> schema.Experiment:
     """The file above on made-up samples of 24 values in 4 classes."""
     for client in ("train/a", "held_out/b"):

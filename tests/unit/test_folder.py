@@ -47,7 +47,7 @@ def constant(folder: Path, here: str, elsewhere: str, spread: str = "") -> tasks
     """A task whose column `flat` is `here` for the training clients (`spread` in every third row) and `elsewhere` for
     strangers."""
     for name, flat in (("train/anna", here), ("train/bert", here), ("held_out/cleo", elsewhere)):
-        rows = [f"{i},{'ab'[i % 2]},{spread if spread and i % 3 == 0 else flat}" for i in range(100)]
+        rows = [f"{i + 0.1 * len(name)},{'ab'[i % 2]},{spread if spread and i % 3 == 0 else flat}" for i in range(100)]
         (folder / f"{name}.csv").write_text("x,label,flat\n" + "\n".join(rows) + "\n")
     return tasks.get("folder", path=str(folder))
 
@@ -83,7 +83,7 @@ def test_a_column_that_varies_a_little_is_not_constant(folder: Path, here: str, 
 def test_constant_values_of_arrays_are_named_by_number(tmp_path: Path) -> None:
     for part in ("train/a", "held_out/b"):
         (tmp_path / part).parent.mkdir()
-        x = np.arange(32.0).reshape(16, 2, 1) * [[[1], [0]]] + [[[0], [0.7]]]
+        x = (np.arange(32.0) + len(part)).reshape(16, 2, 1) * [[[1], [0]]] + [[[0], [0.7]]]
         np.savez(tmp_path / f"{part}.npz", x=x, y=np.array(["a", "b"] * 8))
     assert tasks.get("folder", path=str(tmp_path)).notes[0].endswith(": value 1 of x")
 

@@ -101,7 +101,7 @@ def test_own_data_has_a_device_for_each_client_or_they_take_turns(
 ) -> None:
     for number in range(6):
         write_csv(folder / f"data/train/p{number}.csv", number)
-    write_csv(folder / "data/held_out/q.csv")
+    write_csv(folder / "data/held_out/q.csv", 6)
     (folder / "own.toml").write_text(OWN_DATA + fleet)
     lines = tinyfed.lines("run", "own.toml")
     started = next(line for line in lines if line["event"] == "run-started")
@@ -324,7 +324,7 @@ def test_one_loss_everywhere(tinyfed: Tinyfed, folder: Path, capsys: pytest.Capt
 def test_columns_that_are_constant_are_named_once(tinyfed: Tinyfed, folder: Path) -> None:
     for name in ("train/a", "train/b", "held_out/c"):
         (folder / name).parent.mkdir(exist_ok=True)
-        rows = "".join(f"{i},0.1,{'ab'[i % 2]}\n" for i in range(24))
+        rows = "".join(f"{i + len(name)},0.1,{'ab'[i % 2]}\n" for i in range(24))
         (folder / f"{name}.csv").write_text("x,flat,label\n" + rows)
     text = """
         rounds = 4

@@ -86,9 +86,8 @@ class Delimited:
         """The line in the file, counted from 1, in which a row begins."""
         if self.lines is not None:
             return self.lines[row]
-        rows = _rows(self.text, self.format.separator, "")
-        next(rows)
-        return next(line for k, (line, _) in enumerate(rows) if k == row)
+        numbered = enumerate(re.split("\r\n|\r|\n", self.text), 1)  # without quotes each row is a line
+        return [number for number, line in numbered if line][row + 1]
 
 
 def parse(content: bytes, where: str, form: TableFormat) -> Delimited:
@@ -107,6 +106,8 @@ def parse(content: bytes, where: str, form: TableFormat) -> Delimited:
     separator = form.separator or _looks_separated(text) or ","
     rows = _rows(text, separator, where)
     header = next((row for _, row in rows), [])
+    if not header:
+        raise UsageError("is empty", where=where)
     if form.separator and len(header) == 1 and (other := _looks_separated(text)) and other != separator:
         name = {"\t": "tabs"}.get(other, f"'{other}'")
         raise FormatError(f"columns look separated by {name}", "separator", other, where=where)

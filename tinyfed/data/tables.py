@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,22 @@ class Table:
 
     def column(self, name: str) -> Any:
         """The cells of a column as they are stored. Raises UsageError where it is missing or there twice."""
-        if self.columns.count(name) > 1:
+        if name in self._at and self._at[name] < 0:
             raise UsageError(f"column {name!r} is there twice: give each a name of its own", where=str(self.path))
-        if name not in self.columns:
+        if name not in self._at:
             there = shown(", ".join(self.columns), 300) or "none"
             if any(read_number(given) is not None for given in self.columns):
                 there += ": is the line of names missing?"
             raise UsageError(f"column {name!r} is missing; there are {there}", where=str(self.path))
-        return self.cells[self.columns.index(name)]
+        return self.cells[self._at[name]]
+
+    @cached_property
+    def _at(self) -> dict[str, int]:
+        """The number of each column; -1 where two have the name."""
+        found: dict[str, int] = {}
+        for number, name in enumerate(self.columns):
+            found[name] = -1 if name in found else number
+        return found
 
     def text(self, name: str) -> NDArray[np.object_]:
         """(rows,) of str, as the file has it."""

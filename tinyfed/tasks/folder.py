@@ -20,7 +20,7 @@ from tinyfed.data.delimited import FormatError, TableFormat
 from tinyfed.data.shard import write_shard
 from tinyfed.data.tables import FLOAT32_MAX, read_number, read_table, table_files
 from tinyfed.errors import UsageError
-from tinyfed.fields import checked, whole
+from tinyfed.fields import checked, text, whole
 from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client, Task, classification
 from tinyfed.text import shown
@@ -55,7 +55,7 @@ class _Samples:
 
 @checked("task folder")
 def make(
-    path: str = "",
+    path: Annotated[str, text(is_path=True)] = "",
     label: str = "label",
     ways: Annotated[int, whole(0, 32)] = 0,
     shots: Annotated[int, whole(1, 1024)] = 5,
@@ -74,8 +74,15 @@ def make(
     if not path:
         raise UsageError("is missing: the folder with train/ and held_out/", where="task folder", key="path")
     dropped = tuple(name.strip() for name in drop.split(","))
-    form = TableFormat(separator, decimal, encoding, comment, thousands)
-    parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label, dropped, form)
+    try:
+        form = TableFormat(separator, decimal, encoding, comment, thousands)
+        parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label, dropped, form)
+    except FormatError as error:
+        setting = error.setting.replace("\t", "\\t")
+        remedy = f'take it with task.{error.option} = "{setting}"'
+        raise UsageError(error.problem, where=f"task folder: {error.where}", remedy=remedy) from error
+    except UsageError as error:
+        raise UsageError(f"task folder: {error}") from error
     everything = parts[0] | parts[1]
     first = next(iter(everything.values()))
     classes = tuple(sorted({str(c) for samples in everything.values() for c in samples.labels}))
@@ -98,7 +105,18 @@ def make(
         true_labels=not ways,
     )
     task = replace(task, takes_all=True)
-    return task if made is None else task.standardized(made, first.feature)
+    task = task if made is None else task.standardized(made, first.feature)
+    return replace(task, notes=(*task.notes, *_copies(parts)))
+
+
+def _copies(parts: list[dict[str, _Samples]]) -> tuple[str, ...]:
+    """Of held-out files whose samples a training client has too: what is judged on them was learned from them."""
+    trained = {samples.rows.tobytes(): samples.path for samples in parts[0].values()}
+    return tuple(
+        f"{held.path} holds the samples of {trained[held.rows.tobytes()]}"
+        for held in parts[1].values()
+        if held.rows.tobytes() in trained
+    )
 
 
 def _check_classes(parts: list[dict[str, _Samples]], classes: tuple[str, ...], ways: int, shots: int) -> None:
@@ -107,22 +125,24 @@ def _check_classes(parts: list[dict[str, _Samples]], classes: tuple[str, ...], w
     for samples in parts[1].values():
         for row, label in enumerate(samples.labels):
             if label not in train:
-                problem = f"class {shown(repr(label), 60)} is only in held-out files: no training client has it"
+                problem = f"class {shown(repr(str(label)), 60)} is only in held-out files: no training client has it"
                 raise UsageError(f"task folder: {samples.place(row)}: {problem}")
     if not 2 <= len(classes) <= 65_535 or ways > len(classes) or (not ways and len(classes) > 32):
         listed = shown(", ".join(map(repr, classes[:5])), 100) + (", ..." if len(classes) > 5 else "")
         problem = f"the files have {len(classes)} classes: {listed}"
         raise UsageError(problem, where="task folder", key="ways", value=f"{ways}")
-    for samples in (*parts[0].values(), *parts[1].values()):
-        for label in classes:
-            rows = np.flatnonzero(samples.labels == label)
-            if len(rows) <= shots:
-                place = samples.place(int(rows[0])) if len(rows) else str(samples.path)
-                problem = (
-                    f"{len(rows)} samples of class {shown(repr(label), 60)} here: a visit of shots = {shots} needs "
-                )
-                remedy = "set task.shots lower, or leave the file or the class out"
-                raise UsageError(f"task folder: {place}: {problem}{shots + 1}, one to judge on", remedy=remedy)
+    found = [
+        (samples, label, np.flatnonzero(samples.labels == label))
+        for part in parts
+        for samples in part.values()
+        for label in classes
+    ]
+    few = [(samples, label, rows) for samples, label, rows in found if len(rows) <= shots]
+    for samples, label, rows in sorted(few, key=lambda each: len(each[2]) == 0)[:1]:  # best one with a line to show
+        place = samples.place(int(rows[0])) if len(rows) else str(samples.path)
+        problem = f"{len(rows)} samples of class {shown(repr(label), 60)} here: a visit of shots = {shots} needs "
+        remedy = "set task.shots lower, or leave the file or the class out"
+        raise UsageError(f"task folder: {place}: {problem}{shots + 1}, one to judge on", remedy=remedy)
 
 
 def _check_alike(parts: list[dict[str, _Samples]]) -> None:
@@ -155,19 +175,19 @@ def _check_alike(parts: list[dict[str, _Samples]]) -> None:
 def _client_files(folder: Path) -> dict[str, Path]:
     """The file of each client, by name."""
     if not folder.is_dir():
-        raise UsageError(f"task folder: {folder} is no folder: it holds a CSV or NPZ file for each client")
+        raise UsageError(f"{folder} is no folder: it holds a CSV or NPZ file for each client")
     found: dict[str, Path] = {}
     for path in table_files(folder, (".csv", ".tsv", ".parquet", ".npz")):
         _check_name(found, path)
         found[path.stem] = path
     if not found:
-        raise UsageError(f"task folder: {folder} holds no CSV, TSV, Parquet or NPZ file")
+        raise UsageError(f"{folder} holds no CSV, TSV, Parquet or NPZ file")
     return found
 
 
 def _check_name(found: dict[str, Path], path: Path) -> None:
     if path.stem in found:
-        raise UsageError(f"task folder: {found[path.stem]} and {path} are one client by name: rename or remove one")
+        raise UsageError(f"{found[path.stem]} and {path} are one client by name: rename or remove one")
 
 
 def _read_parts(
@@ -179,25 +199,17 @@ def _read_parts(
     read: list[dict[str, _Samples]] = [{}, {}]
     for part, paths in zip(read, parts, strict=True):
         for name, path in paths.items():
-            try:
-                samples = (
-                    _read_npz(path) if path.suffix.lower() == ".npz" else _read_columns(path, label, drop, form, first)
-                )
-            except FormatError as error:
-                setting = error.setting.replace("\t", "\\t")
-                remedy = f'take it with task.{error.option} = "{setting}"'
-                raise UsageError(error.problem, where=f"task folder: {error.where}", remedy=remedy) from error
-            except UsageError as error:
-                raise UsageError(f"task folder: {error}") from error
+            npz = path.suffix.lower() == ".npz"
+            samples = _read_npz(path) if npz else _read_columns(path, label, drop, form, first)
             first = first or samples
             count, needed = samples.rows.shape[1], first.rows.shape[1]
             if count != needed:
-                raise UsageError(f"task folder: {path} has {count} features, {first.path} has {needed}")
+                raise UsageError(f"{path} has {count} features, {first.path} has {needed}")
             if bool(samples.columns) != bool(first.columns):
                 problem = (
                     f"names no columns, {first.path} does" if first.columns else f"names columns, {first.path} none"
                 )
-                raise UsageError(f"task folder: {path} {problem}: use one kind of file for all clients")
+                raise UsageError(f"{path} {problem}: use one kind of file for all clients")
             part[name] = samples
     return read
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from tinyfed import meta, tasks
@@ -132,7 +133,11 @@ def _task(table: Table) -> TaskSection:
     options = tasks.fields(name)
     order = {key: field for key, field in fields_of(Order).items() if key in ORDER_KEYS and key not in options}
     table.only(("name", *options, *order))
-    return TaskSection(name, table.given(options), table.given(order))
+    chosen = table.given(options)
+    for key, value in chosen.items():
+        if options[key].is_path and value:
+            chosen[key] = str((Path(table.source.name).parent / value).absolute())
+    return TaskSection(name, chosen, table.given(order))
 
 
 def _strategy(table: Table) -> StrategySection:

@@ -5,6 +5,7 @@ names the file and the field.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ EXACT_VALUES = {
 PLACEHOLDERS = ("image", "fd", "id", "identity", "shard", "store", "sensor")
 
 
+# What a board, and a device that is one, may be called: it is printed, written into runs, and sent in a HELLO.
+BOARD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 SAID = text(empty=False)
 SIZE = whole(1, 2**30, from_text=True)
 
@@ -131,6 +134,9 @@ def read_board(name: str, folder: Path | None = None) -> Board:
         said = shown(name, 64)
         raise UsageError(f'there is no board "{said}" (boards: {", ".join(known)})', remedy=near(name, known))
     path = folder / f"{name}.json"
+    if not BOARD_NAME.fullmatch(name):
+        problem = 'is no board\'s name: a file is called 1 to 32 letters, digits, ".", "_" or "-" and .json'
+        raise UsageError(problem, where=shown(str(path)), remedy="rename it")
     try:
         manifest = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import require_tools
+from run_helpers import TINYFED
 from tinyfed_host.emulation import qemu as emulator
 from tinyfed_host.emulation.qemu import Emulators, start
 
@@ -53,6 +54,27 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> bool:
             return True
         time.sleep(0.02)
     return condition()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", ["mps2_an386", "native"])
+def test_a_flash_file_is_one_boards_at_a_time(board: str, tmp_path: Path) -> None:
+    """Two processes; the file is free again when the first has ended, also when it was killed."""
+    require_tools("gcc") if board == "native" else require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    command = [TINYFED, "emulate", "--board", board, "--store", tmp_path / "flash"]
+    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        try:
+            pid = json.loads(first.stdout.readline())["pid"]
+            second = subprocess.run([*command, "--for", "2"], capture_output=True, text=True, timeout=120)
+            assert second.returncode == 2, second.stderr
+            assert "is the flash of an emulated board that runs" in second.stderr and second.stderr.count("\n") == 1
+            assert is_running(pid)
+        finally:
+            first.kill()
+    assert wait_until(lambda: not is_running(pid))
+    third = subprocess.run([*command, "--for", "0"], capture_output=True, text=True, timeout=120)
+    assert third.returncode == 0, third.stderr
 
 
 def kill_quietly(pid: int) -> None:

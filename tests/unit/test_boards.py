@@ -34,6 +34,16 @@ def test_every_manifest_is_right() -> None:
             assert board.emulator is not None, f"{board.name} claims what cannot be repeated"
 
 
+@pytest.mark.parametrize("name", ["my board", "größe", "x" * 33, "a\x1b]52;c;eA==\x07", "[nope]"])
+def test_a_board_has_a_name_that_can_be_printed(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.json").write_text(json.dumps(manifest()))
+    with pytest.raises(UsageError, match="is no board's name") as caught:
+        read_board(name, tmp_path)
+    assert str(caught.value).isprintable()
+    (tmp_path / "A-1_b.c.json").write_text(json.dumps(manifest()))
+    assert read_board("A-1_b.c", tmp_path).name == "A-1_b.c"
+
+
 def test_a_new_board_on_an_existing_port_is_one_file(tmp_path: Path) -> None:
     changed = manifest()
     changed["name"] = "A bigger one"

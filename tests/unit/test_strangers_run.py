@@ -14,9 +14,13 @@ import pytest
 from conftest import require
 from sine_toml import sine_toml
 from tinyfed_host.cli.main import run_command
+from tinyfed_host.device import discovery
 from tinyfed_host.report.document import ADAPTATION, NOTES, write_report
 from tinyfed_host.run.names import DATABASE
 from tinyfed_host.run.store import METRICS, StoreError
+from tinyfed_host.transport import serial
+
+from tinyfed.errors import DeviceError
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = sine_toml(3, outputs=4, shots=5, devices=2)
@@ -113,6 +117,33 @@ def test_what_is_stored_is_checked_as_what_is_typed(
         return
     assert code == 2 and said in told and told.count("\n") == 1, told
     assert f"{folder.relative_to(Path.cwd())}/{DATABASE}" in told
+
+
+def test_no_port_is_opened_because_a_run_names_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither those that are stored nor, to see who is there, others: only what is typed."""
+    opened: list[str] = []
+
+    def open_none(port: str) -> Any:
+        opened.append(port)
+        raise DeviceError("not there", where=port)
+
+    monkeypatch.setattr(discovery, "open_transport", open_none)
+    monkeypatch.setattr(serial, "list_serial_ports", lambda: pytest.fail("looked at all ports"))
+    stored = ["socket://10.0.0.1:25", "/dev/tty\x1b[2J"]
+    change(folder, lambda values: values["fleet"].update(kind="ports", ports=stored))
+    change(folder, lambda values: values.update(rounds=9))
+    assert run_command(["run", "--resume", "x"]) == 2
+    said = capsys.readouterr().err
+    assert "named again, each with --port; it had --port socket://10.0.0.1:25" in said
+    assert said.count("\n") == 1 and "\x1b" not in said and not opened
+    assert run_command(["run", "--resume", "x", "--port", "/dev/ttyMINE"]) == 4
+    assert opened == ["/dev/ttyMINE"]
+    change(folder, lambda values: values["fleet"].update(kind="ports", ports=["any"]))
+    assert run_command(["run", "--resume", "x"]) == 2
+    assert opened == ["/dev/ttyMINE"]
+    assert run_command(["run", "--resume", "x", "--fleet", "simulated", "--json"]) == 0
 
 
 def test_an_untouched_run_goes_on(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """The emulated board: builds the bench image around the real core and counts what a step takes."""
 
 import hashlib
-import os
 import re
 import shutil
 import struct
@@ -16,7 +15,7 @@ import numpy as np
 from tinyfed import engine as core
 from tinyfed.boards import Board, Compiler
 from tinyfed.errors import BuildError, MissingToolError, UsageError
-from tinyfed.files import replace_all
+from tinyfed.files import TemporaryFolder, replace_all
 from tinyfed.paths import cache, share
 from tinyfed_host.bench.nets import BenchNet
 from tinyfed_host.firmware import build
@@ -182,13 +181,10 @@ def emulator_command(board: Board, elf: Path, blob: Path) -> list[str]:
 
 def emulate(board: Board, image: BenchImage, net: BenchNet, extra: tuple[str, ...] = ()) -> str:
     """Run the bench image on a net; what it told. `extra` goes to the emulator."""
-    content = job(net)
-    blob = image.elf.with_name(f"{net.name}-{hashlib.sha256(content).hexdigest()[:12]}.{os.getpid()}.bin")
-    blob.write_bytes(content)
-    try:
+    with TemporaryFolder(image.elf.parent) as folder:
+        blob = folder / "job.bin"
+        blob.write_bytes(job(net))
         return run_tool([*emulator_command(board, image.elf, blob), *extra], f"{net.name} on the emulated {board.name}")
-    finally:
-        blob.unlink()
 
 
 def run(board: Board, image: BenchImage, net: BenchNet) -> StepCount:

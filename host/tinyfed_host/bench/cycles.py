@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyfed.boards import Board
+from tinyfed.files import TemporaryFolder
 from tinyfed.paths import share
 from tinyfed_host.bench.board import BenchImage, emulate, run_tool
 from tinyfed_host.bench.nets import BenchNet
@@ -125,12 +126,12 @@ def plugin(image: BenchImage) -> Path:
 def profile(board: Board, image: BenchImage, net: BenchNet) -> Profile:
     """Count the net's measured steps on the emulated board, instruction by instruction."""
     listing, functions = disassemble(board, image.elf)
-    counts_file = image.elf.with_name(f"{net.name}.counts")
     base = board.memory["flash"].address
-    arguments = f"begin={functions[BEGIN]:#x},end={functions[END]:#x},base={base:#x},out={counts_file}"
-    emulate(board, image, net, ("-plugin", f"{plugin(image)},{arguments}"))
-    counts = {int(address, 16): int(count) for address, count in map(str.split, counts_file.read_text().splitlines())}
-    counts_file.unlink()
+    with TemporaryFolder(image.elf.parent) as folder:
+        told = folder / "counts"
+        arguments = f"begin={functions[BEGIN]:#x},end={functions[END]:#x},base={base:#x},out={told}"
+        emulate(board, image, net, ("-plugin", f"{plugin(image)},{arguments}"))
+        counts = {int(address, 16): int(count) for address, count in map(str.split, told.read_text().splitlines())}
     by_function: dict[str, int] = defaultdict(int)
     by_kind: dict[str, int] = defaultdict(int)
     cycles = 0

@@ -4,12 +4,14 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tinyfed.errors import UsageError
+from tinyfed.text import shown
 from tinyfed_host.cli.options import complete_board, complete_experiment, complete_run, number_option
 from tinyfed_host.cli.working import working
 from tinyfed_host.experiment.schema import EXPERIMENT
@@ -108,9 +110,8 @@ def run(
         opened = Run.resume(folder)
         try:
             kept = opened.parts.experiment
-            changed = override(
-                kept, kind=fleet or None, ports=choose(port or (), needed=_needs_ports(kept, fleet), ask=ask)
-            )
+            _check_ports_typed(kept, fleet, port or (), folder)
+            changed = override(kept, kind=fleet or None, ports=choose(port or (), needed=fleet == "ports", ask=ask))
             fleet_section: FleetSection = changed.fleet
             _check_needs(fleet_section, folder)
             if rounds is not None:
@@ -176,6 +177,17 @@ def _check_needs(fleet: Any, folder: Path) -> None:
 
 def _needs_ports(experiment: Any, kind: str) -> bool:
     return (kind or experiment.fleet.kind) == "ports" and not experiment.fleet.ports
+
+
+def _check_ports_typed(experiment: Any, kind: str, ports: Sequence[str], folder: Path) -> None:
+    """A run's folder may be a stranger's: no port or socket is opened because it is named there."""
+    if ports or (kind or experiment.fleet.kind) != "ports" or kind == "ports":
+        return
+    kept = experiment.fleet.ports
+    raise UsageError(
+        f"{folder}: the ports of a run are not opened unless they are named again, each with --port; it had "
+        f"{shown(' '.join(f'--port {shlex.quote(port)}' for port in kept)) or 'none'}"
+    )
 
 
 def _weights_of(text: str) -> bytes:

@@ -1,12 +1,12 @@
 """A device at the other end of a line, as the coordinator wants it: blocking calls over a transport and a session."""
 
 import contextlib
-import re
 import secrets
 import threading
 import time
 from collections.abc import Callable
 
+from tinyfed.boards import BOARD_NAME
 from tinyfed.device import DeviceInfo, Traffic, VisitOutcome
 from tinyfed.errors import DeviceError, DivergedError, DoesNotFitError, TinyfedError, UsageError
 from tinyfed.model.image import needs_int8, read_weights, structure_hash
@@ -33,8 +33,6 @@ from tinyfed.wire.update import expand, layer_sizes, shared_part
 from tinyfed.wire.visit import VisitOperation
 from tinyfed_host.transport.base import Transport
 
-# What a device may call itself: this is printed, and written into runs.
-BOARD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 CHUNK_BYTES_LEAST = 16
 # A device that says nothing for so long is gone.
 PATIENCE_S = 10.0

@@ -7,6 +7,7 @@ manager, at exit, and, by the kernel's parent-death signal, when it is killed.
 
 import atexit
 import contextlib
+import fcntl
 import os
 import queue
 import shutil
@@ -73,6 +74,7 @@ class EmulatedDevice:
         self._control_path = self._folder / "control"
         self._process: subprocess.Popen[bytes] | None = None
         self._store = store
+        self._locked_store: int | None = None
         self.port = f"unix://{self._socket_path}"
         _running.add(self)
         try:
@@ -115,6 +117,9 @@ class EmulatedDevice:
     def stop(self) -> None:
         """End the process and remove its files; a second call does nothing."""
         self._end()
+        if self._locked_store is not None:
+            os.close(self._locked_store)
+            self._locked_store = None
         self._files.close()
         _running.discard(self)
 
@@ -171,13 +176,26 @@ class EmulatedDevice:
             with place.open("wb") as file:
                 file.truncate(self._line_offset() + self.board.memory["line"].size_bytes)
         elif self._store is not None:
-            try:
-                self._store.touch()
-            except OSError as error:
-                raise UsageError(f"cannot keep saved models: {error.strerror}", where=str(self._store)) from error
+            self._lock_store(self._store)
             place.symlink_to(self._store.resolve())
         else:
             place.touch()
+
+    def _lock_store(self, store: Path) -> None:
+        """One board at a time has a flash. A program locks its own, so the lock is let go of; a machine cannot."""
+        try:
+            self._locked_store = os.open(store, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
+            fcntl.flock(self._locked_store, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._has_control():
+                fcntl.flock(self._locked_store, fcntl.LOCK_UN)
+        except BlockingIOError as error:
+            raise UsageError(
+                "is the flash of an emulated board that runs",
+                where=str(store),
+                remedy="a flash is one board's: name another file, or end that board",
+            ) from error
+        except OSError as error:
+            raise UsageError(f"cannot keep saved models: {error.strerror}", where=str(store)) from error
 
     def _line_offset(self) -> int:
         """Of the line in the file that holds the memory from the store on."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,9 @@ class Run:
         return 0 if snapshot is None else snapshot.round
 
     def _standing(self, rounds: int | None) -> str:
-        resume = f"`tinyfed run --resume {shown_name(self.store.folder)}`"
+        fleet = self.parts.experiment.fleet
+        ports = "".join(f" --port {shlex.quote(port)}" for port in fleet.ports) if fleet.kind == "ports" else ""
+        resume = f"`tinyfed run --resume {shown_name(self.store.folder)}{ports}`"
         if rounds is None:
             return f"what was done is in {self.store.folder}: go on with {resume}"
         if rounds:

@@ -276,7 +276,7 @@ def test_ctrl_c_says_where_the_run_stands_and_how_to_go_on(folder: Path, number:
 
 def test_events_then_the_result(tinyfed: Tinyfed, folder: Path) -> None:
     *events, result = tinyfed.lines("run", "x.toml")
-    assert set(result) == {"run", "weights_sha256", "rounds", "metrics"}
+    assert set(result) == {"run", "weights_sha256", "rounds", "metrics", "held_out"}
     assert result["rounds"] == 12
     kinds = [event["event"] for event in events]
     assert kinds[0] == "run-started"

@@ -3,4 +3,4 @@
 from tinyfed.device.protocol import Device, DeviceInfo, Traffic, VisitOutcome
 from tinyfed.device.roles import InferenceDevice, Recorder
 
-__all__ = ["Device", "DeviceInfo", "InferenceDevice", "Recorder", "Traffic", "VisitOutcome", "simulated"]
+__all__ = ["Device", "DeviceInfo", "InferenceDevice", "Recorder", "Traffic", "VisitOutcome", "draw", "simulated"]

@@ -24,7 +24,8 @@ def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int,
     """Weights of one of `REFERENCES`, from the same first weights and the training clients only.
 
     `global` sees as many samples as a run of `rounds` rounds with the task's order does; `transfer` is given the pooled
-    data with the true labels, and has the settings that did best when each training person in turn was held out.
+    data with the true labels, and has the settings that did best when each training person in turn was held out. Where
+    devices keep the true labels it keeps its last layer.
     """
     match kind:
         case "random":
@@ -32,6 +33,6 @@ def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int,
         case "global":
             return learn(Joint(task.order, rounds * task.order.shots), spec, task, seed=seed, watch=watch)
         case "transfer":
-            return transfer(spec, task.train, seed=seed)
+            return transfer(spec, task.train, seed=seed, same_labels=task.order.true_labels)
         case _:
             raise UsageError(f"{kind!r} is unknown, allowed are {', '.join(REFERENCES)}", where="reference")

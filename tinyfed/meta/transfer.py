@@ -33,9 +33,16 @@ def pool(clients: Sequence[Client]) -> bytes:
 
 
 def transfer(
-    spec: ModelSpec, clients: Sequence[Client], *, seed: int, learning_rate: float = 0.02, passes: int = 3
+    spec: ModelSpec,
+    clients: Sequence[Client],
+    *,
+    seed: int,
+    learning_rate: float = 0.02,
+    passes: int = 3,
+    same_labels: bool = False,
 ) -> Array:
-    """Weights for `spec`, (parameters,): pre-trained up to the last layer, which is new and all zeros.
+    """Weights for `spec`, (parameters,): pre-trained up to the last layer, which is new and all zeros. With
+    `same_labels` a newcomer's classes are those of the pool, and the last layer is kept too.
 
     Zeros make the strongest reference: on the watch data a random last layer costs 0.2 of accuracy after one window
     for each gesture. Each pass has the same number of samples of every class, as many as the rarest has.
@@ -47,13 +54,18 @@ def transfer(
     classes = read_shard(shard).classes
     if len(classes) > WAYS_MAX:
         raise UsageError(f"{len(classes)} classes, a visit takes at most {WAYS_MAX}", where="transfer")
+    if same_labels and len(classes) != last.units:
+        problem = f"{last.units} outputs for {len(classes)} classes that keep their labels"
+        raise UsageError(problem, where="transfer")
     wide = replace(spec, layers=(*spec.layers[:-1], replace(last, units=len(classes))))
     shots = min(SHOTS_MAX, *(len(samples) for samples in classes))
     device = SimulatedDevice("pool", shard=shard, arena_bytes=plan(wide).arena_bytes + 2 * WAYS_MAX * (SHOTS_MAX + 3))
     device.load(encode(wide, initialize(wide, seed)))
-    order = Order("shard", len(classes), shots, 0, seed, learning_rate, passes=passes)
+    order = Order("shard", len(classes), shots, 0, seed, learning_rate, passes=passes, true_labels=same_labels)
     trained = device.visit(None, order, want_weights=True).weights
     assert trained is not None
+    if same_labels:
+        return trained.array
     kept = spec.parameter_count - sum(
         math.prod(shape) for shape in spec.parameter_shapes[-2 if last.use_bias else -1 :]
     )

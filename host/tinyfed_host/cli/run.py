@@ -66,6 +66,9 @@ def run(
     start_from: Annotated[
         str, typer.Option("--from", autocompletion=complete_run, help="Start from the model of this run.")
     ] = "",
+    no_evaluate: Annotated[
+        bool, typer.Option("--no-evaluate", help="Do not judge held-out clients when the rounds are done.")
+    ] = False,
     list_examples: Annotated[bool, typer.Option("--list", help="List the examples that run by their names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines, the last one the result.")] = False,
 ) -> None:
@@ -141,7 +144,17 @@ def run(
         fleet_section = changed.fleet
     with opened:
         result = _go(opened, fleet_section, wait_s, as_json=as_json)
-    _tell(folder, result, as_json=as_json)
+        judged, why_not = (None, "") if no_evaluate else _judged(opened)
+    if judged is not None:
+        result["held_out"] = {key: judged[key] for key in ("measure", "shots", "clients", "kinds")}
+    _tell(folder, result, judged, why_not, as_json=as_json)
+
+
+def _judged(opened: Any) -> tuple[dict[str, Any] | None, str]:
+    from tinyfed_host.evaluation.brief import judge_briefly
+
+    with working("judging held-out clients"):
+        return judge_briefly(opened)
 
 
 def _extended(opened: Any, rounds: int) -> Any:
@@ -237,13 +250,20 @@ def _go(opened: Any, fleet_section: Any, wait_s: float, *, as_json: bool) -> dic
     return {"run": run, "weights_sha256": end.weights_sha256, "rounds": end.rounds, "metrics": dict(metrics)}
 
 
-def _tell(folder: Path, result: dict[str, Any], *, as_json: bool) -> None:
-    from tinyfed_host.cli.output import print_json, print_line
+def _tell(folder: Path, result: dict[str, Any], judged: Any, why_not: str, *, as_json: bool) -> None:
+    from tinyfed_host.cli.output import print_json, print_line, print_note
+    from tinyfed_host.cli.results.evaluate import show
+    from tinyfed_host.run.names import shown_name
     from tinyfed_host.view.progress import summary
 
+    if why_not:
+        print_note(why_not)
     if as_json:
         print_json(result)
         return
+    if judged is not None:
+        show(judged, brief=True)
+        print_line(f"by client, by class and beside more: `tinyfed evaluate {shown_name(folder)}`")
     print_line(f"{result['rounds']:,} rounds done, {summary(result['metrics'])}")
     print_line(f"weights {result['weights_sha256']}")
     print_line(f"model   {folder / 'model.tfm'}   (`tinyfed report {folder.name}` shows the rest)")

@@ -1,0 +1,141 @@
+"""`tinyfed evaluate`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tinyfed.errors import UsageError
+from tinyfed.fields import quote, whole
+from tinyfed_host.cli.options import complete_run, number_option
+from tinyfed_host.cli.working import working
+from tinyfed_host.experiment.schema import EXPERIMENT
+
+app = typer.Typer(add_completion=False)
+
+DRAWS = whole(1, 10_000)
+SHOWN = 12  # classes: a wider matrix is in the report
+
+
+@app.command(
+    epilog="Examples: tinyfed evaluate kitchen · tinyfed evaluate sine --shots 0,5,10 · tinyfed evaluate gestures "
+    "--clients person2-wrist0 --fleet emulated · tinyfed evaluate net.tfm --task watch"
+)
+def evaluate(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="RUN|MODEL", autocompletion=complete_run, help="A run, or a model file with --task."),
+    ],
+    clients: Annotated[str, typer.Option("--clients", help="Held-out clients, a,b (all).")] = "",
+    shots: Annotated[
+        str, typer.Option("--shots", help="Judge after so many samples of each class, 0,1,5,10 (as the task says).")
+    ] = "",
+    seeds: Annotated[int, number_option(DRAWS, "--seeds", help="Draws of each client's samples.")] = 20,
+    seed: Annotated[int, number_option(EXPERIMENT["seed"], "--seed", help="Decides those draws.")] = 0,
+    beside: Annotated[
+        str, typer.Option("--beside", help="What it is held against: some of random,global,transfer, or none.")
+    ] = "random,global,transfer",
+    task: Annotated[
+        str, typer.Option("--task", help="Of a model file: a task's name or an experiment, which say whose data.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Judge what was learned on clients that took no part: each learns from a few samples of its own, answers others.
+
+    Beside it stand random weights, one global model and transfer learning, with 95 % intervals over the clients. A run
+    keeps the result of all its held-out clients, and its report shows it.
+
+    Exit codes: 2 for a wrong option or no client to judge, 7 when there is no such run or it is in use.
+    """
+    from tinyfed_host.cli.output import print_json, print_line, print_note
+    from tinyfed_host.evaluation.evaluate import chosen_clients, order_with, starts_of
+    from tinyfed_host.evaluation.evaluate import evaluate as judge
+    from tinyfed_host.evaluation.kept import EVALUATION, to_json
+    from tinyfed_host.evaluation.subjects import image_weights
+    from tinyfed_host.run.names import shown_name
+    from tinyfed_host.run.store import RunStore, StoreError
+
+    folder, subject = _subject(target, task)
+    if shots:
+        subject = replace(subject, order=order_with(subject.order, _numbers(shots)))
+    people = chosen_clients(subject.task, [name.strip() for name in clients.split(",") if name.strip()])
+    starts, missing = starts_of(subject, _kinds(beside), working)
+    found = judge(subject, people, starts, missing, draws=seeds, seed=seed, working=working)
+    kept = to_json(found, image_weights(subject))
+    if folder is not None and not clients:
+        try:
+            with RunStore.resume(folder) as store:
+                store.put_result(EVALUATION, kept)
+        except StoreError as error:
+            print_note(f"shown, but not kept: {error}")
+    if as_json:
+        print_json(kept)
+        return
+    show(kept)
+    if folder is not None and not clients:
+        print_line(f"kept; `tinyfed report {shown_name(folder)}` shows it with the rest")
+
+
+def _subject(target: str, task: str) -> tuple[Path | None, Any]:
+    """The run's folder, None for a model file, and what is judged."""
+    from tinyfed_host.cli.options import model_path
+    from tinyfed_host.evaluation import subjects
+    from tinyfed_host.run.names import DATABASE, run_folder
+
+    path = run_folder(target) if target.endswith(".toml") else model_path(target)
+    folder = path if path.is_dir() else path.parent
+    if (folder / DATABASE).is_file() and not task:
+        return folder, subjects.of_run(folder)
+    if target.endswith(".toml") or path.is_dir():
+        return folder, subjects.of_run(run_folder(target))  # says that there is none
+    with working(f"reading {path}"):
+        return None, subjects.of_model(path, task)
+
+
+def _numbers(text: str) -> list[int]:
+    from tinyfed.data.tables import read_whole
+
+    found = [read_whole(word.strip()) for word in text.split(",")]
+    if any(number is None for number in found):
+        raise UsageError("must be whole numbers with commas between", key="--shots", value=quote(text))
+    return [number for number in found if number is not None]
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    from tinyfed.meta.references import REFERENCES
+
+    kinds = tuple(word.strip() for word in text.split(",") if word.strip())
+    if kinds == ("none",):
+        return ()
+    for kind in kinds:
+        if kind not in REFERENCES:
+            allowed = ", ".join(REFERENCES)
+            raise UsageError(
+                f"must be some of {allowed} with commas between, or none", key="--beside", value=quote(text)
+            )
+    return kinds
+
+
+def show(kept: Any, *, brief: bool = False) -> None:
+    """Print an evaluation's tables; `brief`: the first."""
+    from tinyfed_host.cli.output import print_line, print_table
+    from tinyfed_host.evaluation import kept as forms
+
+    by = "accuracy on held-out clients, by samples of each class they learned from"
+    if kept["measure"] == "loss":
+        by = "loss (mean squared error) on held-out clients, by samples they learned from"
+    print_table(*forms.curve_table(kept), title=by)
+    print_line(f"{forms.how_sure(kept)}; {kept['draws']} draws of each")
+    for remark in forms.remarks(kept):
+        print_line(remark)
+    if brief:
+        return
+    print_line("")
+    print_table(*forms.client_table(kept))
+    if kept["confusion"]:
+        print_line("")
+        print_table(*forms.class_table(kept))
+        if len(kept["classes"]) <= SHOWN:
+            print_line("")
+            print_table(*forms.confusion_table(kept), title="answers for each class, after the last samples")

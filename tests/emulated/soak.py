@@ -29,7 +29,7 @@ from man_in_the_middle import run_through, total
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.unique_id import device_id
-from tinyfed_host.emulation.qemu import Emulators
+from tinyfed_host.emulation.qemu import EmulatedDevice, Emulators
 from tinyfed_host.experiment.file import parse
 from tinyfed_host.experiment.schema import Experiment
 from tinyfed_host.fleet.fleet import Fleet
@@ -41,7 +41,6 @@ from tinyfed_host.run.store import RunStore
 from tinyfed_host.transport.base import Transport
 
 from tinyfed.boards import read_board
-from tinyfed.device import Device
 
 TEXT = """rounds = {rounds}
 seed = 9
@@ -80,7 +79,11 @@ def simulated(folder: Path, wanted: Experiment) -> list[str]:
         return [entry["weights_sha256"] for entry in run.store.rounds()]
 
 
-def slots(board: str, count: int, greet: Callable[[str], Device] = devices.greet) -> list[EmulatedSlot]:
+def reach(emulated: EmulatedDevice) -> RemoteDevice:
+    return RemoteDevice(emulated.connect())
+
+
+def slots(board: str, count: int, greet: Callable[[EmulatedDevice], RemoteDevice] = reach) -> list[EmulatedSlot]:
     return [EmulatedSlot(device_id(number), read_board(board), greet) for number in range(count)]
 
 
@@ -182,8 +185,8 @@ def soak_line(folder: Path, board: str, rounds: int, seed: int) -> dict[str, Any
     lines: list[SpoiltLine] = []
     rng = random.Random(seed)
 
-    def greet(port: str) -> Device:
-        lines.append(SpoiltLine(devices.open_transport(port), random.Random(rng.random())))
+    def greet(emulated: EmulatedDevice) -> RemoteDevice:
+        lines.append(SpoiltLine(emulated.connect(), random.Random(rng.random())))
         return RemoteDevice(lines[-1])
 
     retries = []

@@ -256,6 +256,16 @@ def test_a_host_that_is_gone_does_not_take_the_device_with_it() -> None:
             second.close()
 
 
+@pytest.mark.parametrize("name", ["mps2_an386", "native"])
+def test_a_second_host_is_told_that_the_device_talks_to_another(name: str) -> None:
+    with emulate(name) as emulated:
+        first = RemoteDevice(connect(emulated.port))
+        with pytest.raises(DeviceError, match="another program is connected to it"):
+            connect(emulated.port)
+        first.close()
+        RemoteDevice(connect(emulated.port)).close()
+
+
 def test_cancel_and_reset() -> None:
     with device_on("mps2_an386") as device:
         device.load(sine_model())

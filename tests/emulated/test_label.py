@@ -50,7 +50,7 @@ def test_label_by_command_and_learn_on_the_board(board: str, capsys: pytest.Capt
             said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
             assert said[-1]["ended"] and said[-1]["windows"] == WINDOWS
             assert said[-1]["counts"] == [WINDOWS] * (label + 1)
-        device = devices.greet(emulated.port)
+        device = devices.connect(emulated.port)
         assert isinstance(device, RemoteDevice)
         try:
             info = device.info
@@ -76,7 +76,7 @@ def test_in_the_boards_own_time_it_takes_two_seconds_to_the_first_window() -> No
     require_tools("qemu-system-arm")
     with Emulators() as emulators:
         emulated = emulators.start("mps2_an386", "0" * 23 + "8", sensor=played(period_us=20_000))
-        device = devices.greet(emulated.port)
+        device = devices.connect(emulated.port)
         assert isinstance(device, RemoteDevice)
         try:
             status = device.record(0, seconds=3.1)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require, require_tools
+from preload import other_clock
 from run_helpers import ROOT, TINYFED, Command
 from tinyfed_host.device.line import KILL_LINE
 from tinyfed_host.emulation.qemu import Emulators
@@ -211,6 +213,49 @@ def test_two_devices_with_one_id(tinyfed: Command) -> None:
     assert "two devices with one unique id" in message
     assert ports[0] in message
     assert ports[1] in message
+
+
+# ---- the computer it runs on
+
+
+LONG = "long" * 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", ["1970", "2106", "a,b", LONG], ids=["1970", "2106", "comma", "long"])
+def test_a_strange_clock_or_temporary_folder_changes_nothing(tinyfed: Command, other: str) -> None:
+    """2106: the first second that 32 bits do not hold. A comma ends a word of QEMU's options, and the address of a
+    socket holds 107 bytes."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    experiment = write_sine(tinyfed.folder, rounds="3")
+    expected = tinyfed("run", experiment, "--name", "here", "--json").result()["weights_sha256"]
+    if other.isdecimal():
+        more = other_clock(tinyfed.folder, 5 if other == "1970" else 2**32)
+    else:
+        (tinyfed.folder / other).mkdir()
+        more = {"TMPDIR": str(tinyfed.folder / other)}
+    found = tinyfed("run", experiment, "--fleet", "emulated", "--name", "there", "--json", **more).result()
+    assert found["weights_sha256"] == expected
+    runs = [json.loads(line) for line in tinyfed("runs", "--json", **more).out.splitlines()][:-1]
+    begun = {run["run"]: run["created"] for run in runs}["there"]
+    assert not other.isdecimal() or begun.startswith(other)
+    assert tinyfed("report", "there", **more).code == 0
+    assert tinyfed("emulate", "--store", "s", "--for", "1", "--json", **more).result()["ports"]
+    if other == "1970":
+        message = tinyfed("model", "export", "runs/there/model.tfm", "-o", "x.keras", **more).error(2)
+        assert "x.keras: Keras cannot write it: ZIP does not support timestamps before 1980" in message
+
+
+@pytest.mark.slow
+def test_what_the_emulator_says_when_it_ends_is_what_the_run_says(tinyfed: Command) -> None:
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    program = tinyfed.folder / "bin" / "qemu-system-arm"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("qemu-system-arm")} "$@" -accel nonsense\n')
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    message = tinyfed("run", write_sine(tinyfed.folder), "--fleet", "emulated", PATH=path).error(4)
+    assert "ended: qemu-system-arm: " in message and "nonsense" in message
 
 
 # ---- devices that go away

@@ -6,17 +6,20 @@ import pty
 import select
 import shutil
 import subprocess
+import sys
 import termios
 import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from conftest import require
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.line import probe
 from tinyfed_host.firmware import flash
+from tinyfed_host.transport import others
 from tinyfed_host.transport import serial as serial_transport
 from tinyfed_host.transport.serial import PortDescription, SerialTransport
 from wire_pair import CDevice, library
@@ -295,8 +298,74 @@ def test_a_port_that_cannot_be_opened_says_why(path: str, why: str) -> None:
 def test_a_port_that_goes_away_is_told(port: Port) -> None:
     line = SerialTransport(port.path)
     port.close()
-    with pytest.raises(DeviceError, match="the port is gone; is the board unplugged"):
+    with pytest.raises(DeviceError, match="the port is gone; plug the board in again"):
         for _ in range(10):
             line.read(0.05)
             line.write(b"x")
     line.close()
+
+
+READER = """import fcntl, os, sys, time
+port = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+if sys.argv[2] == "alone":
+    fcntl.flock(port, fcntl.LOCK_EX)
+print("open", flush=True)
+while sys.argv[2] == "reads":
+    os.read(port, 1)
+time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def reader(port: Port, way: str) -> Iterator[str]:
+    """Another program that has the port open; gives what it is called."""
+    command = [sys.executable, "-c", READER, port.path, way]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "open\n"
+            yield f"{Path(f'/proc/{process.pid}/comm').read_text().strip()} (process {process.pid})"
+        finally:
+            process.kill()
+
+
+def test_a_port_that_another_program_keeps_for_itself_says_which(port: Port) -> None:
+    with reader(port, "alone") as who, pytest.raises(DeviceError) as caught:
+        SerialTransport(port.path)
+    assert str(caught.value) == f"{port.path}: {who} uses this port; end it or choose another port"
+
+
+def test_a_program_that_takes_what_the_device_says_is_named(port: Port) -> None:
+    """Nothing comes, since the other has it; and it is not the device, which has a PTY's other end open too."""
+    assert others.users(port.path) == ""
+    with reader(port, "reads") as who, pytest.raises(DeviceError) as caught:
+        devices.connect(port.path)
+    assert f"no tinyfed device answers; {who} has this port open too and takes what the board says: end it" in str(
+        caught.value
+    )
+
+
+def test_bytes_that_were_there_and_went_to_another_program_are_not_an_unplugged_board(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system said that there is a byte, and none was left: pyserial takes it for the port's end."""
+    line = SerialTransport(port.path)
+    ready = [line._serial.fileno()]
+    monkeypatch.setattr(select, "select", lambda *_: (ready, [], []))
+    monkeypatch.setattr(os, "read", lambda *_: b"")
+    with pytest.raises(DeviceError, match="the port was closed at its other end"):
+        line.read(1)
+    with reader(port, "waits") as who, pytest.raises(DeviceError) as caught:
+        line.read(1)
+    assert str(caught.value) == f"{port.path}: {who} reads this port too; end it or choose another port"
+    line.close()
+
+
+def test_the_other_end_of_a_pty_is_the_device(port: Port) -> None:
+    program = "import os, pty, time; print(os.ttyname(pty.openpty()[1]), flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            path = process.stdout.readline().strip()
+            assert Path(path).exists() and others.users(path) == ""
+        finally:
+            process.kill()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from full_disk import full_disk
+from preload import full_disk
 from sine_toml import sine_toml
 from tinyfed_host.cli.main import run_command
 

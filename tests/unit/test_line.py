@@ -3,9 +3,11 @@
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 from tinyfed_host.device.line import KILL_LINE, PROBE_S, RemoteDevice, probe
+from tinyfed_host.transport import socket as socket_transport
 from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.socket import SocketTransport, connect
 from wire_pair import CDevice, Fault, no_fault
@@ -336,5 +338,27 @@ def test_an_address_that_is_none_is_told(url: str) -> None:
 
 
 def test_nobody_listening_is_told(tmp_path: object) -> None:
-    with pytest.raises(DeviceError, match="is the emulator or serial server running"):
+    with pytest.raises(DeviceError, match="nothing listens there; start the emulator or serial server"):
         connect(f"unix://{tmp_path}/nothing")
+
+
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET])
+def test_the_second_at_a_line_for_one_is_told_and_the_next_is_taken(
+    family: socket.AddressFamily, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an emulator does: a connection is accepted after the one before it was closed."""
+    monkeypatch.setattr(socket_transport, "TURN_S", 0.0)
+    with socket.socket(family) as listening:
+        listening.bind(str(tmp_path / "line") if family == socket.AF_UNIX else ("127.0.0.1", 0))
+        listening.listen(4)
+        name = listening.getsockname()
+        url = f"unix://{name}" if family == socket.AF_UNIX else f"socket://127.0.0.1:{name[1]}"
+        early = connect(url)  # it has not accepted anybody yet: that is no reason to go
+        first, _ = listening.accept()
+        with pytest.raises(DeviceError, match="another program is connected to it, and it talks to one at a time"):
+            connect(url)
+        early.close()
+        first.close()
+        second, _ = listening.accept()  # the one that was told and went
+        second.close()
+        connect(url).close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import require
-from full_disk import full_disk
+from preload import full_disk
 
 HARNESS = Path(__file__).with_name("resume_harness.py")
 SEED = 20261

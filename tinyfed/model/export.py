@@ -14,6 +14,7 @@ from tinyfed.model.image import Array
 from tinyfed.model.keras.convert import TfliteSource, import_tensorflow, quiet
 from tinyfed.model.layers.base import InKeras
 from tinyfed.model.spec import ModelSpec
+from tinyfed.text import first_line
 
 RUN_MODEL = "model.tfm"
 SUFFIXES = (".keras", ".tflite", ".npz")
@@ -49,7 +50,11 @@ def export(model: FloatModel, output: Path) -> int:
         content = source.convert(source.converter())
     else:
         with TemporaryFolder() as folder:
-            to_keras(model.spec, model.weights).save(folder / "model.keras")
+            keras_model = to_keras(model.spec, model.weights)
+            try:
+                keras_model.save(folder / "model.keras")
+            except ValueError as error:  # of a zip file, which holds no date before 1980
+                raise UsageError(f"Keras cannot write it: {first_line(error)}", where=str(output)) from error
             content = (folder / "model.keras").read_bytes()
     write_whole(output, content)
     return len(content)

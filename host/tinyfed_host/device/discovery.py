@@ -6,10 +6,11 @@ from typing import Any
 
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError
-from tinyfed_host.device.line import RemoteDevice, device_info, probe
+from tinyfed_host.device.line import NOBODY, RemoteDevice, device_info, probe
 from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.transport import serial, socket
 from tinyfed_host.transport.base import Transport
+from tinyfed_host.transport.others import blamed
 
 # Two that look for their devices at the same moment would find the ports in use by each other.
 _looking = threading.Lock()
@@ -22,11 +23,6 @@ def open_transport(port: str) -> Transport:
     return serial.SerialTransport(port)
 
 
-def greet(port: str) -> RemoteDevice:
-    """The device on a port of an emulator that may still be starting. Raises `DeviceError`."""
-    return RemoteDevice(open_transport(port))
-
-
 def connect(port: str) -> RemoteDevice:
     """The device on a port. A port that is something else is left as it was found. Raises `DeviceError`."""
     transport = open_transport(port)
@@ -36,7 +32,7 @@ def connect(port: str) -> RemoteDevice:
             raise DeviceError(
                 "no tinyfed device answers",
                 where=port,
-                remedy="is the firmware flashed, and is it the right port? `tinyfed devices` shows what is on each",
+                remedy=f"{blamed(port, NOBODY)}; `tinyfed devices` shows what is on each",
             )
     except BaseException:
         transport.close()
@@ -52,9 +48,7 @@ def probe_port(port: str) -> DeviceInfo:
     finally:
         transport.close()
     if session is None or session.hello is None:
-        raise DeviceError(
-            "no tinyfed device answers", where=port, remedy="is the firmware flashed, and is it the right port?"
-        )
+        raise DeviceError("no tinyfed device answers", where=port, remedy=blamed(port, NOBODY))
     return device_info(session.hello, port)
 
 

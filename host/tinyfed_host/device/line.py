@@ -32,6 +32,7 @@ from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.update import expand, layer_sizes, shared_part
 from tinyfed.wire.visit import VisitOperation
 from tinyfed_host.transport.base import Transport
+from tinyfed_host.transport.others import blamed
 
 CHUNK_BYTES_LEAST = 16
 # A device that says nothing for so long is gone.
@@ -41,21 +42,24 @@ CANCEL_POLL_S = 0.1
 # To find out what a port is.
 PROBE_S = 1.0
 PROBE_ATTEMPTS = 3
+# The remedy where nothing answers.
+NOBODY = "is the firmware flashed, and is it the right port?"
 # To the line's beginning, kill to its end, kill line: any line editor takes back what the probe typed; the terminal's
 # own knows only the last.
 KILL_LINE = b"\x01\x0b\x15"
 FLASH_IT = "flash firmware built by this tinyfed"
 # What a failed operation says, and what to do.
 FAILURES = {
-    Reason.SILENT: ("no answer for {s:g} s ({doing})", "is it still powered and connected?"),
+    Reason.SILENT: ("no answer for {s:g} s ({doing})", "look whether it has power, or reset it"),
     Reason.RESET: ("it restarted in the middle ({doing})", "load the model again"),
     Reason.VERSION: (f"it speaks version {{detail}} of the protocol, this tinyfed version {VERSION}", FLASH_IT),
     Reason.STALLED: ("it talks, but gets no further ({doing})", "reset it"),
     Reason.FOREIGN: ("the weights that came are not those that the visit left ({doing})", ""),
-    Reason.CHANGED: ("another device answers now ({doing})", "was it exchanged?"),
+    Reason.CHANGED: ("another device answers now ({doing})", "put back the one before"),
     Reason.IMPLAUSIBLE: ("it says what cannot be: {field} {detail} ({doing})", ""),
     Reason.DAMAGED: ("what arrives is damaged each time ({doing})", "check cable and baud rate"),
 }
+UNHEARD = frozenset({Reason.SILENT, Reason.STALLED, Reason.DAMAGED})  # bytes are missing
 # Training steps (bytes, while a model is saved) done and in all, as the device's heartbeat tells them.
 Progress = Callable[[int, int], None]
 
@@ -288,7 +292,7 @@ class RemoteDevice:
                 kind=DoesNotFitError,
             )
         if failure.reason is Reason.REFUSED and failure.status == Status.SOURCE:
-            return self._wrong("its sensor gives nothing", "is it connected?")
+            return self._wrong("its sensor gives nothing", "look how it is wired")
         if failure.reason is Reason.RESET:
             return self._wrong("it restarted, and what it had recorded is gone", "record again")
         return self._failed(failure, "recording")
@@ -479,11 +483,13 @@ class RemoteDevice:
 
     def _failed(self, failure: Failure, doing: str) -> TinyfedError:
         if failure.reason is Reason.SILENT and self._info is None:
-            return self._wrong("no tinyfed device answers", "is the firmware flashed, and is it the right port?")
+            return self._wrong("no tinyfed device answers", blamed(self._transport.name, NOBODY))
         if failure.reason is Reason.REFUSED:
             kind = DivergedError if failure.status == Status.NUMERIC else DeviceError
             return self._wrong(f"{doing} was refused: {explain(failure.status)}", kind=kind)
         problem, remedy = FAILURES[failure.reason]
+        if failure.reason in UNHEARD:
+            remedy = blamed(self._transport.name, remedy)
         said = {"doing": doing, "detail": failure.detail, "field": failure.field, "s": self._session.patience_s}
         return self._wrong(problem.format_map(said), remedy)
 

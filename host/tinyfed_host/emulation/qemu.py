@@ -33,6 +33,7 @@ from tinyfed_host.transport.base import Transport
 from tinyfed_host.transport.socket import connect as socket_connect
 
 STOP_TIMEOUT_S = 3.0
+ENDING_S = 0.5
 PROMISE_TIMEOUT_S = 10.0
 PLACE_BYTES_MAX = 80  # of 107 that an address may have
 LAUNCHER = "setpriv"  # of util-linux, on every Debian
@@ -91,9 +92,9 @@ class EmulatedDevice:
 
     def check(self) -> None:
         """Raises `DeviceError` with the emulator's last words when it has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
-            words = self._last_words() or f"exit code {self._process.returncode}"
-            raise DeviceError(f"the emulated {self.board.name} {self.unique_id} ended: {words}; start it again")
+        error = self._ended(0.0)
+        if error is not None:
+            raise error
 
     def reload(self, shard: bytes | Path | None) -> None:
         """Power it off and on again with another shard in its data flash; same board, same id, same port."""
@@ -102,7 +103,7 @@ class EmulatedDevice:
 
     def connect(self) -> Transport:
         """A line to it, the way it was started with. Raises DeviceError."""
-        line = socket_connect(self.port)
+        line = socket_connect(self.port, ended=self._ended)
         return MemoryTransport(line, self._folder / "store", self._line_offset()) if self._in_memory else line
 
     def reset(self) -> None:
@@ -237,6 +238,18 @@ class EmulatedDevice:
             process.kill()
             process.wait()
             raise
+
+    def _ended(self, timeout_s: float = ENDING_S) -> DeviceError | None:
+        """What it said when it ended by itself. Its line closes a little earlier, hence the time to wait for that."""
+        process = self._process
+        if process is None:
+            return None
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        words = self._last_words() or f"exit code {process.returncode}"
+        return DeviceError(f"the emulated {self.board.name} {self.unique_id} ended: {words}; start it again")
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

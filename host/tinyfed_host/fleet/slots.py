@@ -13,6 +13,7 @@ from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.status import Status
 from tinyfed_host.device import discovery
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.emulation.qemu import EmulatedDevice, start
 from tinyfed_host.firmware import build
@@ -75,10 +76,10 @@ class EmulatedSlot:
         self,
         unique_id: str,
         board: Board,
-        connect: Callable[[str], Recorder] = discovery.greet,
+        connect: Callable[[EmulatedDevice], Recorder] = lambda emulated: RemoteDevice(emulated.connect()),
         model: bytes | None = None,
     ) -> None:
-        """`connect` gives the device that answers on a port. `model`: an image that its firmware carries."""
+        """`connect` gives the device on an emulated board's line. `model`: an image that its firmware carries."""
         self.unique_id = unique_id
         self._board = board
         self._connect = connect
@@ -109,7 +110,7 @@ class EmulatedSlot:
         elif self._emulated.pid is None or data is not self._data:
             self._emulated.reload(data)
         self._data = data
-        self._device = self._connect(self._emulated.port)
+        self._device = self._connect(self._emulated)
         return self._device
 
     def close(self) -> None:
@@ -168,7 +169,7 @@ class RecordedSlot(EmulatedSlot):
         assert self._emulated is not None
         if anew or self._emulated.pid is None:
             self._emulated.reload(None)
-        self._device = device = self._connect(self._emulated.port)
+        self._device = device = self._connect(self._emulated)
         return device
 
 

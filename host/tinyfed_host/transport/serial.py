@@ -5,12 +5,14 @@ import errno
 import os
 import termios
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import serial
 from serial.tools import list_ports
 
 from tinyfed.errors import DeviceError
+from tinyfed_host.transport import others
 
 DEFAULT_BAUD = 115_200
 WRITE_TIMEOUT_S = 10.0
@@ -52,7 +54,7 @@ class SerialTransport:
         try:
             self._serial = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
-            raise DeviceError(_why(error), where=port) from error
+            raise DeviceError(_why(error, port), where=port) from error
         finally:
             if handle is not None:
                 os.close(handle)
@@ -86,7 +88,12 @@ class SerialTransport:
                 self._serial.close()
 
     def _gone(self) -> DeviceError:
-        return DeviceError("the port is gone", where=self.name, remedy="is the board unplugged?")
+        if not Path(self.name).exists():
+            return DeviceError("the port is gone", where=self.name, remedy="plug the board in again")
+        users = others.users(self.name)
+        if users:
+            return DeviceError(f"{users} reads this port too", where=self.name, remedy="end it or choose another port")
+        return DeviceError("the port was closed at its other end", where=self.name, remedy="plug the board in again")
 
 
 def _terminal_settings(port: str) -> tuple[int | None, list[Any] | None]:
@@ -101,7 +108,7 @@ def _terminal_settings(port: str) -> tuple[int | None, list[Any] | None]:
         return handle, None
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, port: str) -> str:
     number = _error_number(error)
     if number == errno.ENOENT:
         return "there is no such port; `tinyfed devices` lists them"
@@ -110,7 +117,7 @@ def _why(error: Exception) -> str:
     if number in (errno.ENODEV, errno.EINVAL, errno.ENOTTY):
         return "this is no serial port; `tinyfed devices` lists them"
     if number in (errno.EAGAIN, errno.EBUSY):
-        return "another program uses this port; end it or choose another port"
+        return f"{others.users(port) or 'another program'} uses this port; end it or choose another port"
     return f"cannot be opened as a serial port ({error})"
 
 

@@ -112,7 +112,7 @@ def rewritten(path: Path) -> bytes:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as written:
             for name, member in members.items():
-                written.writestr(name, member)
+                written.writestr(zipfile.ZipInfo(name), member)  # with no date: a zip file has none before 1980
         return buffer.getvalue()
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:  # of h5py, about names and sizes
         raise ConvertError(f"cannot be written again for Keras: {first_line(error)}", where=str(path)) from error

@@ -9,6 +9,7 @@ from tflite_models import bytes_of, litert, path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import UsageError
+from tinyfed.model.convert import UNSIGNED_ENDS, read_tflite
 from tinyfed.model.inspect import inspect
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.tflite import file as tflite
@@ -74,8 +75,8 @@ def test_a_layer_is_copied_as_it_is() -> None:
     assert network.tensors[network.outputs[0]].scale == 1 / 256
 
 
-def test_float_ends_fall_away() -> None:
-    """QUANTIZE in front and DEQUANTIZE behind: the same layers as the model that is int8 at both ends."""
+def with_ends(dtype: str, scale_factor: float = 1.0) -> bytes:
+    """hello_world_int8 with QUANTIZE in front and QUANTIZE or DEQUANTIZE behind; uint8 is stored 128 higher."""
     schema = litert("schema_py_generated")
     import flatbuffers
 
@@ -89,9 +90,14 @@ def test_float_ends_fall_away() -> None:
         model.operatorCodes.append(entry)
         return len(model.operatorCodes) - 1
 
-    def float_tensor(name: str) -> int:
+    def end_tensor(name: str, inner: int) -> int:
         tensor = schema.TensorT()
-        tensor.shape, tensor.type, tensor.name, tensor.buffer = [1, 1], schema.TensorType.FLOAT32, name, 0
+        tensor.shape, tensor.type, tensor.name, tensor.buffer = [1, 1], getattr(schema.TensorType, dtype), name, 0
+        if dtype == "UINT8":
+            signed = graph.tensors[inner].quantization
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = np.float32(signed.scale) * np.float32(scale_factor)
+            tensor.quantization.zeroPoint = np.array(signed.zeroPoint) + 128
         graph.tensors.append(tensor)
         return len(graph.tensors) - 1
 
@@ -100,19 +106,32 @@ def test_float_ends_fall_away() -> None:
         entry.opcodeIndex, entry.inputs, entry.outputs = number, [source], [result]
         return entry
 
-    entry, end = float_tensor("in"), float_tensor("out")
+    entry, end = end_tensor("in", int(graph.inputs[0])), end_tensor("out", int(graph.outputs[0]))
+    last = schema.BuiltinOperator.QUANTIZE if dtype == "UINT8" else schema.BuiltinOperator.DEQUANTIZE
     graph.operators = [
         operator(code(schema.BuiltinOperator.QUANTIZE), entry, int(graph.inputs[0])),
         *graph.operators,
-        operator(code(schema.BuiltinOperator.DEQUANTIZE), int(graph.outputs[0]), end),
+        operator(code(last), int(graph.outputs[0]), end),
     ]
     graph.inputs, graph.outputs = [entry], [end]
     builder = flatbuffers.Builder(4096)
     builder.Finish(model.Pack(builder), b"TFL3")
-    wrapped = convert_int8(tflite.parse(bytes(builder.Output())))
+    return bytes(builder.Output())
+
+
+@pytest.mark.parametrize("dtype", ["FLOAT32", "UINT8"])
+def test_float_and_uint8_ends_fall_away(dtype: str) -> None:
+    """The same layers as the model that is int8 at both ends."""
+    wrapped = convert_int8(tflite.parse(with_ends(dtype)))
     plain = convert_int8(tflite.parse(bytes_of("hello_world_int8")))
     assert [type(layer) for layer in wrapped.layers] == [type(layer) for layer in plain.layers]
     assert wrapped.tensors == plain.tensors and wrapped.outputs == plain.outputs
+
+
+def test_uint8_ends_of_another_scale_are_named_and_the_others_noted() -> None:
+    with pytest.raises(UsageError, match=r"QUANTIZE.*: uint8 becomes int8 of another scale; quantize again to int8"):
+        convert_int8(tflite.parse(with_ends("UINT8", 1.5)))
+    assert read_tflite(tflite.parse(with_ends("UINT8"))).notes == (UNSIGNED_ENDS,)
 
 
 def test_is_int8() -> None:

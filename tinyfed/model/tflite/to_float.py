@@ -16,7 +16,7 @@ _WRONG_TYPE = {
     "int8": "int8 among float layers (only the weights are quantized, or only a part of the model); quantize fully, or "
     "convert again as float32",
     "int16": "16-bit integers; the engine has float32 and int8",
-    "uint8": "unsigned 8-bit integers; the engine has float32 and int8",
+    "uint8": "unsigned 8-bit quantization of before 2020; quantize again to int8",
 }
 
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model.int8 import spec as i8
-from tinyfed.model.tflite.file import TfliteModel
+from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.view import View, check_sizes, sample_shape, short_name
 
 _WRONG_TYPE = {
-    "uint8": "unsigned 8-bit quantization of before 2020; quantize again to int8",
+    "uint8": "uint8 inside of an int8 model; quantize again to int8",
     "int16": "16-bit activations; quantize again to int8",
     "float16": "float16; convert again as float32 or quantize to int8",
     "float32": "float32 among int8 layers (only the weights are quantized, or only a part of the model); "
@@ -34,7 +34,8 @@ def is_int8(model: TfliteModel) -> bool:
 def convert_int8(model: TfliteModel) -> i8.Int8Network:
     """The network of a full-integer .tflite model.
 
-    QUANTIZE of a float input and DEQUANTIZE of an output fall away: the engine does both. Raises ConvertError,
+    QUANTIZE of a float input and DEQUANTIZE of an output fall away: the engine does both. So do the QUANTIZE operators
+    that make int8 of a uint8 input and uint8 of an output: the same numbers, stored 128 lower. Raises ConvertError,
     which names the operator or tensor, the reason, and what would work instead.
     """
     for operator in model.operators:
@@ -43,6 +44,14 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
             View(model, operator).refuse(f"the int8 engine does not have this operator; it has {known}")
     check_sizes(model)
     return _Converter(model).network()
+
+
+def _is_128_lower(unsigned: Tensor, signed: Tensor) -> bool:
+    """Whether both have the same real numbers, the int8 one stored 128 below the uint8 one."""
+    ours, theirs = unsigned.quantization, signed.quantization
+    if (unsigned.dtype, signed.dtype) != ("uint8", "int8") or ours is None or theirs is None:
+        return False
+    return np.array_equal(ours.scale, theirs.scale) and np.array_equal(ours.zero_point - 128, theirs.zero_point)
 
 
 class _Converter:
@@ -76,11 +85,13 @@ class _Converter:
     def _entry(self, index: int) -> int:
         """The number of a network input: the model's, or what QUANTIZE makes of it where that is float."""
         tensor = self.model.tensors[index]
-        if tensor.dtype != "float32":
+        if tensor.dtype not in ("float32", "uint8"):
             return self.tensor(index)
         readers = [operator for operator in self.model.operators if index in operator.inputs]
         if len(readers) != 1 or readers[0].name != "QUANTIZE" or len(readers[0].outputs) != 1:
-            raise ConvertError(f"input {tensor} is {_WRONG_TYPE['float32']}", where=self.model.source)
+            raise ConvertError(f"input {tensor} is {_WRONG_TYPE[tensor.dtype]}", where=self.model.source)
+        if tensor.dtype == "uint8" and not _is_128_lower(tensor, self.model.tensors[readers[0].outputs[0]]):
+            View(self.model, readers[0]).refuse("uint8 becomes int8 of another scale; quantize again to int8")
         self.skipped |= {readers[0].index}
         return self.tensor(readers[0].outputs[0])
 
@@ -287,8 +298,13 @@ class _Converter:
         view.require(np.isfinite(alpha), f"alpha {alpha} is not finite")
         return i8.Int8LeakyRelu(**self.ends(view), alpha=float(alpha))
 
-    def quantize(self, view: View) -> i8.Int8Layer:
+    def quantize(self, view: View) -> i8.Int8Layer | None:
         self._same_shape(view)
+        result = view.output
+        read = any(result.index in operator.inputs for operator in self.model.operators)
+        if result.index in self.model.outputs and not read and _is_128_lower(result, view.input(0)):
+            self.stands_for[result.index] = view.input(0).index
+            return None
         return i8.Int8Requantize(**self.ends(view))
 
     def dequantize(self, view: View) -> i8.Int8Layer | None:

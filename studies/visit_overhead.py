@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 
-from tinyfed_host.device.discovery import greet
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import Emulators
 
 from tinyfed.model.image import encode
@@ -26,7 +26,7 @@ def main() -> None:
     image = encode(spec, initialize(spec, 1))
     over_ms = []
     with Emulators() as emulators:
-        device = greet(emulators.start("mps2_an386", f"{1:024x}").port)
+        device = RemoteDevice(emulators.start("mps2_an386", f"{1:024x}").connect())
         begin = time.perf_counter()
         device.load(image)
         ms_per_byte = 1e3 * (time.perf_counter() - begin) / len(image)

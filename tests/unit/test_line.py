@@ -19,6 +19,7 @@ from tinyfed.wire.order import Order, Result
 from tinyfed.wire.session import HelloOperation, HostSession
 
 ORDER = Order("sine", 1, 4, 2, 7, 0.02)
+LONG = Order("sine", 1, 4, 1000, 7, 0.02, checkpoints=(0, 4))  # 2000 judged samples: as many steps may be told
 # What the pair device makes of an order: its first byte, the version, is added to each byte in each of 3 steps.
 ADDED = 3 * ORDER.encode()[0]
 RESULT = Result(4, 1.0, 0.5, 10, 20, 30, ())
@@ -162,7 +163,7 @@ def test_cancel_ends_a_visit_soon_and_the_device_is_free_again() -> None:
     line.read = read  # type: ignore[method-assign]
     before = line.now_s
     with pytest.raises(DeviceError, match="given up on request"):
-        device.visit(None, ORDER, want_weights=False)
+        device.visit(None, LONG, want_weights=False)
     assert line.now_s - before < 3
     line.device.set_steps(2)
     device.load(b"another1")
@@ -170,7 +171,7 @@ def test_cancel_ends_a_visit_soon_and_the_device_is_free_again() -> None:
 
 
 def test_progress_is_what_the_heartbeat_says() -> None:
-    line = CLine(CDevice(steps=100))
+    line = CLine(CDevice(steps=ORDER.steps_max))
     line.device.set_result(RESULT.encode())
     seen: list[tuple[int, int]] = []
     device = RemoteDevice(line, clock=line.clock, progress=lambda done, total: seen.append((done, total)))
@@ -178,7 +179,7 @@ def test_progress_is_what_the_heartbeat_says() -> None:
     original = line.read
 
     def read(timeout_s: float) -> bytes:
-        line.now_s += 0.1
+        line.now_s += 1.0
         return original(timeout_s)
 
     line.read = read  # type: ignore[method-assign]

@@ -1,3 +1,3 @@
 """Lines that carry bytes: a serial port, a socket."""
 
-__all__ = ["base", "serial", "socket"]
+__all__ = ["base", "others", "serial", "socket"]

@@ -147,7 +147,7 @@ def test_a_board_that_ends_is_missed() -> None:
         device = RemoteDevice(line)
         assert emulated.pid is not None
         os.kill(emulated.pid, signal.SIGKILL)
-        with pytest.raises(DeviceError, match="the connection was closed"):
+        with pytest.raises(DeviceError, match=f"the emulated mps2_an386 {ID} ended: exit code -9"):
             device.reset()
         device.close()
 

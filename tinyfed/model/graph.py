@@ -4,6 +4,7 @@ Tensors are numbered as in the spec: 0 is the input, t the output of node t - 1.
 """
 
 import math
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -163,23 +164,19 @@ def _drop_identity(graph: Graph, notes: list[str]) -> Graph | None:
     return None
 
 
-def _sole_source(graph: Graph, node: Node) -> tuple[int, Node] | None:
-    """The node whose output `node` alone reads."""
-    tensor = node.inputs[0]
-    if tensor == 0 or len(node.inputs) != 1 or len(graph.readers(tensor)) != 1:
-        return None
-    return tensor - 1, graph.nodes[tensor - 1]
+def _behind_linear(graph: Graph, kind: str, kinds: Container[str]) -> Iterator[tuple[int, Node, int, Node]]:
+    """Nodes of a kind, numbered, and the linear node of one of `kinds` whose output each alone reads, numbered too."""
+    for index, node in enumerate(graph.nodes):
+        tensor = node.inputs[0]
+        if node.kind == kind and tensor and len(node.inputs) == 1 and len(graph.readers(tensor)) == 1:
+            source = graph.nodes[tensor - 1]
+            if source.kind in kinds and source.activation == "linear":
+                yield index, node, tensor - 1, source
 
 
 def _fold_scale_back(graph: Graph, notes: list[str]) -> Graph | None:
     """scale(W x + b) = (W scale) x + (b scale + shift)."""
-    for index, node in enumerate(graph.nodes):
-        if node.kind != "scale":
-            continue
-        found = _sole_source(graph, node)
-        if found is None or found[1].kind not in WEIGHTED or found[1].activation != "linear":
-            continue
-        position, source = found
+    for index, node, position, source in _behind_linear(graph, "scale", WEIGHTED):
         assert node.weights is not None and source.weights is not None
         scale = node.weights.astype(np.float64)
         folded = replace(
@@ -224,13 +221,7 @@ def _bias(node: Node, count: int) -> NDArray[np.float64]:
 
 
 def _fuse_activation(graph: Graph, notes: list[str]) -> Graph | None:
-    for index, node in enumerate(graph.nodes):
-        if node.kind != "activation":
-            continue
-        found = _sole_source(graph, node)
-        if found is None or found[1].kind not in FUSING or found[1].activation != "linear":
-            continue
-        position, source = found
+    for index, node, position, source in _behind_linear(graph, "activation", FUSING):
         return _without(graph, index, {position: replace(source, activation=node.activation, alpha=node.alpha)})
     return None
 

@@ -100,6 +100,7 @@ def check_samples(task: Task, client: Client, order: Order) -> None:
     for label, samples in enumerate(read_shard(client.shard).classes):
         if len(samples) < order.shots + judged:
             raise UsageError(
-                f"task {task.name}: client {client.name} has {len(samples)} samples of class {label}, a visit takes "
-                f"{order.shots} to learn from and {judged} to judge on: lower shots or queries"
+                f"client {client.name} has {len(samples)} samples of class {label}, a visit takes {order.shots} to "
+                f"learn from and {judged} to judge on: lower shots or queries",
+                where=f"task {task.name}",
             )

@@ -97,7 +97,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._allowed:
-            raise UsageError(f"task watch: the data file asks for {module}.{name}: not the published file")
+            raise UsageError(f"the data file asks for {module}.{name}: not the published file", where="task watch")
         if name == "_reconstruct":
             return np._core.multiarray._reconstruct if hasattr(np, "_core") else super().find_class(module, name)
         return super().find_class(module, name)

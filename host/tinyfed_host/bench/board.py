@@ -94,7 +94,7 @@ def compile_all(
     """
     gcc = compiler.prefix + "gcc"
     if shutil.which(gcc) is None:
-        raise MissingToolError(f"{gcc} is not installed: run `apt-get install {compiler.package}`")
+        raise build.not_installed(gcc, compiler.package)
     objects = []
     for source, own in sources.items():
         name = "_".join(source.relative_to(share() / "firmware").with_suffix(".o").parts)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.boards import Board, Compiler
-from tinyfed.errors import DeviceError, MissingToolError, UsageError
+from tinyfed.errors import DeviceError, UsageError
 from tinyfed.files import TemporaryFolder
 from tinyfed.model.int8.image import read_plan
 from tinyfed.paths import share
@@ -67,7 +67,7 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) ->
         )
     tool = board.emulator.program
     if shutil.which(tool) is None:
-        raise MissingToolError(f"{tool} is not installed: run `apt-get install {board.emulator.package}`")
+        raise build.not_installed(tool, board.emulator.package)
     with TemporaryFolder() as folder:
         elf, code_bytes = _built(board.compiler)
         image = folder / "infer.elf"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
 from tinyfed.boards import Board, read_board
-from tinyfed.errors import DeviceError, DoesNotFitError, MissingToolError, UsageError
+from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.files import TemporaryFolder
 from tinyfed.reading import ARRAYS_BYTES_MAX, read_bytes
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES, is_unique_id
@@ -359,7 +359,7 @@ def _identity(unique_id: str, counting: bool, in_memory: bool) -> bytes:
 def _find(program: str, package: str) -> str:
     path = shutil.which(program)
     if path is None:
-        raise MissingToolError(f"{program} is not installed: sudo apt-get install {package}")
+        raise build.not_installed(program, package)
     return path
 
 

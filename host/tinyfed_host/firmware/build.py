@@ -108,6 +108,11 @@ def recipe() -> Any:
     return module
 
 
+def not_installed(program: str, package: str) -> MissingToolError:
+    """What a command ends with that needs a program of an apt package."""
+    return MissingToolError(f"{program} is not installed: sudo apt-get install {package}")
+
+
 def build_id(board: Board, model: bytes | None = None, dense_only: bool = False) -> str:
     """What the device will report as its firmware build: 16 hexadecimal digits.
 
@@ -117,9 +122,7 @@ def build_id(board: Board, model: bytes | None = None, dense_only: bool = False)
     try:
         return str(recipe().build_id(share() / "firmware", board.name, dict(board.manifest), model, dense_only))
     except FileNotFoundError as error:
-        raise MissingToolError(
-            f"{board.compiler.prefix}gcc is not installed: sudo apt-get install {board.compiler.package}"
-        ) from error
+        raise not_installed(f"{board.compiler.prefix}gcc", board.compiler.package) from error
 
 
 def build(
@@ -248,9 +251,7 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
             [board.compiler.prefix + "size", "-A", "-d", str(elf)], capture_output=True, text=True, check=True
         )
     except FileNotFoundError as error:
-        raise MissingToolError(
-            f"{board.compiler.prefix}size is not installed: sudo apt-get install {board.compiler.package}"
-        ) from error
+        raise not_installed(f"{board.compiler.prefix}size", board.compiler.package) from error
     except subprocess.CalledProcessError as error:
         raise UsageError(f"not an image: {error.stderr.strip()}", where=str(elf)) from error
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.[\w.]+)\s+(\d+)", done.stdout, re.MULTILINE)}

@@ -11,7 +11,7 @@ from tinyfed.device import Device, DeviceInfo
 from tinyfed.errors import DeviceError
 from tinyfed.tasks.task import Client
 from tinyfed_host.fleet.rotation import Rotation
-from tinyfed_host.fleet.slots import Slot
+from tinyfed_host.fleet.slots import Slot, close_quietly
 
 CLOSE_S = 1.0  # for all devices that are being reached while the fleet is closed
 
@@ -133,7 +133,7 @@ class Fleet:
         with member.lock:
             if member.device is device and device is not None:
                 member.device = None
-                _close_quietly(device)
+                close_quietly(device)
 
     def cancel(self, unique_id: str) -> None:
         """Make whatever blocks on this device give up soon."""
@@ -155,7 +155,7 @@ class Fleet:
             got = member.lock.acquire(timeout=max(0.0, end - time.monotonic()))
             try:
                 if member.device is not None:
-                    _close_quietly(member.device)
+                    close_quietly(member.device)
                     member.device = None
                 member.slot.close()
             finally:
@@ -167,11 +167,3 @@ class Fleet:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _close_quietly(device: Device) -> None:
-    """A device that is gone already cannot be closed better."""
-    try:
-        device.close()
-    except DeviceError:
-        return

@@ -1,9 +1,9 @@
 """What it takes to reach a device, and to reach it again after it was lost: a simulated one, an emulated one, one on a
 port of this computer."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from tinyfed.boards import Board
@@ -20,6 +20,13 @@ from tinyfed_host.firmware import build
 
 # What every firmware of this version can read, so that a simulated run learns the same bits.
 SHORTER_WEIGHTS = frozenset({"float16", "int8", "delta", "answers"})
+
+
+def close_quietly(device: Device | None) -> None:
+    """Let go of a device, if there is one: one that is gone already cannot be closed better."""
+    if device is not None:
+        with contextlib.suppress(DeviceError):
+            device.close()
 
 
 class Slot(Protocol):
@@ -106,7 +113,7 @@ class EmulatedSlot:
         """See `Slot.connect`. An emulator that has ended, or has another shard, is started anew."""
         self._let_go()
         if self._emulated is None:
-            self._emulated = start(self._board, self.unique_id, data, image=self._image())
+            self._emulated = start(self._board, self.unique_id, data, image=build.build(self._board, model=self._model))
         elif self._emulated.pid is None or data is not self._data:
             self._emulated.reload(data)
         self._data = data
@@ -119,16 +126,9 @@ class EmulatedSlot:
             self._emulated.stop()
             self._emulated = None
 
-    def _image(self) -> Path:
-        return build.build(self._board, model=self._model)
-
     def _let_go(self) -> None:
         device, self._device = self._device, None
-        if device is not None:
-            try:
-                device.close()
-            except DeviceError:
-                return
+        close_quietly(device)
 
 
 class RecordedSlot(EmulatedSlot):
@@ -146,7 +146,9 @@ class RecordedSlot(EmulatedSlot):
         fresh = data != self._data
         if fresh:
             self.close()
-            self._emulated = start(self._board, self.unique_id, image=self._image(), sensor=data)
+            self._emulated = start(
+                self._board, self.unique_id, image=build.build(self._board, model=self._model), sensor=data
+            )
             self._data, self._counts = data, ()
         device = self._greet()
         if self._counts and device.recorded() == self._counts:
@@ -196,11 +198,7 @@ class PortSlot:
     def close(self) -> None:
         device, self._device = self._device, None
         self._fresh = False
-        if device is not None:
-            try:
-                device.close()
-            except DeviceError:
-                return
+        close_quietly(device)
 
 
 def slots_on_ports(ports: Sequence[str]) -> list[PortSlot]:

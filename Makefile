@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Everything runs with the virtual environment's programs first.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# What is imported by hundreds of processes is compiled once, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
 
@@ -44,7 +46,7 @@ test: setup .cache/wheel-env/.ready ## everything that needs no hardware
 check: setup ## lint, types and unit tests, under a minute
 	@$(RUN) scripts/check
 
-soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 rounds, 100 power losses and resets, 2,000 runs with a man in the middle
+soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 rounds, 100 power losses and resets, 2,000 runs with a man in the middle, all of it on Debian 13 (root)
 	@$(RUN) python tests/emulated/soak.py power --strikes 100
 	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset
 	@$(RUN) python tests/emulated/soak.py power --strikes 100 --how reset --board netduinoplus2
@@ -53,6 +55,7 @@ soak: setup ## long runs: 64 boards for 30 minutes, a spoilt line for 2,000 roun
 	@$(RUN) env PYTHONPATH=tests python tests/unit/wire_search.py --moves 3
 	@$(RUN) env PYTHONPATH=tests python tests/unit/wire_search.py --moves 2 --visits 2
 	@$(RUN) python tests/emulated/soak.py fleet --boards 64 --minutes 30
+	scripts/debian13 .cache/debian13
 
 clean: ## remove what was built, keep .venv
 	rm -rf build .pio firmware/.pio

@@ -47,6 +47,7 @@ def test_core_compiles_alone_without_a_warning(compiler, flags, tmp_path):
         run(compiler, *STRICT, *flags, *INCLUDES, "-c", source, "-o", tmp_path / "core.o")
 
 
+@pytest.mark.slow
 def test_core_needs_only_string_h(tmp_path):
     require_tools("arm-none-eabi-gcc", "arm-none-eabi-nm")
     objects = []

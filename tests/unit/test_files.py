@@ -176,6 +176,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert left(place) == ["new", "old"]
 
 
+@pytest.mark.slow
 def test_every_command_that_writes_leaves_nothing_half_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

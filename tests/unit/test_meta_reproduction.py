@@ -385,6 +385,7 @@ def test_a_board_that_takes_another_arena_or_gives_other_bits_has_no_price(monke
             measure_price(SMALL, SMALL.methods[0], done)
 
 
+@pytest.mark.slow
 def test_an_omniglot_row_learns_and_its_newcomers_are_judged() -> None:
     """Four visits of the study's net: what the short form leaves out."""
     require(datasets.folder("omniglot") is not None, "data set omniglot is not here")

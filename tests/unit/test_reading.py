@@ -166,6 +166,7 @@ def test_the_limit_of_the_tests_is_one(tmp_path: Path) -> None:
     assert resource.RLIMIT_AS  # of this platform
 
 
+@pytest.mark.slow
 def test_an_npz_of_a_few_megabytes_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     count = 1_100 << 20
     archive(tmp_path / "a.npz", ["x.npy"], npy((count // 8,)), count)
@@ -173,6 +174,7 @@ def test_an_npz_of_a_few_megabytes_that_unpacks_to_gigabytes(tmp_path: Path) -> 
     assert "a.npz: unpacks to 1,153,4" in said and "at most 1 GiB are read" in said
 
 
+@pytest.mark.slow
 def test_a_zip_of_a_few_megabytes_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     (tmp_path / "fsdd").mkdir()
     archive(tmp_path / "fsdd/fsdd.zip", [f"{number}.wav" for number in range(84)], b"", 100 << 20)

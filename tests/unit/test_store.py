@@ -282,6 +282,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_writer_loses_nothing_it_told_of(tmp_path: Path) -> None:
     """SIGKILL at arbitrary moments: what was reported as committed is there, whole, and it goes on."""
     folder = tmp_path / "r"

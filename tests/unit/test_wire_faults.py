@@ -104,10 +104,17 @@ CHANGES: dict[str, Callable[[int], bytes]] = {
     "byte invented": lambda byte: bytes([0x5A, byte]),
     **{f"bit {bit} flipped": lambda byte, bit=bit: bytes([byte ^ 1 << bit]) for bit in range(8)},  # type: ignore[misc]
 }
+# In `make check` four kinds stand for all.
+EVERY_CHANGE = [
+    change
+    if change in ("lost", "doubled", "zero invented", "bit 0 flipped")
+    else pytest.param(change, marks=pytest.mark.slow)
+    for change in CHANGES
+]
 
 
 @pytest.mark.parametrize("direction", ["down", "up"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", EVERY_CHANGE)
 def test_one_byte_spoiled_at_every_offset_of_a_whole_visit(direction: str, change: str) -> None:
     total = lengths()[direction == "up"]
     assert total > 300
@@ -126,7 +133,7 @@ def test_one_byte_spoiled_at_every_offset_of_a_whole_visit(direction: str, chang
 
 
 @pytest.mark.parametrize("direction", ["down", "up"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", EVERY_CHANGE)
 def test_one_byte_spoiled_at_every_offset_of_an_inference(direction: str, change: str) -> None:
     pair = holding(no_fault, no_fault)
     before = pair.down.sent, pair.up.sent

@@ -220,13 +220,14 @@ class TfliteSource:
 
     def __init__(self, path: Path) -> None:
         self.source = str(path)
+        loaded = None if path.is_dir() else load_keras(path)  # before TensorFlow takes seconds: it may be no model
         self.tensorflow = import_tensorflow()
         self.folder: TemporaryFolder | None = None
         self.model: Any = None
-        if path.is_dir():
+        if loaded is None:
             self.folder = self._resaved()
         else:
-            self.model = self._for_one_sample(load_keras(path))
+            self.model = self._for_one_sample(loaded)
 
     @classmethod
     def of_model(cls, model: Any, source: str) -> "TfliteSource":

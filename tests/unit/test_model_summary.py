@@ -64,7 +64,7 @@ def test_a_model_that_does_not_fit_says_what_would(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--optimizer", "lion"], "--optimizer lion: unknown"),
+        (["--optimizer", "lion"], '--optimizer = "lion": must be one of'),
         (["--batch", "0"], "--batch = 0: must be"),
         (["--trainable", "7"], r"layers \[7\] have no parameters"),
     ],

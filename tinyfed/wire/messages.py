@@ -3,13 +3,12 @@
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from tinyfed.engine import HASH_START as HASH_START
 from tinyfed.engine import hash64 as hash64
 
 ORDER_BYTES_MAX = 64
-RESULT_BYTES_MAX = 256
 RESET_MAGIC = 0x54455352
 FLAG_GAP = 1
 # a chunk's offset has 24 bits
@@ -211,27 +210,12 @@ class Hello:
     @classmethod
     def unpack(cls, payload: bytes) -> "Hello":
         """Raises `MalformedError` when the payload is too short."""
-        boot, nonce, session, *numbers = _unpack(_HELLO, payload)
-        build, arena, bits, features, classes, chunk, structure, weights, state, length = numbers
+        boot, nonce, session, *numbers, length = _unpack(_HELLO, payload)
         name = payload[_HELLO.size : _HELLO.size + length]
         if len(name) < length:
             raise MalformedError("the board's name is cut off")
-        return cls(
-            boot=boot,
-            nonce=nonce,
-            session=session,
-            unique_id=payload[16:28],
-            firmware_build=build,
-            arena_bytes=arena,
-            capabilities=bits,
-            feature_count=features,
-            class_count=classes,
-            chunk_bytes=chunk,
-            structure_hash=structure,
-            weights_hash=weights,
-            state=state,
-            board=name.decode("ascii", "replace"),
-        )
+        said: tuple[Any, ...] = (boot, nonce, session, payload[16:28], *numbers, name.decode("ascii", "replace"))
+        return cls(*said)
 
     def capability_names(self) -> frozenset[str]:
         """The names of the bits that are set and known."""

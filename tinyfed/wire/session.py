@@ -77,7 +77,6 @@ class LineCount:
     bytes_sent: int = 0
     bytes_received: int = 0
     retries: int = 0  # requests and chunks sent again
-    damaged_frames: int = 0  # received
 
 
 class RetryTimer:
@@ -290,12 +289,9 @@ class HostSession:
                 self._on_frame(frame, now_s)
             except MalformedError:
                 self._decoder.damaged += 1
-        damaged = self._decoder.damaged - damaged
-        if damaged:
-            self.count.damaged_frames += damaged
-            active = self._active()
-            if active is not None:
-                active.on_damaged(now_s)
+        active = self._active()
+        if self._decoder.damaged > damaged and active is not None:
+            active.on_damaged(now_s)
 
     def poll(self, now_s: float) -> bytes:
         """The bytes to send now."""

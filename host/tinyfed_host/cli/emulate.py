@@ -59,20 +59,13 @@ def emulate(
     Exit codes: 130 after Ctrl-C, 0 with --for, 2 for a wrong option, 3 when the emulator or compiler is missing, 4 when
     an emulator ends by itself, 5 when a shard does not fit, 6 when the firmware does not compile.
     """
-    shards: list[Path | None] = list(shard or [])
-    if len(shards) > count:
-        raise UsageError(f"--shard was given {len(shards)} times for {count} devices; raise --count")
-    shards += [None] * (count - len(shards))
-    stores: list[Path | None] = list(store or [])
-    if len(stores) > count:
-        raise UsageError(f"--store was given {len(stores)} times for {count} devices; raise --count")
+    shards, stores = _one_each("--shard", shard or [], count), _one_each("--store", store or [], count)
     places = [Path(os.path.realpath(path)) for path in store or []]  # `resolve` fails on a ring of links
     for place in places:
         if places.count(place) > 1:
             raise UsageError(
                 "--store was given twice", where=str(place), remedy="a flash is one board's: name two files"
             )
-    stores += [None] * (count - len(stores))
     kind = read_board(board)
     with working(f"building firmware for {kind.name}"):
         image = build.build(kind, model=model)
@@ -94,6 +87,13 @@ def emulate(
             time.sleep(CHECK_EVERY_S if end is None else max(0.0, min(CHECK_EVERY_S, end - time.monotonic())))
             for device in emulators.devices:
                 device.check()
+
+
+def _one_each(option: str, given: list[Path], count: int) -> list[Path | None]:
+    """What each device is given of an option; None where it was given fewer times."""
+    if len(given) > count:
+        raise UsageError(f"{option} was given {len(given)} times for {count} devices; raise --count")
+    return [*given, *[None] * (count - len(given))]
 
 
 def _unique_id(store: Path | None) -> str:

@@ -99,9 +99,14 @@ def channel_multipliers(
     return [quantize_multiplier(input_scale * float(scale) / output_scale) for scale in scales]
 
 
+def _rescaling(source: Int8Tensor, output: Int8Tensor) -> tuple[int, int]:
+    """(multiplier, shift) from one scale to another."""
+    return quantize_multiplier(float(np.float32(source.scale)) / float(np.float32(output.scale)))
+
+
 def mean_multiplier(source: Int8Tensor, output: Int8Tensor, count: int) -> tuple[int, int]:
     """(multiplier, shift) that turns a sum of `count` values into their mean at the output's scale."""
-    multiplier, shift = quantize_multiplier(float(np.float32(source.scale)) / float(np.float32(output.scale)))
+    multiplier, shift = _rescaling(source, output)
     more = min(count.bit_length() - 1, 32, 31 + shift)
     return (multiplier << more) // count, shift - more
 
@@ -148,7 +153,7 @@ def logistic_table(source: Int8Tensor) -> NDArray[np.int8]:
 def relu_table(activation: Activation, source: Int8Tensor, output: Int8Tensor) -> NDArray[np.int8]:
     """RELU as an operator rescales; RELU6 only clamps, with the input's quantization."""
     if activation is Activation.RELU:
-        pair = quantize_multiplier(float(np.float32(source.scale)) / float(np.float32(output.scale)))
+        pair = _rescaling(source, output)
         low = max(INT8_MIN, output.zero_point)
         return _table(lambda q: min(max(output.zero_point + rescale(q - source.zero_point, *pair), low), INT8_MAX))
     low, high = activation_range(activation, source)
@@ -157,9 +162,8 @@ def relu_table(activation: Activation, source: Int8Tensor, output: Int8Tensor) -
 
 def leaky_relu_table(alpha: float, source: Int8Tensor, output: Int8Tensor) -> NDArray[np.int8]:
     """Each side of zero has its own multiplier; alpha may be negative."""
-    ratio = float(np.float32(source.scale)) / float(np.float32(output.scale))
     side_alpha = float(np.float32(source.scale)) * float(np.float32(alpha)) / float(np.float32(output.scale))
-    identity, slope = quantize_multiplier(ratio), _signed_multiplier(side_alpha)
+    identity, slope = _rescaling(source, output), _signed_multiplier(side_alpha)
 
     def at(q: int) -> int:
         x = q - source.zero_point
@@ -170,7 +174,7 @@ def leaky_relu_table(alpha: float, source: Int8Tensor, output: Int8Tensor) -> ND
 
 def requantize_table(source: Int8Tensor, output: Int8Tensor) -> NDArray[np.int8]:
     """QUANTIZE from one int8 scale to another."""
-    pair = quantize_multiplier(float(np.float32(source.scale)) / float(np.float32(output.scale)))
+    pair = _rescaling(source, output)
     return _table(lambda q: clamp8(output.zero_point + rescale(q - source.zero_point, *pair)))
 
 

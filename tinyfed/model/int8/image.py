@@ -97,7 +97,10 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     """The program of `network`, and what it needs. UsageError names a layer that cannot be carried."""
     aliases = _aliases(network)
     operators = [op for layer in network.layers if (op := _lower(network, layer)) is not None]
-    _check_ports(network, aliases)
+    inputs = {aliases[index] for index in network.inputs}
+    for index in network.outputs:
+        if aliases[index] in inputs:
+            raise UsageError(f"output {network.tensors[index].name!r} is an input under another shape: nothing to run")
     if len(operators) > MOST_OPERATORS:
         raise UsageError(f"{len(operators)} operators; at most {MOST_OPERATORS}", key=network.name or "the network")
     offsets, scratch, work_bytes = _place(network, operators, aliases)
@@ -258,13 +261,6 @@ def _nearest(size_in: int, size_out: int, align_corners: bool, half_pixel: bool)
     at = (np.arange(size_out, dtype=np.float32) + offset) * scale
     index: NDArray[np.float32] = np.floor(at + np.float32(0.5)) if align_corners else np.floor(at)
     return np.array([min(max(int(i), 0), size_in - 1) for i in index], np.int64)
-
-
-def _check_ports(network: spec.Int8Network, aliases: dict[int, int]) -> None:
-    inputs = {aliases[index] for index in network.inputs}
-    for index in network.outputs:
-        if aliases[index] in inputs:
-            raise UsageError(f"output {network.tensors[index].name!r} is an input under another shape: nothing to run")
 
 
 def _same_count(source: spec.Int8Tensor, output: spec.Int8Tensor) -> None:

@@ -305,13 +305,9 @@ def _relu(step: Step) -> None:
         step.add("activation", step.output, activation="relu" if top is None else "relu6")
 
 
-def _leak(layer: KerasLayer) -> Any:
-    """Keras before 3 calls it alpha."""
-    return layer.config.get("negative_slope", layer.alpha)
-
-
 def _leaky_relu(step: Step) -> None:
-    step.add("activation", step.output, activation="leaky_relu", alpha=float(_leak(step.layer)))
+    slope = step.layer.config.get("negative_slope", step.layer.alpha)  # Keras before 3 calls it alpha
+    step.add("activation", step.output, activation="leaky_relu", alpha=float(slope))
 
 
 def _dropped(step: Step) -> None:

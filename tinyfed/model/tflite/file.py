@@ -108,9 +108,6 @@ class TfliteModel:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def tensor(self, index: int) -> Tensor:
-        return self.tensors[index]
-
     def input_tensors(self) -> tuple[Tensor, ...]:
         return tuple(self.tensors[index] for index in self.inputs)
 

@@ -35,41 +35,12 @@ CUSTOM_OPERATOR = OPERATORS.index("CUSTOM")
 # A field is (name, struct code, default); None skips a slot that nobody here reads.
 Field = tuple[str, str, int | float | bool]
 _FUSED: Field = ("activation", "b", 0)
+_WINDOW: tuple[Field, ...] = (("padding", "b", 0), ("stride_x", "i", 0), ("stride_y", "i", 0))
+_DILATION: tuple[Field, ...] = (("dilation_x", "i", 1), ("dilation_y", "i", 1))
 OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
-    "CONV_2D": (
-        1,
-        (
-            ("padding", "b", 0),
-            ("stride_x", "i", 0),
-            ("stride_y", "i", 0),
-            _FUSED,
-            ("dilation_x", "i", 1),
-            ("dilation_y", "i", 1),
-        ),
-    ),
-    "DEPTHWISE_CONV_2D": (
-        2,
-        (
-            ("padding", "b", 0),
-            ("stride_x", "i", 0),
-            ("stride_y", "i", 0),
-            ("depth_multiplier", "i", 0),
-            _FUSED,
-            ("dilation_x", "i", 1),
-            ("dilation_y", "i", 1),
-        ),
-    ),
-    "AVERAGE_POOL_2D": (
-        5,
-        (
-            ("padding", "b", 0),
-            ("stride_x", "i", 0),
-            ("stride_y", "i", 0),
-            ("filter_x", "i", 0),
-            ("filter_y", "i", 0),
-            _FUSED,
-        ),
-    ),
+    "CONV_2D": (1, (*_WINDOW, _FUSED, *_DILATION)),
+    "DEPTHWISE_CONV_2D": (2, (*_WINDOW, ("depth_multiplier", "i", 0), _FUSED, *_DILATION)),
+    "AVERAGE_POOL_2D": (5, (*_WINDOW, ("filter_x", "i", 0), ("filter_y", "i", 0), _FUSED)),
     "FULLY_CONNECTED": (8, (_FUSED, ("weights_format", "b", 0), ("keep_dims", "?", False))),
     "SOFTMAX": (9, (("beta", "f", 0.0),)),
     "ADD": (11, (_FUSED,)),

@@ -8,7 +8,7 @@ import typer
 
 from tinyfed.boards import Board, read_board
 from tinyfed.errors import DoesNotFitError, UsageError
-from tinyfed.fields import whole
+from tinyfed.fields import check_values, whole, word
 from tinyfed.model.plan import LayerSummary, Plan, summarize
 from tinyfed.model.plan import plan as plan_of
 from tinyfed.model.spec import ModelSpec, with_trainable
@@ -32,8 +32,7 @@ class Ways:
 
 def mode_of(infer: bool, batch: int, optimizer: str) -> str:
     """The plan's mode for the options."""
-    if optimizer not in OPTIMIZERS:
-        raise UsageError(f"unknown: use one of {', '.join(OPTIMIZERS)}", key=f"--optimizer {optimizer}")
+    check_values({"--optimizer": word(*OPTIMIZERS)}, {"--optimizer": optimizer}, "")
     if infer:
         return "infer"
     return "online" if batch == 1 and optimizer == "sgd" else f"batch_{optimizer}"

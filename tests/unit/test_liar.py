@@ -1,14 +1,18 @@
 """A device that lies: what it says of a visit is what the order implies, or the visit fails."""
 
+import contextlib
 import json
 import math
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from liar import NOISE, Change, LyingLine, LyingSlot, honest, result_with
-from test_visit_line import IMAGE, ORDER, SHARD, WEIGHTS
+from test_visit_line import IMAGE, ORDER, SHARD, SPEC, WEIGHTS
+from tinyfed_host.device.inference import run_on
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.experiment.schema import RoundSection
@@ -21,6 +25,7 @@ from virtual_clock import VirtualClock
 from tinyfed.engine._device import LineDevice
 from tinyfed.errors import DeviceError
 from tinyfed.meta.fedavg import FedAvg
+from tinyfed.model.convert import FloatModel
 from tinyfed.wire.frames import Frame, FrameDecoder
 from tinyfed.wire.messages import Kind, MessageType, VisitStatus
 from tinyfed.wire.session import HelloOperation, HostSession
@@ -160,3 +165,26 @@ def test_a_visit_takes_as_many_steps_as_its_order_implies(name: str) -> None:
         assert operation.done and operation.failure is None
     assert max(told) == 1 + 12 + more - 1  # the last one is answered with the result
     assert order.steps_max == 1 + 12 + sum(7 for _ in order.checkpoints) + 7 * order.meta_gradient + 5
+
+
+class Inventive(RemoteDevice):
+    """Gives these outputs, whatever the model."""
+
+    content = b""
+
+    def infer(self, sample: bytes) -> bytes:
+        return self.content or super().infer(sample)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(8), bytes(13), bytes(400), struct.pack("<3f", 0, math.nan, 1)])
+def test_outputs_are_as_many_finite_numbers_as_the_model_gives(content: bytes) -> None:
+    line = LyingLine(LineDevice(65536, bytes(12), "some-board", SHARD), honest)
+    device = Inventive(line, clock=line.clock)
+    device.content = content
+    with (
+        pytest.raises(DeviceError, match=f"{len(content)} bytes came back, the model gives 3 finite numbers")
+        if content
+        else contextlib.nullcontext()
+    ):
+        outputs = run_on(FloatModel("x", SPEC, WEIGHTS, IMAGE), [np.zeros((1, 2), np.float32)], device)
+        assert outputs.raw[0].shape == (1, 3)

@@ -66,6 +66,14 @@ def test_a_line_that_counts_and_goes_in_a_terminal(monkeypatch: pytest.MonkeyPat
     assert "\n" not in shown
 
 
+def test_what_is_printed_meanwhile_takes_the_lines_place(capsys: pytest.CaptureFixture[str]) -> None:
+    output.begin()
+    output.print_over("measuring … 3 s")
+    output.print_note("row 1")
+    output.print_note("row 2")
+    assert capsys.readouterr().err == "\r\x1b[2Kmeasuring … 3 s\r\x1b[2Krow 1\nrow 2\n"
+
+
 def test_all_that_is_missing_is_in_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "file").touch()

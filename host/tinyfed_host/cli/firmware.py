@@ -86,8 +86,9 @@ def size(
     rows: list[list[object]] = []
     over = []
     for kind in kinds:
-        taken = build.size(kind)
-        lean = build.size(kind, build.build(kind, dense_only=True))
+        with working(f"building firmware for {kind.name}"):
+            taken = build.size(kind)
+            lean = build.size(kind, build.build(kind, dense_only=True))
         flash = kind.budget.flash_bytes if kind.budget else None
         dense = kind.budget.dense_flash_bytes if kind.budget else None
         ram = kind.budget.ram_bytes if kind.budget else None
@@ -192,7 +193,8 @@ def flash(
         emulate(board=kind.name, count=1, shard=[shard] if shard else None, model=model, as_json=as_json)
         return
     tool = flasher.choose(kind, method)
-    image, build_id = flasher.make_image(kind, model, tool)
+    with working(f"building firmware for {kind.name}"):
+        image, build_id = flasher.make_image(kind, model, tool)
     if tool.builds:
         port = port or (None if dry_run else flasher.find_port(kind))
         probe = port
@@ -222,13 +224,15 @@ def flash(
         say(f"build {build_id} is on the board already (--force writes it again)")
     for step in [] if there else steps:
         say(f"{step.what}: {step.tool.name}")
-        flasher.run(step, say)
+        with working(step.what):
+            flasher.run(step, say)
     if port is None:
         say("no serial port to ask the board on; connect its USART and `tinyfed devices` shows it")
         if as_json:
             print_json({"board": kind.name, "build_id": build_id, "written": not there, "port": None})
         return
-    answer = flasher.wait_for_answer(port, build_id)
+    with working(f"waiting for the board's answer on {port}"):
+        answer = flasher.wait_for_answer(port, build_id)
     if as_json:
         facts = {"board": answer.board, "build_id": answer.firmware_build, "written": not there}
         print_json({**facts, "port": port, "unique_id": answer.unique_id})

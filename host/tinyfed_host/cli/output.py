@@ -17,6 +17,7 @@ GAP = 2  # blanks between the columns of a table
 NAME_LEAST, TEXT_LEAST = 10, 20  # columns of the screen that a name, and a sentence, are left
 SENTENCE = 24  # characters
 
+_passing = False  # a line stands on standard error that the next one takes the place of
 _holds_file = False  # standard output is the file that the command writes: what it says goes to standard error
 
 
@@ -25,8 +26,8 @@ _as_json = False
 
 def begin(*, as_json: bool = False) -> None:
     """A command begins: nothing was written yet."""
-    global _holds_file, _as_json
-    _holds_file, _as_json = False, as_json
+    global _holds_file, _as_json, _passing
+    _holds_file, _as_json, _passing = False, as_json, False
 
 
 def is_json() -> bool:
@@ -60,6 +61,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _out() -> IO[str]:
+    _pass()
     return sys.stderr if _holds_file else sys.stdout
 
 
@@ -177,11 +179,20 @@ def print_line(text: str) -> None:
 
 def print_over(text: str) -> None:
     """In place of what was printed so before: a passing line on standard error, which is a terminal."""
+    global _passing
     sys.stderr.write(f"\r\x1b[2K{printable(text)}")
     sys.stderr.flush()
+    _passing = bool(text)
+
+
+def _pass() -> None:
+    """Take the passing line away: another is about to be printed."""
+    if _passing:
+        print_over("")
 
 
 def print_note(text: str) -> None:
     """A line beside what was asked for, on standard error."""
+    _pass()
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()

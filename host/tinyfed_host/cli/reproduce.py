@@ -55,6 +55,7 @@ def reproduce(
     from studies.reproduction.table import Measurement
     from tinyfed.errors import UsageError
     from tinyfed_host.cli.output import print_json, print_line, print_note
+    from tinyfed_host.cli.working import working
 
     if results is not None and output is None:
         raise UsageError("reproduce: --results keeps the rows of a page: add --output PAGE")
@@ -78,7 +79,10 @@ def reproduce(
         folder = beside if results is None else results
         page.prepare(output, folder)
     begun, tables = time.monotonic(), []
-    with Measurement(studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=print_note) as measurement:
+    with (
+        Measurement(studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=print_note) as measurement,
+        working("measuring"),
+    ):
         for table in measurement.tables():
             tables.append(table)
             if as_json:

@@ -16,7 +16,7 @@ REDRAW_S = 0.5
 def working(text: str) -> Iterator[None]:
     """When this takes over a second: a line that counts in a terminal, one plain line elsewhere, none with --json.
 
-    What is written meanwhile on standard error would be drawn over: nothing else may be.
+    What `output` prints meanwhile goes above it; what others write on standard error would be drawn over.
     """
     if output.is_json():
         yield

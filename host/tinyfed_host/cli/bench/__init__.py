@@ -8,6 +8,7 @@ import typer
 from tinyfed_host.cli.bench import infer as bench_infer
 from tinyfed_host.cli.options import complete_board
 from tinyfed_host.cli.output import print_json, print_table
+from tinyfed_host.cli.working import working
 
 EXAMPLES = (
     'Example: "tinyfed bench step --model cnn-omniglot --json". The board\'s figures are the same on every run; '
@@ -38,7 +39,8 @@ def step(
     from tinyfed.boards import read_board
     from tinyfed_host.bench.figures import measure
 
-    found = measure(read_board(board), net_of(model))
+    with working(f"counting a training step of {model} on the emulated {board}"):
+        found = measure(read_board(board), net_of(model))
     if as_json:
         print_json(found.facts())
         return

@@ -8,6 +8,7 @@ import typer
 from tinyfed.fields import whole
 from tinyfed_host.cli.options import complete_board, number_option
 from tinyfed_host.cli.output import print_json, print_table
+from tinyfed_host.cli.working import working
 
 EXAMPLES = (
     'Example: "tinyfed bench infer kws.tflite --board mps2_an386 --json". The figures are the same on every run: '
@@ -34,14 +35,16 @@ def infer(
     from tinyfed.model.int8.engine import Int8Engine
     from tinyfed_host.bench.infer import edge_inputs, measure
 
-    found = read_model(model)
+    with working(f"reading {model}"):
+        found = read_model(model)
     if not isinstance(found, Int8Model):
         raise UsageError("a float32 model", where=str(model), remedy="`tinyfed model quantize` makes it int8")
     engine = Int8Engine(found.content)
     if len(engine.inputs) != 1:
         raise UsageError(f"{len(engine.inputs)} inputs; the measurement takes models with one", where=str(model))
     values = edge_inputs(inputs, engine.inputs[0].count)
-    cost = measure(read_board(board), found.content, values)
+    with working(f"counting an inference of {model} on the emulated {board}"):
+        cost = measure(read_board(board), found.content, values)
     for value, output in zip(values, cost.outputs, strict=True):
         if not np.array_equal(engine.run(value)[0].reshape(-1), output):
             raise DeviceError("the emulated board's output differs from this computer's: report it", where=str(model))

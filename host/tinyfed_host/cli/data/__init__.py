@@ -55,7 +55,8 @@ def info(name: Annotated[str, typer.Argument(help="A name of `tinyfed data list`
     """Show a data set, and check its files when they are here."""
     facts = _facts(name)
     if facts["folder"] is not None:
-        members = datasets.read(name)
+        with working(f"checking the files of {name}"):
+            members = datasets.read(name)
         facts |= {"files": len(members), "bytes": sum(map(len, members.values())), "checked": "SHA-256 as published"}
     if as_json:
         print_json(facts)
@@ -101,7 +102,8 @@ def shard(
     as_json: AsJson = False,
 ) -> None:
     """Write a client's samples as they go into a board's data flash (docs/shard.md)."""
-    made = tasks.get(task, **_options(task, option or []))
+    with working(f"reading the {task} task"):
+        made = tasks.get(task, **_options(task, option or []))
     if client is None:
         for part, members in (("train", made.train), ("held out", made.held_out)):
             for member in members:

@@ -42,9 +42,11 @@ def devices(
     """
     from tinyfed.errors import DeviceError
     from tinyfed_host.cli.output import print_json, print_line, print_table
+    from tinyfed_host.cli.working import working
     from tinyfed_host.device.discovery import probe_all
 
-    found = probe_all(list(ports or []))
+    with working("asking each port who is there"):
+        found = probe_all(list(ports or []))
     answering = [entry for entry in found if not entry["error"]]
     if as_json:
         for entry in found:

@@ -41,6 +41,7 @@ def adapt(
     """
     from tinyfed.errors import DeviceError
     from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.cli.working import working
     from tinyfed_host.device.discovery import connect
     from tinyfed_host.run.names import run_folder
     from tinyfed_host.run.personal import learned, personal_order
@@ -53,10 +54,12 @@ def adapt(
         parts.check(device)
         info, counts = device.info, device.recorded()
         order = personal_order(parts, port, info.class_count, counts, shots=shots, passes=passes, seed=seed)
-        device.load(image)
-        result = device.visit(None, order, want_weights=False).result
+        with working(f"the device on {port} learns its own samples"):
+            device.load(image)
+            result = device.visit(None, order, want_weights=False).result
         if save:
-            device.save()
+            with working(f"the device on {port} writes the model into its flash"):
+                device.save()
     finally:
         device.close()
     regression = order.source != "shard"

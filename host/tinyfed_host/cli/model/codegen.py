@@ -13,6 +13,7 @@ from tinyfed.errors import UsageError
 from tinyfed.reading import read_text
 from tinyfed_host.cli.options import model_argument
 from tinyfed_host.cli.output import print_json, print_line, write_files
+from tinyfed_host.cli.working import working
 
 EXAMPLES = "Example: tinyfed model codegen kws.tflite -o src --name kws --labels words.txt"
 
@@ -36,7 +37,8 @@ def codegen(
     classes: tuple[str, ...] = ()
     if labels is not None:
         classes = read_labels(read_text(labels), str(labels))
-    bundle = bundle_of(model, name, classes, array, example)
+    with working(f"reading {model}"):
+        bundle = bundle_of(model, name, classes, array, example)
     texts = {f"{name}.h": header_text(bundle), f"{name}.c": source_text(bundle)}
     if example:
         texts[f"{name}_example.c"] = example_text(bundle)

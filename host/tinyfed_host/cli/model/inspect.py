@@ -8,6 +8,7 @@ import typer
 from tinyfed.model.inspect import ModelFacts, PortFacts, as_json, inspect
 from tinyfed_host.cli.options import model_argument
 from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.cli.working import working
 
 EXAMPLES = "Example: tinyfed model inspect kws.tflite"
 
@@ -17,7 +18,8 @@ def inspect_model(
     json_wanted: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show a model's layers, shapes, quantization, multiply-adds and bytes, and which boards hold it."""
-    facts = inspect(model)
+    with working(f"reading {model}"):
+        facts = inspect(model)
     if json_wanted:
         print_json(as_json(facts))
         return

@@ -14,6 +14,7 @@ from tinyfed.model.plan import plan as plan_of
 from tinyfed.model.spec import ModelSpec, with_trainable
 from tinyfed_host.cli.options import complete_board, model_path, number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.cli.working import working
 
 EXAMPLES = (
     "Examples: tinyfed model plan gestures.tfm --board mps2_an386 · tinyfed model plan cnn-omniglot --trainable last-1 "
@@ -88,7 +89,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a layer, the plan last.")] = False,
 ) -> None:
     """Print the memory a model needs, layer by layer, and whether it fits a board."""
-    spec = _spec_of(model, trainable)
+    with working(f"reading {model}"):
+        spec = _spec_of(model, trainable)
     mode = mode_of(infer, batch, optimizer)
     found, rows = plan_of(spec, mode), summarize(spec, mode)
     place = read_board(board) if board else None

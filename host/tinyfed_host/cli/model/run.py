@@ -45,7 +45,9 @@ def run_model(
     batch = check_batch(found, arrays, ", ".join(map(str, inputs)))
     if board is not None and port is not None:
         raise UsageError("--board is emulated, --port is a connected device: give one of them")
-    result = run(found, batch) if board is None and port is None else _on_device(found, batch, board, port)
+    where = "in-process" if board is None and port is None else f"on {board or port}"
+    with working(f"running {len(batch[0])} samples {where}"):
+        result = run(found, batch) if where == "in-process" else _on_device(found, batch, board, port)
     files: dict[Path, bytes] = {}
     for index, (real, stored) in enumerate(zip(result.real, result.raw, strict=True)):
         path = output if len(result.real) == 1 else output.with_suffix(f".{index}.npy")
@@ -63,7 +65,6 @@ def run_model(
     if as_json:
         print_json(facts)
     else:
-        where = "in-process" if board is None and port is None else f"on {board or port}"
         print_line(f"ran {facts['samples']} samples {where}: {', '.join(str(path) for path in files)}")
 
 

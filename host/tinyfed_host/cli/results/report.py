@@ -19,10 +19,12 @@ def report(
     Exit codes: 7 there is no such run, or it has no round.
     """
     from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.cli.working import working
     from tinyfed_host.report.document import write_report
     from tinyfed_host.run.names import run_folder
 
-    path = write_report(run_folder(run))
+    with working(f"writing the report of {run}"):
+        path = write_report(run_folder(run))
     if as_json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
     else:

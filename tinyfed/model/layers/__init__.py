@@ -1,4 +1,5 @@
-"""The kinds of layers, a module each: description, record, parameters, plan, and how an experiment file writes it.
+"""The kinds of layers, a module each: description, record, parameters, plan, how an experiment file writes it, and what
+it is in Keras.
 
 A new kind is a module, a line in `KINDS` and, where experiment files may use it, in `SECTIONS`; and the C that runs it.
 """

@@ -23,8 +23,8 @@ FOLDER = re.compile(r"`((?:[\w-]+/)+)`")
 # A user's own files, what commands write, and headers of the C library.
 OTHERS = re.compile(
     r"""(boards/)?(
-    [A-Z]+(_\w+)?\.(json|toml|h|c) | [\w-]+\.(json|toml) | (src/)?kws(_example)?\.[ch] | _example\.c | string\.h
-    | build/.* | scons\.py | embedded_model\.c
+    [A-Z]+(_\w+)?\.(json|toml|h|c) | (people/|OUT/)?[\w-]+\.(json|toml) | (src/)?kws(_example)?\.[ch] | _example\.c
+    | string\.h | build/.* | scons\.py | embedded_model\.c
     )""",
     re.X,
 )

@@ -2,10 +2,12 @@
 
 - `arrays`: .npz and .npy files
 - `datasets`: published data sets, checked to be what was published
+- `delimited`: how text files say their cells
+- `importing`: samples of raw files, with their `windows` and `times`
 - `recording`: a sensor's readings (docs/recording.md)
 - `samples`: arrays, checked against a model's input
 - `shard`: the samples of one client (docs/shard.md)
 - `tables`: CSV
 """
 
-__all__ = ["arrays", "datasets", "recording", "samples", "shard", "tables"]
+__all__ = ["arrays", "datasets", "delimited", "importing", "recording", "samples", "shard", "tables", "windows"]

@@ -4,7 +4,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tinyfed_host.cli import output
 
@@ -13,34 +13,40 @@ REDRAW_S = 0.5
 
 
 @contextlib.contextmanager
-def working(text: str) -> Iterator[None]:
+def working(text: str) -> Iterator[Callable[[str], None]]:
     """When this takes over a second: a line that counts in a terminal, one plain line elsewhere, none with --json.
 
-    What `output` prints meanwhile goes above it; what others write on standard error would be drawn over.
+    Gives what is told how far it is. What `output` prints meanwhile goes above it; what others write on standard error
+    would be drawn over.
     """
+    parts = [text]
+
+    def told(part: str) -> None:
+        parts[1:] = [part]
+
     if output.is_json():
-        yield
+        yield told
         return
     over = threading.Event()
-    thread = threading.Thread(target=_tell, args=(text, over), name="working", daemon=True)
+    thread = threading.Thread(target=_tell, args=(parts, over), name="working", daemon=True)
     thread.start()
     try:
-        yield
+        yield told
     finally:
         over.set()
         thread.join()
 
 
-def _tell(text: str, over: threading.Event) -> None:
+def _tell(parts: list[str], over: threading.Event) -> None:
     begun = time.monotonic()
     if over.wait(QUICK_S):
         return
     with contextlib.suppress(OSError, ValueError):
         if not sys.stderr.isatty():
-            output.print_note(f"{text} …")
+            output.print_note(f"{parts[0]} …")
             return
         while True:
-            output.print_over(f"{text} … {time.monotonic() - begun:.0f} s")
+            output.print_over(f"{' '.join(parts)} … {time.monotonic() - begun:.0f} s")
             if over.wait(REDRAW_S):
                 break
         output.print_over("")

@@ -28,7 +28,7 @@ LEARNED = "learned"
 DRAWS = 20  # of each client
 CLASSES_SHOWN = 32  # a confusion matrix of more says nothing
 
-Working = Callable[[str], contextlib.AbstractContextManager[None]]
+Working = Callable[[str], contextlib.AbstractContextManager[object]]
 Starts = Mapping[str, Array]
 
 

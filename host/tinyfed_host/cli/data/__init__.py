@@ -1,4 +1,4 @@
-"""`tinyfed data list|info|fetch|shard|recording`."""
+"""`tinyfed data list|info|fetch|shard|recording|import`."""
 
 import urllib.error
 import urllib.request
@@ -12,6 +12,7 @@ from tinyfed.data import datasets
 from tinyfed.data.tables import read_whole
 from tinyfed.errors import TinyfedError, UsageError
 from tinyfed.reading import DATA_BYTES_MAX
+from tinyfed_host.cli.data.import_ import import_
 from tinyfed_host.cli.data.recording import recording
 from tinyfed_host.cli.options import complete_task
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
@@ -134,6 +135,14 @@ app.command(
     epilog="Examples: tinyfed data recording walk.csv run.csv -o me.tfrc · tinyfed data recording watch person2-wrist0 "
     "--classes 3,0,6,4 -o me.tfrc"
 )(recording)
+
+
+app.command(
+    "import",
+    epilog="Examples: tinyfed data import raw people --window 2.56s --step 50% · "
+    "tinyfed data import rooms.csv rooms --client room --label occupied --drop note --held-out 0.3 · "
+    "tinyfed data import walks people --client folder --label file --rate 50 --window 128 --features all",
+)(import_)
 
 
 def _options(task: str, given: list[str]) -> dict[str, int | str]:

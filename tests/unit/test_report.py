@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, write_report
+from tinyfed_host.evaluation.kept import EVALUATION
+from tinyfed_host.report.document import NOTES, SIMULATED_FROM, write_report
 from tinyfed_host.report.figures import smooth, thin
 from tinyfed_host.run.store import RoundRecord, RunHeader, RunStore, StoreError, VisitRecord
 
@@ -23,6 +24,19 @@ EXPERIMENT = {
 }
 HEADER = RunHeader("my <run>", EXPERIMENT, b"i", "2026-01-02T03:04:05+00:00", "tinyfed run 'a & b.toml'")
 IDS = ("00" * 12, "11" * 12)
+
+
+EVALUATED = {
+    "task": "watch", "measure": "accuracy", "shots": [1, 5], "fixed_labels": False, "ways": 4, "passes": 1, "draws": 20,
+    "clients": ["anna", "<bert>"], "held_out": 3, "left_out": {"cleo": "too <small>"}, "seed": 0, "rounds": 30,
+    "weights_sha256": "0" * 64, "brief": False, "missing": {"transfer": "the last layer is <odd>"},
+    "kinds": {
+        kind: {"curve": [[0.8, 0.05], [0.9, 0.025]], "by_client": [[0.75, 0.875], [0.85, 0.925]]}
+        for kind in ("learned", "random", "global")
+    },
+    "classes": ["walk", "r&n"], "confusion": {"5": [[9, 1], [2, 8]]}, "by_class": {"5": [0.9, 0.8]},
+    "confirmed": {"visits": 6, "on": ["emulated mps2_an386"]},
+}  # fmt: skip
 
 
 class Checker(HTMLParser):
@@ -73,9 +87,7 @@ def make_run(folder: Path, rounds: int = 30, *, adapted: bool = True, header: Ru
             metrics = {**visit, "loss": 0.0417, "seconds": 0.5, "answered": 1, "failed": len(visits) - 1}
             store.commit_round(RoundRecord(number, {}, {"weights": bytes(8)}, metrics, visits))
         if adapted:
-            point = {"mean": 0.8, "low": 0.75, "high": 0.85, "count": 360}
-            detail = {kind: {"1": point, "5": point} for kind in ("learned", "random", "global", "transfer")}
-            store.put_result(ADAPTATION, detail)
+            store.put_result(EVALUATION, EVALUATED)
             store.put_result(SIMULATED_FROM, 10)
             store.put_result(NOTES, ["checked & <sure>"])
     return folder
@@ -95,7 +107,9 @@ def test_everything_is_told(tmp_path: Path) -> None:
     path = write_report(make_run(tmp_path / "r"))
     shown = check(path)
     html = path.read_text(encoding="utf-8")
-    for text in ("my <run>", "tinyfed run 'a & b.toml'", "80.0%", "0.800", "± 0.050", "device 11: <unplugged>",
+    for text in ("my <run>", "tinyfed run 'a & b.toml'", "80.0%", "0.800", "± 0.050", "90.0%", "<bert>",
+                 "0.875", "r&n", "too <small>", "the last layer is <odd>", "6 of these visits on emulated mps2_an386",
+                 "alpha = 0.3", "[task]", "over 2 clients, by Student's t", "draws 4 classes", "device 11: <unplugged>",
                  "checked & <sure>", "20,720 B", "+ 2,052 B stack", "11%", "30 KB", "15 KB", IDS[0], IDS[1],
                  "tinyfed run --resume my <run>", "2026-01-02 03:04 UTC"):  # fmt: skip
         assert text in shown.text, text
@@ -110,8 +124,26 @@ def test_without_adaptation_and_twice(tmp_path: Path) -> None:
     first = write_report(folder).read_bytes()
     assert write_report(folder).read_bytes() == first
     shown = check(folder / "report.html")
-    assert "What a newcomer gets" not in shown.text
+    assert "Held-out clients" not in shown.text and "cannot be known" not in shown.text
     assert "Learning curve" in shown.text
+
+
+def test_captions_are_those_of_the_labels(tmp_path: Path) -> None:
+    """With fixed labels there is a curve at 0 samples, and nothing is drawn; a regression has a loss."""
+    folder = make_run(tmp_path / "r", adapted=False)
+    fixed = {**EVALUATED, "fixed_labels": True, "shots": [0, 5], "confusion": {"0": [[5, 5], [0, 10]]}}
+    loss = {**EVALUATED, "measure": "loss", "classes": [], "confusion": {}, "by_class": {}, "clients": ["anna"]}
+    loss["kinds"] = {"learned": {"curve": [[4.2, None], [1.3, None]], "by_client": [[4.2, 1.3]]}}
+    told = []
+    for kept in (fixed, loss):
+        with RunStore.resume(folder) as store:
+            store.put_result(EVALUATION, kept)
+        told.append(check(write_report(folder)).text)
+    assert "80.0%accuracy on held-out clients before learning from them" in told[0]
+    assert "Answers before anything is learned from the client" in told[0]
+    assert not any(word in told[0] for word in ("cannot be known", "draws 4 classes", "gesture", "by chance"))
+    assert "One client that took no part" in told[1] and "4.200" in told[1] and "loss on held-out clients" in told[1]
+    assert not any(word in told[1] for word in ("accuracy", "By class", "±"))
 
 
 def test_a_run_without_rounds(tmp_path: Path) -> None:
@@ -138,8 +170,9 @@ def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
         store.put_device(IDS[0], {"board": "<b>", "arena_bytes": 9, "ram_bytes": 9})
         metrics = {**visit, "loss": 0.0417, "seconds": 0.5, "answered": 1, "failed": 1}
         store.commit_round(RoundRecord(1, {}, {"weights": bytes(8)}, metrics, visits))
-        point = {"mean": 0.8, "low": 0.75, "high": 0.85, "count": 360}
-        store.put_result(ADAPTATION, {"<i>": {"1": point}})
+        curve = {"curve": [[0.8, 0.05], [0.9, None]], "by_client": [[0.8, 0.9]] * 2}
+        kinds = {"learned": curve, "<i>": curve}
+        store.put_result(EVALUATION, {**EVALUATED, "kinds": kinds, "classes": ["<i>", evil], "missing": {"<i>": evil}})
         store.put_result(NOTES, ["<script>2</script>"])
     read = RunStore.header
     with pytest.MonkeyPatch.context() as patch:

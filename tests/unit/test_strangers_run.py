@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from conftest import require
 from sine_toml import sine_toml
+from test_report import EVALUATED
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.device import discovery
-from tinyfed_host.report.document import ADAPTATION, NOTES, write_report
+from tinyfed_host.evaluation.kept import EVALUATION
+from tinyfed_host.report.document import NOTES, write_report
 from tinyfed_host.run.names import DATABASE
 from tinyfed_host.run.store import METRICS, StoreError
 from tinyfed_host.transport import serial
@@ -212,13 +214,11 @@ def variants(folder: Path) -> list[tuple[str, str, str, str]]:
 
 
 def with_results(folder: Path) -> None:
-    """Give it a visit that failed, and what `demo` finds."""
+    """Give it a visit that failed, and what `evaluate` and `demo` find."""
     with sqlite3.connect(folder / DATABASE) as connection:
         connection.execute("UPDATE visit SET failure = 'the port is gone' WHERE round = 2")
-        point = {"mean": 0.8, "low": 0.75, "high": 0.85, "count": 360}
-        detail = {kind: {"1": point, "5": point} for kind in ("learned", "random")}
-        for key, value in ((ADAPTATION, detail), (NOTES, ["checked"])):
-            connection.execute("INSERT INTO result VALUES (?, ?)", (key, json.dumps(value)))
+        for key, value in ((EVALUATION, EVALUATED), (NOTES, ["checked"])):
+            connection.execute("INSERT OR REPLACE INTO result VALUES (?, ?)", (key, json.dumps(value)))
     connection.close()
 
 

@@ -254,6 +254,7 @@ def _tell(folder: Path, result: dict[str, Any], judged: Any, why_not: str, *, as
     from tinyfed_host.cli.output import print_json, print_line, print_note
     from tinyfed_host.cli.results.evaluate import show
     from tinyfed_host.run.names import shown_name
+    from tinyfed_host.run.store import damage_told
     from tinyfed_host.view.progress import summary
 
     if why_not:
@@ -262,7 +263,8 @@ def _tell(folder: Path, result: dict[str, Any], judged: Any, why_not: str, *, as
         print_json(result)
         return
     if judged is not None:
-        show(judged, brief=True)
+        with damage_told(folder):  # it may be a stranger's
+            show(judged, brief=True)
         print_line(f"by client, by class and beside more: `tinyfed evaluate {shown_name(folder)}`")
     print_line(f"{result['rounds']:,} rounds done, {summary(result['metrics'])}")
     print_line(f"weights {result['weights_sha256']}")

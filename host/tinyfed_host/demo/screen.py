@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyfed.text import printable
-from tinyfed_host.demo.adapted import Adapted
-from tinyfed_host.report.document import KINDS
+from tinyfed_host.evaluation.evaluate import LEARNED
+from tinyfed_host.evaluation.kept import KINDS, Kept, how_sure
 from tinyfed_host.run.store import RunStore, StoreError
 from tinyfed_host.view.units import show_time
 from tinyfed_host.view.views import View, choose_view
@@ -65,14 +65,15 @@ class Screen:
         """Something that watches rounds."""
         return choose_view(as_json=self._as_json, title=title, names=names, until=until)
 
-    def finish_table(self, adapted: Mapping[str, Adapted], store: RunStore) -> str:
+    def finish_table(self, kept: Kept, store: RunStore) -> str:
         """The adaptation table; returns the learned weights' SHA-256."""
         last = store.last_round()
         if last is None:
             raise StoreError(f"{store.folder}: the run has no round")
         if not self._as_json:
             self._console.print()
-            self._console.print(adaptation_table(adapted))
+            self._console.print(adaptation_table(kept))
+            self.say(how_sure(kept))
         return str(last["weights_sha256"])
 
     def done(self, folder: Path, report: Path, seconds: float) -> None:
@@ -83,22 +84,20 @@ class Screen:
         self.say(f"done in {show_time(seconds)}")
 
 
-def adaptation_table(adapted: Mapping[str, Adapted]) -> Table:
+def adaptation_table(kept: Kept) -> Table:
     """Mean accuracies with their 95 % intervals."""
-    shots = next(iter(adapted.values())).shots
     table = Table(
         title="Accuracy on the stranger's device, by examples of each gesture", title_justify="left", box=None,
         title_style="", header_style="bold", pad_edge=True, padding=(0, 2),
     )  # fmt: skip
     table.add_column("initialization")
-    for number in shots:
+    for number in kept["shots"]:
         table.add_column(str(number), justify="right")
-    for kind, found in adapted.items():
-        points: dict[str, Any] = found.detail()
-        style = "bold green" if kind == "learned" else ""
+    for kind, found in kept["kinds"].items():
+        style = "bold green" if kind == LEARNED else ""
         cells = [
-            Text.assemble((f"{point['mean']:.3f}", style), (f" ± {(point['high'] - point['low']) / 2:.3f}", "dim"))
-            for point in points.values()
+            Text.assemble((f"{mean:.3f}", style), ("" if half is None else f" ± {half:.3f}", "dim"))
+            for mean, half in found["curve"]
         ]
         table.add_row(Text(printable(KINDS.get(kind, kind)), style=style), *cells)
     return table

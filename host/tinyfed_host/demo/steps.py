@@ -11,17 +11,18 @@ from typing import Any
 from tinyfed.boards import read_board
 from tinyfed.errors import MissingToolError, TinyfedError, UsageError
 from tinyfed.files import TemporaryFolder
-from tinyfed.meta.references import REFERENCES, learn, reference
-from tinyfed.meta.strategy import Array
-from tinyfed.model import read_weights, replace_weights
+from tinyfed.meta.references import learn
+from tinyfed.model import replace_weights
 from tinyfed.paths import share
-from tinyfed_host.demo.adapted import Adapted, adapt
-from tinyfed_host.demo.newcomers import newcomers_on_boards
 from tinyfed_host.demo.screen import Screen
 from tinyfed_host.emulation import needs
+from tinyfed_host.evaluation.evaluate import evaluate, starts_of
+from tinyfed_host.evaluation.kept import EVALUATION, Kept, to_json
+from tinyfed_host.evaluation.on_devices import confirm, emulated_places
+from tinyfed_host.evaluation.subjects import image_weights, of_parts
 from tinyfed_host.experiment.schema import Experiment, FleetSection
 from tinyfed_host.firmware import build
-from tinyfed_host.report.document import ADAPTATION, NOTES, SIMULATED_FROM, write_report
+from tinyfed_host.report.document import NOTES, SIMULATED_FROM, write_report
 from tinyfed_host.run.events import nobody
 from tinyfed_host.run.parts import Parts, make_fleet, read_experiment
 from tinyfed_host.run.run import Run
@@ -64,21 +65,29 @@ def run_demo(options: DemoOptions, screen: Screen) -> dict[str, Any]:
         rounds = _learn_emulated(run, options, screen)
         screen.step(3, "The same rounds on simulated devices, then on to the end")
         compared = check_same(run, rounds, screen)
-        learned = _learn_simulated(run, screen)
+        _learn_simulated(run, screen)
         run.store.put_result(SIMULATED_FROM, rounds)
         screen.step(4, "Newcomers: held-out people's devices learn their own four gestures")
-        starts = _starts(run.parts, learned)
-        count = newcomers_on_boards(run.parts, starts, screen)
-        adapted = _adapt_everywhere(run.parts, starts, options, screen)
-        _keep(run.store, adapted, count, compared)
+        kept = _evaluate(run, screen, options)
+        run.store.put_result(EVALUATION, kept)
+        run.store.put_result(
+            NOTES,
+            [
+                f"The first {compared} rounds ran on emulated boards over their serial lines; simulated devices gave "
+                "the same weights, bit for bit, after each of them."
+            ],
+        )
         screen.step(5, "Results")
-        sha256 = screen.finish_table(adapted, run.store)
+        sha256 = screen.finish_table(kept, run.store)
     report = write_report(options.folder)
     screen.done(options.folder, report, time.monotonic() - begun)
     with RunStore.read(options.folder) as store:
         fleet = _fleet(store)
     return {
-        "adaptation": {kind: adapted[kind].means() for kind in adapted},
+        "adaptation": {
+            kind: {str(k): round(mean, 4) for k, (mean, _) in zip(kept["shots"], each["curve"], strict=True)}
+            for kind, each in kept["kinds"].items()
+        },
         "weights_sha256": sha256,
         "fleet": fleet,
     }
@@ -172,8 +181,8 @@ def _answering(entry: Mapping[str, Any]) -> set[str]:
     return {visit["device"] for visit in entry["visits"] if visit["failure"] is None}
 
 
-def _learn_simulated(run: Run, screen: Screen) -> Array:
-    """On to the experiment's last round. Returns the learned weights."""
+def _learn_simulated(run: Run, screen: Screen) -> None:
+    """On to the experiment's last round."""
     parts = run.parts
     run.parts = dataclasses.replace(parts, experiment=_with_fleet(parts.experiment, "simulated"))
     begun = time.monotonic()
@@ -181,52 +190,38 @@ def _learn_simulated(run: Run, screen: Screen) -> Array:
         end = run.go(fleet, view)
     run.parts = parts
     screen.say(f"{end.rounds:,} rounds after {time.monotonic() - begun:.1f} s more, weights {end.weights_sha256[:16]}…")
-    return read_weights(run.learned_image())
 
 
-def _starts(parts: Parts, learned: Array) -> dict[str, Array]:
-    """Each kind of initialization, all from the experiment's seed."""
-    seed, rounds = parts.experiment.seed, parts.experiment.rounds
-    starts = {"learned": learned}
-    for kind in REFERENCES:
-        starts[kind] = reference(kind, parts.spec, parts.task, seed=seed, rounds=rounds)
-    return starts
-
-
-def _adapt_everywhere(
-    parts: Parts, starts: Mapping[str, Array], options: DemoOptions, screen: Screen
-) -> dict[str, Adapted]:
-    """Every held-out client, `draws` draws, `seeds` seeds, each kind of initialization; simulated."""
-    adapted: dict[str, Adapted] = {}
+def _evaluate(run: Run, screen: Screen, options: DemoOptions) -> Kept:
+    """Every held-out client, `draws` draws, `seeds` seeds (each with weights of its own), each kind of initialization,
+    simulated; the first draw of each also on emulated boards."""
+    found = None
     for number in range(options.seeds):
+        parts, image = run.parts, run.learned_image()
         seed = parts.experiment.seed + number
         with screen.working(f"simulated newcomers, seed {seed}"):
-            here: Mapping[str, Array] = starts
             if number:
-                other = Parts.make(dataclasses.replace(parts.experiment, seed=seed))
-                learned = learn(other.strategy, other.spec, other.task, seed=seed)
-                here = _starts(other, learned)
-            for kind, weights in here.items():
-                found = adapt(parts, replace_weights(parts.image, weights), seed, options.draws)
-                adapted[kind] = adapted[kind].joined(found) if kind in adapted else found
+                parts = Parts.make(dataclasses.replace(parts.experiment, seed=seed))
+                image = replace_weights(image, learn(parts.strategy, parts.spec, parts.task, seed=seed))
+            subject = of_parts(parts, image, parts.experiment.rounds)
+            clients = subject.task.held_out
+            starts, missing = starts_of(subject)
+            here = evaluate(subject, clients, starts, missing, draws=options.draws, seed=seed)
+        if found is None:
+            places = emulated_places(subject, clients, parts.experiment.fleet.boards)
+            with screen.working("emulated boards with the held-out people's data"):
+                count = confirm(here, clients, starts, places)
+            screen.good(f"{count} draws on emulated boards gave exactly the simulated devices' answers")
+            first, found = image_weights(subject), here
+        else:
+            found = found.joined(here)
+    assert found is not None
     screen.say(
-        f"{len(parts.task.held_out)} held-out clients x {options.draws} draws x {options.seeds} seeds simulated for "
-        f"each of {len(adapted)} initializations"
+        f"{len(clients)} held-out clients x {options.draws} draws x {options.seeds} seeds simulated for each of "
+        f"{len(found.adapted)} initializations"
     )
-    return adapted
-
-
-def _keep(store: RunStore, adapted: Mapping[str, Adapted], boards: int, rounds: int) -> None:
-    store.put_result("adaptation", {kind: found.means() for kind, found in adapted.items()})
-    store.put_result(ADAPTATION, {kind: found.detail() for kind, found in adapted.items()})
-    store.put_result(
-        NOTES,
-        [
-            f"The first {rounds} rounds ran on emulated boards over their serial lines; simulated devices gave the "
-            "same weights, bit for bit, after each of them.",
-            f"{boards} of these draws ran on emulated boards and gave exactly the simulated devices' answers.",
-        ],
-    )
+    on = sorted(dict.fromkeys(place.name for place in places))
+    return {**to_json(found, first), "seeds": options.seeds, "confirmed": {"visits": count, "on": on}}
 
 
 def _fleet(store: RunStore) -> list[dict[str, Any]]:

@@ -1,3 +1,3 @@
 """How well held-out clients do with what a run has learned, beside other ways to get there."""
 
-__all__ = ["brief", "evaluate", "intervals", "kept", "subjects"]
+__all__ = ["brief", "evaluate", "intervals", "kept", "on_devices", "subjects"]

@@ -13,6 +13,7 @@ from tinyfed_host.evaluation.kept import EVALUATION, to_json
 from tinyfed_host.evaluation.subjects import image_weights, of_parts
 from tinyfed_host.run.names import shown_name
 from tinyfed_host.run.run import Run
+from tinyfed_host.run.store import damage_told
 
 BUDGET = 1e9  # multiply-adds: about a second
 BESIDE = ("random",)
@@ -26,9 +27,10 @@ def judge_briefly(run: Run) -> tuple[dict[str, Any] | None, str]:
         if last is None:
             return None, "no round is done"
         subject = of_parts(run.parts, run.learned_image(), int(last["round"]))
-        before = run.store.results().get(EVALUATION)
-        if before and before.get("weights_sha256") == image_weights(subject).sha256:
-            return before, ""
+        with damage_told(run.store.folder):
+            before = run.store.results().get(EVALUATION)
+            if before and before["weights_sha256"] == image_weights(subject).sha256:
+                return before, ""
         if not subject.task.held_out:
             return None, "there are no held-out clients to judge what was learned"
         starts, missing = starts_of(subject, BESIDE)

@@ -117,7 +117,7 @@ def remarks(kept: Kept) -> Sequence[str]:
     found = [f"{KINDS.get(kind, kind)}: left out: {why}" for kind, why in kept["missing"].items()]
     found += [f"client {name}: left out: {why}" for name, why in kept["left_out"].items()]
     if not kept["fixed_labels"] and kept["measure"] == "accuracy":
-        found.append("each device draws its own labels: before its first samples no answer can be right but by chance")
+        found.append("Each device draws its own labels: before its first samples no answer can be right but by chance")
     return found
 
 

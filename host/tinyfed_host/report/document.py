@@ -1,27 +1,28 @@
 """`report.html` of a run: what was learned, how well a stranger's device adapts, who took part, how to repeat it."""
 
+import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinyfed import __version__
 from tinyfed.files import replace_all
+from tinyfed.model.layers import BLANK
+from tinyfed_host.evaluation import kept as forms
+from tinyfed_host.evaluation.evaluate import LEARNED
+from tinyfed_host.evaluation.kept import EVALUATION, Kept
 from tinyfed_host.report import figures
 from tinyfed_host.report.markup import Markup, markup
-from tinyfed_host.report.page import Column, code, note, page, picture, section, small, table, tiles
-from tinyfed_host.run.store import REPORT, RunStore, StoreError, damage_told
+from tinyfed_host.report.page import Column, code, matrix, note, page, picture, section, small, table, tiles
+from tinyfed_host.run.run import DATA, VERSIONS
+from tinyfed_host.run.store import REPORT, RunHeader, RunStore, StoreError, damage_told
 from tinyfed_host.view.units import show_bytes, show_time
 
-ADAPTATION = "adaptation_detail"  # results: {kind: {samples a class: {mean, low, high, count}}}
 SIMULATED_FROM = "simulated_from"  # results: the round from which devices were simulated
+CARDS = 12  # rows of a table that a phone shows as cards; more are quicker to read as a table
 NOTES = "notes"  # results: sentences about what was checked
-KINDS = {
-    "learned": "learned together",
-    "random": "random start",
-    "global": "one global model",
-    "transfer": "transfer (data pooled)",
-}
 
 
 def write_report(folder: Path) -> Path:
@@ -34,11 +35,11 @@ def write_report(folder: Path) -> Path:
         experiment = header.experiment
         body = [
             _tiles(rounds, devices, results),
-            *_adaptation(results, experiment),
+            *_held_out(results),
             _learning(rounds, results),
             _fleet(devices, _traffic(rounds), _clients(rounds)),
             *_troubles(rounds),
-            _repeat(header.command, header.name, experiment, rounds),
+            _repeat(header, rounds, devices),
         ]
         strategy, task = experiment["strategy"]["name"], experiment["task"]["name"]
         begun = header.created[:16].replace("T", " ")
@@ -54,12 +55,14 @@ def write_report(folder: Path) -> Path:
 
 def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], results: Mapping[str, Any]) -> Markup:
     entries: list[tuple[str, str, bool]] = []
-    learned = results.get(ADAPTATION, {}).get("learned", {})
-    for shots, words in (("1", "one example"), ("5", "five examples")):
-        if shots in learned:
-            entries.append((f"{learned[shots]['mean']:.1%}", f"accuracy after {words} of each", True))
+    kept: Kept = results.get(EVALUATION, {})
+    if kept and kept["measure"] == "accuracy":
+        curve = list(zip(kept["shots"], kept["kinds"][LEARNED]["curve"], strict=True))
+        for shots, (mean, _) in dict([curve[0], curve[-1]]).items():
+            words = f"after {shots} sample{'s' * (shots > 1)} of each class" if shots else "before learning from them"
+            entries.append((f"{mean:.1%}", f"accuracy on held-out clients {words}", True))
     loss = rounds[-1].get("loss")
-    if loss is not None and not learned:
+    if loss is not None and not entries:
         entries.append((f"{loss:.4f}", "loss: at the end of a visit, mean of the last 20 rounds", True))
     entries.append((f"{len(rounds):,}", "rounds", False))
     entries.append((str(len(devices)), "devices", False))
@@ -70,37 +73,82 @@ def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], resu
     return tiles(entries)
 
 
-def _adaptation(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[Markup]:
-    detail: Mapping[str, Mapping[str, Mapping[str, Any]]] = results.get(ADAPTATION, {})
-    if not detail:
+def _held_out(results: Mapping[str, Any]) -> list[Markup]:
+    """How held-out clients do, by client, and what is taken for what."""
+    kept: Kept = results.get(EVALUATION, {})
+    if not kept:
         return []
+    shots, is_loss = kept["shots"], kept["measure"] == "loss"
     bands = []
-    rows = []
-    shots = [int(key) for key in next(iter(detail.values()))]
-    for kind, points in detail.items():
-        label = KINDS.get(kind, kind)
-        means, lows, highs = ([points[str(k)][part] for k in shots] for part in ("mean", "low", "high"))
-        bands.append(figures.Band(label, shots, means, lows, highs))
-        cells = [
-            markup("{mean:.3f} {half}", mean=mean, half=small(f"± {(high - low) / 2:.3f}"))
-            for mean, low, high in zip(means, lows, highs, strict=True)
-        ]
-        rows.append([markup("<b>{label}</b>", label=label), *cells])
-    ways = experiment["model"]["layers"][-1]["outputs"]
-    drawn = [figures.adaptation_curves(bands, 1 / ways, narrow=narrow) for narrow in (False, True)]
-    count = detail["learned"][str(shots[0])]["count"] if "learned" in detail else 0
-    words = (
-        f"A stranger's device learns its own {ways} gestures in one online pass, judged by itself on windows it has "
-        f"not used. Means over {count:,} draws of held-out people; bands and ± are 95 % intervals of "
-        "the mean."
-    )
-    columns = [Column("initialization"), *(Column(f"{k} each", number=True) for k in shots)]
-    return [
+    for kind, each in kept["kinds"].items():
+        means = [mean for mean, _ in each["curve"]]
+        low, high = ([mean + sign * (half or 0.0) for mean, half in each["curve"]] for sign in (-1, 1))
+        bands.append(figures.Band(forms.KINDS.get(kind, kind), shots, means, low, high))
+    chance = None if is_loss else 1 / kept["ways"]
+    drawn = [figures.adaptation_curves(bands, chance, is_loss=is_loss, narrow=narrow) for narrow in (False, True)]
+    columns, rows = forms.curve_table(kept)
+    notes = [*forms.remarks(kept), *results.get(NOTES, [])]
+    if kept.get("confirmed"):
+        on = ", ".join(kept["confirmed"]["on"])
+        notes.append(f"{kept['confirmed']['visits']:,} of these visits on {on} gave exactly these answers.")
+    if kept["brief"]:
+        notes.append(
+            "This is the short form that ends a run; tinyfed evaluate judges beside one global model and transfer too."
+        )
+    found = [
         section(
-            "What a newcomer gets", words, picture(*drawn), table(columns, rows, cards=True, stress_first=True),
-            *map(note, results.get(NOTES, [])),
+            "Held-out clients", _judged_how(kept), picture(*drawn),
+            table(_numbered(columns), _stressed(rows), cards=True, stress_first=True), *map(note, notes),
         )
     ]  # fmt: skip
+    columns, rows = forms.client_table(kept)
+    words = f"Each held-out client, from what was learned together: {'loss' if is_loss else 'share of right answers'}."
+    found.append(section("By client", words, table(_numbered(columns), rows, cards=len(rows) <= CARDS)))
+    if kept["confusion"]:
+        found.append(_classes(kept))
+    return found
+
+
+def _judged_how(kept: Kept) -> str:
+    seeds = f" and {kept['seeds']} seeds, each with weights of its own" if kept.get("seeds", 1) > 1 else ""
+    many = f"{len(kept['clients'])} clients" if len(kept["clients"]) != 1 else "One client"
+    passes = "one pass" if kept["passes"] == 1 else f"{kept['passes']} passes"
+    learned = (
+        "Each client's device learns from a few of its own samples, one at a time"
+        if kept["measure"] == "loss" or kept["fixed_labels"]
+        else f"Each client's device draws {kept['ways']} classes and what its outputs stand for, and learns them"
+    )
+    return (
+        f"{many} that took no part in the training. {learned} in {passes}, and is judged on "
+        f"samples it has not used. Means over {kept['draws']} draws of each{seeds}; {forms.how_sure(kept)}."
+    )
+
+
+def _classes(kept: Kept) -> Markup:
+    columns, rows = forms.class_table(kept)
+    content = [table(_numbered(columns), rows, cards=False)]
+    for shots, counts in kept["confusion"].items():
+        after = f"after {shots} samples of each class" if int(shots) else "before anything is learned from the client"
+        shares = [[count / max(sum(row), 1) for count in row] for row in counts]
+        content += [
+            note(f"Answers {after}: a row is a true class, a column what it is told as, in percent."),
+            matrix(kept["classes"], shares),
+        ]
+    return section("By class", "Share of each class that is told right, over all clients and draws.", *content)
+
+
+def _numbered(columns: Sequence[str]) -> list[Column]:
+    return [Column(columns[0]), *(Column(name, number=True) for name in columns[1:])]
+
+
+def _stressed(rows: Sequence[Sequence[str]]) -> list[list[Markup]]:
+    """The first cell bold, the intervals small."""
+    cells = []
+    for first, *others in rows:
+        parts = [other.partition(" ± ") for other in others]
+        shown = [markup("{mean} {half}", mean=mean, half=small(f"± {half}") if half else "") for mean, _, half in parts]
+        cells.append([markup("<b>{label}</b>", label=first), *shown])
+    return cells
 
 
 def _learning(rounds: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> Markup:
@@ -115,11 +163,15 @@ def _learning(rounds: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -
     mark = results.get(SIMULATED_FROM)
     marks = {"simulated from here on": mark} if mark and mark < len(rounds) else {}
     drawn = [figures.learning_curve(numbers, curves, marks, narrow=narrow) for narrow in (False, True)]
-    words = (
-        "Loss of the samples as they arrive on the devices, before each is learned. The lower line falls as the fleet "
-        "finds an initialization to learn from. What a device's task is cannot be known before its first samples, so "
-        "the upper line need not fall."
-    )
+    words = "Loss of the samples as they arrive on the devices, before each is learned."
+    fixed = results.get(EVALUATION, {}).get("fixed_labels")
+    if fixed:
+        words += " Both lines fall as the fleet finds weights that suit all clients; between them is what a visit adds."
+    elif fixed is False:
+        words += (
+            " The lower line falls as the fleet finds an initialization to learn from. What a device's task is cannot "
+            "be known before its first samples, so the upper line need not fall."
+        )
     return section("Learning curve", words, picture(*drawn))
 
 
@@ -200,19 +252,55 @@ def _troubles(rounds: Sequence[Mapping[str, Any]]) -> list[Markup]:
                     table(columns, rows, cards=True))]  # fmt: skip
 
 
-def _repeat(command: str, name: str, experiment: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> Markup:
-    task, strategy = experiment["task"], experiment["strategy"]
-    options = {**task["options"], **task["order"], **strategy["options"]}
+def _repeat(header: RunHeader, rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Mapping[str, Any]]) -> Markup:
     facts = [
-        ["model", _net(experiment["model"])],
-        ["options", ", ".join(f"{key} = {value}" for key, value in options.items())],
-        ["seed", str(experiment["seed"])],
+        ["model", _net(header.experiment["model"])],
         ["weights, SHA-256", code(rounds[-1]["weights_sha256"])],
     ]
-    shown = markup("<pre>{command}</pre>", command=command)
+    for part, each in header.extra.get(DATA, {}).items():
+        facts.append(
+            [f"{part} data, SHA-256", markup("{hash} {of}", hash=code(each["sha256"]), of=small(each["what"]))]
+        )
+    builds = {facts["firmware_build"]: facts["board"] for facts in devices.values() if "firmware_build" in facts}
+    facts += [[f"firmware of {board}", code(build)] for build, board in builds.items() if build.strip("0")]
+    versions = ", ".join(f"{name} {version}" for name, version in header.extra.get(VERSIONS, {}).items())
+    facts += [["versions", versions]] if versions else []
+    shown = markup(
+        "<pre>{command}</pre><pre>{experiment}</pre>", command=header.command, experiment=_toml(header.experiment)
+    )
     words = "The same command gives the same weights to the last bit, on simulated, emulated and real devices."
-    more = note(markup("Go on with this run: <code>tinyfed run --resume {name}</code>", name=name))
+    more = note(markup("Go on with this run: <code>tinyfed run --resume {name}</code>", name=header.name))
     return section("How to repeat it", words, shown, table([Column(""), Column("")], facts, cards=False), more)
+
+
+def _toml(experiment: Mapping[str, Any]) -> str:
+    """The experiment as a file says it, without what says nothing."""
+    lines = [f"{key} = {_quoted(value)}" for key, value in experiment.items() if not isinstance(value, dict)]
+    for name, table_ in experiment.items():
+        if not isinstance(table_, dict):
+            continue
+        values = {key: value for key, value in table_.items() if key not in ("options", "order", "layers", "boards")}
+        values |= {**table_.get("options", {}), **table_.get("order", {})}
+        if "boards" in table_:
+            values["boards"] = dict(Counter(table_["boards"]))
+        lines += ["", f"[{name}]"]
+        lines += [f"{key} = {_quoted(value)}" for key, value in values.items() if value not in ("", [], {})]
+        if table_.get("layers"):
+            blank = {**BLANK, "kind": "dense"}
+            kept = (
+                {k: v for k, v in layer.items() if _quoted(v) != _quoted(blank.get(k))} for layer in table_["layers"]
+            )
+            lines += ["layers = [", *(f"  {_quoted(layer)}," for layer in kept), "]"]
+    return "\n".join(lines)
+
+
+def _quoted(value: Any) -> str:
+    """As TOML writes it."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_quoted(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_quoted, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _net(model: Mapping[str, Any]) -> str:

@@ -62,8 +62,8 @@ def learning_curve(
     )
 
 
-def adaptation_curves(bands: Sequence[Band], chance: float | None, *, narrow: bool) -> Markup:
-    """Accuracy over samples a class, a line with its interval for each initialization."""
+def adaptation_curves(bands: Sequence[Band], chance: float | None, *, is_loss: bool, narrow: bool) -> Markup:
+    """Accuracy over samples a class (loss over samples), a line with its interval for each start."""
     lines = [
         Line(
             band.label,
@@ -77,8 +77,14 @@ def adaptation_curves(bands: Sequence[Band], chance: float | None, *, narrow: bo
     return line_chart(
         "Adaptation curves",
         lines,
-        Axis("examples of each gesture", ticks=sorted({x for band in bands for x in band.x}), show="{:g}".format),
-        Axis("accuracy on the stranger's device", 0.0, 1.0, show="{:.0%}".format),
+        Axis(
+            "samples learned from" if is_loss else "samples of each class",
+            ticks=sorted({x for band in bands for x in band.x}),
+            show="{:g}".format,
+        ),
+        Axis("loss on held-out clients", low=0.0)
+        if is_loss
+        else Axis("accuracy on held-out clients", 0.0, 1.0, show="{:.0%}".format),
         marks=[] if chance is None else [Mark("chance", y=chance)],
         size=NARROW if narrow else WIDE,
         legend_right=not narrow,

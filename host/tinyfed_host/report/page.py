@@ -83,6 +83,27 @@ def code(text: str) -> Markup:
     return markup('<code class="id">{text}</code>', text=text)
 
 
+def matrix(names: Sequence[str], shares: Sequence[Sequence[float]]) -> Markup:
+    """A square of shares 0..1 in percent, the darker the larger; nothing where there is none."""
+    head = [markup('<th class="n">{name}</th>', name=name) for name in names]
+    lines = []
+    for name, row in zip(names, shares, strict=True):
+        cells = [
+            markup(
+                '<td class="n h{level}">{share}</td>',
+                level=round(9 * share),
+                share=f"{100 * share:.0f}" if share else "",
+            )
+            for share in row
+        ]
+        lines.append(markup("<tr><th>{name}</th>{cells}</tr>", name=name, cells=cells))
+    return markup(
+        '<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
+        "<tbody>{lines}</tbody></table></div>",
+        head=head, lines=lines,
+    )  # fmt: skip
+
+
 def table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], *, cards: bool, stress_first: bool = False
 ) -> Markup:

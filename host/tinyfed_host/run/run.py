@@ -2,6 +2,8 @@
 
 import dataclasses
 import datetime
+import hashlib
+import platform
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyfed import __version__
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import DeviceError, TinyfedError, UsageError
 from tinyfed.meta.strategy import State, is_steady
@@ -27,7 +30,28 @@ from tinyfed_host.run.names import shown_name
 from tinyfed_host.run.parts import Parts, stored_experiment
 from tinyfed_host.run.store import RunHeader, RunStore, StoreError, damage_told
 
+# in the extra facts of a run: {part: {"sha256", "what"}}, {name: version}
+DATA, VERSIONS = "data", "versions"
 STANDARDIZATION = "standardization"  # in the extra facts of a run: {"mean": [...], "deviation": [...]}, by value
+
+
+def data_record(task: Task) -> dict[str, Any]:
+    """What a run keeps of whose samples it is about: a hash over the names and shards of each part's clients."""
+    found = {}
+    for part, clients in (("training", task.train), ("held-out", task.held_out)):
+        if not clients or any(client.make_shard is None for client in clients):
+            continue  # devices make their samples themselves
+        whole = hashlib.sha256()
+        for client in clients:
+            whole.update(f"{client.name}\0".encode() + hashlib.sha256(client.shard or b"").digest())
+        found[part] = {"sha256": whole.hexdigest(), "what": f"{len(clients)} clients"}
+    return {DATA: found} if found else {}
+
+
+def versions_record() -> dict[str, Any]:
+    """What a run keeps of what it was begun with."""
+    versions = {"tinyfed": __version__, "Python": platform.python_version(), "NumPy": np.__version__}
+    return {VERSIONS: {**versions, "on": f"{platform.system()} {platform.machine()}"}}
 
 
 def standardization_record(task: Task) -> dict[str, Any]:
@@ -78,7 +102,7 @@ class Run:
             image=parts.image,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             command=command,
-            extra={**extra, **standardization_record(parts.task)},
+            extra={**extra, **standardization_record(parts.task), **data_record(parts.task), **versions_record()},
         )
         return cls(RunStore.create(folder, header, replace=replace), parts, fresh=True)
 

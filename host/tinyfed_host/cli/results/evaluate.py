@@ -15,6 +15,7 @@ from tinyfed_host.experiment.schema import EXPERIMENT
 app = typer.Typer(add_completion=False)
 
 DRAWS = whole(1, 10_000)
+AT_ONCE = 8  # emulated boards
 SHOWN = 12  # classes: a wider matrix is in the report
 
 
@@ -36,6 +37,16 @@ def evaluate(
     beside: Annotated[
         str, typer.Option("--beside", help="What it is held against: some of random,global,transfer, or none.")
     ] = "random,global,transfer",
+    fleet: Annotated[
+        str, typer.Option("--fleet", "-f", help="emulated: each client's first draw on emulated boards too.")
+    ] = "simulated",
+    board: Annotated[str, typer.Option("--board", "-b", help="Which emulated board (the experiment's).")] = "",
+    port: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--port", "-p", help="A connected device, once for each: of one of --clients, or with its own data."
+        ),
+    ] = None,
     task: Annotated[
         str, typer.Option("--task", help="Of a model file: a task's name or an experiment, which say whose data.")
     ] = "",
@@ -46,12 +57,19 @@ def evaluate(
     Beside it stand random weights, one global model and transfer learning, with 95 % intervals over the clients. A run
     keeps the result of all its held-out clients, and its report shows it.
 
-    Exit codes: 2 for a wrong option or no client to judge, 7 when there is no such run or it is in use.
+    Answers of emulated and connected devices must be the simulated ones', to the bit.
+
+    Exit codes: 2 for a wrong option or no client to judge, 3 a missing tool, 4 no device answers, 7 no
+    such run, or it is in use.
     """
+    from tinyfed.boards import read_board
     from tinyfed_host.cli.output import print_json, print_line, print_note
+    from tinyfed_host.device.port_choice import choose
+    from tinyfed_host.emulation import needs
     from tinyfed_host.evaluation.evaluate import chosen_clients, order_with, starts_of
     from tinyfed_host.evaluation.evaluate import evaluate as judge
     from tinyfed_host.evaluation.kept import EVALUATION, to_json
+    from tinyfed_host.evaluation.on_devices import confirm, emulated_places, judge_devices, port_places
     from tinyfed_host.evaluation.subjects import image_weights
     from tinyfed_host.run.names import shown_name
     from tinyfed_host.run.store import RunStore, StoreError
@@ -60,10 +78,24 @@ def evaluate(
     if shots:
         subject = replace(subject, order=order_with(subject.order, _numbers(shots)))
     people = chosen_clients(subject.task, [name.strip() for name in clients.split(",") if name.strip()])
+    boards = _boards(folder, fleet, board, port)
+    if fleet == "emulated":
+        needs.check([read_board(name) for name in dict.fromkeys(boards)], folder or Path())
+    ports = choose(port or (), needed=False)
+    places = port_places(people, ports) if ports and clients else emulated_places(subject, people, boards)
     starts, missing = starts_of(subject, _kinds(beside), working)
-    found = judge(subject, people, starts, missing, draws=seeds, seed=seed, working=working)
+    if ports and not clients:
+        with working("judging devices on the samples they have"):
+            found = judge_devices(subject, starts, missing, ports, draws=seeds, seed=seed)
+    else:
+        found = judge(subject, people, starts, missing, draws=seeds, seed=seed, working=working)
     kept = to_json(found, image_weights(subject))
-    if folder is not None and not clients:
+    if places:
+        with working(f"the same on {', '.join(dict.fromkeys(place.name for place in places))}"):
+            visits = confirm(found, people, starts, places)
+        kept["confirmed"] = {"visits": visits, "on": list(dict.fromkeys(place.name for place in places))}
+    of_all = not clients and not ports
+    if folder is not None and of_all:
         try:
             with RunStore.resume(folder) as store:
                 store.put_result(EVALUATION, kept)
@@ -73,7 +105,7 @@ def evaluate(
         print_json(kept)
         return
     show(kept)
-    if folder is not None and not clients:
+    if folder is not None and of_all:
         print_line(f"kept; `tinyfed report {shown_name(folder)}` shows it with the rest")
 
 
@@ -91,6 +123,27 @@ def _subject(target: str, task: str) -> tuple[Path | None, Any]:
         return folder, subjects.of_run(run_folder(target))  # says that there is none
     with working(f"reading {path}"):
         return None, subjects.of_model(path, task)
+
+
+def _boards(folder: Path | None, fleet: str, board: str, port: list[str] | None) -> tuple[str, ...]:
+    """Emulated boards to make visits on; none where nothing is emulated."""
+    from tinyfed_host.experiment.schema import DEFAULT_BOARD
+    from tinyfed_host.run.parts import stored_experiment
+    from tinyfed_host.run.store import RunStore
+
+    if fleet not in ("simulated", "emulated"):
+        raise UsageError("must be simulated or emulated", key="--fleet", value=fleet)
+    if board and fleet != "emulated":
+        raise UsageError("says which board is emulated", key="--board", value=board, remedy="add --fleet emulated")
+    if port and fleet == "emulated":
+        raise UsageError("--port is a connected device, --fleet emulated starts others: give one of them")
+    if fleet == "simulated":
+        return ()
+    if folder is None:
+        return (board or DEFAULT_BOARD,) * AT_ONCE
+    with RunStore.read(folder) as store:
+        kept = stored_experiment(folder, store.header()).fleet.boards
+    return ((board,) * len(kept) if board else kept)[:AT_ONCE]
 
 
 def _numbers(text: str) -> list[int]:
@@ -127,6 +180,9 @@ def show(kept: Any, *, brief: bool = False) -> None:
         by = "loss (mean squared error) on held-out clients, by samples they learned from"
     print_table(*forms.curve_table(kept), title=by)
     print_line(f"{forms.how_sure(kept)}; {kept['draws']} draws of each")
+    if kept.get("confirmed"):
+        on = ", ".join(kept["confirmed"]["on"])
+        print_line(f"{kept['confirmed']['visits']} visits on {on} gave the same answers, bit for bit")
     for remark in forms.remarks(kept):
         print_line(remark)
     if brief:

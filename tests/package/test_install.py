@@ -16,7 +16,7 @@ __all__ = ["built", "wheel"]
 pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(900)]
 
 NETWORK_FAULTS = ("dns error", "error sending request", "Failed to fetch", "Could not connect", "operation timed out")
-EXTRAS = ("firmware", "quantize")
+EXTRAS = ("firmware", "quantize", "data")
 
 
 def uv_install(python: Path, *arguments: str | Path) -> None:
@@ -100,3 +100,15 @@ def test_a_keras_model_is_quantized(installed: Installed) -> None:
     installed.run("tinyfed", "model", "quantize", "m.keras", "--representative", "r.npz", "-o", "m.tflite")
     told = installed.run("tinyfed", "model", "inspect", "m.tflite")
     assert "int8" in told
+
+
+def test_parquet_and_wav_are_read(installed: Installed) -> None:
+    program = (
+        "import numpy as np, pyarrow as pa, pyarrow.parquet, soundfile;"
+        "pa.parquet.write_table(pa.table({'x': np.arange(9.0), 'label': list('aabbaabba')}), 'a.parquet');"
+        "open('a.csv', 'w').write('x,label\\n' + '1.5,a\\n2.5,b\\n' * 9);"
+        "soundfile.write('a.wav', np.zeros((80, 2)), 8000)"
+    )
+    installed.run("python", "-c", program)
+    for name, rows in (("a.parquet", 9), ("a.csv", 18), ("a.wav", 80)):
+        assert json.loads(installed.run("tinyfed", "data", "check", name, "--json"))["rows"] == rows

@@ -32,6 +32,7 @@ COMMANDS = [
     "data list", "data list --json", "data info {input}", "data info occupancy",
     "data shard folder {input} -o out.shard",
     "data recording {input} -o out.rec", "data recording {input} -o out.rec --columns 1",
+    "data check {input}", "data check {input} --json", "data check {input} -o out.toml",
     "data import {input} out", "data import {input} out --json --client file --label file --time none",
     "data import {input} out --dry-run --held-out {input}",
     "reproduce {input}", "demo --help",

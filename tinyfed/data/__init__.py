@@ -7,7 +7,20 @@
 - `recording`: a sensor's readings (docs/recording.md)
 - `samples`: arrays, checked against a model's input
 - `shard`: the samples of one client (docs/shard.md)
-- `tables`: CSV
+- `survey`: what a folder of files holds
+- `tables`: CSV, TSV, Parquet, NPZ and WAV
 """
 
-__all__ = ["arrays", "datasets", "delimited", "importing", "recording", "samples", "shard", "tables", "windows"]
+__all__ = [
+    "arrays",
+    "datasets",
+    "delimited",
+    "importing",
+    "recording",
+    "samples",
+    "shard",
+    "survey",
+    "tables",
+    "times",
+    "windows",
+]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.delimited import TableFormat
-from tinyfed.data.tables import FLOAT32_MAX, Table, read_table, table_files
+from tinyfed.data.tables import FLOAT32_MAX, Table, read_table, tables_below
 from tinyfed.data.times import ISO, is_named_time, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of, resampled, summarized, windows
 from tinyfed.errors import UsageError
@@ -124,31 +124,12 @@ def import_samples(source: Path, request: Request, told: Callable[[str], None] =
 
     Raises UsageError naming the file and the place; MissingToolError where a package is needed.
     """
-    files = _files(source)
+    files = tables_below(source)
     reader = _Reader(request, source, files)
     for number, path in enumerate(files):
         told(f"{number + 1:,} of {len(files):,}: {path.name}")
         reader.read(path)
     return reader.done()
-
-
-def _files(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise UsageError("there is no such file or folder", where=str(source))
-    found = list(_below(source))
-    if not found:
-        raise UsageError("holds no CSV, TSV, Parquet, NPZ or WAV file", where=str(source))
-    return found
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of those in it; links to folders are not followed."""
-    yield from (path for path in table_files(folder) if path.is_file())
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith((".", "__MACOSX")):
-            yield from _below(path)
 
 
 class _Reader:

@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ _NUMBER = re.compile(
 _WHOLE = re.compile(r"[+-]?[0-9]{1,1000}")  # more digits no limit allows
 AS_IT_LOOKS = TableFormat()
 FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
+FLOAT32_ROUNDING = 2.0**-23  # of a number's size: two that differ by less are one number in float32
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Table:
         cells = self.column(name)
         found = self._quick(cells)
         if found is None:
-            found = np.array([read_number(self._plain(cell)) for cell in self.text(name)], np.float64)  # None: NaN
+            words, at = np.unique(self.text(name), return_inverse=True)
+            found = np.array([read_number(self._plain(word)) for word in words], np.float64)[at]  # None: NaN
         return np.where(np.abs(found) <= FLOAT32_MAX, found, np.nan)
 
     def fault(self, name: str, row: int) -> UsageError:
@@ -165,6 +167,28 @@ def table_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     return found
 
 
+def tables_below(source: Path) -> list[Path]:
+    """The file `source`, or the `table_files` of a folder and of the folders in it; links to folders are not followed.
+    Raises UsageError where there is none."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UsageError("there is no such file or folder", where=str(source))
+    found = list(_below(source))
+    if not found:
+        others = sum(1 for path in source.glob("*.*") if path.suffix.lower() in (".txt", ".dat", ".data", ".asc"))
+        remedy = f"it has {others} text files: name them .csv" if others else ""
+        raise UsageError("holds no CSV, TSV, Parquet, NPZ or WAV file", where=str(source), remedy=remedy)
+    return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    yield from (path for path in table_files(folder) if path.is_file())
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith((".", "__MACOSX")):
+            yield from _below(path)
+
+
 def read_table(path: Path, format: TableFormat = AS_IT_LOOKS) -> Table:
     """The table in a .csv, .tsv, .parquet, .npz, .npy or .wav file; anything else is read as CSV.
 
@@ -222,12 +246,14 @@ def _of_parquet(path: Path, content: bytes) -> Table:
             problem = f"unpacks to {size:,} bytes, at most {size_text(ARRAYS_BYTES_MAX)} are read"
             raise UsageError(problem, where=str(path), remedy="docs/limits.md says why")
         table = file.read()
-    except (pyarrow.ArrowException, OSError) as error:
+        table.validate(full=True)
+        names = tuple(table.column_names)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"is no whole Parquet file: {first_line(error)}", where=str(path)) from error
     for column in table.schema:
         if pyarrow.types.is_nested(column.type) or pyarrow.types.is_binary(column.type):
             raise UsageError(f"column {column.name!r} holds {column.type}, not numbers or text", where=str(path))
-    return Table(path, tuple(table.column_names), table.num_rows, table.columns)
+    return Table(path, names, table.num_rows, table.columns)
 
 
 def _of_wav(path: Path, content: bytes) -> Table:
@@ -237,6 +263,10 @@ def _of_wav(path: Path, content: bytes) -> Table:
         raise _missing(path, "WAV", "soundfile") from error
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as sound:
+            if sound.format not in ("WAV", "WAVEX", "RF64"):
+                raise UsageError(f"is a {sound.format} file, not WAV", where=str(path))
+            if 8 * sound.frames * sound.channels > ARRAYS_BYTES_MAX:
+                raise UsageError(f"has {sound.frames:,} samples", where=str(path), remedy="docs/limits.md says why")
             if sound.channels > CHANNELS_MAX:
                 raise UsageError(f"has {sound.channels} channels, at most {CHANNELS_MAX} are read", where=str(path))
             samples = sound.read(dtype="float64", always_2d=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FLOAT32_ROUNDING = 2.0**-23  # of a number's size: two that differ by less are one number in float32
+from tinyfed.data.tables import FLOAT32_ROUNDING
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`tinyfed data list|info|fetch|shard|recording|import`."""
+"""`tinyfed data list|info|fetch|shard|recording|check|import`."""
 
 import urllib.error
 import urllib.request
@@ -12,6 +12,7 @@ from tinyfed.data import datasets
 from tinyfed.data.tables import read_whole
 from tinyfed.errors import TinyfedError, UsageError
 from tinyfed.reading import DATA_BYTES_MAX
+from tinyfed_host.cli.data.check import check
 from tinyfed_host.cli.data.import_ import import_
 from tinyfed_host.cli.data.recording import recording
 from tinyfed_host.cli.options import complete_task
@@ -143,6 +144,7 @@ app.command(
     "tinyfed data import rooms.csv rooms --client room --label occupied --drop note --held-out 0.3 · "
     "tinyfed data import walks people --client folder --label file --rate 50 --window 128 --features all",
 )(import_)
+app.command(epilog="Examples: tinyfed data check mydata · tinyfed data check mydata -o mydata.toml")(check)
 
 
 def _options(task: str, given: list[str]) -> dict[str, int | str]:

@@ -18,21 +18,15 @@ from tinyfed.data.windows import FEATURES
 from tinyfed.errors import UsageError
 from tinyfed.fields import near, number, whole
 from tinyfed.files import TemporaryFolder
-from tinyfed.model import mlp, plan
-from tinyfed.model.layers import SIZE_MAX
 from tinyfed.reading import read_text
 from tinyfed.text import printable, shown
+from tinyfed_host.cli.data.experiment import experiment_text, visit_shots
 from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
 from tinyfed_host.cli.working import working
 
 EXPERIMENT = "experiment.toml"
 NAMED = 12  # classes or columns, where some are named
-# Of the layer between a sample and its classes: the largest that leaves a board of 256 KB half of its memory.
-HIDDEN = (64, 32, 16, 8)
-ARENA_BYTES = 96 * 1024
-VISITS = 50  # of each client
-SHOTS = 10  # at most, of each class in a visit
 
 
 def import_(
@@ -231,48 +225,18 @@ def _experiment(made: Imported, out: Path, seed: int) -> tuple[str, int]:
     """The experiment file, and the samples of each class that a visit learns from."""
     everybody = [*made.parts["train"].values(), *made.parts["held_out"].values()]
     fewest = min(int((samples.y == label).sum()) for samples in everybody for label in made.classes)
-    shots = max(1, min(SHOTS, fewest // 2))
-    inputs = int(np.prod(made.shape))
-    if inputs > SIZE_MAX:
-        raise UsageError(
-            f"a sample has {inputs:,} values, a model takes {SIZE_MAX:,}",
-            key="--window",
-            remedy="make it shorter, lower --rate, or take --features",
-        )
-    outputs = len(made.classes)
-    nets = {hidden: mlp(inputs, (hidden,), outputs, loss="softmax_cross_entropy") for hidden in HIDDEN}
-    hidden = next((size for size, net in nets.items() if plan(net).arena_bytes <= ARENA_BYTES), HIDDEN[-1])
+    shots = visit_shots(fewest)
     columns = shown(", ".join(made.names), 60)
     what = f"{made.length} readings of {columns}" if made.length and not made.features else columns
-    rounds = min(5000, max(500, VISITS * len(made.parts["train"])))
     command = printable("tinyfed " + shlex.join(sys.argv[1:])) if sys.argv[1:2] == ["data"] else "tinyfed data import"
 
-    text = f"""# {len(made.parts["train"])} clients train, {len(made.parts["held_out"])} are held out. Made by
-#   {command}
-#
-#   tinyfed run {shlex.quote(printable(str(out / EXPERIMENT)))}
-rounds = {rounds}
-seed = {seed}
-
-[model]
-inputs = {inputs}  # {what}
-loss = "softmax_cross_entropy"
-layers = [
-  {{ outputs = {hidden}, activation = "relu" }},
-  {{ outputs = {outputs} }},  # {shown(", ".join(made.classes), 80)}
-]
-
-[task]
-name = "folder"
-path = "."  # this file's folder
-shots = {shots}  # samples of each class in a visit
-standardize = 1  # by the training clients' mean and deviation
-learning_rate = 0.02
-
-[strategy]
-name = "tinyreptile"
-alpha = 0.3  # falls to 0 over the rounds
-"""
+    clients = len(made.parts["train"])
+    run = shlex.quote(printable(str(out / EXPERIMENT)))
+    head = (
+        f"{clients} clients train, {len(made.parts['held_out'])} held out. Made by\n  {command}\n\n  tinyfed run {run}"
+    )
+    task: dict[str, str | int] = {"path": ".", "shots": shots}
+    text = experiment_text(head, clients, int(np.prod(made.shape)), what, made.classes, task, seed)
     return text, shots
 
 

@@ -32,6 +32,7 @@ EXTRAS = {
     "tflite": ("running .tflite files", "ai_edge_litert"),
     "keras": ("Keras models in and out", "tensorflow"),
     "quantize": ("tinyfed model quantize", "ai_edge_quantizer"),
+    "data": ("Parquet and WAV files, CSV faster", "pyarrow"),
 }
 WATCH = "pip install --no-deps seglearn==1.2.5"
 GROUPS = {"dialout": "serial ports", "plugdev": "debug probes"}

@@ -1,0 +1,128 @@
+"""`tinyfed data check`: what it says of folders as people have them, and that what it writes runs."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SHARED_DATA, require
+from test_run_command import Tinyfed, tinyfed
+
+__all__ = ["tinyfed"]
+
+
+def walk(
+    path: Path, *, rows: int = 400, hz: float = 50, shift: float = 0.0, gap: bool = False, labels: str = ""
+) -> None:
+    """Readings of a person: a time in ms, three channels, a constant one, a note, what he did."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(path.name))
+    lines = ["row,t_ms,ax,ay,az,battery,note,activity"]
+    for k in range(rows):
+        time = 1000 * k / hz + (5000 if gap and k >= rows // 2 else 0)
+        x, y, z = rng.normal(shift + (k // 100) % 2, 0.1, 3)
+        activity = labels or ("walk", "sit")[(k // 100) % 2]
+        lines.append(f"{k},{time:.0f},{x:.4f},{y:.4f},{z:.4f},3.3,n{k},{activity}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, shift in (("anna", 0.0), ("bert", 1.0), ("cleo", 2.0)):
+        walk(tmp_path / f"raw/{name}.csv", shift=shift, gap=name == "bert")
+    return tmp_path
+
+
+def roles(facts: dict[str, object]) -> dict[str, str]:
+    columns = facts["columns"]
+    assert isinstance(columns, list)
+    return {column["column"]: column["looks_like"] for column in columns}
+
+
+def test_raw_files_a_person(tinyfed: Tinyfed, raw: Path) -> None:
+    (facts,) = tinyfed.lines("data", "check", "raw")
+    assert roles(facts) == {
+        "row": "index", "t_ms": "time", "ax": "number", "ay": "number", "az": "number", "battery": "constant",
+        "note": "text", "activity": "label",
+    }  # fmt: skip
+    assert (facts["separator"], facts["encoding"], facts["rate_hz"], facts["client"]) == (",", "utf-8", 50, "file")
+    assert (facts["gaps"], facts["longest_gap_s"]) == (1, 5.02)
+    assert facts["clients"]["bert"] == {"part": "", "rows": 400, "classes": {"sit": 200, "walk": 200}}
+    assert facts["import"] == (
+        "tinyfed data import raw raw-samples --client file --label activity --drop battery --window 2s --step 50% "
+        "--held-out 0.2 --seed 0"
+    )
+    said = tinyfed.text("data", "check", "raw")
+    assert "time: 50 Hz; 1 gap, the longest 5.02 s, the first at raw/bert.csv line 202" in said
+    assert f"next: {facts['import']}" in said
+
+
+def test_a_folder_that_is_split_runs_as_it_is(tinyfed: Tinyfed, raw: Path) -> None:
+    for name in ("train/anna", "train/bert", "held_out/cleo"):
+        (raw / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        text = (raw / f"raw/{Path(name).name}.csv").read_text().replace(",", ";").replace(".", ",")
+        (raw / f"own/{name}.csv").write_text(text)
+    said = tinyfed.text("data", "check", "own")
+    assert "columns separated by semicolons, decimal comma, UTF-8" in said and "2 in train/, 1 in held_out/" in said
+    assert "a visit draws 10 samples of each of 2 classes to learn from" in said
+    tinyfed.text("data", "check", "own", "-o", "own.toml")
+    text = (raw / "own.toml").read_text()
+    assert 'path = "own"' in text and 'drop = "row, t_ms, battery, note"' in text and "inputs = 3" in text
+    ended = tinyfed.lines("run", "own.toml", "--rounds", "20")[-1]
+    assert ended["metrics"]["loss"] < 0.69  # log 2 is a guess
+
+
+def test_what_a_run_would_refuse_is_said(tinyfed: Tinyfed, raw: Path) -> None:
+    for name in ("train/anna", "train/bert", "held_out/cleo"):
+        walk(raw / f"own/{name}.csv", rows=300 if name == "train/anna" else 106)
+    walk(raw / "own/train/dora.csv", labels="walk")
+    said = tinyfed.error(2, "data", "check", "own")
+    assert "own/train/dora.csv: 0 samples of class 'sit' here" in said
+    assert tinyfed.error(2, "data", "check", "raw", "-o", "x.toml").startswith("tinyfed: --output: there is no train/")
+    assert not (raw / "x.toml").exists()
+
+
+def test_one_file_with_a_column_of_clients(tinyfed: Tinyfed, raw: Path) -> None:
+    rows = [f"u{k // 40},{k % 7}.5,{'ab'[k % 2]}" for k in range(400)]
+    (raw / "all.tsv").write_text("user_id,x,label\n".replace(",", "\t") + "\n".join(rows).replace(",", "\t") + "\n")
+    (facts,) = tinyfed.lines("data", "check", "all.tsv")
+    assert roles(facts) == {"user_id": "client", "x": "number", "label": "label"}
+    assert facts["client"] == "user_id" and len(facts["clients"]) == 10
+    assert facts["clients"]["u3"]["classes"] == {"a": 20, "b": 20}
+    assert shlex.split(facts["import"])[5:9] == ["--client", "user_id", "--label", "label"]
+
+
+def test_folders_of_arrays_and_sounds(tinyfed: Tinyfed, raw: Path) -> None:
+    for name in ("train/a", "held_out/b"):
+        (raw / "n" / name).parent.mkdir(parents=True)
+        np.savez(raw / f"n/{name}.npz", x=np.random.default_rng(len(name)).normal(size=(40, 4, 3)), y=np.arange(40) % 2)
+    tinyfed.text("data", "check", "n", "-o", "n.toml")
+    assert "inputs = 12  #" in (raw / "n.toml").read_text() and "drop" not in (raw / "n.toml").read_text()
+    soundfile = pytest.importorskip("soundfile")
+    for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"):
+        path = raw / f"sounds/{kind}/one.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.linspace(-0.5, 0.5, 1600).reshape(800, 2), 8000, kind)
+    (facts,) = tinyfed.lines("data", "check", "sounds")
+    assert (facts["files"], facts["rate_hz"], facts["client"]) == ({"wav": 5}, 8000, "folder")
+    assert roles(facts) == {"channel 1": "number", "channel 2": "number"}
+    for column in facts["columns"]:
+        assert abs(column["low"] + 0.5) < 0.01 and abs(column["high"] - 0.5) < 0.01
+
+
+def test_nothing_of_a_file_reaches_the_terminal_raw(tinyfed: Tinyfed, raw: Path) -> None:
+    (raw / "bad").mkdir()
+    head = "\x1b[2Jx,label\n"
+    (raw / "bad/\x1b]0;a.csv").write_text(head + "".join(f"{k}.5,\x1b[31m{k % 2}\n" for k in range(40)))
+    assert "\x1b" not in tinyfed.text("data", "check", "bad")
+
+
+def test_published_files(tinyfed: Tinyfed, tmp_path: Path) -> None:
+    """Occupancy's header has no name for the leading row number."""
+    source = SHARED_DATA / "occupancy/datatraining.txt"
+    require(source.is_file(), "shared/data/occupancy is not beside the checkout")
+    (facts,) = tinyfed.lines("data", "check", str(source))
+    assert roles(facts)["column 1"] == "index" and roles(facts)["date"] == "time"
+    assert facts["label"] == "Occupancy" and facts["gaps"] == 0 and json.dumps(facts)

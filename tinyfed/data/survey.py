@@ -1,0 +1,363 @@
+"""What a folder of tables holds, before anything is learned: kinds of columns, time, labels, clients, what is odd."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyfed.data.delimited import FormatError, TableFormat
+from tinyfed.data.importing import CLASSES_MAX, LABELS, PARTS
+from tinyfed.data.tables import FLOAT32_ROUNDING, Table, read_table, tables_below
+from tinyfed.data.times import is_named_time, seconds, unit_of
+from tinyfed.data.windows import pieces, rate_of
+from tinyfed.errors import UsageError
+
+CLIENT_WORDS = ("client", "subject", "person", "participant", "user", "device", "sensor", "room", "patient", "people")
+INDEX_WORDS = ("", "index", "idx", "row", "no", "nr", "number", "unnamed: 0", "unnamed 0")
+VALUES_MAX = 4096  # different values of a column that may be a label or a client
+
+
+@dataclass
+class Column:
+    """A column over all files it is in."""
+
+    name: str
+    files: int = 0
+    rows: int = 0
+    numbers: int = 0  # cells that are one
+    empty: int = 0
+    fault: str = ""  # the first cell that is neither, where most are numbers
+    low: float = np.inf
+    high: float = -np.inf
+    is_whole: bool = True
+    counts_up: bool = True  # by one, from 0 or 1, in each file
+    values: Counter[str] | None = field(default_factory=Counter)  # None: too many
+    unit: str = ""  # of time
+    role: str = ""  # number, label, client, time, index, constant, text, empty
+
+    @property
+    def is_constant(self) -> bool:
+        """To float32, but for cells that are none."""
+        if self.numbers:
+            return self.high - self.low <= FLOAT32_ROUNDING * max(abs(self.low), abs(self.high))
+        return self.values is not None and len(self.values) == 1
+
+
+@dataclass
+class Client:
+    """Of whom there are samples: rows of each label."""
+
+    part: str  # "train", "held_out" or ""
+    rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Survey:
+    """What was found."""
+
+    source: Path
+    files: list[Path]
+    kinds: Counter[str]  # of files, by suffix
+    format: TableFormat  # of the text files
+    is_split: bool  # into train/ and held_out/
+    by: str  # whose samples: "file", "folder", or a column
+    label: str  # a column, "folder", or "" where nothing looks like one
+    columns: dict[str, Column]
+    clients: dict[str, Client]
+    rates_hz: tuple[float, ...] = ()  # of each file that tells the time
+    gaps: int = 0
+    longest_gap_s: float = 0.0
+    first_gap: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def of_role(self, *roles: str) -> list[str]:
+        """The columns that look so."""
+        return [column.name for column in self.columns.values() if column.role in roles]
+
+    @property
+    def alike(self) -> dict[str, str]:
+        """Labels that are another one but for case or spaces, and that other, which more rows have."""
+        rows: Counter[str] = sum((client.labels for client in self.clients.values()), Counter())
+        words: dict[str, str] = {}
+        for label, _ in rows.most_common():
+            words.setdefault(label.strip().casefold(), label)
+        return {label: words[label.strip().casefold()] for label in rows if words[label.strip().casefold()] != label}
+
+    @property
+    def partly(self) -> list[str]:
+        """The columns that some files with rows lack."""
+        most = max(column.files for column in self.columns.values())
+        return [column.name for column in self.columns.values() if column.files < most]
+
+    @property
+    def classes(self) -> list[str]:
+        """Of all clients, by name."""
+        return sorted({label for client in self.clients.values() for label in client.labels})
+
+    @property
+    def rate_hz(self) -> float:
+        """The median of the files'; 0 where none tells the time."""
+        return float(f"{np.median(self.rates_hz):.6g}") if self.rates_hz else 0.0
+
+
+@dataclass
+class _Seen:
+    """What is kept of a file: the columns that may be labels or clients, as numbers of their values."""
+
+    path: Path
+    rows: int
+    codes: dict[str, tuple[list[str], NDArray[np.uint16]]]
+    at: NDArray[np.float64] | None = None
+
+
+def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda _: None) -> Survey:
+    """Of a folder or a file. What `form` leaves open is looked for, also decimal comma, thousands, encoding. `told`
+    hears how far it is. Raises UsageError naming the file and the place; MissingToolError where a package is needed."""
+    files = tables_below(source)
+    root = source if source.is_dir() else source.parent
+    inner = {path: path.relative_to(root).parts[:-1] for path in files}
+    is_split = {parts[0] if parts else "" for parts in inner.values()} == set(PARTS)
+    found = Survey(source, files, Counter(), form, is_split, "file", "", {}, {})
+    seen = []
+    rates: list[float] = []
+    for number, path in enumerate(files):
+        told(f"{number + 1:,} of {len(files):,}: {path.name}")
+        found.kinds[path.suffix.lower().lstrip(".")] += 1
+        table, values = _read(path, found)
+        if not table.rows:
+            found.notes.append(f"{path} holds no rows")
+            continue
+        seen.append(_look(table, values, found, rates))
+    if not seen:
+        raise UsageError("holds no rows", where=str(source))
+    found.rates_hz = tuple(rates)
+    for column in found.columns.values():
+        column.role = _role(column)
+    _choose_clients(found, seen, {path: parts[is_split:] for path, parts in inner.items()})
+    _choose_label(found, seen, inner)
+    _count(found, seen, inner)
+    _note(found)
+    return found
+
+
+def _read(path: Path, found: Survey) -> tuple[Table, dict[str, NDArray[np.float64]]]:
+    """A file and its numbers, by the format that reads it: what the first says is taken for all."""
+    for _ in range(4):
+        try:
+            table = read_table(path, found.format)
+            values = {name: table.values(name) for name in table.columns}  # raises for a name that is there twice
+            for name, column in values.items():
+                wrong = np.flatnonzero(np.isnan(column))[:1]
+                if wrong.size and re.match(r"\s*[+-]?[\d,]", str(table.text(name)[wrong[0]])):
+                    error = table.fault(name, int(wrong[0]))
+                    if isinstance(error, FormatError):
+                        raise error
+            if path.suffix.lower() not in (".npz", ".npy", ".parquet", ".wav"):
+                if found.format.separator == "":
+                    found.format = replace(found.format, comment=table.format.comment)
+                known = found.format.separator or table.format.separator
+                if known != table.format.separator:
+                    found.notes.append(f"{path} is separated otherwise than the files before it")
+                found.format = replace(found.format, separator=known)
+            return table, values
+        except FormatError as error:
+            found.format = replace(found.format, **{error.option: error.setting})
+    raise UsageError("is read by no format that was tried", where=str(path))
+
+
+def _look(table: Table, numbers: dict[str, NDArray[np.float64]], found: Survey, rates: list[float]) -> _Seen:
+    seen = _Seen(table.path, table.rows, {})
+    clock: tuple[str, NDArray[np.float64]] | None = None
+    for name in table.columns:
+        column = found.columns.setdefault(name, Column(name))
+        values = numbers[name]
+        good = ~np.isnan(values)
+        column.files += 1
+        column.rows += table.rows
+        column.numbers += int(good.sum())
+        text = None if good.all() else table.text(name)
+        if text is not None:
+            blank = np.array([not cell.strip() for cell in text[~good]], bool)
+            column.empty += int(blank.sum())
+            if not column.fault and good.any() and not blank.all():
+                column.fault = str(table.fault(name, int(np.flatnonzero(~good)[~blank][0])))
+        if good.any():
+            some = values[good]
+            column.low, column.high = min(column.low, float(some.min())), max(column.high, float(some.max()))
+            column.is_whole = column.is_whole and bool((some == np.rint(some)).all())
+        counts = table.rows > 2 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+        column.counts_up = column.counts_up and counts
+        _keep_values(table, column, seen, values, text)
+        is_time = (
+            is_named_time(name)
+            or _is_iso(text)
+            or (not column.counts_up and not table.rate_hz and good.all() and _is_even(values))
+        )
+        if clock is None and is_time and (unit := unit_of(table, name)):
+            times = seconds(table, name, unit)
+            if (np.diff(times[~np.isnan(times)]) >= 0).mean() > 0.5 or table.rows < 2:
+                column.unit, clock = unit, (name, times)
+    if table.rate_hz:
+        rates.append(table.rate_hz)
+    elif clock is not None:
+        _look_at_times(table, clock[1], found, rates)
+    return seen
+
+
+def _is_even(values: NDArray[np.float64]) -> bool:
+    """Whether a column rises by nearly the same from row to row, as clocks do."""
+    steps = np.diff(values)
+    middle = float(np.median(steps)) if len(steps) > 10 else 0.0
+    return middle > 0 and bool((np.abs(steps - middle) <= 0.5 * middle).mean() > 0.9)
+
+
+def _is_iso(text: NDArray[np.object_] | None) -> bool:
+    return text is not None and re.match(r"\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d", str(text[0])) is not None
+
+
+def _keep_values(
+    table: Table, column: Column, seen: _Seen, values: NDArray[np.float64], text: NDArray[np.object_] | None
+) -> None:
+    """Count the values of a column that may be a label or a client: text or whole numbers, not too many."""
+    if column.values is None:
+        return
+    whole = text is None and bool((values == np.rint(values)).all())
+    if text is None and not whole:
+        first = np.unique(values[:1000])
+        if len(first) > 1 or not column.is_constant:
+            column.values = None
+            return
+    if whole and len(np.unique(values)) > VALUES_MAX:
+        column.values = None
+        return
+    cells = table.text(column.name) if text is None else text
+    names, at = np.unique(cells.astype(str), return_inverse=True)
+    if len(names) > VALUES_MAX or len(column.values) > VALUES_MAX:
+        column.values = None
+        return
+    column.values.update(dict(zip(names.tolist(), np.bincount(at).tolist(), strict=True)))
+    seen.codes[column.name] = names.tolist(), at.astype(np.uint16)
+
+
+def _look_at_times(table: Table, times: NDArray[np.float64], found: Survey, rates: list[float]) -> None:
+    whole = np.flatnonzero(~np.isnan(times))
+    rate = rate_of(times[whole])
+    if rate:
+        rates.append(rate)
+    cuts = pieces(times[whole])
+    for before, after in itertools.pairwise(cuts):
+        found.gaps += 1
+        length = float(times[whole[after.start]] - times[whole[before.stop - 1]])
+        found.longest_gap_s = max(found.longest_gap_s, length)
+        found.first_gap = found.first_gap or table.place(int(whole[after.start]))
+
+
+def _role(column: Column) -> str:
+    filled = column.rows - column.empty
+    if not filled:
+        return "empty"
+    if column.unit:
+        return "time"
+    if column.counts_up or (column.name.lower() in INDEX_WORDS and column.is_whole and column.numbers == filled):
+        return "index"
+    if re.fullmatch(r"column \d+", column.name) and column.is_whole and column.values is None:
+        return "index"
+    if column.is_constant and (column.numbers or column.files > 1):
+        return "constant"
+    return "number" if 2 * column.numbers > filled else "text"
+
+
+def _choose_clients(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
+    """Whose samples: a folder each, a file each; in one file a column."""
+    if all(inner[one.path] for one in seen):
+        found.by = "folder"
+        return
+    if len(seen) > 1:
+        return
+    words = [c for c in found.columns.values() if c.values is not None and 1 < len(c.values) < c.rows / 2]
+    for column in words:
+        if set(re.split(r"[^a-z]+", column.name.lower())) & set(CLIENT_WORDS):
+            found.by, column.role = column.name, "client"
+            return
+
+
+def _choose_label(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
+    lower = {name.lower(): column for name, column in reversed(found.columns.items())}
+    named = [lower[word] for word in LABELS if word in lower]
+    likely = [c for c in found.columns.values() if c.values is not None and c.role in ("text", "number") and c.is_whole]
+    likely = [c for c in likely if 2 <= len(c.values or ()) <= CLASSES_MAX and c.rows >= 4 * len(c.values or ())]
+    for column in (*named, *sorted(likely, key=lambda c: (c.role != "text", len(c.values or ())))):
+        if column.values is not None and column.role != "client":
+            found.label, column.role = column.name, "label"
+            return
+
+
+def _client_of(path: Path, found: Survey, inner: dict[Path, tuple[str, ...]]) -> str:
+    parts = inner[path][found.is_split :]
+    return parts[0] if found.by == "folder" and parts else path.stem
+
+
+def _count(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
+    for one in seen:
+        part = inner[one.path][0] if found.is_split else ""
+        labels, which = one.codes.get(found.label, ([""], np.zeros(one.rows, np.uint16)))
+        if found.by in ("file", "folder"):
+            names, whose = [_client_of(one.path, found, inner)], np.zeros(one.rows, np.uint16)
+        else:
+            names, whose = one.codes[found.by]
+        table = np.zeros((len(names), len(labels)), np.int64)
+        np.add.at(table, (whose, which), 1)
+        for name, counts in zip(names, table.tolist(), strict=True):
+            client = found.clients.setdefault(name, Client(part))
+            if client.part != part:
+                found.notes.append(
+                    f"client {name!r} is in train/ and in held_out/: what is judged on it was learned from"
+                )
+            client.rows += sum(counts)
+            client.labels.update({label: count for label, count in zip(labels, counts, strict=True) if count})
+
+
+def _note(found: Survey) -> None:
+    """What a person should know."""
+    say = found.notes.append
+    if found.partly:
+        more = f" and {len(found.partly) - 8} more" if len(found.partly) > 8 else ""
+        say(f"columns that some files lack: {', '.join(found.partly[:8])}{more}")
+    for column in found.columns.values():
+        if column.role == "number" and column.fault:
+            say(f"{column.rows - column.numbers - column.empty:,} cells are no numbers, first: {column.fault}")
+    empty = sum(column.empty for column in found.columns.values() if column.role == "number")
+    if empty:
+        say(f"{empty:,} cells of columns with numbers are empty: a run refuses them, an import leaves their rows out")
+    for label, other in found.alike.items():
+        how = "spaces" if label.strip() == other.strip() else "case"
+        say(f"labels {other!r} and {label!r} differ only in {how}")
+    if not found.label:
+        say("no column looks like a label: 2 to 32 different words or whole numbers")
+    if found.rates_hz and max(found.rates_hz) > 1.1 * min(found.rates_hz):
+        say(f"files differ in rate: {min(found.rates_hz):.4g} to {max(found.rates_hz):.4g} Hz: resample with --rate")
+
+
+def column_facts(column: Column) -> dict[str, Any]:
+    """For programs."""
+    numbers = {"low": column.low, "high": column.high} if column.numbers else {}
+    values = {} if column.values is None else {"different": len(column.values)}
+    unit = {"unit": column.unit} if column.unit else {}
+    return {
+        "column": column.name,
+        "looks_like": column.role,
+        "files": column.files,
+        "cells": column.rows,
+        "numbers": column.numbers,
+        "empty": column.empty,
+        **numbers,
+        **values,
+        **unit,
+    }

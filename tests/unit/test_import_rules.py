@@ -26,7 +26,9 @@ CONFINED = {
     "tflite_runtime": {"tinyfed/model/tflite/file.py"},
     "ai_edge_quantizer": {"tinyfed/model/quantize.py"},
     "flatbuffers": {"tinyfed/model/quantize.py"},
-    "pyarrow": {"tinyfed/data/tables.py", "tinyfed/data/delimited.py"},
+    "pyarrow": {"tinyfed/data/tables.py", "tinyfed/data/delimited.py", "host/tinyfed_host/results/export.py"},
+    "tensorboard": {"host/tinyfed_host/results/export.py"},
+    "mlflow": {"host/tinyfed_host/results/export.py"},
     "soundfile": {"tinyfed/data/tables.py"},
 }
 # Slow to import, or optional: what may be imported inside a function.

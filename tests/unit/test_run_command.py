@@ -15,6 +15,7 @@ from unittest.mock import ANY
 import pytest
 from sine_toml import sine_toml
 from test_folder import csv as write_csv
+from tinyfed_command import Tinyfed
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.cli.run import _seconds
 from tinyfed_host.device import discovery as devices
@@ -37,28 +38,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.toml").write_text(EXPERIMENT)
     return tmp_path
-
-
-class Tinyfed:
-    """Calls the command in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def lines(self, *arguments: str) -> list[dict[str, Any]]:
-        """The JSON lines of a command that went well."""
-        assert run_command([*arguments, "--json"]) == 0, self._capsys.readouterr().err
-        return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
-
-    def text(self, *arguments: str) -> str:
-        assert run_command(list(arguments)) == 0
-        return self._capsys.readouterr().out
-
-    def error(self, code: int, *arguments: str) -> str:
-        assert run_command(list(arguments)) == code
-        told = self._capsys.readouterr().err.splitlines()
-        assert len(told) == 1
-        return told[0]
 
 
 @pytest.fixture

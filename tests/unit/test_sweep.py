@@ -35,6 +35,9 @@ COMMANDS = [
     "data check {input}", "data check {input} --json", "data check {input} -o out.toml",
     "data import {input} out", "data import {input} out --json --client file --label file --time none",
     "data import {input} out --dry-run --held-out {input}",
+    "compare {input}", "compare {input} nowhere --html out.html", "compare {input} --json",
+    "sweep {input} --set task.shots=1,2 --json", "sweep {input} --set {input}", "run {input} --set {input}",
+    "runs export {input} -o out.csv", "runs export nowhere --to mlflow:{input}",
     "reproduce {input}", "demo --help",
     "bench step --board {input}", "bench infer {input} --board {input}",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ Text may come from a device, a file or another program: what does not print is s
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from tinyfed.text import printable
 GAP = 2  # blanks between the columns of a table
 NAME_LEAST, TEXT_LEAST = 10, 20  # columns of the screen that a name, and a sentence, are left
 SENTENCE = 24  # characters
+SHORT = 5
+FIGURE = re.compile(r"[+-]?[0-9][0-9,.]*(?:e[+-]?[0-9]+)?(?: ?± ?[0-9.,]+|/[0-9,]+| ?[A-Za-z%]{1,3})?")
 
 _passing = False  # a line stands on standard error that the next one takes the place of
 _holds_file = False  # standard output is the file that the command writes: what it says goes to standard error
@@ -86,7 +89,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    width = _width()
+    width = terminal_width()
     kept = list(range(len(columns)))
     cells = [[printable(_cell(value)) for value in row] for row in rows]
     widths = _widths(columns, rows, cells, kept, width)
@@ -114,7 +117,7 @@ def print_table(
         table.add_column(
             Text(columns[number]),
             justify="right" if _is_numeric(rows, number) else "left",
-            no_wrap=not sentences,
+            no_wrap=not sentences and not _is_figures(cells, number),
             overflow="fold" if sentences else "ellipsis",
             width=wide,
         )
@@ -123,7 +126,7 @@ def print_table(
     console.print(table)
 
 
-def _width() -> int | None:
+def terminal_width() -> int | None:
     """Columns of the terminal, or what COLUMNS says; None: no terminal, and nothing bounds a line."""
     from rich.console import Console
 
@@ -135,6 +138,13 @@ def _width() -> int | None:
 
 def _is_numeric(rows: Sequence[Sequence[object]], number: int) -> bool:
     return bool(rows) and all(isinstance(row[number], int | float) for row in rows)
+
+
+def _is_figures(cells: Sequence[Sequence[str]], number: int) -> bool:
+    """Whether a column holds figures, which are never shortened, be they numbers or text with them."""
+    filled = [row[number] for row in cells if row[number]]
+    told = [text for text in filled if FIGURE.fullmatch(text)]
+    return bool(told) and all(text in told or len(text) <= SHORT for text in filled)
 
 
 def _is_text(cells: Sequence[Sequence[str]], number: int) -> bool:
@@ -150,11 +160,16 @@ def _widths(
     width: int | None,
 ) -> list[int] | None:
     """Of each column that is kept, so that all go into `width`. None: they cannot."""
-    needed = [max([len(columns[n]), *(len(row[n]) for row in cells)]) for n in kept]
+    longest = [max((len(row[n]) for row in cells), default=0) for n in kept]
+    needed = [max(len(columns[n]), size) for n, size in zip(kept, longest, strict=True)]
     if width is None:
         return needed
-    least = [size if _is_numeric(rows, n) else min(size, TEXT_LEAST if _is_text(cells, n) else NAME_LEAST)
-             for n, size in zip(kept, needed, strict=True)]  # fmt: skip
+    least = []
+    for n, size, whole in zip(kept, longest, needed, strict=True):
+        if _is_figures(cells, n):
+            least.append(max([size, *map(len, columns[n].split())]))
+        else:
+            least.append(min(whole, TEXT_LEAST if _is_text(cells, n) else NAME_LEAST))
     while sum(needed) + GAP * len(kept) > width:
         over = [number for number, size in enumerate(needed) if size > least[number]]
         if not over:

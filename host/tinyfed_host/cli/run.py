@@ -55,6 +55,11 @@ def run(
     ] = None,
     rounds: Annotated[int | None, number_option(EXPERIMENT["rounds"], "--rounds", "-r", help="Rounds in all.")] = None,
     seed: Annotated[int | None, number_option(EXPERIMENT["seed"], "--seed", "-s", help="Seed of the run.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A value in place of the file's: task.learning_rate=0.01."),
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="The folder that runs are in.")] = Path("runs"),
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with a run that was stopped or killed; to --rounds with one that ended."),
@@ -86,7 +91,7 @@ def run(
     from tinyfed_host.device.port_choice import at_terminal, choose
     from tinyfed_host.experiment.bundled import examples, find_experiment
     from tinyfed_host.experiment.schema import FleetSection, override
-    from tinyfed_host.run.names import BASE, free_name, name_of, new_folder, run_folder
+    from tinyfed_host.run.names import free_name, name_of, new_folder, run_folder
     from tinyfed_host.run.parts import read_experiment
     from tinyfed_host.run.run import Run
     from tinyfed_host.run.store import check_free
@@ -103,13 +108,14 @@ def run(
     wait_s = _seconds(wait)
     ask = None if as_json else at_terminal()
     if resume:
-        given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--force": force}
+        given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--set": set_}
+        given["--force"] = force
         wrong = [option for option, value in given.items() if value]
         if wrong:
             raise UsageError(
                 f"{wrong[0]} cannot be changed while a run goes on; start a new one with --from {experiment}"
             )
-        folder = run_folder(experiment)
+        folder = run_folder(experiment, runs)
         opened = Run.resume(folder)
         try:
             kept = opened.parts.experiment
@@ -125,11 +131,11 @@ def run(
         folder = opened.store.folder
     else:
         wanted = name_of(experiment)
-        folder = new_folder(name or (wanted if force else free_name(wanted)))
-        read = read_experiment(find_experiment(experiment))
+        folder = new_folder(name or (wanted if force else free_name(wanted, runs)), runs)
+        read = read_experiment(find_experiment(experiment), _settings(set_ or ()))
         check_free(folder, replace=force)
         if not name and folder.name != wanted:
-            print_note(f"{BASE / wanted} is there already: this run is {folder}")
+            print_note(f"{runs / wanted} is there already: this run is {folder}")
         if board:
             from tinyfed.boards import read_board
 
@@ -155,6 +161,17 @@ def _judged(opened: Any) -> tuple[dict[str, Any] | None, str]:
 
     with working("judging held-out clients"):
         return judge_briefly(opened)
+
+
+def _settings(texts: Sequence[str]) -> list[Any]:
+    from tinyfed_host.experiment.settings import read_settings
+
+    found = [read_settings(text) for text in texts]
+    for text, values in zip(texts, found, strict=True):
+        if len(values) != 1:
+            problem = "has several values, a run has one"
+            raise UsageError(problem, key="--set", value=text, remedy="`tinyfed sweep` learns with each")
+    return [values[0] for values in found]
 
 
 def _extended(opened: Any, rounds: int) -> Any:

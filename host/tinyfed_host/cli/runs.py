@@ -1,4 +1,4 @@
-"""`tinyfed runs`."""
+"""`tinyfed runs`: list them, write their metrics as files."""
 
 import math
 from pathlib import Path
@@ -6,11 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(add_completion=False)
+from tinyfed.errors import UsageError
+from tinyfed_host.cli.options import complete_run
+
+EXAMPLES = "Examples: tinyfed runs · tinyfed runs runs/sine-sweep --json · tinyfed runs export sine -o metrics.csv"
+
+app = typer.Typer(add_completion=False, epilog=EXAMPLES)
 
 
-@app.command(epilog="Examples: tinyfed runs · tinyfed runs --json")
-def runs(
+@app.callback()
+def runs() -> None:
+    """List runs (`tinyfed runs`), write their metrics as files (`tinyfed runs export`)."""
+
+
+@app.command("list", epilog=EXAMPLES)
+def list_runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -43,6 +53,54 @@ def runs(
         ]
         columns = ("run", "task", "strategy", "rounds", "loss", "weights", "begun (UTC)")
         print_table(columns, rows, spare=("begun (UTC)", "weights"))
+
+
+@app.command(
+    "export",
+    epilog="Examples: tinyfed runs export sine -o metrics.csv · tinyfed runs export sine --visits -o visits.parquet · "
+    "tinyfed runs export sine --to tensorboard:logs · tinyfed runs export sine --to mlflow:http://localhost:5000",
+)
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete_run, help="The run's name or folder.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="NAME.csv or NAME.parquet.")] = None,
+    to: Annotated[str, typer.Option("--to", help="tensorboard:FOLDER, or mlflow:URI of a server or a store.")] = "",
+    visits: Annotated[bool, typer.Option("--visits", help="A row a visit in the file, not a row a round.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Write a run's metrics for other programs: a table as a file, or a run of TensorBoard's or MLflow's.
+
+    Exit codes: 2 a wrong name or address, 3 pyarrow, TensorBoard or MLflow is not installed, 7 there is no such run.
+    """
+    from tinyfed_host.cli.output import print_json, print_line, write_file
+    from tinyfed_host.cli.working import working
+    from tinyfed_host.results import export
+    from tinyfed_host.run.names import run_folder
+
+    kind, _, place = to.partition(":")
+    if bool(to) == (output is not None):
+        raise UsageError(
+            "name where the metrics go: -o FILE.csv, -o FILE.parquet, or --to tensorboard:FOLDER, mlflow:URI"
+        )
+    if to and (kind not in ("tensorboard", "mlflow") or not place or visits):
+        problem = "must be tensorboard:FOLDER or mlflow:URI" + (", without --visits" if visits else "")
+        raise UsageError(problem, key="--to", value=to)
+    folder = run_folder(run)
+    with working(f"exporting {folder}"):
+        if output is not None:
+            rows = export.visit_rows(folder) if visits else export.round_rows(folder)
+            write_file(output, export.as_file(rows, output))
+            facts: dict[str, Any] = {"file": str(output), "rows": len(rows)}
+            text = f"wrote {output}: {len(rows):,} rows"
+        elif kind == "tensorboard":
+            facts = {"folder": str(export.to_tensorboard(folder, Path(place)))}
+            text = f"wrote {facts['folder']} (`tensorboard --logdir {place}` shows it)"
+        else:
+            facts = {"mlflow_run": export.to_mlflow(folder, place)}
+            text = f"recorded with {place} as run {facts['mlflow_run']} of the experiment tinyfed"
+    if as_json:
+        print_json(facts)
+    else:
+        print_line(text)
 
 
 def _describe(folder: Path) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from tinyfed.fields import Table
 from tinyfed_host.experiment import toml
 from tinyfed_host.experiment.checks import check_experiment
 from tinyfed_host.experiment.schema import Experiment, read_experiment
+from tinyfed_host.experiment.settings import Setting, with_settings
 
 
-def load(path: Path, boards: Sequence[str]) -> Experiment:
-    """Read an experiment file; `boards` are those there are. Raises `UsageError` with file and line at the first thing
-    that is wrong."""
-    return _experiment(toml.read(path), boards)
+def load(path: Path, boards: Sequence[str], settings: Sequence[Setting] = ()) -> Experiment:
+    """Read an experiment file; `boards` are those there are, `settings` stand in place of what it says. Raises
+    `UsageError` with file and line at the first thing that is wrong."""
+    return _experiment(with_settings(toml.read(path), settings), boards)
 
 
 def parse(text: str, name: str, boards: Sequence[str]) -> Experiment:

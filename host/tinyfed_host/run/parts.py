@@ -1,5 +1,6 @@
 """What an experiment is made into: the task, the model, the strategy, the fleet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tinyfed_host.experiment.checks import first_order
 from tinyfed_host.experiment.file import load
 from tinyfed_host.experiment.model import image_for
 from tinyfed_host.experiment.schema import Experiment
+from tinyfed_host.experiment.settings import Setting
 from tinyfed_host.experiment.stored import read_stored
 from tinyfed_host.fleet.fleet import Fleet
 from tinyfed_host.fleet.rotation import Rotation
@@ -28,9 +30,10 @@ PLAYED_US = 100
 NAMED = 8  # clients, where some are named
 
 
-def read_experiment(path: Path) -> Experiment:
-    """An experiment file, checked against the boards there are. Raises `UsageError`."""
-    return load(path, board_names())
+def read_experiment(path: Path, settings: Sequence[Setting] = ()) -> Experiment:
+    """An experiment file, with `settings` in place of what it says, checked against the boards there are. Raises
+    `UsageError`."""
+    return load(path, board_names(), settings)
 
 
 def stored_experiment(folder: Path, header: RunHeader) -> Experiment:

@@ -365,6 +365,12 @@ class RunStore:
         with damage_told(self.folder):
             return [json.loads(line) for line in self._lines()]
 
+    def round_metrics(self) -> list[dict[str, Any]]:
+        """`rounds` without the visits."""
+        with _translate(self.folder), damage_told(self.folder):
+            rows = self._connection.execute("SELECT number, weights_sha256, metrics FROM round ORDER BY number")
+            return [{"round": row[0], "weights_sha256": row[1], **json.loads(row[2])} for row in rows]
+
     def last_round(self) -> dict[str, Any] | None:
         """The last round's metrics, without visits."""
         with _translate(self.folder):
@@ -561,6 +567,18 @@ def _take_lock(folder: Path) -> IO[bytes]:
         lock.flush()
     os.set_inheritable(lock.fileno(), False)
     return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is working on this run now."""
+    try:
+        with (folder / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _full(folder: Path) -> StoreError:

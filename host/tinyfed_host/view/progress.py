@@ -222,11 +222,11 @@ def told(event: Event) -> str:
     return f"{where}{client}{who}{what}"
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """A curve of blocks; the lowest value is the lowest block."""
+def sparkline(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
+    """A curve of blocks; the lowest value is the lowest block, or `low` is, which no value may be below."""
     if not values:
         return ""
-    low, high = min(values), max(values)
+    low, high = min(values) if low is None else low, max(values) if high is None else high
     span = (high - low) or 1.0
     return "".join(SPARKS[min(len(SPARKS) - 1, int((value - low) / span * len(SPARKS)))] for value in values)
 

@@ -227,6 +227,8 @@ def require_soundfile() -> bool:
         (("raw", "out", "--drop", "a,b"), "raw/room0.csv: no column is left that holds numbers"),
         (("raw", "out", "--keep", "a,b", "--label", "note"), "there are 1 classes in 'note', needed are 2 to 32: word"),
         (("raw/room0.csv", "out"), "raw/room0.csv: is one file: which column names the client?"),
+        (("raw/room0.csv", "out", "--client", "file"), "there is one client, 'room0': two are needed"),
+        (("full", "out"), "full: holds no CSV, TSV, Parquet, NPZ or WAV file; tables are called .csv"),
         (("raw", "out", "--held-out", "room9"), "--held-out: there is no client 'room9'; there are room0, room1,"),
         (("raw", "out", "--held-out", "1.5"), "--held-out = 1.5: must be a share between 0 and 1"),
         (("raw", "out", "--held-out", "room0,room1,room2"), "no client is left to train, of 3 with enough samples"),
@@ -246,7 +248,7 @@ def require_soundfile() -> bool:
         (("raw", "out", "--client", "folder"), "raw/room0.csv: --client: lies in no folder of its own"),
         (("mixed", "out"), "mixed: some files lie in folders of it and some do not; say --client"),
         (("twins", "out", "--client", "file"), "twins/a/x.csv and twins/b/x.csv are one client by name"),
-        (("others", "out"), "others/b.csv: column 'v' of others/a.csv is missing; there are w, label; leave it out"),
+        (("others", "out"), "others/a.csv has columns that are missing here: v; there are w, label; leave them"),
     ],
 )  # fmt: skip
 def test_mistakes_end_in_one_line_and_nothing_is_left(tinyfed: Tinyfed, here: Path, words: Any, said: str) -> None:

@@ -19,7 +19,7 @@ from tinyfed.data.windows import pieces, rate_of, resampled, summarized, windows
 from tinyfed.errors import UsageError
 from tinyfed.fields import near
 from tinyfed.random import SplitMix64, derive_seed
-from tinyfed.text import shown
+from tinyfed.text import printable, shown
 
 PARTS = ("train", "held_out")
 LABELS = ("label", "labels", "activity", "class", "target", "y")  # what a label's column may be called
@@ -258,14 +258,16 @@ class _Reader:
 
     def _check(self, table: Table) -> None:
         """The file has the columns of the first one."""
-        needed = (*self._columns, *filter(_is_column, (self._client, self._label)), *filter(None, [self._time]))
-        for name in needed:
-            if name not in table.columns:
-                raise UsageError(
-                    f"column {name!r} of {self._first} is missing; there are {shown(', '.join(table.columns), 300)}",
-                    where=str(table.path),
-                    remedy="leave it out with --drop" if name in self._columns else "",
-                )
+        for name in filter(_is_column, (self._client, self._label, *filter(None, [self._time]))):
+            table.column(name)  # raises where it is missing
+        missing = [name for name in self._columns if name not in table.columns]
+        if missing:
+            names, there = ", ".join(missing), shown(", ".join(table.columns), 300)
+            raise UsageError(
+                f"{self._first} has columns that are missing here: {shown(names, 300)}; there are {there}",
+                where=str(table.path),
+                remedy=f'leave them out with --drop "{printable(names)}"',
+            )
 
     def _labels(self, table: Table) -> NDArray[np.int64]:
         """The number of each row's label, (rows,); -1 for none."""
@@ -489,6 +491,9 @@ class _Reader:
                 self._skip(reason, 1, f"{client}: {counts[few[0]]} of {few[0]!r}")
             else:
                 kept[client] = samples
+        if len(joined) < 2:
+            problem = f"there is one client, {next(iter(joined))!r}: two are needed, one to train and one to hold out"
+            raise UsageError(problem, where=str(self._source), remedy="--client says what a client is")
         if len(kept) < 2:
             worst = max(classes, key=lambda label: lacking[label])
             raise UsageError(

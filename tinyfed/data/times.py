@@ -62,8 +62,10 @@ def seconds(table: Table, name: str, unit: str) -> NDArray[np.float64]:
 
 
 def _iso(text: str) -> float | None:
+    """Seconds since 1970; of a time of the day since midnight."""
+    text = re.sub(r"\s+(?=[+-]\d\d:?\d\d$)", "", text.strip())  # "2021-09-07 00:00 +08:00"
     try:
-        moment = datetime.datetime.fromisoformat(text.strip())
+        moment = datetime.datetime.fromisoformat(f"1970-01-01T{text}" if text[2:3] == ":" else text)
     except ValueError:
         return None
     if moment.tzinfo is None:  # a clock on the wall: all that counts is what lies between two

@@ -267,7 +267,9 @@ def _sum_up(made: Imported, out: Path, *, is_written: bool) -> None:
     left_out = f"; left out: {shown(', '.join(made.left_out), 300)}" if made.left_out else ""
     print_line(f"columns  {shown(', '.join(made.columns), 300)}{left_out}")
     shape = " x ".join(map(str, made.shape))
-    rate = f" at {made.rate_hz:.4g} Hz" if made.rate_hz else ""
+    rate = ""
+    if made.rate_hz:
+        rate = f" at {made.rate_hz:.4g} Hz" if made.rate_hz >= 1 else f" at one each {1 / made.rate_hz:.4g} s"
     if made.length:
         seconds = f" ({made.length / made.rate_hz:.4g} s)" if made.rate_hz else ""
         of = f" as {', '.join(made.features)}" if made.features else ""

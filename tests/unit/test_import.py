@@ -228,7 +228,7 @@ def require_soundfile() -> bool:
         (("raw", "out", "--keep", "a,b", "--label", "note"), "there are 1 classes in 'note', needed are 2 to 32: word"),
         (("raw/room0.csv", "out"), "raw/room0.csv: is one file: which column names the client?"),
         (("raw/room0.csv", "out", "--client", "file"), "there is one client, 'room0': two are needed"),
-        (("full", "out"), "full: holds no CSV, TSV, Parquet, NPZ or WAV file; tables are called .csv"),
+        (("full", "out"), "full: holds no CSV, TSV, Parquet, NPZ or WAV file; it has 1 text files: name"),
         (("raw", "out", "--held-out", "room9"), "--held-out: there is no client 'room9'; there are room0, room1,"),
         (("raw", "out", "--held-out", "1.5"), "--held-out = 1.5: must be a share between 0 and 1"),
         (("raw", "out", "--held-out", "room0,room1,room2"), "no client is left to train, of 3 with enough samples"),
@@ -302,8 +302,10 @@ def test_the_way_of_a_person(tinyfed: Tinyfed) -> None:
     ):
         assert line in told.splitlines()
     result = tinyfed.json("run", "people/experiment.toml", "--rounds", "500")
-    parts, image = learned(Path("runs/experiment"))
+    parts, image = learned(Path("runs/people"))
     assert (len(parts.task.train), len(parts.task.held_out), len(parts.experiment.fleet.boards)) == (32, 8, 32)
     assert result["rounds"] == 500
     by_shots = adaptation(image, parts.task.held_out, parts.task.adapt, draws=3).by_shots()
     assert by_shots[0] > 0.8 and by_shots[10] > 0.9
+    judged = tinyfed.text("evaluate", "people")
+    assert "learned together" in judged and all(name in judged for name in ("person00", "walk", "random start"))

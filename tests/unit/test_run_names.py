@@ -37,6 +37,8 @@ def test_a_run_that_is_there_may_be_named_by_its_path() -> None:
     [
         ("x.toml", "x"),
         ("some/where/x.toml", "x"),
+        ("some/people/experiment.toml", "people"),
+        ("experiment.toml", "experiment"),
         ("my exp.toml", "my-exp"),
         ("größe.toml", "groesse"),
         ("gro\u0308\u00dfe.toml", "groesse"),  # the umlaut as macOS writes it, in two characters

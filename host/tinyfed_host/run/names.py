@@ -47,8 +47,11 @@ def shown_name(folder: Path) -> str:
 
 
 def name_of(experiment: str | Path) -> str:
-    """The name that a run of this file has when none is given: the file's own, with what no name holds left out."""
-    stem = unicodedata.normalize("NFC", Path(experiment).stem).translate(_SPELLED)
+    """The name that a run of this file has when none is given: the file's own, of an experiment.toml its folder's, with
+    what no name holds left out."""
+    path = Path(experiment)
+    called = path.parent.name if path.name == "experiment.toml" else path.stem
+    stem = unicodedata.normalize("NFC", called or path.stem).translate(_SPELLED)
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", plain)[:NAME_MAX]
     return slug.lstrip(".-").rstrip("-") or "run"

@@ -51,12 +51,14 @@ def test_raw_files_a_person(tinyfed: Tinyfed, raw: Path) -> None:
     assert (facts["gaps"], facts["longest_gap_s"]) == (1, 5.02)
     assert facts["clients"]["bert"] == {"part": "", "rows": 400, "classes": {"sit": 200, "walk": 200}}
     assert facts["import"] == (
-        "tinyfed data import raw raw-samples --client file --label activity --drop battery --window 2s --step 50% "
+        "tinyfed data import raw raw-samples --client file --label activity --drop battery --window 0.5s --step 50% "
         "--held-out 0.2 --seed 0"
     )
     said = tinyfed.text("data", "check", "raw")
     assert "time: 50 Hz; 1 gap, the longest 5.02 s, the first at raw/bert.csv line 202" in said
     assert f"next: {facts['import']}" in said
+    tinyfed.text(*shlex.split(facts["import"])[1:])
+    assert tinyfed.lines("run", "raw-samples/experiment.toml", "--rounds", "10")[-1]["metrics"]["loss"] < 0.69
 
 
 def test_a_folder_that_is_split_runs_as_it_is(tinyfed: Tinyfed, raw: Path) -> None:

@@ -36,7 +36,7 @@ class Column:
     low: float = np.inf
     high: float = -np.inf
     is_whole: bool = True
-    counts_up: bool = True  # by one, from 0 or 1, in each file
+    counts_up: bool = True  # by one from row to row, in each file
     values: Counter[str] | None = field(default_factory=Counter)  # None: too many
     unit: str = ""  # of time
     role: str = ""  # number, label, client, time, index, constant, text, empty
@@ -71,6 +71,7 @@ class Survey:
     label: str  # a column, "folder", or "" where nothing looks like one
     columns: dict[str, Column]
     clients: dict[str, Client]
+    first: tuple[str, ...] = ()  # the columns of the first file with rows
     rates_hz: tuple[float, ...] = ()  # of each file that tells the time
     gaps: int = 0
     longest_gap_s: float = 0.0
@@ -134,6 +135,7 @@ def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda
         if not table.rows:
             found.notes.append(f"{path} holds no rows")
             continue
+        found.first = found.first or table.columns
         seen.append(_look(table, values, found, rates))
     if not seen:
         raise UsageError("holds no rows", where=str(source))
@@ -192,7 +194,7 @@ def _look(table: Table, numbers: dict[str, NDArray[np.float64]], found: Survey, 
             some = values[good]
             column.low, column.high = min(column.low, float(some.min())), max(column.high, float(some.max()))
             column.is_whole = column.is_whole and bool((some == np.rint(some)).all())
-        counts = table.rows > 2 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+        counts = table.rows > 2 and bool((np.diff(values) == 1).all())
         column.counts_up = column.counts_up and counts
         _keep_values(table, column, seen, values, text)
         is_time = (

@@ -1,7 +1,9 @@
 """`tinyfed data check`."""
 
 import shlex
+from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +22,9 @@ from tinyfed_host.cli.working import working
 CLASSES_SHOWN = 8
 COLUMNS_SHOWN = 30
 CLIENTS_SHOWN = 60
-WINDOWS_HZ = 5.0  # from this rate on, samples are windows of readings
+WINDOWS_HZ = 5.0  # from this rate on, samples are windows of readings: the longest of which there are enough
+WINDOWS_S = (2.0, 1.0, 0.5)
+WINDOWS_MIN = 12  # of a class
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 ENDINGS = {"csv", "tsv", "parquet", "npz"}  # what a client's file may be in a folder that is run as it is
 
@@ -76,7 +80,7 @@ def _is_ready(found: Survey) -> bool:
 
 
 def _dropped(found: Survey) -> list[str]:
-    return found.of_role("time", "text", "index", "constant", "empty", "client")
+    return list(dict.fromkeys((*found.of_role("time", "text", "index", "constant", "empty", "client"), *found.partly)))
 
 
 def _format(found: Survey) -> dict[str, str]:
@@ -111,20 +115,33 @@ def _import_line(found: Survey) -> str:
     words = ["tinyfed", "data", "import", str(found.source), f"{found.source.absolute().stem}-samples"]
     by = found.by if found.by != "file" or len(found.clients) > 1 else "COLUMN"
     words += ["--client", by, "--label", found.label or "COLUMN"]
-    dropped = [*found.of_role("constant"), *(name for name in found.partly if name not in found.of_role("constant"))]
+    dropped = dict.fromkeys(name for name in (*found.of_role("constant"), *found.partly) if name in found.first)
     words += ["--drop", ",".join(dropped)] if dropped else []
     words += ["--time", name] if (name := next(iter(found.of_role("time")), "")) and not is_named_time(name) else []
     if cased := [f"{label}={other}" for label, other in found.alike.items() if label.strip() != other.strip()]:
         words += ["--map", ",".join(cased)]
     if found.rates_hz and max(found.rates_hz) > 1.1 * min(found.rates_hz):
         words += ["--rate", f"{found.rate_hz:.3g}"]
-    if found.rate_hz >= WINDOWS_HZ:
-        words += ["--window", "2s", "--step", "50%"]
+    for seconds in WINDOWS_S if found.rate_hz >= WINDOWS_HZ else ():
+        if 2 * _usual_rows(found) / (seconds * found.rate_hz) - 1 >= WINDOWS_MIN:
+            words += ["--window", f"{seconds:g}s", "--step", "50%"]
+            break
     for key, value in _format(found).items():
         words += [f"--{key}", value.replace("\t", "\\t")]
     if not found.is_split:
         words += ["--held-out", "0.2", "--seed", "0"]
     return shlex.join(words)
+
+
+def _usual_rows(found: Survey) -> float:
+    """Rows of the class of which a client has the fewest: half of the clients have more."""
+    fewest = []
+    for client in found.clients.values():
+        rows: Counter[str] = Counter()
+        for label in found.classes:
+            rows[found.alike.get(label, label)] += client.labels[label]
+        fewest.append(min(rows.values(), default=0))
+    return median(fewest)
 
 
 def _facts(found: Survey) -> dict[str, Any]:

@@ -236,6 +236,7 @@ VARIANTS: list[tuple[str, Write, dict[str, str], str]] = [
     ("bert.csv", with_line("1,2,\x1b]52;c;evil"), {}, "bert.csv line 18: 1 samples of class '\\x1b]52;c;evil'"),
     ("bert.csv", with_line("1,\0,a"), {}, "bert.csv line 18: holds a byte of 0: is it damaged?"),
     ("bert.csv", with_line("1," + "2" * 200_000 + ",a"), {}, "bert.csv line 18: "),
+    ("bert.csv", with_line("1,2," + "q" * 100_000), {}, "bert.csv line 18: 1 samples of class 'qqq"),
     ("bert.csv", with_line("1,2,é"), {}, "bert.csv line 18: 1 samples of class 'é'"),
     ("bert.csv", text(HEAD + ROWS + "1,2,é\n", "latin-1"), {}, "bert.csv: is not UTF-8 text: byte 0xe9 in line 18"),
     ("bert.csv", text(HEAD + ROWS, "utf-16-le"), {},

@@ -275,7 +275,7 @@ class _Reader:
             texts = [self._from_path(self._label, table.path, last=True)] * table.rows
         else:
             texts = [cell.strip() for cell in table.text(self._label)]
-        names, at = np.unique(np.array(texts), return_inverse=True)
+        names, at = np.unique(np.array(texts, object), return_inverse=True)
         self._labels_seen.update(names.tolist())
         codes = np.empty(len(names), np.int64)
         for k, name in enumerate(names.tolist()):

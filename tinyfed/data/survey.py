@@ -142,6 +142,10 @@ def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda
     found.rates_hz = tuple(rates)
     for column in found.columns.values():
         column.role = _role(column)
+    if not found.of_role("number"):  # what only rises like a clock is a reading, where nothing else is
+        for column in found.columns.values():
+            if column.role == "time" and column.numbers and not is_named_time(column.name):
+                column.role = "number"
     _choose_clients(found, seen, {path: parts[is_split:] for path, parts in inner.items()})
     _choose_label(found, seen, inner)
     _count(found, seen, inner)
@@ -240,7 +244,7 @@ def _keep_values(
         column.values = None
         return
     cells = table.text(column.name) if text is None else text
-    names, at = np.unique(cells.astype(str), return_inverse=True)
+    names, at = np.unique(cells, return_inverse=True)
     if len(names) > VALUES_MAX or len(column.values) > VALUES_MAX:
         column.values = None
         return

@@ -32,7 +32,7 @@ class _Samples:
 
     path: Path
     rows: NDArray[np.float64]  # (samples, features)
-    labels: NDArray[np.str_]  # (samples,)
+    labels: NDArray[np.object_]  # (samples,) of str
     place: Callable[[int], str]  # of a row, for messages
     columns: tuple[str, ...] = ()  # of the features; () for NPZ, which names none
 
@@ -236,10 +236,12 @@ def _read_columns(path: Path, label: str, drop: tuple[str, ...], form: TableForm
         if name not in wanted and first is not None:
             problem = f"column {shown(repr(name), 60)} is not in {first.path}: all files need the same columns"
             raise UsageError(problem, where=str(path))
-    if not table.rows or not columns:
+    if not table.rows:
         raise UsageError(f"{path} holds no samples")
+    if not columns:
+        raise UsageError(f"{path} has no column beside the label and those of task.drop")
     rows = np.stack([table.numbers(name) for name in wanted], axis=1)
-    return _Samples(path, rows, labels.astype(str), table.place, wanted)
+    return _Samples(path, rows, labels, table.place, wanted)
 
 
 def _read_npz(path: Path) -> _Samples:
@@ -254,7 +256,7 @@ def _read_npz(path: Path) -> _Samples:
     if y.dtype.kind not in "fiuUSb":
         raise UsageError(f"{path}: y is an array of {y.dtype}, not of labels")
     try:
-        labels = y.astype(str)
+        labels = y.astype(str).astype(object)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} cannot be read: y holds a label that is not ASCII: {error}") from None
     if x.ndim < 2 or y.shape != (len(x),) or x.size == 0:
@@ -273,5 +275,5 @@ def _read_npz(path: Path) -> _Samples:
     return _Samples(path, rows, labels, lambda row: f"{path}: y[{row}]")
 
 
-def _shard(rows: NDArray[np.float64], labels: NDArray[np.str_], classes: tuple[str, ...]) -> bytes:
+def _shard(rows: NDArray[np.float64], labels: NDArray[np.object_], classes: tuple[str, ...]) -> bytes:
     return write_shard([rows[labels == label] for label in classes])

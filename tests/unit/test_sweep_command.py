@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -113,8 +114,14 @@ def test_a_sweep_is_ordinary_runs_and_a_table(tinyfed: Tinyfed, folder: Path) ->
     assert groups[0]["figures"]["loss"]["mean"] == pytest.approx(sum(pair) / 2)
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs/s").rglob("model.tfm")}
     assert tinyfed.lines(*words, "--seeds", "2") == first[4:]
+    with sqlite3.connect(folder / "runs/s/learning_rate-0.01_seed-2/run.sqlite") as killed_before_it_was_judged:
+        killed_before_it_was_judged.execute("DELETE FROM result")
+    told = tinyfed.lines("compare", "s")[-1]
+    assert told["by"] == "loss" and "runs/s/learning_rate-0.01_seed-2 has none" in " ".join(told["remarks"])
     more = tinyfed.lines(*words, "--seeds", "3")
-    assert sum("exit_code" in line for line in more) == 2 and more[-1]["runs"] == 6
+    assert sum("exit_code" in line for line in more) == 3 and more[-1]["runs"] == 6
+    assert more[-1]["by"].startswith("held-out loss after") and tinyfed.lines("runs")[-1]["folders"] == {"runs/s": 6}
+    before.pop(folder / "runs/s/learning_rate-0.01_seed-2/model.tfm")  # written again
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert tinyfed.lines("compare", "s")[-1]["best"] == more[-1]["best"]
     (folder / "x.toml").write_text(EXPERIMENT.replace("shots = 8", "shots = 9"))

@@ -104,7 +104,7 @@ def print_table(
         heads = 1 if columns[0] else 2  # a mark alone is no heading
         for row in cells:
             console.print(Text("  ".join(row[:heads]), style="bold"))
-            for number in kept[heads:]:
+            for number in (number for number in kept[heads:] if row[number]):
                 label = f"  {columns[number]}".ljust(4 + max(map(len, columns)))
                 lines = Text(row[number]).wrap(console, max(TEXT_LEAST, console.width - len(label)))
                 for line in lines:

@@ -1,6 +1,7 @@
 """`tinyfed runs`: list them, write their metrics as files."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,13 +33,17 @@ def list_runs(
     from tinyfed_host.run.names import DATABASE
 
     found = [_describe(path.parent) for path in sorted(folder.glob(f"*/{DATABASE}"))]
+    below = Counter(path.parent.parent for path in folder.glob(f"*/*/{DATABASE}"))  # of sweeps
     if as_json:
         for entry in found:
             print_json(entry)
-        print_json({"runs": len(found)})
-    elif not found:
+        print_json(
+            {"runs": len(found), **({"folders": {str(path): below[path] for path in sorted(below)}} if below else {})}
+        )
+        return
+    if not found and not below:
         print_line(f"no runs in {folder}/; `tinyfed run examples/sine.toml` makes one")
-    else:
+    elif found:
         rows = [
             [
                 entry["run"],
@@ -53,6 +58,8 @@ def list_runs(
         ]
         columns = ("run", "task", "strategy", "rounds", "loss", "weights", "begun (UTC)")
         print_table(columns, rows, spare=("begun (UTC)", "weights"))
+    for path in sorted(below):
+        print_line(f"{path}/ holds {below[path]:,} runs: `tinyfed compare {path}`")
 
 
 @app.command(

@@ -94,6 +94,12 @@ def remarks(made: Comparison) -> list[str]:
     unfinished = [shown_name(run.folder) for group in made.groups for run in group.runs if run.rounds < run.of]
     if unfinished:
         found.append(f"not at their end yet: {', '.join(unfinished)}")
+    runs = [run for group in made.groups for run in group.runs]
+    for name in dict.fromkeys(name for run in runs for name in run.figures):
+        without = [shown_name(run.folder) for run in runs if name not in run.figures]
+        if without:
+            some = ", ".join(without[:4]) + (f" and {len(without) - 4} more" if len(without) > 4 else "")
+            found.append(f"{name} is left out: {some} has none (`tinyfed evaluate RUN` judges held-out clients)")
     if any(len(group.runs) > 1 for group in made.groups):
         found.append("± is half of the mean's 95 % interval over seeds, by Student's t")
     tests = [test for test in made.tests if test is not None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinyfed.errors import UsageError
+from tinyfed_host.evaluation.kept import EVALUATION
 from tinyfed_host.experiment.schema import EXPERIMENT, Experiment
 from tinyfed_host.experiment.settings import Setting
 from tinyfed_host.run.names import NAME_MAX, new_folder
@@ -25,6 +26,11 @@ class Trial:
     settings: tuple[Setting, ...]
     experiment: Experiment  # with them, and its seed
     folder: Path
+
+    def is_judged(self) -> bool:
+        """Whether held-out clients were."""
+        with RunStore.read(self.folder) as store:
+            return EVALUATION in store.results()
 
     def rounds(self) -> int:
         """How many it has done. Raises `StoreError` when another experiment's run lies there, or what is no run."""
@@ -86,6 +92,15 @@ def make_trials(
         for settings, experiment in found
     ]
     return [replace(trial, folder=new_folder(_name(trial), folder)) for trial in trials]
+
+
+def left_of(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that are not done; where some were judged, those too that ended between their last round and that. Raises
+    `StoreError`."""
+    done = [trial for trial in trials if trial.rounds() >= trial.experiment.rounds]
+    judged = [trial for trial in done if trial.is_judged()]
+    ready = judged or done
+    return [trial for trial in trials if trial not in ready]
 
 
 def _name(trial: Trial) -> str:

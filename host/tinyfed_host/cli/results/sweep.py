@@ -60,14 +60,14 @@ def sweep(
     from tinyfed_host.results.comparison import compared, to_json
     from tinyfed_host.results.facts import read_facts
     from tinyfed_host.run.names import name_of, new_folder
-    from tinyfed_host.sweep.grid import make_trials
+    from tinyfed_host.sweep.grid import left_of, make_trials
 
     folder = new_folder(name or f"{name_of(experiment)[:58]}-sweep")
     choices = [read_settings(text) for text in set_ or ()]
     file = find_experiment(experiment)
     with working("reading the experiment"):
         trials = make_trials(file, choices, seeds, rounds, folder)
-        left = [trial for trial in trials if trial.rounds() < trial.experiment.rounds]
+        left = left_of(trials)
     failed = _carry_out(file, left, len(trials), jobs or len(os.sched_getaffinity(0)), as_json=as_json)
     there = [trial.folder for trial in trials if trial.folder not in failed]
     if there:
@@ -102,8 +102,9 @@ def _carry_out(file: Path, left: list[Any], count: int, jobs: int, *, as_json: b
     failed: dict[Path, str] = {}
     shares: dict[Path, float] = {}  # of each run that was begun, what is done
     done, begun, drawn = count - len(left), time.monotonic(), -math.inf
-    if done and left and not as_json:
-        print_note(f"{done} of {count} runs are done already")
+    if left and not as_json:
+        already = f", {done} are done already" if done else ""
+        print_note(f"{count} runs, {min(jobs, len(left))} at a time, in {left[0].folder.parent}/{already}")
     terminal = sys.stderr.isatty() and not as_json
 
     def hear(told: Told) -> None:

@@ -1,5 +1,7 @@
 """Others' text on one line: names in files, and what exceptions of other libraries say."""
 
+from collections.abc import Iterable
+
 
 def printable(text: str) -> str:
     """`text` with everything that does not print, and what is not Unicode, shown escaped."""
@@ -10,6 +12,12 @@ def printable(text: str) -> str:
 def shown(text: object, most: int = 200) -> str:
     """The first characters of a value's text, `printable`."""
     return printable(str(text)[:most])
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """The first `most` of some names in a row, `printable`, and how many more there are."""
+    there = [shown(name, 60) for name in names]
+    return ", ".join(there[:most]) + (f" and {len(there) - most:,} more" if len(there) > most else "")
 
 
 def first_line(error: BaseException, most: int = 300) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -144,15 +145,15 @@ def test_readings_are_resampled_and_summarized(tinyfed: Tinyfed) -> None:
 
 
 def test_clients_and_labels_come_from_columns_folders_or_names(tinyfed: Tinyfed) -> None:
-    rows = [f"{who},{k},{'yes' if k % 2 else 'No '}" for k in range(12) for who in ("anna/1", "bert", "cleo", "")]
+    rows = [f"{who},{k},{'yes' if k % 2 else 'No '}" for k in range(12) for who in ("anna/1", "Anna_1", "cleo", "")]
     write("all.csv", "who,v,ok", *rows)
     made = tinyfed.json(
         "data", "import", "all.csv", "one", "--client", "who", "--label", "ok", "--held-out", "cleo", "--map", "yes=Yes"
     )
-    assert list(made["train"]) == ["anna/1", "bert"] and list(made["held_out"]) == ["cleo"]
-    assert made["train"]["bert"] == {"No": 6, "Yes": 6} and made["skipped"]["rows without a client"]["count"] == 12
+    assert list(made["train"]) == ["Anna_1", "anna/1"] and list(made["held_out"]) == ["cleo"]
+    assert made["train"]["anna/1"] == {"No": 6, "Yes": 6} and made["skipped"]["rows without a client"]["count"] == 12
     assert sorted(digest("one")) == [
-        "experiment.toml", "held_out/cleo.npz", "train/anna_1.npz", "train/bert.npz"
+        "experiment.toml", "held_out/cleo.npz", "train/Anna_1.npz", "train/anna_1-2.npz"
     ]  # fmt: skip
     for who in ("anna", "bert", "cleo"):
         for label in ("walk", "run"):
@@ -288,6 +289,12 @@ def test_a_disk_that_is_full_leaves_nothing(here: Path) -> None:
 def test_the_way_of_a_person(tinyfed: Tinyfed) -> None:
     """40 people's raw files, from the files to held-out accuracy; by chance it is one in three."""
     write_people(Path("raw"))
+    checked = tinyfed.text("data", "check", "raw").splitlines()
+    assert "clients: 40, one a file; classes: 3, by activity" in checked
+    assert "- 75 rows have no label: an import leaves them out" in checked
+    assert not [line for line in checked if "too few" in line]
+    words = shlex.split(checked[-1].removeprefix("next: tinyfed "))
+    assert tinyfed.json(*words, "--dry-run")["classes"] == ["run", "sit", "walk"]
     told = tinyfed.text("data", "import", "raw", "people", "--window", "2.56s", "--step", "50%")
     for line in (
         "read     40 files, 240,000 rows; label: activity; time: time, s",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinyfed.text import first_line, printable, shown
+from tinyfed.text import first_line, listed, printable, shown
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,8 @@ def test_long_values_are_cut() -> None:
 )
 def test_the_first_line_of_an_error(error: Exception, line: str) -> None:
     assert first_line(error) == line
+
+
+def test_names_in_a_row_say_how_many_more_there_are() -> None:
+    assert listed("abc", 3) == "a, b, c" and listed("abcd", 3) == "a, b, c and 1 more" and listed([]) == ""
+    assert listed(["a\nb", "x" * 99]) == "a\\nb, " + "x" * 60

@@ -19,7 +19,7 @@ from tinyfed.data.windows import pieces, rate_of, resampled, summarized, windows
 from tinyfed.errors import UsageError
 from tinyfed.fields import near
 from tinyfed.random import SplitMix64, derive_seed
-from tinyfed.text import printable, shown
+from tinyfed.text import listed, printable
 
 PARTS = ("train", "held_out")
 LABELS = ("label", "labels", "activity", "class", "target", "y")  # what a label's column may be called
@@ -207,10 +207,10 @@ class _Reader:
             lower = {name.lower(): name for name in reversed(there)}
             self._label = next((lower[word] for word in LABELS if word in lower), "")
             if not self._label:
-                problem = f"no column is called label; there are {shown(', '.join(there), 300)}"
+                problem = f"no column is called label; there are {listed(there)}"
                 raise UsageError(problem, where=str(table.path), remedy="say --label COLUMN, file or folder")
         if not self._client:
-            problem = f"is one file: which column names the client? There are {shown(', '.join(there), 300)}"
+            problem = f"is one file: which column names the client? There are {listed(there)}"
             raise UsageError(problem, where=str(table.path), remedy="say --client COLUMN")
         for name in (*request.keep, *request.drop, *filter(_is_column, (self._client, self._label))):
             table.column(name)  # raises where it is missing
@@ -262,9 +262,9 @@ class _Reader:
             table.column(name)  # raises where it is missing
         missing = [name for name in self._columns if name not in table.columns]
         if missing:
-            names, there = ", ".join(missing), shown(", ".join(table.columns), 300)
+            names, there = ", ".join(missing), listed(table.columns)
             raise UsageError(
-                f"{self._first} has columns that are missing here: {shown(names, 300)}; there are {there}",
+                f"{self._first} has columns that are missing here: {listed(missing)}; there are {there}",
                 where=str(table.path),
                 remedy=f'leave them out with --drop "{printable(names)}"',
             )
@@ -432,7 +432,7 @@ class _Reader:
         if not 2 <= len(classes) <= CLASSES_MAX:
             problem = f"there are {len(classes)} classes in {self._label!r}, needed are 2 to {CLASSES_MAX}"
             raise UsageError(
-                f"{problem}: {shown(', '.join(classes), 100) or 'no sample'}",
+                f"{problem}: {listed(classes) or 'no sample'}",
                 where=str(self._source),
                 remedy="--map old=new joins some, --map old= leaves one out",
             )
@@ -463,7 +463,7 @@ class _Reader:
         for old in self._request.relabel:
             if old not in self._labels_seen:
                 raise UsageError(
-                    f"no row has the label {old!r}; there are {shown(', '.join(sorted(self._labels_seen)), 300)}",
+                    f"no row has the label {old!r}; there are {listed(sorted(self._labels_seen))}",
                     key="--map",
                     remedy=near(old, tuple(self._labels_seen)),
                 )
@@ -512,7 +512,7 @@ class _Reader:
             for name in wanted:
                 if name not in self._samples:
                     raise UsageError(
-                        f"there is no client {name!r}; there are {shown(', '.join(sorted(self._samples)), 300)}",
+                        f"there is no client {name!r}; there are {listed(sorted(self._samples))}",
                         key="--held-out",
                         remedy=near(name, tuple(self._samples)),
                     )

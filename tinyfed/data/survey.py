@@ -17,6 +17,7 @@ from tinyfed.data.tables import FLOAT32_ROUNDING, Table, read_table, tables_belo
 from tinyfed.data.times import is_named_time, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of
 from tinyfed.errors import UsageError
+from tinyfed.text import listed
 
 CLIENT_WORDS = ("client", "subject", "person", "participant", "user", "device", "sensor", "room", "patient", "people")
 INDEX_WORDS = ("", "index", "idx", "row", "no", "nr", "number", "unnamed: 0", "unnamed 0")
@@ -100,7 +101,7 @@ class Survey:
     @property
     def classes(self) -> list[str]:
         """Of all clients, by name."""
-        return sorted({label for client in self.clients.values() for label in client.labels})
+        return sorted({label for client in self.clients.values() for label in client.labels if label.strip()})
 
     @property
     def rate_hz(self) -> float:
@@ -334,14 +335,18 @@ def _note(found: Survey) -> None:
     """What a person should know."""
     say = found.notes.append
     if found.partly:
-        more = f" and {len(found.partly) - 8} more" if len(found.partly) > 8 else ""
-        say(f"columns that some files lack: {', '.join(found.partly[:8])}{more}")
+        say(f"columns that some files lack: {listed(found.partly)}")
     for column in found.columns.values():
         if column.role == "number" and column.fault:
             say(f"{column.rows - column.numbers - column.empty:,} cells are no numbers, first: {column.fault}")
     empty = sum(column.empty for column in found.columns.values() if column.role == "number")
     if empty:
         say(f"{empty:,} cells of columns with numbers are empty: a run refuses them, an import leaves their rows out")
+    unlabelled = sum(
+        count for one in found.clients.values() for label, count in one.labels.items() if not label.strip()
+    )
+    if unlabelled and found.label:
+        say(f"{unlabelled:,} rows have no label: an import leaves them out")
     for label, other in found.alike.items():
         how = "spaces" if label.strip() == other.strip() else "case"
         say(f"labels {other!r} and {label!r} differ only in {how}")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.tables import FLOAT32_ROUNDING
+from tinyfed.text import listed
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,5 @@ class Standardization:
         """A sentence that names the constant features, if there are any."""
         if not self.constant:
             return ()
-        named = ", ".join(name(feature) for feature in self.constant[:8])
-        more = f" and {len(self.constant) - 8} more" if len(self.constant) > 8 else ""
-        return (f"constant over the training clients, so 0 in every sample: {named}{more}",)
+        named = listed((name(feature) for feature in self.constant), 8)
+        return (f"constant over the training clients, so 0 in every sample: {named}",)

@@ -11,6 +11,7 @@ from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.meta.strategy import Strategy
 from tinyfed.model import ModelSpec, decode, encode, initialize, plan, structure_hash
 from tinyfed.tasks.task import Client, Task, check_samples
+from tinyfed.text import listed
 from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.experiment.checks import first_order
 from tinyfed_host.experiment.file import load
@@ -27,7 +28,6 @@ from tinyfed_host.run.store import RunHeader
 
 # Time of an emulated board between two readings that its sensor plays: a person's minutes in two seconds.
 PLAYED_US = 100
-NAMED = 8  # clients, where some are named
 
 
 def read_experiment(path: Path, settings: Sequence[Setting] = ()) -> Experiment:
@@ -88,9 +88,8 @@ class Parts:
             return said + "they take turns, others each round"
         if section.rotate_every:
             return said + f"they take turns, others after {section.rotate_every:,} rounds"
-        names = [client.name for client in clients[devices:]]
-        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        return said + f"with fleet.rotate_every = 0 these take no part: {', '.join(names[:NAMED])}{more}"
+        without = listed(client.name for client in clients[devices:])
+        return said + f"with fleet.rotate_every = 0 these take no part: {without}"
 
     def check(self, device: Device) -> None:
         """Raises `DoesNotFitError`, `UsageError` or, when it has recorded too little, `DeviceError`: this device cannot

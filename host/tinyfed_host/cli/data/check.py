@@ -14,7 +14,7 @@ from tinyfed.data.survey import Column, Survey, column_facts, survey
 from tinyfed.data.times import is_named_time
 from tinyfed.errors import UsageError
 from tinyfed.tasks.task import Task
-from tinyfed.text import printable, shown
+from tinyfed.text import listed, printable, shown
 from tinyfed_host.cli.data.experiment import experiment_text, visit_shots
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 from tinyfed_host.cli.working import working
@@ -245,9 +245,5 @@ def _too_few(found: Survey, shots: int) -> list[str]:
         for name, client in found.clients.items()
         if min((client.labels[label] for label in found.classes), default=shots + 1) <= shots
     )
-    more = f" and {len(few) - 12} more" if len(few) > 12 else ""
-    if not few:
-        return []
-    return [
-        f"too few rows of a class for a visit of {shots} and one to judge on: {shown(', '.join(few[:12]), 200)}{more}"
-    ]
+    said = f"too few rows of a class for a visit of {shots} and one to judge on: {listed(few)}"
+    return [said] if few else []

@@ -19,7 +19,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import near, number, whole
 from tinyfed.files import TemporaryFolder
 from tinyfed.reading import read_text
-from tinyfed.text import printable, shown
+from tinyfed.text import listed, printable, shown
 from tinyfed_host.cli.data.experiment import experiment_text, visit_shots
 from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
@@ -190,10 +190,11 @@ def _write(place: Path, made: Imported, toml: str) -> None:
     try:
         with TemporaryFolder(place.parent, hidden=True) as temporary:
             folder = temporary / "out"
+            names = _file_names(sorted(name for clients in made.parts.values() for name in clients))
             for part, clients in made.parts.items():
                 (folder / part).mkdir(parents=True)
-                for name, samples in zip(_file_names(list(clients)), clients.values(), strict=True):
-                    (folder / part / f"{name}.npz").write_bytes(_npz(made, samples))
+                for name, samples in clients.items():
+                    (folder / part / f"{names[name]}.npz").write_bytes(_npz(made, samples))
             (folder / EXPERIMENT).write_text(toml, encoding="utf-8")
             folder.rename(place)
     except OSError as error:
@@ -206,18 +207,18 @@ def _npz(made: Imported, samples: Samples) -> bytes:
     return file.getvalue()
 
 
-def _file_names(clients: list[str]) -> list[str]:
+def _file_names(clients: list[str]) -> dict[str, str]:
     """A file's name for each client: its own, without what no file's name should hold."""
+    names: dict[str, str] = {}
     taken: set[str] = set()
-    names = []
     for client in clients:
-        plain = re.sub(r"[^\w.() +-]", "_", client).strip(" .")[:100] or "client"
+        plain = re.sub(r"[^\w.() +-]", "_", client).strip(" .").encode()[:200].decode(errors="ignore") or "client"
         name, number = plain, 1
         while name.casefold() in taken:
             number += 1
             name = f"{plain}-{number}"
         taken.add(name.casefold())
-        names.append(name)
+        names[client] = name
     return names
 
 
@@ -226,7 +227,7 @@ def _experiment(made: Imported, out: Path, seed: int) -> tuple[str, int]:
     everybody = [*made.parts["train"].values(), *made.parts["held_out"].values()]
     fewest = min(int((samples.y == label).sum()) for samples in everybody for label in made.classes)
     shots = visit_shots(fewest)
-    columns = shown(", ".join(made.names), 60)
+    columns = listed(made.names, 6)
     what = f"{made.length} readings of {columns}" if made.length and not made.features else columns
     command = printable("tinyfed " + shlex.join(sys.argv[1:])) if sys.argv[1:2] == ["data"] else "tinyfed data import"
 
@@ -264,8 +265,8 @@ def _facts(made: Imported) -> dict[str, Any]:
 
 def _sum_up(made: Imported, out: Path, *, is_written: bool) -> None:
     print_line(f"read     {made.files:,} files, {made.rows:,} rows; label: {made.label}; time: {made.time or 'none'}")
-    left_out = f"; left out: {shown(', '.join(made.left_out), 300)}" if made.left_out else ""
-    print_line(f"columns  {shown(', '.join(made.columns), 300)}{left_out}")
+    left_out = f"; left out: {listed(made.left_out)}" if made.left_out else ""
+    print_line(f"columns  {listed(made.columns)}{left_out}")
     shape = " x ".join(map(str, made.shape))
     rate = ""
     if made.rate_hz:
@@ -286,7 +287,7 @@ def _sum_up(made: Imported, out: Path, *, is_written: bool) -> None:
     print_table(["", "clients", "samples", *(shown(label, 20) for label in made.classes[:NAMED])], rows)
     if len(made.classes) > NAMED:
         print_line(f"and {len(made.classes) - NAMED} more classes")
-    print_line(f"held out {shown(', '.join(made.parts['held_out']), 300)}")
+    print_line(f"held out {listed(made.parts['held_out'])}")
     if is_written:
         print_line(f"wrote {out}/; next: tinyfed run {shlex.quote(str(out / EXPERIMENT))}")
     else:

@@ -50,6 +50,7 @@ COMMANDS = {
     "init": Command("setup.init", "Write an experiment to start from."),
     "runs": Command("runs", "List runs; write their metrics as files.", default="list"),
     "evaluate": Command("results.evaluate", "Judge what was learned on held-out clients."),
+    "deploy": Command("results.deploy", "Put what was learned onto a board, and check it there."),
     "report": Command("results.report", "Write a run's report.html."),
     "compare": Command("results.compare", "Hold runs against each other."),
     "sweep": Command("results.sweep", "An experiment with other values and seeds, on all cores."),

@@ -1,5 +1,6 @@
 """`tinyfed data check`: what it says of folders as people have them, and that what it writes runs."""
 
+import importlib.util
 import json
 import shlex
 from pathlib import Path
@@ -102,7 +103,9 @@ def test_folders_of_arrays_and_sounds(tinyfed: Tinyfed, raw: Path) -> None:
         np.savez(raw / f"n/{name}.npz", x=np.random.default_rng(len(name)).normal(size=(40, 4, 3)), y=np.arange(40) % 2)
     tinyfed.text("data", "check", "n", "-o", "n.toml")
     assert "inputs = 12  #" in (raw / "n.toml").read_text() and "drop" not in (raw / "n.toml").read_text()
-    soundfile = pytest.importorskip("soundfile")
+    require(importlib.util.find_spec("soundfile"), "soundfile is not installed: run `make setup`")
+    import soundfile
+
     for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"):
         path = raw / f"sounds/{kind}/one.wav"
         path.parent.mkdir(parents=True)

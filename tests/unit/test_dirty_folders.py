@@ -5,6 +5,7 @@ pyarrow and with Python's own reader, which must agree to the letter.
 """
 
 import gzip
+import importlib.util
 import math
 import zipfile
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "Python":
         monkeypatch.setattr(delimited, "_by_arrow", lambda *_: None)
     else:
-        pytest.importorskip("pyarrow")
+        require(importlib.util.find_spec("pyarrow"), "pyarrow is not installed: run `make setup`")
 
 
 def read(folder: Path, options: dict[str, str]) -> Task | str:
@@ -167,7 +168,8 @@ def zipped(path: Path) -> None:
 
 
 def parquet(path: Path) -> None:
-    arrow = pytest.importorskip("pyarrow")
+    require(importlib.util.find_spec("pyarrow"), "pyarrow is not installed: run `make setup`")
+    import pyarrow as arrow
     from pyarrow import parquet as files
 
     x, y = [i + 0.5 for i in range(16)], [-i for i in range(16)]
@@ -176,7 +178,8 @@ def parquet(path: Path) -> None:
 
 def parquet_of(x: object) -> Write:
     def write(path: Path) -> None:
-        arrow = pytest.importorskip("pyarrow")
+        require(importlib.util.find_spec("pyarrow"), "pyarrow is not installed: run `make setup`")
+        import pyarrow as arrow
         from pyarrow import parquet as files
 
         files.write_table(arrow.table({"x": x, "y": [1.0] * 16, "label": ["a", "b"] * 8}), path)

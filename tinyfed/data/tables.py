@@ -134,7 +134,9 @@ class Table:
             return None
         if isinstance(cells, list):
             joined = "".join(cells)
-            if not joined.isascii() or "_" in joined:  # what only Python takes for a number
+            if not joined.isascii() or re.search(
+                r"[_\x0b\x0c\x1c-\x1f]", joined
+            ):  # what only Python takes for a number
                 return None
             try:
                 return np.fromiter(map(float, cells), np.float64, len(cells))

@@ -386,9 +386,15 @@ def test_a_run_names_itself_and_force_replaces(
         assert json.loads(told.out.splitlines()[-1]) == {**first, "run": f"runs/{name}", "metrics": ANY}
     assert "replace it with --force" in tinyfed.error(7, "run", "x.toml", "--name", "x")
     tinyfed.text("report", "x")
+    names = ("run.sqlite", "run.log", "metrics.jsonl", "model.tfm", "report.html")
+    kept = [(folder / "runs/x" / name).read_bytes() for name in names]
+    tinyfed.error(4, "run", "x.toml", "--name", "x", "--force", "--port", "/dev/ttyNOPE")
+    assert [(folder / "runs/x" / name).read_bytes() for name in names] == kept  # back, as no round was done
+    assert not (folder / "runs/x/.replaced").exists()
+    assert tinyfed.lines("run", "--resume", "x")[-1]["weights_sha256"] == first["weights_sha256"]
     other = tinyfed.lines("run", "x.toml", "--force", "--seed", "9")[-1]
     assert other["run"] == "runs/x" and other["weights_sha256"] != first["weights_sha256"]
-    assert not (folder / "runs/x/report.html").exists()  # of the run before
+    assert not any((folder / f"runs/x/{name}").exists() for name in (".replaced", "report.html"))  # of the run before
     before = {path: path.read_bytes() for path in (folder / "runs/x-2").iterdir()}
     (folder / "runs/x-2/notes.txt").write_text("mine")
     assert "the folder is not empty (notes.txt)" in tinyfed.error(7, "run", "x.toml", "--name", "x-2", "--force")

@@ -383,3 +383,26 @@ def test_an_interrupt_between_a_commit_and_its_line_loses_no_line(tmp_path: Path
             store.commit_round(record(2))
         store._connection = connection
     assert [json.loads(line)["round"] for line in (tmp_path / "r" / METRICS).read_text().splitlines()] == [1, 2]
+
+
+def test_a_run_that_is_replaced_is_kept_until_the_first_round_whatever_happens(tmp_path: Path) -> None:
+    """Killed before it, the new run goes on or is replaced itself: the old one stays aside, and is back when none has a
+    round."""
+    folder = tmp_path / "x"
+    with RunStore.create(folder, HEADER) as store:
+        store.commit_round(record(1))
+    old = (folder / "run.sqlite").read_bytes()
+    RunStore.create(folder, HEADER, replace=True).close()  # as if killed then
+    assert (folder / ".replaced/run.sqlite").read_bytes() == old
+    RunStore.create(folder, HEADER, replace=True).discard()
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "run.lock", "run.sqlite"]
+    with RunStore.read(folder) as store:
+        assert [entry["round"] for entry in store.rounds()] == [1]
+    RunStore.create(folder, HEADER, replace=True).close()
+    with RunStore.resume(folder) as store:
+        assert store.rounds() == []
+        store.commit_round(record(1))
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "run.lock", "run.sqlite"]
+    (folder / ".replaced").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="is a link or no file"):
+        RunStore.create(folder, HEADER, replace=True)

@@ -33,6 +33,7 @@ LOCK = "run.lock"
 _LOCK_MARK = b"a run of tinyfed\n"  # what the lock holds: this folder is of our making
 _DATABASE_FILES = (DATABASE + "-wal", DATABASE + "-shm", DATABASE + "-journal", DATABASE)
 _COPIES = (REPORT, MODEL, LOG, METRICS)
+_ASIDE = ".replaced"  # the files of a run that is being replaced, until the new one has done a round
 
 _SCHEMA = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -143,7 +144,8 @@ class RunStore:
 
     @classmethod
     def create(cls, folder: Path, header: RunHeader, *, replace: bool = False) -> Self:
-        """Begin a run, in a folder that is new or empty. With `replace` a run that is there goes first.
+        """Begin a run, in a folder that is new or empty. With `replace` a run that is there goes with this one's
+        first round, and is back when there is none.
 
         Raises `StoreError` when there is anything else in it, or the disk refuses; then nothing new is left.
         """
@@ -163,8 +165,9 @@ class RunStore:
             raise
         try:
             with _translate(folder):
-                # of a run that is replaced, or of a process that was killed before it had made them whole
-                for name in (*_COPIES, *_DATABASE_FILES):
+                if replace and (folder / DATABASE).exists() and not _is_unfinished(folder / DATABASE):
+                    _set_aside(folder)
+                for name in _DATABASE_FILES:  # of a process that was killed before it had made them whole
                     (folder / name).unlink(missing_ok=True)
                 store = cls(folder, _connect(folder / DATABASE), lock)
                 store._made_folder = made
@@ -341,6 +344,8 @@ class RunStore:
                 self._metrics.write(record.line())
                 self._metrics.flush()
                 self._metrics_behind = False
+        if (self.folder / _ASIDE).is_dir():
+            _drop_aside(self.folder)
 
     def snapshot(self) -> Snapshot | None:
         """The state after the last round, or None before the first."""
@@ -477,7 +482,7 @@ def check_free(folder: Path, *, locked: bool = False, replace: bool = False) -> 
             f"{folder}: there is a run already: go on with `tinyfed run --resume {folder}`, "
             "choose another --name, or replace it with --force"
         )
-    known = {LOCK, *_DATABASE_FILES, *(_COPIES if whole else ())} if ours else set()
+    known = {LOCK, *_DATABASE_FILES, *(_COPIES if whole else ()), *([_ASIDE] if replace else [])} if ours else set()
     others = [name for name in found if name not in known]
     if others:
         some = ", ".join(repr(name)[1:-1] for name in others[:3]) + (", …" if len(others) > 3 else "")
@@ -514,11 +519,43 @@ def _make_folder(folder: Path) -> bool:
 
 def _remove_begun(folder: Path, *, made_folder: bool) -> None:
     """The files of a run that this process has begun, by name, in a folder that was empty and that it has locked."""
-    for name in (LOG, METRICS, *_DATABASE_FILES, LOCK):
+    replaces = (folder / _ASIDE).is_dir()
+    for name in (LOG, METRICS, *_DATABASE_FILES, *(() if replaces else (LOCK,))):
         with contextlib.suppress(OSError):
             (folder / name).unlink(missing_ok=True)
+    if replaces:
+        for path in _aside(folder):
+            with contextlib.suppress(OSError):
+                path.rename(folder / path.name)
+        _remove_empty(folder / _ASIDE)
     if made_folder:
         _remove_empty(folder)
+
+
+def _set_aside(folder: Path) -> None:
+    """The files of a run that is to be replaced; of one that has replaced another but done no round they go."""
+    with contextlib.suppress(sqlite3.Error):  # what its log holds goes into the database
+        _connect(folder / DATABASE).close()
+    (folder / _ASIDE).mkdir(exist_ok=True)
+    before = (folder / _ASIDE / DATABASE).exists()
+    for name in (*_DATABASE_FILES[::-1], *_COPIES):
+        path = folder / name
+        if before:
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            path.rename(folder / _ASIDE / name)
+
+
+def _aside(folder: Path) -> list[Path]:
+    found = (folder / _ASIDE / name for name in (*_COPIES, *_DATABASE_FILES))
+    return [path for path in found if path.exists()]
+
+
+def _drop_aside(folder: Path) -> None:
+    for path in _aside(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    _remove_empty(folder / _ASIDE)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -527,9 +564,10 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _must_exist(folder: Path) -> None:
-    for name in (*_DATABASE_FILES, *_COPIES, LOCK):
+    for name in (*_DATABASE_FILES, *_COPIES, LOCK, _ASIDE):
         path = folder / name
-        if path.is_symlink() or (path.exists() and not path.is_file()):  # what is written there would land elsewhere
+        is_right = path.is_dir() if name == _ASIDE else path.is_file()
+        if path.is_symlink() or (path.exists() and not is_right):  # what is written there would land elsewhere
             raise StoreError(f"{path}: is a link or no file: a run's folder holds files of its own only")
     if (folder / DATABASE).exists():
         return

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sqlite3
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -103,6 +104,34 @@ def test_what_differs_between_single_runs(tinyfed: Tinyfed, folder: Path) -> Non
     assert "says nothing of chance" in told
     assert tinyfed.lines("compare", "a")[-1]["differs"] == []
     assert "there is no run" in tinyfed.error(7, "compare", "a", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "key", "value"),
+    [
+        ("run", "value", "seed", '"experiment"'),
+        ("round", "metrics", "loss", "NaN"),
+        ("round", "metrics", "loss", '"<script>"'),
+        ("result", "value", "kinds", "[]"),
+        ("result", "value", "shots", "[[]]"),
+        ("run", "value", "model", '{"layers": [1]}'),
+        ("run", "value", "fleet", "7"),
+    ],
+)
+def test_a_damaged_record_is_told(
+    tinyfed: Tinyfed, folder: Path, table: str, column: str, key: str, value: str
+) -> None:
+    learn(tinyfed, "a", 0.02, 1)
+    with sqlite3.connect(folder / "runs/a/run.sqlite") as damaged:
+        found = dict(damaged.execute(f"SELECT rowid, {column} FROM {table}"))
+        (row, text) = next((row, text) for row, text in found.items() if f'"{key}"' in text)
+        spoiled = json.dumps({**json.loads(text), key: "%"}).replace('"%"', value)
+        damaged.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (spoiled, row))
+    if (table, key) == ("run", "fleet"):
+        assert "fleet" not in tinyfed.text("compare", "a")
+    else:
+        assert "the run's record is damaged" in tinyfed.error(7, "compare", "a")
+    tinyfed.lines("runs", "export", "a", "-o", "m.csv")
 
 
 def test_metrics_as_csv_and_parquet(tinyfed: Tinyfed, folder: Path) -> None:

@@ -170,7 +170,9 @@ def test_a_sweep_that_is_ended_goes_on(tinyfed: Tinyfed, folder: Path, number: s
         said = process.stderr.read()
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(number, -9)
     if number != signal.SIGKILL:
-        assert said.splitlines()[-1].startswith("tinyfed: ") and "Traceback" not in said
+        word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
+        assert said.splitlines()[-1].startswith(f"tinyfed: {word}; ") and "Traceback" not in said
+        assert said.splitlines()[-1].endswith(" of 3 runs are done and kept: the same command goes on")
         assert not any(is_locked(path.parent) for path in place.glob("*/run.sqlite"))
     done = (folder / first["run"] / "model.tfm").stat().st_mtime_ns
     again = tinyfed.lines(*words[:-1])

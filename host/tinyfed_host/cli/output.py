@@ -6,6 +6,7 @@ Text may come from a device, a file or another program: what does not print is s
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,7 +196,8 @@ def print_line(text: str) -> None:
 def print_over(text: str) -> None:
     """In place of what was printed so before: a passing line on standard error, which is a terminal."""
     global _passing
-    sys.stderr.write(f"\r\x1b[2K{printable(text)}")
+    width = shutil.get_terminal_size().columns  # a line that goes on in the next could not be drawn over
+    sys.stderr.write(f"\r\x1b[2K{printable(text)[: max(1, width - 1)]}")
     sys.stderr.flush()
     _passing = bool(text)
 

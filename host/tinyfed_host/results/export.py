@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.text import first_line
 from tinyfed_host.results.facts import read_facts
 from tinyfed_host.run.store import MODEL, RunStore, StoreError
 
@@ -59,7 +60,10 @@ def as_file(rows: list[Row], path: Path) -> bytes:
     except ImportError as error:
         raise MissingToolError("Parquet needs pyarrow", remedy="pip install 'tinyfed[data]'") from error
     sink = pyarrow.BufferOutputStream()
-    parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+    try:
+        parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+    except pyarrow.ArrowException as error:
+        raise UsageError(f"the metrics are no table: {first_line(error, 120)}", where=str(path)) from error
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -136,9 +140,9 @@ def _begun(folder: Path) -> float:
 def _timed(rows: list[Row], begun: float) -> Iterator[tuple[Row, float]]:
     """Each round with the time of its end, as if nothing had come between the rounds."""
     for row in rows:
-        begun += float(row["seconds"])
+        begun += float(row.get("seconds") or 0.0)
         yield row, begun
 
 
 def _figures(row: Mapping[str, Any]) -> list[tuple[str, float]]:
-    return [(name, float(row[name])) for name in FIGURES if row.get(name) is not None]
+    return [(name, row[name]) for name in FIGURES if isinstance(row.get(name), int | float)]

@@ -1,6 +1,7 @@
 """What runs came to, and in what their experiments differ; runs that differ in nothing but the seed are a group."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +30,9 @@ class RunFacts:
     rounds: int  # done
     of: int
     curve: Sequence[tuple[int, float]]  # the run's loss after each round
+    seed: int
     figures: Mapping[str, float]  # at the end: "loss", and "held-out accuracy after 5"
     weights_sha256: str
-
-    @property
-    def seed(self) -> int:
-        return int(self.experiment[SEED])
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,23 @@ def read_facts(folder: Path) -> RunFacts:
         raise StoreError("the run has no round yet", where=str(folder))
     with damage_told(folder):
         experiment = dict(_flat(header.experiment))
-        curve = [(int(entry["round"]), float(entry["loss"])) for entry in rounds if entry.get("loss") is not None]
+        curve = [(int(entry["round"]), _finite(entry["loss"])) for entry in rounds if entry.get("loss") is not None]
         figures = {LOSS: curve[-1][1]} if curve else {}
         if results.get(EVALUATION):
             measure, shots, mean = headline(results[EVALUATION])
-            figures[f"held-out {measure} after {shots}"] = mean
+            figures[f"held-out {measure} after {shots}"] = _finite(mean)
         return RunFacts(
-            folder, experiment, int(rounds[-1]["round"]), int(header.experiment["rounds"]), curve, figures,
+            folder, experiment, int(rounds[-1]["round"]), int(header.experiment["rounds"]), curve,
+            int(experiment[SEED]), figures,
             shown(rounds[-1]["weights_sha256"], 64),
         )  # fmt: skip
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no figure")
+    return number
 
 
 def _flat(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

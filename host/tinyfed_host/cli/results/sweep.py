@@ -138,8 +138,12 @@ def _carry_out(file: Path, left: list[Any], count: int, jobs: int, *, as_json: b
         what = event.get("error") or ("" if loss is None else f"loss {loss:.4f}")
         print_note(f"{done} of {count}  {told.trial.folder.name}  {what}")
 
-    with Workers(file, left, jobs) as workers:
-        workers.go(hear)
+    try:
+        with Workers(file, left, jobs) as workers:
+            workers.go(hear)
+    except BaseException as error:
+        error.add_note(f"{done - len(failed)} of {count} runs are done and kept: the same command goes on")
+        raise
     if terminal:
         print_over("")
     return failed

@@ -12,7 +12,7 @@ from conftest import ROOT, require_fuzzer
 def test_the_loader_survives_a_short_run_of_the_fuzzer():
     require_fuzzer()
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/fuzz-image"), "8"], capture_output=True, text=True, timeout=120
+        [sys.executable, ROOT / "scripts/fuzz-image", "250", "2000"], capture_output=True, text=True, timeout=290
     )
     assert done.returncode == 0, done.stdout + done.stderr
     executions = int(re.search(r"executions ([\d,]+)", done.stdout)[1].replace(",", ""))

@@ -6,7 +6,6 @@ from typing import Any
 
 import typer
 
-from tinyfed.data.tables import read_number, read_whole
 from tinyfed.errors import UsageError
 from tinyfed.fields import Field, quote
 
@@ -49,6 +48,8 @@ def model_path(text: str | Path) -> Path:
 
 def _parser(field: Field, name: str) -> Callable[[Any], Any]:
     def parse(value: Any) -> Any:
+        from tinyfed.data.tables import read_number, read_whole  # they bring NumPy, which a Tab need not wait for
+
         if not isinstance(value, str):  # a default
             return value
         number = read_whole(value) if field.kind is int else read_number(value)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinyfed_host.cli.options import complete_run
+from tinyfed_host.cli.options import complete_board, complete_run
 from tinyfed_host.cli.working import working
 
 app = typer.Typer(add_completion=False)
@@ -17,7 +17,10 @@ app = typer.Typer(add_completion=False)
 )
 def deploy(
     run: Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete_run, help="The run, by name or path.")],
-    board: Annotated[str, typer.Option("--board", "-b", help="Which board; `tinyfed boards` lists them.")],
+    board: Annotated[
+        str,
+        typer.Option("--board", "-b", autocompletion=complete_board, help="Which board; `tinyfed boards` lists them."),
+    ],
     port: Annotated[str, typer.Option("--port", "-p", help="Where the board is, or its unique id.")] = "",
     int8: Annotated[bool, typer.Option("--int8", help="Quantize, also where float32 fits.")] = False,
     clients: Annotated[str, typer.Option("--clients", help="Held-out clients to check it with, a,b (all).")] = "",

@@ -8,7 +8,7 @@ import typer
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import quote, whole
-from tinyfed_host.cli.options import complete_run, number_option
+from tinyfed_host.cli.options import complete_board, complete_run, number_option
 from tinyfed_host.cli.working import working
 from tinyfed_host.experiment.schema import EXPERIMENT
 
@@ -40,7 +40,10 @@ def evaluate(
     fleet: Annotated[
         str, typer.Option("--fleet", "-f", help="emulated: each client's first draw on emulated boards too.")
     ] = "simulated",
-    board: Annotated[str, typer.Option("--board", "-b", help="Which emulated board (the experiment's).")] = "",
+    board: Annotated[
+        str,
+        typer.Option("--board", "-b", autocompletion=complete_board, help="Which emulated board (the experiment's)."),
+    ] = "",
     port: Annotated[
         list[str] | None,
         typer.Option(

@@ -120,7 +120,7 @@ def print_table(
             justify="right" if _is_numeric(rows, number) else "left",
             no_wrap=not sentences and not _is_figures(cells, number),
             overflow="fold" if sentences else "ellipsis",
-            width=wide,
+            width=wide - GAP if number == kept[-1] and wide > GAP else wide,  # it counts a gap behind the last too
         )
     for row in cells:
         table.add_row(*(Text(row[number]) for number in kept))
@@ -171,7 +171,7 @@ def _widths(
             least.append(max([size, *map(len, columns[n].split())]))
         else:
             least.append(min(whole, TEXT_LEAST if _is_text(cells, n) else NAME_LEAST))
-    while sum(needed) + GAP * len(kept) > width:
+    while sum(needed) + GAP * (len(kept) - 1) > width:
         over = [number for number, size in enumerate(needed) if size > least[number]]
         if not over:
             return None

@@ -69,7 +69,16 @@ def test_a_run_has_many_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "run.sqlite").touch()
     monkeypatch.chdir(tmp_path)
-    for text in ("sine", "runs/sine", "runs/sine/", "./runs/sine", "runs/sine/run.sqlite", "sine.toml", "a/sine.toml"):
+    for text in (
+        "sine",
+        "sine/",
+        "runs/sine",
+        "runs/sine/",
+        "./runs/sine",
+        "runs/sine/run.sqlite",
+        "sine.toml",
+        "a/sine.toml",
+    ):
         assert run_folder(text) == Path("runs/sine")
     assert (run_folder("here"), run_folder("far/off/")) == (Path("here"), Path("far/off"))
     assert run_folder(f"{tmp_path}/runs/sine") == tmp_path / "runs/sine"

@@ -134,8 +134,6 @@ def run(
         folder = new_folder(name or (wanted if force else free_name(wanted, runs)), runs)
         read = read_experiment(find_experiment(experiment), _settings(set_ or ()))
         check_free(folder, replace=force)
-        if not name and folder.name != wanted:
-            print_note(f"{runs / wanted} is there already: this run is {folder}")
         if board:
             from tinyfed.boards import read_board
 
@@ -145,6 +143,8 @@ def run(
         command = "tinyfed " + shlex.join(sys.argv[1:])
         _check_needs(changed.fleet, folder)
         start_weights = _weights_of(start_from) if start_from else None
+        if not name and folder.name != wanted:
+            print_note(f"{runs / wanted} is there already: this run is {folder}")
         with working(f"reading the {changed.task.name} task"):
             opened = Run.begin(folder, changed, command, start_weights, replace=force)
         fleet_section = changed.fleet

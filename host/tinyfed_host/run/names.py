@@ -31,6 +31,7 @@ def run_folder(text: str, base: Path = BASE) -> Path:
     """Where a run is that was begun before, whichever way it is named: `sine`, its folder, a file in that, or the
     experiment file that gave it its name. Raises `UsageError`; whether there is a run the store says.
     """
+    text = text.rstrip("/") or text
     path = Path(text)
     if path.suffix == ".toml":
         return new_folder(name_of(path), base)

@@ -1,51 +1,27 @@
 /* The engine of firmware/core for Python: buffers in, buffers out; shapes and messages are core.py's. */
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "_object.h"
 #include "tinyfed_core.h"
 
 static PyObject *core_error; /* args: status, offset */
 
-static PyObject *fail(tinyfed_status_t status, uint32_t offset)
-{
-    PyObject *args = Py_BuildValue("(iI)", (int)status, (unsigned)offset);
-    if (args != NULL) PyErr_SetObject(core_error, args);
-    Py_XDECREF(args);
-    return NULL;
-}
+static PyObject *fail(tinyfed_status_t status, uint32_t offset) { return tinyfed_raise(core_error, status, offset); }
 
-/* A block aligned as the engine wants it; *block is what to free. */
-static uint8_t *aligned_block(void **block, size_t byte_count)
-{
-    *block = malloc(byte_count + TINYFED_ALIGNMENT);
-    if (*block == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    return (uint8_t *)(((uintptr_t)*block + TINYFED_ALIGNMENT - 1) & ~(uintptr_t)(TINYFED_ALIGNMENT - 1));
-}
-
-/* Copy the image to an aligned block (with extra bytes behind it) and validate it there. */
+/* Copy the image to an aligned block and validate it there. */
 static uint8_t *open_image(void **block, tinyfed_model_t *model, const Py_buffer *image)
 {
+    uint32_t offset = 0;
     if (image->len > 0x7FFFFFF0) {
         fail(TINYFED_E_ARGUMENT, 0);
         return NULL;
     }
-    uint8_t *copy = aligned_block(block, (size_t)image->len);
+    uint8_t *copy = tinyfed_aligned_copy(block, image);
     if (copy == NULL) return NULL;
-    memcpy(copy, image->buf, (size_t)image->len);
-    uint32_t offset = 0;
     const tinyfed_status_t status = tinyfed_model_open(model, &offset, copy, (uint32_t)image->len);
-    if (status != TINYFED_OK) {
-        free(*block);
-        *block = NULL;
-        fail(status, offset);
-        return NULL;
-    }
-    return copy;
+    if (status == TINYFED_OK) return copy;
+    fail(status, offset);
+    return NULL;
 }
 
 static PyObject *describe(const tinyfed_model_t *model)
@@ -57,36 +33,39 @@ static PyObject *describe(const tinyfed_model_t *model)
                          (unsigned long long)tinyfed_model_structure_hash(model));
 }
 
-static PyObject *core_model_open(PyObject *self, PyObject *args)
+/* Open the image of a call's arguments, and by `format` read the mode behind it. *block is to be freed either way. */
+static bool open_argument(void **block, tinyfed_model_t *model, int *mode, PyObject *args, const char *format)
 {
     Py_buffer image;
+    if (!PyArg_ParseTuple(args, format, &image, mode)) return false;
+    const bool good = open_image(block, model, &image) != NULL;
+    PyBuffer_Release(&image);
+    return good;
+}
+
+static PyObject *core_model_open(PyObject *self, PyObject *args)
+{
     tinyfed_model_t model;
     void *block = NULL;
-    PyObject *result = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*", &image)) return NULL;
-    if (open_image(&block, &model, &image) != NULL) result = describe(&model);
-    free(block);
-    PyBuffer_Release(&image);
+    PyObject *result = open_argument(&block, &model, NULL, args, "y*") ? describe(&model) : NULL;
+    PyMem_Free(block);
     return result;
 }
 
 static PyObject *core_plan(PyObject *self, PyObject *args)
 {
-    Py_buffer image;
-    int mode;
+    int mode = 0;
     tinyfed_model_t model;
     tinyfed_plan_t plan;
     void *block = NULL;
     PyObject *result = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*i", &image, &mode)) return NULL;
-    if (open_image(&block, &model, &image) != NULL) {
+    if (open_argument(&block, &model, &mode, args, "y*i")) {
         const tinyfed_status_t status = tinyfed_plan(&plan, &model, (tinyfed_mode_t)mode);
         result = status != TINYFED_OK ? fail(status, 0) : Py_BuildValue("(II)", plan.work_bytes, plan.arena_bytes);
     }
-    free(block);
-    PyBuffer_Release(&image);
+    PyMem_Free(block);
     return result;
 }
 
@@ -131,26 +110,16 @@ static PyObject *map_function(PyObject *args, float (*function)(float))
     return result;
 }
 
-static PyObject *core_exp(PyObject *self, PyObject *args)
-{
-    (void)self;
-    return map_function(args, tinyfed_exp_f32);
-}
-static PyObject *core_log(PyObject *self, PyObject *args)
-{
-    (void)self;
-    return map_function(args, tinyfed_log_f32);
-}
-static PyObject *core_tanh(PyObject *self, PyObject *args)
-{
-    (void)self;
-    return map_function(args, tinyfed_tanh_f32);
-}
-static PyObject *core_sin(PyObject *self, PyObject *args)
-{
-    (void)self;
-    return map_function(args, tinyfed_sin_f32);
-}
+#define MAPPED(name)                                                                                                   \
+    static PyObject *core_##name(PyObject *self, PyObject *args)                                                       \
+    {                                                                                                                  \
+        (void)self;                                                                                                    \
+        return map_function(args, tinyfed_##name##_f32);                                                               \
+    }
+MAPPED(exp)
+MAPPED(log)
+MAPPED(tanh)
+MAPPED(sin)
 
 /* ---- Engine ------------------------------------------------------------------------------------- */
 
@@ -168,20 +137,15 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     int mode = TINYFED_MODE_ONLINE;
     static char *names[] = {"image", "mode", NULL};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*|i", names, &image, &mode)) return NULL;
-    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    engine_object_t *self = (engine_object_t *)alloc(type, 0);
-    if (self == NULL) goto failed;
-    self->block = NULL;
-    tinyfed_model_t model;
     void *first = NULL;
-    if (open_image(&first, &model, &image) == NULL) goto failed;
-    tinyfed_status_t status = tinyfed_plan(&self->plan, &model, (tinyfed_mode_t)mode);
-    free(first);
+    engine_object_t *self = tinyfed_new_object(type);
+    if (self == NULL || open_image(&first, &self->model, &image) == NULL) goto failed;
+    tinyfed_status_t status = tinyfed_plan(&self->plan, &self->model, (tinyfed_mode_t)mode);
     if (status != TINYFED_OK) {
         fail(status, 0);
         goto failed;
     }
-    uint8_t *arena = aligned_block(&self->block, self->plan.arena_bytes);
+    uint8_t *arena = tinyfed_aligned_block(&self->block, self->plan.arena_bytes);
     if (arena == NULL) goto failed;
     memcpy(arena, image.buf, (size_t)image.len);
     uint32_t offset = 0;
@@ -194,9 +158,11 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         fail(status, offset);
         goto failed;
     }
+    PyMem_Free(first);
     PyBuffer_Release(&image);
     return (PyObject *)self;
 failed:
+    PyMem_Free(first);
     PyBuffer_Release(&image);
     Py_XDECREF((PyObject *)self);
     return NULL;
@@ -204,11 +170,8 @@ failed:
 
 static void engine_dealloc(PyObject *object)
 {
-    PyTypeObject *type = Py_TYPE(object);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    free(((engine_object_t *)object)->block);
-    release(object);
-    Py_DECREF(type);
+    PyMem_Free(((engine_object_t *)object)->block);
+    tinyfed_free_object(object);
 }
 
 static PyObject *engine_describe(PyObject *object, PyObject *unused)

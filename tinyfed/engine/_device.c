@@ -3,9 +3,8 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
-#include <string.h>
-
 #include "_line.h"
+#include "_object.h"
 #include "tinyfed_logmel.h"
 #include "tinyfed_record.h"
 #include "tinyfed_visit.h"
@@ -13,8 +12,8 @@
 typedef struct {
     PyObject_HEAD
     void *arena_block, *shard_block; /* as allocated */
-    uint8_t *arena, *shard_bytes;    /* aligned */
-    uint32_t arena_bytes, shard_byte_count;
+    uint8_t *arena;                  /* aligned */
+    uint32_t arena_bytes;
     bool has_shard, has_model, busy;
     int cancelled; /* set by any thread */
     tinyfed_shard_t shard;
@@ -29,34 +28,15 @@ static PyObject *status_error;
 
 static PyObject *fail(tinyfed_status_t status, uint32_t bytes_short)
 {
-    PyObject *args = Py_BuildValue("(iI)", (int)status, bytes_short);
-    if (args != NULL) {
-        PyErr_SetObject(status_error, args);
-        Py_DECREF(args);
-    }
-    return NULL;
-}
-
-static uint8_t *allocate_aligned(void **block, size_t byte_count)
-{
-    *block = PyMem_Calloc(1, byte_count + TINYFED_ALIGNMENT);
-    if (*block == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    uintptr_t address = ((uintptr_t)*block + TINYFED_ALIGNMENT - 1) & ~(uintptr_t)(TINYFED_ALIGNMENT - 1);
-    return (uint8_t *)address;
+    return tinyfed_raise(status_error, status, bytes_short);
 }
 
 static void device_dealloc(PyObject *self)
 {
     device_t *device = (device_t *)self;
-    PyTypeObject *type = Py_TYPE(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     PyMem_Free(device->arena_block);
     PyMem_Free(device->shard_block);
-    release(self);
-    Py_DECREF(type);
+    tinyfed_free_object(self);
 }
 
 static PyObject *device_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -65,24 +45,15 @@ static PyObject *device_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     unsigned int arena_bytes;
     PyObject *shard = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "I|O", names, &arena_bytes, &shard)) return NULL;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    device_t *device = (device_t *)allocate(type, 0);
+    device_t *device = tinyfed_new_object(type);
     if (device == NULL) return NULL;
+    const uint8_t *bytes = NULL;
+    uint32_t byte_count = 0;
     device->arena_bytes = arena_bytes & ~(TINYFED_ALIGNMENT - 1);
-    device->arena = allocate_aligned(&device->arena_block, arena_bytes);
-    if (device->arena == NULL) goto error;
-    if (shard != Py_None) {
-        Py_buffer view;
-        if (PyObject_GetBuffer(shard, &view, PyBUF_SIMPLE) != 0) goto error;
-        device->shard_bytes = allocate_aligned(&device->shard_block, (size_t)view.len);
-        if (device->shard_bytes != NULL) memcpy(device->shard_bytes, view.buf, (size_t)view.len);
-        Py_ssize_t length = view.len;
-        PyBuffer_Release(&view);
-        if (device->shard_bytes == NULL) goto error;
-        tinyfed_status_t status = TINYFED_E_ARGUMENT;
-        if (length <= (Py_ssize_t)UINT32_MAX) {
-            status = tinyfed_shard_open(&device->shard, device->shard_bytes, (uint32_t)length);
-        }
+    device->arena = tinyfed_aligned_block(&device->arena_block, arena_bytes);
+    if (device->arena == NULL || tinyfed_copy_object(&device->shard_block, &bytes, &byte_count, shard) != 0) goto error;
+    if (bytes != NULL) {
+        const tinyfed_status_t status = tinyfed_shard_open(&device->shard, bytes, byte_count);
         if (status != TINYFED_OK) {
             fail(status, 0);
             goto error;
@@ -289,7 +260,7 @@ static PyObject *motion_windows(PyObject *self, PyObject *readings)
     const size_t sample_bytes = 4u * (size_t)form->steps * form->channels;
     const size_t memory_bytes = TINYFED_RECORDER_BYTES + sample_bytes * (count / (form->group * form->stride) + 2u);
     PyObject *result = NULL;
-    uint8_t *memory = memory_bytes <= UINT32_MAX ? allocate_aligned(&block, memory_bytes) : NULL;
+    uint8_t *memory = memory_bytes <= UINT32_MAX ? tinyfed_aligned_block(&block, memory_bytes) : NULL;
     if (memory != NULL) {
         tinyfed_recorder_t *recorder = tinyfed_recorder_open(form, memory, (uint32_t)memory_bytes);
         for (size_t i = 0; i < count; i++) (void)tinyfed_recorder_add(recorder, reading + i * form->channels);

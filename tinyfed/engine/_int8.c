@@ -2,17 +2,16 @@
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <string.h>
 
+#include "_object.h"
 #include "tinyfed_int8.h"
 
 #define CAPSULE_NAME "tinyfed.engine._int8.program"
 
 typedef struct opened {
     tinyfed_int8_t net;
-    uint8_t *program; /* aligned, inside memory */
+    void *memory; /* program and work area */
     uint8_t *work;
-    void *memory;
 } opened_t;
 
 static void release(opened_t *opened)
@@ -24,34 +23,26 @@ static void release(opened_t *opened)
 
 static void free_capsule(PyObject *capsule) { release(PyCapsule_GetPointer(capsule, CAPSULE_NAME)); }
 
-static uint8_t *align(void *memory)
-{
-    return (uint8_t *)(((uintptr_t)memory + TINYFED_ALIGNMENT - 1u) & ~(uintptr_t)(TINYFED_ALIGNMENT - 1u));
-}
-
-/* The work area comes after the program, which says how large it is: memory is taken twice. */
+/* The work area comes after the program, which says how large it is: a copy is opened first. */
 static int prepare(opened_t *opened, const Py_buffer *bytes)
 {
     const uint32_t program_bytes = (uint32_t)bytes->len;
+    const size_t work_at = tinyfed_align_up(program_bytes);
     uint32_t at = 0;
-    opened->memory = PyMem_Malloc((size_t)program_bytes + TINYFED_ALIGNMENT);
-    if (opened->memory == NULL) return -1;
-    opened->program = align(opened->memory);
-    memcpy(opened->program, bytes->buf, program_bytes);
-    const tinyfed_status_t status = tinyfed_int8_open(&opened->net, &at, opened->program, program_bytes);
+    void *first = NULL;
+    uint8_t *program = tinyfed_aligned_copy(&first, bytes);
+    if (program == NULL) return -1;
+    const tinyfed_status_t status = tinyfed_int8_open(&opened->net, &at, program, program_bytes);
+    PyMem_Free(first);
     if (status != TINYFED_OK) {
         PyErr_Format(PyExc_ValueError, "int8 program: error %d at offset %u", (int)status, (unsigned)at);
         return -1;
     }
-    const size_t work_at = ((size_t)program_bytes + 2u * TINYFED_ALIGNMENT) & ~(size_t)(TINYFED_ALIGNMENT - 1u);
-    void *whole = PyMem_Calloc(1, work_at + opened->net.work_bytes + TINYFED_ALIGNMENT);
-    if (whole == NULL) return -1;
-    memcpy(align(whole), opened->program, program_bytes);
-    PyMem_Free(opened->memory);
-    opened->memory = whole;
-    opened->program = align(whole);
-    opened->work = align(whole) + work_at;
-    opened->net.program = opened->program;
+    program = tinyfed_aligned_block(&opened->memory, work_at + opened->net.work_bytes);
+    if (program == NULL) return -1;
+    memcpy(program, bytes->buf, program_bytes);
+    opened->net.program = program;
+    opened->work = program + work_at;
     return 0;
 }
 
@@ -66,8 +57,6 @@ static PyObject *py_open(PyObject *self, PyObject *args)
         PyErr_NoMemory();
     } else if (prepare(opened, &bytes) == 0) {
         capsule = PyCapsule_New(opened, CAPSULE_NAME, free_capsule);
-    } else if (!PyErr_Occurred()) {
-        PyErr_NoMemory();
     }
     if (capsule == NULL) release(opened);
     PyBuffer_Release(&bytes);

@@ -2,9 +2,8 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
-#include <string.h>
-
 #include "_line.h"
+#include "_object.h"
 #include "played.h"
 #include "tinyfed_app.h"
 
@@ -21,36 +20,9 @@ typedef struct {
 static void line_dealloc(PyObject *self)
 {
     line_t *line = (line_t *)self;
-    PyTypeObject *type = Py_TYPE(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     if (line->store.obj != NULL) PyBuffer_Release(&line->store);
     for (int i = 0; i < 4; i++) PyMem_Free(line->blocks[i]);
-    release(self);
-    Py_DECREF(type);
-}
-
-static uint8_t *aligned(void **block, size_t byte_count)
-{
-    *block = PyMem_Calloc(1, byte_count + TINYFED_ALIGNMENT);
-    if (*block == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    return (uint8_t *)(((uintptr_t)*block + TINYFED_ALIGNMENT - 1) & ~(uintptr_t)(TINYFED_ALIGNMENT - 1));
-}
-
-/* An aligned copy of a bytes-like object; None gives NULL and length 0. Returns 0 on success. */
-static int copied(void **block, const uint8_t **bytes, uint32_t *byte_count, PyObject *object)
-{
-    Py_buffer view;
-    if (object == Py_None) return 0;
-    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) != 0) return -1;
-    uint8_t *copy = aligned(block, (size_t)view.len);
-    if (copy != NULL) memcpy(copy, view.buf, (size_t)view.len);
-    *bytes = copy;
-    *byte_count = (uint32_t)view.len;
-    PyBuffer_Release(&view);
-    return copy == NULL ? -1 : 0;
+    tinyfed_free_object(self);
 }
 
 /* The flash whose device works now: the interpreter's lock is held meanwhile. */
@@ -117,16 +89,16 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_ValueError, "unique_id must have 12 bytes and board fewer than 32 characters");
         return NULL;
     }
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    line_t *line = (line_t *)allocate(type, 0);
+    line_t *line = tinyfed_new_object(type);
     if (line == NULL) return NULL;
     memcpy(line->board, board, strlen(board) + 1);
     config.arena_bytes = arena_bytes & ~(TINYFED_ALIGNMENT - 1);
-    config.arena = aligned(&line->blocks[0], arena_bytes);
+    config.arena = tinyfed_aligned_block(&line->blocks[0], arena_bytes);
     config.board = line->board;
     config.watchdog_ms = watchdog_ms;
-    if (config.arena == NULL || copied(&line->blocks[1], &config.shard, &config.shard_bytes, shard) != 0 ||
-        copied(&line->blocks[2], &config.model, &config.model_bytes, model) != 0 || open_store(line, store) != 0) {
+    if (config.arena == NULL || tinyfed_copy_object(&line->blocks[1], &config.shard, &config.shard_bytes, shard) != 0 ||
+        tinyfed_copy_object(&line->blocks[2], &config.model, &config.model_bytes, model) != 0 ||
+        open_store(line, store) != 0) {
         Py_DECREF((PyObject *)line);
         return NULL;
     }
@@ -134,7 +106,7 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (config.model != NULL) config.model_hash = tinyfed_hash64(TINYFED_HASH_START, config.model, config.model_bytes);
     const uint8_t *recording = NULL;
     uint32_t recording_bytes = 0;
-    if (copied(&line->blocks[3], &recording, &recording_bytes, sensor) != 0) {
+    if (tinyfed_copy_object(&line->blocks[3], &recording, &recording_bytes, sensor) != 0) {
         Py_DECREF((PyObject *)line);
         return NULL;
     }

@@ -69,6 +69,20 @@ enum { VISIT_NONE, VISIT_ASKED, VISIT_RUNNING, VISIT_REFUSED, VISIT_ENDED };
 enum { UPLOAD_NONE, UPLOAD_ASKED, UPLOAD_SENDING, UPLOAD_REFUSED };
 enum { SAVE_NONE, SAVE_ASKED, SAVE_RUNNING, SAVE_OVER };
 
+/* How a request stands: the fields that transfer, visit, upload and save have alike. */
+#define SET_STATE(request, new_state, new_status, new_detail)                                                          \
+    ((request).state = (new_state), (request).status = (new_status), (request).detail = (new_detail))
+
+/* Nothing of the transfer is missing: say how far it is. */
+static inline void tinyfed_link_transfer_flows(tinyfed_link_t *link, uint32_t now_ms)
+{
+    link->transfer.gap = false;
+    link->transfer.gap_reported = false;
+    link->transfer.poke_ms = now_ms;
+    link->transfer.poke_interval_ms = POKE_MS;
+    link->pending |= SEND_TRANSFER_STATUS;
+}
+
 /* What leaves no room for another request. */
 static inline bool tinyfed_link_busy(const tinyfed_link_t *link)
 {

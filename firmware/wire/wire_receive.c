@@ -63,6 +63,13 @@ static uint32_t appended32(const uint8_t *p, uint32_t offset, uint32_t payload_b
     return payload_bytes >= offset + 4u ? tinyfed_get32(p + offset) : 0u;
 }
 
+/* True when something runs that leaves no room for the request; the host is told. */
+static bool refuse_busy(tinyfed_link_t *link, uint16_t sequence)
+{
+    if (tinyfed_link_busy(link)) refuse(link, TINYFED_E_BUSY, sequence);
+    return tinyfed_link_busy(link);
+}
+
 static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t payload_bytes)
 {
     return link->transfer.kind == p[0] && link->transfer.encoding == p[1] &&
@@ -74,10 +81,7 @@ static bool same_transfer(const tinyfed_link_t *link, const uint8_t *p, uint32_t
 
 static void on_transfer_begin(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, uint32_t payload_bytes)
 {
-    if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY, sequence);
-        return;
-    }
+    if (refuse_busy(link, sequence)) return;
     link->visit.received = true; /* a host that goes on has its result */
     if (same_transfer(link, p, payload_bytes)) {
         const uint8_t state = link->transfer.state;
@@ -133,9 +137,7 @@ static void report_gap(tinyfed_link_t *link)
 
 static void fail_transfer(tinyfed_link_t *link, tinyfed_wire_status_t status)
 {
-    link->transfer.state = TRANSFER_ENDED;
-    link->transfer.status = status;
-    link->transfer.detail = 0;
+    SET_STATE(link->transfer, TRANSFER_ENDED, status, 0);
 }
 
 static void on_chunk(tinyfed_link_t *link, uint16_t sequence, uint32_t payload_bytes, uint32_t now_ms)
@@ -161,11 +163,7 @@ static void on_chunk(tinyfed_link_t *link, uint16_t sequence, uint32_t payload_b
     const uint32_t bytes = payload_bytes - CHUNK_HEAD_BYTES;
     link->transfer.hash = tinyfed_hash64(link->transfer.hash, link->in.sink, bytes);
     link->transfer.next += bytes;
-    link->transfer.gap = false;
-    link->transfer.gap_reported = false;
-    link->transfer.poke_ms = now_ms;
-    link->transfer.poke_interval_ms = POKE_MS;
-    link->pending |= SEND_TRANSFER_STATUS;
+    tinyfed_link_transfer_flows(link, now_ms);
     tinyfed_wire_status_t status = TINYFED_OK;
     if (link->transfer.encoding != TINYFED_WIRE_PLAIN)
         status = tinyfed_wire_expand(&link->transfer.expander, link->in.sink, bytes);
@@ -199,10 +197,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
         }
         return;
     }
-    if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY, sequence);
-        return;
-    }
+    if (refuse_busy(link, sequence)) return;
     link->visit.state = VISIT_ASKED;
     link->visit.sequence = sequence;
     link->visit.number = number;
@@ -222,10 +217,7 @@ static void on_order(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p, 
 
 static void on_upload_request(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
 {
-    if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY, sequence);
-        return;
-    }
+    if (refuse_busy(link, sequence)) return;
     link->visit.received = true;
     if (link->upload.sequence == sequence && link->upload.state != UPLOAD_NONE) {
         link->pending |= SEND_UPLOAD_STATUS;
@@ -295,10 +287,7 @@ static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
         link->pending |= SEND_SAVE_STATUS;
         return;
     }
-    if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY, sequence);
-        return;
-    }
+    if (refuse_busy(link, sequence)) return;
     link->visit.received = true;
     link->upload.state = UPLOAD_NONE;
     link->save.state = SAVE_ASKED;
@@ -311,10 +300,7 @@ static void on_save(tinyfed_link_t *link, uint16_t sequence, const uint8_t *p)
 
 static void on_label(tinyfed_link_t *link, uint16_t sequence)
 {
-    if (tinyfed_link_busy(link)) {
-        refuse(link, TINYFED_E_BUSY, sequence);
-        return;
-    }
+    if (refuse_busy(link, sequence)) return;
     /* The samples lie at the arena's end, where a transfer that is not complete may be about to write. */
     if (link->transfer.state == TRANSFER_RECEIVING || link->transfer.state == TRANSFER_SUSPENDED)
         fail_transfer(link, TINYFED_E_CANCELLED);

@@ -15,9 +15,7 @@ void tinyfed_link_hello(tinyfed_link_t *link, const tinyfed_link_info_t *info)
 
 void tinyfed_link_transfer_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
 {
-    link->transfer.state = TRANSFER_REFUSED;
-    link->transfer.status = status;
-    link->transfer.detail = detail;
+    SET_STATE(link->transfer, TRANSFER_REFUSED, status, detail);
     link->transfer.next = 0;
     link->transfer.gap = false;
     link->pending |= SEND_TRANSFER_STATUS;
@@ -53,25 +51,17 @@ tinyfed_wire_status_t tinyfed_link_transfer_accept(tinyfed_link_t *link, uint8_t
     link->transfer.destination = destination;
     link->transfer.destination_bytes = destination_bytes;
     link->transfer.staging = staging;
-    link->transfer.state = TRANSFER_RECEIVING;
-    link->transfer.status = TINYFED_OK;
-    link->transfer.detail = 0;
+    SET_STATE(link->transfer, TRANSFER_RECEIVING, TINYFED_OK, 0);
     link->transfer.next = 0;
     link->transfer.hash = TINYFED_HASH_START;
-    link->transfer.gap = false;
-    link->transfer.gap_reported = false;
-    link->transfer.poke_ms = link->byte_ms;
-    link->transfer.poke_interval_ms = POKE_MS;
     if (link->transfer.kind != TINYFED_WIRE_INPUT) link->broken = true;
-    link->pending |= SEND_TRANSFER_STATUS;
+    tinyfed_link_transfer_flows(link, link->byte_ms);
     return TINYFED_OK;
 }
 
 void tinyfed_link_transfer_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
 {
-    link->transfer.state = TRANSFER_ENDED;
-    link->transfer.status = status < 0 ? status : TINYFED_WIRE_COMPLETE;
-    link->transfer.detail = detail;
+    SET_STATE(link->transfer, TRANSFER_ENDED, status < 0 ? status : TINYFED_WIRE_COMPLETE, detail);
     if (status >= 0 && link->transfer.kind != TINYFED_WIRE_INPUT) link->broken = false;
     link->pending |= SEND_TRANSFER_STATUS;
 }
@@ -94,9 +84,7 @@ void tinyfed_link_visit_begin(tinyfed_link_t *link)
 
 void tinyfed_link_visit_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
 {
-    link->visit.state = VISIT_REFUSED;
-    link->visit.status = status;
-    link->visit.detail = detail;
+    SET_STATE(link->visit, VISIT_REFUSED, status, detail);
     link->pending |= SEND_VISIT_STATUS;
 }
 
@@ -110,9 +98,7 @@ void tinyfed_link_visit_progress(tinyfed_link_t *link, uint32_t done, uint32_t t
 void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail, const uint8_t *result,
                             uint32_t result_bytes, uint64_t answer_hash)
 {
-    link->visit.state = VISIT_ENDED;
-    link->visit.status = status;
-    link->visit.detail = detail;
+    SET_STATE(link->visit, VISIT_ENDED, status, detail);
     link->visit.result = result;
     link->visit.answer_hash = answer_hash;
     link->visit.result_bytes =
@@ -126,10 +112,8 @@ void tinyfed_link_visit_end(tinyfed_link_t *link, tinyfed_wire_status_t status, 
 
 void tinyfed_link_save_begin(tinyfed_link_t *link, uint16_t quiet_ms)
 {
-    link->save.state = SAVE_RUNNING;
-    link->save.status = TINYFED_OK;
+    SET_STATE(link->save, SAVE_RUNNING, TINYFED_OK, 0);
     link->save.quiet_ms = quiet_ms;
-    link->save.detail = 0;
     link->save.done = 0;
     link->save.total = 0;
     link->pending |= SEND_SAVE_STATUS;
@@ -137,9 +121,7 @@ void tinyfed_link_save_begin(tinyfed_link_t *link, uint16_t quiet_ms)
 
 static void end_save(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
 {
-    link->save.state = SAVE_OVER;
-    link->save.status = status;
-    link->save.detail = detail;
+    SET_STATE(link->save, SAVE_OVER, status, detail);
     link->save.quiet_ms = 0;
     link->pending |= SEND_SAVE_STATUS;
 }
@@ -178,9 +160,7 @@ void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uin
         tinyfed_link_upload_refuse(link, TINYFED_E_ARGUMENT, 0);
         return;
     }
-    link->upload.state = UPLOAD_SENDING;
-    link->upload.status = TINYFED_OK;
-    link->upload.detail = 0;
+    SET_STATE(link->upload, UPLOAD_SENDING, TINYFED_OK, 0);
     link->upload.source = source;
     link->upload.total_bytes = byte_count;
     link->upload.acked = link->upload.offset;
@@ -192,9 +172,7 @@ void tinyfed_link_upload_accept(tinyfed_link_t *link, const uint8_t *source, uin
 
 void tinyfed_link_upload_refuse(tinyfed_link_t *link, tinyfed_wire_status_t status, uint32_t detail)
 {
-    link->upload.state = UPLOAD_REFUSED;
-    link->upload.status = status;
-    link->upload.detail = detail;
+    SET_STATE(link->upload, UPLOAD_REFUSED, status, detail);
     link->upload.total_bytes = 0;
     link->pending |= SEND_UPLOAD_STATUS;
 }

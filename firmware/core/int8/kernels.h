@@ -52,9 +52,6 @@ tinyfed_int8_two_columns_t tinyfed_int8_two_columns_sse2, tinyfed_int8_two_colum
 tinyfed_int8_one_column_t tinyfed_int8_one_column_sse2, tinyfed_int8_one_column_avx2;
 tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_sse2;
 #define tinyfed_int8_depthwise_group_avx2 tinyfed_int8_depthwise_group_sse2
-/* Lanes of even and odd sums, two to add each, to `count` outputs. */
-void tinyfed_int8_store_block(int8_t *out, const int32_t *even, const int32_t *odd, const int32_t *table,
-                              uint32_t count);
 #elif defined(__aarch64__) && defined(__ARM_NEON)
 #define TINYFED_INT8_NEON 1
 #define TINYFED_INT8_PICK(op, name) ((op)->kernels == TINYFED_INT8_KERNELS_PLAIN ? name##_plain : name##_neon)

@@ -51,4 +51,13 @@ static inline void tinyfed_int8_store(int8_t *out, const int32_t *sums, const in
         out[i] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_finish(sums[i], table + 4u * i), INT8_MIN, INT8_MAX);
 }
 
+/* The same from lanes of even and odd channels, two of which make a sum. */
+static inline void tinyfed_int8_store_lanes(int8_t *out, const int32_t *even, const int32_t *odd, const int32_t *table,
+                                            uint32_t count)
+{
+    const int32_t sums[4] = {tinyfed_int8_wrap_add(even[0], even[2]), tinyfed_int8_wrap_add(odd[0], odd[2]),
+                             tinyfed_int8_wrap_add(even[1], even[3]), tinyfed_int8_wrap_add(odd[1], odd[3])};
+    tinyfed_int8_store(out, sums, table, count);
+}
+
 #endif

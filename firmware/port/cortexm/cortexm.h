@@ -72,4 +72,18 @@ static inline uint8_t tinyfed_ring_get(tinyfed_ring_t *ring)
     return byte;
 }
 
+/* As tinyfed_port_read and tinyfed_port_write. */
+static inline size_t tinyfed_ring_read(tinyfed_ring_t *ring, uint8_t *bytes, size_t capacity)
+{
+    size_t count = 0;
+    while (count < capacity && !tinyfed_ring_empty(ring)) bytes[count++] = tinyfed_ring_get(ring);
+    return count;
+}
+static inline size_t tinyfed_ring_write(tinyfed_ring_t *ring, const uint8_t *bytes, size_t byte_count)
+{
+    size_t count = 0;
+    while (count < byte_count && !tinyfed_ring_full(ring)) tinyfed_ring_put(ring, bytes[count++]);
+    return count;
+}
+
 #endif

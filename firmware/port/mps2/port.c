@@ -103,8 +103,7 @@ int tinyfed_port_start(int argc, char **argv)
 size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
 {
     if (in_memory()) return read_memory(bytes, capacity);
-    size_t count = 0;
-    while (count < capacity && !tinyfed_ring_empty(&received)) bytes[count++] = tinyfed_ring_get(&received);
+    const size_t count = tinyfed_ring_read(&received, bytes, capacity);
     if (count > 0u) tinyfed_irq_enable(IRQ_RX);
     return count;
 }
@@ -112,8 +111,7 @@ size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
 size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
 {
     if (in_memory()) return write_memory(bytes, byte_count);
-    size_t count = 0;
-    while (count < byte_count && !tinyfed_ring_full(&sending)) tinyfed_ring_put(&sending, bytes[count++]);
+    const size_t count = tinyfed_ring_write(&sending, bytes, byte_count);
     tinyfed_interrupts_off();
     transmit();
     tinyfed_interrupts_on();

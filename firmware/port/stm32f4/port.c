@@ -82,16 +82,14 @@ int tinyfed_port_start(int argc, char **argv)
 
 size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
 {
-    size_t count = 0;
-    while (count < capacity && !tinyfed_ring_empty(&received)) bytes[count++] = tinyfed_ring_get(&received);
+    const size_t count = tinyfed_ring_read(&received, bytes, capacity);
     if (count > 0u) tinyfed_irq_enable(USART1_IRQ);
     return count;
 }
 
 size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
 {
-    size_t count = 0;
-    while (count < byte_count && !tinyfed_ring_full(&sending)) tinyfed_ring_put(&sending, bytes[count++]);
+    const size_t count = tinyfed_ring_write(&sending, bytes, byte_count);
     tinyfed_interrupts_off();
     transmit();
     tinyfed_interrupts_on();

@@ -1,6 +1,5 @@
 /* Matrix times one or two columns with NEON (aarch64): a quad of a block is one register, eight half-words. */
-#include "int8/kernels.h"
-#include "int8/rescale.h"
+#include "int8/depthwise_group.h"
 
 #if defined(TINYFED_INT8_NEON)
 #include <arm_neon.h>
@@ -26,9 +25,7 @@ static void store(int8_t *out, lanes_t sum, const int32_t *table, uint32_t count
     int32_t even[4], odd[4];
     vst1q_s32(even, sum.even);
     vst1q_s32(odd, sum.odd);
-    const int32_t sums[4] = {tinyfed_int8_wrap_add(even[0], even[2]), tinyfed_int8_wrap_add(odd[0], odd[2]),
-                             tinyfed_int8_wrap_add(even[1], even[3]), tinyfed_int8_wrap_add(odd[1], odd[3])};
-    tinyfed_int8_store(out, sums, table, count);
+    tinyfed_int8_store_lanes(out, even, odd, table, count);
 }
 
 void tinyfed_int8_two_columns_neon(int8_t *out_a, int8_t *out_b, const tinyfed_int8_matmul_t *m, const int16_t *columns)
@@ -64,28 +61,23 @@ void tinyfed_int8_one_column_neon(int8_t *out, const tinyfed_int8_matmul_t *m, c
     }
 }
 
-/* Four channels of one place after the other; products of two int8 fit 16 bits. */
+/* Products of two int8 fit 16 bits. */
+static inline void sum_window(int32_t *sums, const tinyfed_int8_record_t *r, const uint8_t *w, const uint32_t *window,
+                              uint32_t pitch)
+{
+    int32x4_t sum = vdupq_n_s32(0);
+    for (uint32_t ky = 0; ky < r->kernel_h; ky++, window += (size_t)r->dilation_h * pitch)
+        for (uint32_t kx = 0; kx < r->kernel_w; kx++, w += 4) {
+            const int8x8_t in = vcreate_s8(window[kx * r->dilation_w]), by = vcreate_s8(tinyfed_get32(w));
+            sum = vaddw_s16(sum, vget_low_s16(vmull_s8(in, by)));
+        }
+    vst1q_s32(sums, sum);
+}
+
 void tinyfed_int8_depthwise_group_neon(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch,
                                        uint32_t group)
 {
-    const tinyfed_int8_record_t *r = &op->r;
-    const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
-    int8_t *out = op->out + group;
-    for (uint32_t y = 0; y < r->out_h; y++, plane += (size_t)r->stride_h * pitch) {
-        for (uint32_t x = 0; x < r->out_w; x++, out += r->out_c) {
-            const uint32_t *place = plane + (size_t)x * r->stride_w;
-            const uint8_t *w = op->weights + (size_t)group * taps;
-            int32x4_t sum = vdupq_n_s32(0);
-            for (uint32_t ky = 0; ky < r->kernel_h; ky++, place += (size_t)r->dilation_h * pitch)
-                for (uint32_t kx = 0; kx < r->kernel_w; kx++, w += 4) {
-                    const int8x8_t in = vcreate_s8(place[kx * r->dilation_w]), by = vcreate_s8(tinyfed_get32(w));
-                    sum = vaddw_s16(sum, vget_low_s16(vmull_s8(in, by)));
-                }
-            int32_t sums[4];
-            vst1q_s32(sums, sum);
-            tinyfed_int8_store(out, sums, op->table + 4u * group, r->in_c - group);
-        }
-    }
+    tinyfed_int8_depthwise_places(op, plane, pitch, group, sum_window);
 }
 
 #else

@@ -1,6 +1,5 @@
 /* Depthwise convolution with SSE2: four channels of one place in a register. */
-#include "int8/kernels.h"
-#include "int8/rescale.h"
+#include "int8/depthwise_group.h"
 
 #if defined(TINYFED_INT8_SSE2)
 #include <emmintrin.h>
@@ -19,32 +18,27 @@ static inline __m128i two_taps(__m128i sum, uint32_t a, uint32_t b, uint32_t wei
     return _mm_add_epi32(sum, _mm_madd_epi16(in, by));
 }
 
+static inline void sum_window(int32_t *sums, const tinyfed_int8_record_t *r, const uint8_t *w, const uint32_t *window,
+                              uint32_t pitch)
+{
+    __m128i sum = _mm_setzero_si128();
+    for (uint32_t ky = 0; ky < r->kernel_h; ky++, window += (size_t)r->dilation_h * pitch) {
+        uint32_t kx = 0;
+        for (; kx + 1u < r->kernel_w; kx += 2, w += 8)
+            sum = two_taps(sum, window[kx * r->dilation_w], window[(kx + 1u) * r->dilation_w], tinyfed_get32(w),
+                           tinyfed_get32(w + 4));
+        if (kx < r->kernel_w) {
+            sum = two_taps(sum, window[kx * r->dilation_w], 0, tinyfed_get32(w), 0);
+            w += 4;
+        }
+    }
+    _mm_storeu_si128((__m128i *)sums, sum);
+}
+
 void tinyfed_int8_depthwise_group_sse2(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch,
                                        uint32_t group)
 {
-    const tinyfed_int8_record_t *r = &op->r;
-    const uint32_t taps = (uint32_t)r->kernel_h * r->kernel_w;
-    int8_t *out = op->out + group;
-    for (uint32_t y = 0; y < r->out_h; y++, plane += (size_t)r->stride_h * pitch) {
-        for (uint32_t x = 0; x < r->out_w; x++, out += r->out_c) {
-            const uint32_t *place = plane + (size_t)x * r->stride_w;
-            const uint8_t *w = op->weights + (size_t)group * taps;
-            __m128i sum = _mm_setzero_si128();
-            for (uint32_t ky = 0; ky < r->kernel_h; ky++, place += (size_t)r->dilation_h * pitch) {
-                uint32_t kx = 0;
-                for (; kx + 1u < r->kernel_w; kx += 2, w += 8)
-                    sum = two_taps(sum, place[kx * r->dilation_w], place[(kx + 1u) * r->dilation_w], tinyfed_get32(w),
-                                   tinyfed_get32(w + 4));
-                if (kx < r->kernel_w) {
-                    sum = two_taps(sum, place[kx * r->dilation_w], 0, tinyfed_get32(w), 0);
-                    w += 4;
-                }
-            }
-            int32_t sums[4];
-            _mm_storeu_si128((__m128i *)sums, sum);
-            tinyfed_int8_store(out, sums, op->table + 4u * group, r->in_c - group);
-        }
-    }
+    tinyfed_int8_depthwise_places(op, plane, pitch, group, sum_window);
 }
 
 #else

@@ -1,5 +1,6 @@
 /* As matmul_sse2.c with two quads a register. Chosen when a program is opened. */
 #include "int8/kernels.h"
+#include "int8/rescale.h"
 
 #if defined(TINYFED_INT8_SSE2)
 #include <immintrin.h>
@@ -25,7 +26,7 @@ AVX2 static inline void store(int8_t *out, lanes_t sum, const int32_t *table, ui
                      _mm_add_epi32(_mm256_castsi256_si128(sum.even), _mm256_extracti128_si256(sum.even, 1)));
     _mm_storeu_si128((__m128i *)odd,
                      _mm_add_epi32(_mm256_castsi256_si128(sum.odd), _mm256_extracti128_si256(sum.odd, 1)));
-    tinyfed_int8_store_block(out, even, odd, table, count);
+    tinyfed_int8_store_lanes(out, even, odd, table, count);
 }
 
 /* Two quads at `at`, of which the second is zero where there is none. */

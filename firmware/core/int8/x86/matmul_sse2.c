@@ -24,20 +24,12 @@ static inline void multiply(lanes_t *sum, lanes_t w, __m128i x)
     sum->odd = _mm_add_epi32(sum->odd, _mm_madd_epi16(w.odd, x));
 }
 
-void tinyfed_int8_store_block(int8_t *out, const int32_t *even, const int32_t *odd, const int32_t *table,
-                              uint32_t count)
-{
-    const int32_t sums[4] = {tinyfed_int8_wrap_add(even[0], even[2]), tinyfed_int8_wrap_add(odd[0], odd[2]),
-                             tinyfed_int8_wrap_add(even[1], even[3]), tinyfed_int8_wrap_add(odd[1], odd[3])};
-    tinyfed_int8_store(out, sums, table, count);
-}
-
 static void store(int8_t *out, lanes_t sum, const int32_t *table, uint32_t count)
 {
     int32_t even[4], odd[4];
     _mm_storeu_si128((__m128i *)even, sum.even);
     _mm_storeu_si128((__m128i *)odd, sum.odd);
-    tinyfed_int8_store_block(out, even, odd, table, count);
+    tinyfed_int8_store_lanes(out, even, odd, table, count);
 }
 
 void tinyfed_int8_two_columns_sse2(int8_t *out_a, int8_t *out_b, const tinyfed_int8_matmul_t *m, const int16_t *columns)

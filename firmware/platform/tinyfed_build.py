@@ -132,7 +132,7 @@ def build_id(
 
 
 def model_hash(image: bytes) -> int:
-    """FNV-1a, 64 bit, as tinyfed_hash64 in firmware/core."""
+    """FNV-1a, 64 bit, as tinyfed_hash64: written again for PlatformIO's Python, which has no engine to ask."""
     value = 0xCBF29CE484222325
     for byte in image:
         value = (value ^ byte) * 0x100000001B3 % 2**64

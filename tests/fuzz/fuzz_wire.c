@@ -4,20 +4,11 @@
  *
  * A command is a byte, whose low three bits say what, and its operands; scripts/fuzz-wire writes the first ones. */
 #include "tinyfed_bytes.h"
+#include "../c/wire/pair_device.h"
 #include "wire_link.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct device device_t; /* tests/c/wire/pair_device.c */
-device_t *device_new(uint32_t arena_bytes, uint16_t chunk_bytes);
-void device_free(device_t *device);
-void device_set_steps(device_t *device, uint32_t steps);
-void device_receive(device_t *device, const uint8_t *bytes, uint32_t byte_count, uint32_t now_ms);
-void device_work(device_t *device, uint32_t now_ms);
-uint32_t device_transmit(device_t *device, uint8_t *bytes, uint32_t capacity, uint32_t now_ms);
-uint32_t device_idle_ms(const device_t *device, uint32_t now_ms);
-uint32_t device_counter(const device_t *device, uint32_t which);
 
 #define ARENA_BYTES 4096u
 #define PAYLOAD_MAX 255u

@@ -14,7 +14,7 @@ CONSTANTS = {
     "FNV-1a, 32 bit": ("0x811c9dc5", "0x1000193"),
     "the polynomial of CRC-32": ("0xedb88320", "0x4c11db7", "3988292384"),
 }
-# It runs in PlatformIO's Python, which has no tinyfed.
+# It runs in PlatformIO's Python, which has no tinyfed; test_firmware.py holds its hash to the engine's.
 ALONE = Path("firmware/platform/tinyfed_build.py")
 
 

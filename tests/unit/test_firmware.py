@@ -1,7 +1,7 @@
 """Building firmware: cached, reproducible, and clear about what is missing."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tinyfed_host.firmware import build
 
 from tinyfed import boards, paths
 from tinyfed.boards import Board, read_board
+from tinyfed.engine.core import hash64
 from tinyfed.errors import BuildError, MissingToolError, UsageError
 
 
@@ -109,10 +110,12 @@ def test_an_embedded_model_is_told(tmp_path: Path) -> None:
     assert (found.model_bytes, found.model_hash) == (200, build.recipe().model_hash(model.read_bytes()))
 
 
-def test_the_model_hash_is_fnv_1a() -> None:
+@pytest.mark.parametrize("hashed", [build.recipe().model_hash, hash64])
+def test_the_recipe_and_the_engine_hash_alike(hashed: Callable[[bytes], int]) -> None:
     # The FNV project's own test vectors: "" and "foobar".
-    assert build.recipe().model_hash(b"") == 0xCBF29CE484222325
-    assert build.recipe().model_hash(b"foobar") == 0x85944171F73967E8
+    assert hashed(b"") == 0xCBF29CE484222325
+    assert hashed(b"foobar") == 0x85944171F73967E8
+    assert hashed(bytes(range(256))) == build.recipe().model_hash(bytes(range(256)))
 
 
 def test_what_is_no_image_is_told(tmp_path: Path) -> None:

@@ -50,6 +50,21 @@ def test_the_checker_finds_a_wrong_vector(checker: Path) -> None:
             check(checker, [wrong])
 
 
+@pytest.mark.parametrize("place", [16, 44])
+def test_a_rate_is_taken_from_the_smallest_normal_number_to_1000(checker: Path, place: int) -> None:
+    """The learning rate (byte 16) and FedProx's mu (byte 44): at both bounds, and one float32 past them."""
+    order = encode_more(encode_order(1, 2, 1, 2, 1, 3, 0.5), update=1, proximal=0.25)
+
+    def line(status: int, bits: int) -> str:
+        data = order[:place] + bits.to_bytes(4, "little") + order[place + 4 :]
+        rate, proximal = (data[at : at + 4][::-1].hex() for at in (16, 44))
+        said = f" 1 2 1 2 1 3 {rate} 0 1 0 0 {proximal}" if status == 0 else ""
+        return f"order {status} {data.hex()}{said}"
+
+    taken, refused = (0x00800000, 0x447A0000), (0x007FFFFF, 0x447A0001)
+    check(checker, [*(line(0, bits) for bits in taken), *(line(-1, bits) for bits in refused)])
+
+
 def random_case(rng: random.Random) -> tuple[list[int], bytes]:
     ways = rng.choice([1, 2, 3, 4, 5, 10, 32])
     shots, queries, passes = rng.choice([1, 2, 3, 10, 25]), rng.choice([0, 1, 2, 5, 30]), rng.choice([1, 1, 1, 2, 7])

@@ -1,9 +1,7 @@
 /* Checks each line it reads from standard input against firmware/visit; the formats are those of tests/golden and of
  * tests/unit/test_visit.py. The engine is a stand-in that notes what it is shown. Ends with 1 at the first line that
  * does not hold. */
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "../words.h"
 #include "tinyfed_visit.h"
 #include "tinyfed_bytes.h"
 #include "tinyfed_float.h"
@@ -68,39 +66,6 @@ tinyfed_status_t tinyfed_batch_step(tinyfed_engine_t *engine, const tinyfed_opti
 }
 
 float tinyfed_sin_f32(float x) { return x; }
-
-static uint32_t line_number;
-
-static void expect(int holds, const char *what)
-{
-    if (holds) return;
-    fprintf(stderr, "line %u: %s\n", line_number, what);
-    exit(1);
-}
-
-static char *word(void)
-{
-    char *text = strtok(NULL, " \n");
-    expect(text != NULL, "a word is missing");
-    return text;
-}
-
-static uint64_t hexadecimal(void) { return strtoull(word(), NULL, 16); }
-static long decimal(void) { return strtol(word(), NULL, 10); }
-
-/* Memory of exactly the size, on a multiple of 16, so that the sanitizer sees a byte too many. */
-static uint8_t *bytes_of(const char *hex, uint32_t *byte_count)
-{
-    size_t length = hex[0] == '-' ? 0 : strlen(hex) / 2;
-    uint8_t *bytes = malloc(length ? length : 1);
-    expect(bytes != NULL && ((uintptr_t)bytes & 15u) == 0, "malloc");
-    for (size_t i = 0; i < length; i++) {
-        char pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
-        bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-    *byte_count = (uint32_t)length;
-    return bytes;
-}
 
 static void check_order(void)
 {

@@ -1,12 +1,14 @@
 /* A device's application around the link, as small as can be: an arena, a "model" whose training is arithmetic on
  * its bytes, and counters of what must never happen. Driven from Python through ctypes. */
+#include "pair_device.h"
+
 #include "tinyfed_checksum.h"
 #include "tinyfed_wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct device {
+struct device {
     tinyfed_link_t link;
     uint8_t *arena; /* exactly arena_bytes, so that the sanitizer sees a byte too many */
     uint8_t staging[TINYFED_WIRE_CHUNK_BYTES_MAX];
@@ -35,7 +37,7 @@ typedef struct device {
     uint32_t trained;    /* visits carried out */
     uint32_t violations; /* trained or sent something that is not whole */
     uint32_t resets, hosts_gone, transfers, saves, inferred;
-} device_t;
+};
 
 device_t *device_new(uint32_t arena_bytes, uint16_t chunk_bytes)
 {

@@ -1,61 +1,18 @@
 /* Holds firmware/wire to tests/golden/wire.txt, whose name is the argument. Ends with 1 at the first line that does
  * not hold. The format is described there. */
 #include "tinyfed_checksum.h"
+#include "../words.h"
+#include "pair_device.h"
 #include "tinyfed_wire.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define LINE_BYTES 65536u
 #define BYTES_MAX 16384u
 
-typedef struct device device_t; /* pair_device.c */
-device_t *device_new(uint32_t arena_bytes, uint16_t chunk_bytes);
-void device_free(device_t *device);
-void device_set_steps(device_t *device, uint32_t steps);
-void device_receive(device_t *device, const uint8_t *bytes, uint32_t byte_count, uint32_t now_ms);
-void device_work(device_t *device, uint32_t now_ms);
-uint32_t device_transmit(device_t *device, uint8_t *bytes, uint32_t capacity, uint32_t now_ms);
-
-static unsigned line_number;
-
-static void expect(bool holds, const char *what)
-{
-    if (holds) return;
-    fprintf(stderr, "line %u: %s\n", line_number, what);
-    exit(1);
-}
-
-static char *word(void)
-{
-    char *text = strtok(NULL, " \n");
-    expect(text != NULL, "a word is missing");
-    return text;
-}
-
-static uint64_t number(void) { return strtoull(word(), NULL, 16); }
-
-/* Allocated anew at exactly the size, so that the sanitizer sees a byte too many. */
-static uint8_t *bytes_of(uint32_t *byte_count)
-{
-    const char *hex = word();
-    const size_t length = hex[0] == '-' ? 0 : strlen(hex) / 2;
-    uint8_t *bytes = malloc(length > 0 ? length : 1);
-    expect(bytes != NULL && length <= BYTES_MAX, "too long");
-    for (size_t i = 0; i < length; i++) {
-        const char pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
-        bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-    *byte_count = (uint32_t)length;
-    return bytes;
-}
-
 static void check_checksum(bool crc)
 {
     uint32_t n;
-    uint8_t *bytes = bytes_of(&n);
-    const uint64_t wanted = number();
+    uint8_t *bytes = bytes_of(word(), &n);
+    const uint64_t wanted = hexadecimal();
     /* in two pieces: both can be continued */
     if (crc) {
         expect(tinyfed_crc32(tinyfed_crc32(0, bytes, n / 2), bytes + n / 2, n - n / 2) == wanted, "CRC-32");
@@ -88,13 +45,13 @@ static unsigned decode(const uint8_t *bytes, uint32_t n, uint8_t *sink, uint32_t
 
 static void check_frame(void)
 {
-    const uint8_t version = (uint8_t)number();
-    const uint8_t type = (uint8_t)number();
-    const uint32_t session = (uint32_t)number();
-    const uint16_t sequence = (uint16_t)number();
+    const uint8_t version = (uint8_t)hexadecimal();
+    const uint8_t type = (uint8_t)hexadecimal();
+    const uint32_t session = (uint32_t)hexadecimal();
+    const uint16_t sequence = (uint16_t)hexadecimal();
     uint32_t payload_bytes, n;
-    uint8_t *payload = bytes_of(&payload_bytes);
-    uint8_t *bytes = bytes_of(&n);
+    uint8_t *payload = bytes_of(word(), &payload_bytes);
+    uint8_t *bytes = bytes_of(word(), &n);
 
     /* the frame's first twelve bytes come from head, as the link does it, and the rest from where it lies */
     static tinyfed_wire_encoder_t encoder;
@@ -146,7 +103,7 @@ static void check_damaged(void)
 {
     static const uint8_t good[] = {0x00, 0x09, 0x01, 0x01, 0x21, 0x43, 0x01, 0x10, 0x51, 0x81, 0x02, 0x29, 0x00};
     uint32_t n;
-    uint8_t *bytes = bytes_of(&n);
+    uint8_t *bytes = bytes_of(word(), &n);
     tinyfed_wire_decoder_reset(&decoder);
     expect(decode(bytes, n, NULL, 0) == 0, "a damaged frame was taken");
     tinyfed_wire_decoder_reset(&decoder);
@@ -161,7 +118,7 @@ static uint32_t reply_bytes;
 static void check_dialogue(bool down)
 {
     uint32_t n;
-    uint8_t *bytes = bytes_of(&n);
+    uint8_t *bytes = bytes_of(word(), &n);
     if (device == NULL) {
         device = device_new(65536, 1024);
         device_set_steps(device, 3);

@@ -41,6 +41,7 @@ class Field:
     words: tuple[str, ...] = ()  # one of these may stand for a number
     empty: bool = True  # a text may be
     from_text: bool = False  # a whole number may be written as a text as in C, "0x20000000" or "64000000L"
+    or_texts: bool = False  # a text may be written as a list of texts: they are joined by ", "
     is_path: bool = False  # a text names a file or folder, in an experiment from the experiment's folder
     example: str = ""
     default: Any = REQUIRED
@@ -55,7 +56,8 @@ class Field:
         if self.kind is list:
             return "a list of texts" + (f" such as {self.example}" if self.example else "")
         if self.kind is str:
-            return "a text" if self.empty else "a text that is not empty"
+            said = "a text or a list of texts" if self.or_texts else "a text"
+            return said if self.empty else f"{said} that is not empty"
         said = "a whole number" if self.kind is int else "a number"
         if self.from_text:
             said += ' (or a text as "0x20000000")'
@@ -89,6 +91,8 @@ class Field:
         elif self.kind is list:
             if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
                 return tuple(value)
+        elif self.or_texts and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return ", ".join(value)
         elif isinstance(value, self.kind) and (self.empty or value):
             return value
         hint = near(value, self.choices or self.words) if isinstance(value, str) else ""

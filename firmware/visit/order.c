@@ -34,6 +34,7 @@ tinyfed_status_t tinyfed_order_check(const tinyfed_order_t *order)
     if ((order->flags & (TINYFED_ORDER_TRUE_LABELS | TINYFED_ORDER_IN_TIME)) && order->source != TINYFED_SOURCE_SHARD) {
         return TINYFED_E_ARGUMENT;
     }
+    if (order->start != 0 && !(order->flags & TINYFED_ORDER_IN_TIME)) return TINYFED_E_ARGUMENT;
     uint32_t lowest = 0;
     for (uint32_t i = 0; i < order->checkpoint_count; i++) {
         uint32_t shots = order->checkpoints[i];
@@ -58,7 +59,9 @@ tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *byt
 {
     if (byte_count < 1) return TINYFED_E_TRUNCATED;
     if (bytes[0] < 1u || bytes[0] > TINYFED_ORDER_VERSION) return TINYFED_E_VERSION;
-    uint32_t expected = bytes[0] == 1u ? TINYFED_ORDER_BYTES_V1 : TINYFED_ORDER_BYTES;
+    uint32_t expected = bytes[0] == 1u  ? TINYFED_ORDER_BYTES_V1
+                        : bytes[0] < 4u ? TINYFED_ORDER_BYTES_V3
+                                        : TINYFED_ORDER_BYTES;
     if (byte_count < expected) return TINYFED_E_TRUNCATED;
     if (byte_count > expected) return TINYFED_E_ARGUMENT;
     order->update = TINYFED_UPDATE_ONLINE;
@@ -68,6 +71,7 @@ tinyfed_status_t tinyfed_order_decode(tinyfed_order_t *order, const uint8_t *byt
     order->local_first = order->local_last = 0;
     order->reconstruct = order->top = 0;
     order->answer = 0;
+    order->start = bytes[0] > 3u ? tinyfed_get32(bytes + 56) : 0;
     if (bytes[0] > 1u) {
         order->update = bytes[40];
         order->flags = bytes[41];

@@ -92,6 +92,7 @@ void tinyfed_recorder_shard(const tinyfed_recorder_t *recorder, tinyfed_shard_t 
     shard->ends = recorder->ends;
     shard->samples = recorder->samples;
     shard->feature_count = recorder->feature_count;
+    shard->target_count = 0;
     shard->class_count = recorder->class_count;
     shard->sample_count = recorder->count;
 }

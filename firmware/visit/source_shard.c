@@ -29,8 +29,12 @@ tinyfed_status_t tinyfed_source_shard_begin(tinyfed_visit_t *visit)
     uint32_t ways = order->ways, shots = order->shots, queries = order->queries, first, count;
 
     if (shard == NULL) return TINYFED_E_SOURCE;
-    if (shard->feature_count != model->input_count || ways != model->output_count) return TINYFED_E_SHAPE;
-    if (model->loss != TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY) return TINYFED_E_SHAPE;
+    if (shard->feature_count != model->input_count) return TINYFED_E_SHAPE;
+    const bool labels = model->loss == TINYFED_LOSS_SOFTMAX_CROSS_ENTROPY;
+    if (shard->target_count == 0 ? !labels || ways != model->output_count
+                                 : ways != 1 || shard->target_count != (labels ? 1u : model->output_count)) {
+        return TINYFED_E_SHAPE;
+    }
     if (shard->class_count < ways) return TINYFED_E_SOURCE;
     if ((order->flags & TINYFED_ORDER_TRUE_LABELS) && shard->class_count != ways) return TINYFED_E_SHAPE;
     /* Every class must do, not only the drawn ones: a shard that is too small fails at once, not at some seed. */
@@ -47,8 +51,13 @@ tinyfed_status_t tinyfed_source_shard_begin(tinyfed_visit_t *visit)
         tinyfed_random_sequence(&visit->random, visit->classes, ways, shard->class_count);
     }
     if (order->flags & TINYFED_ORDER_IN_TIME) {
-        for (uint32_t i = 0; i < ways * shots; i++) visit->stream[i] = (uint16_t)(i % shots);
-        for (uint32_t i = 0; i < ways * queries; i++) visit->queries[i] = (uint16_t)(shots + i % queries);
+        for (uint32_t k = 0; k < ways; k++) {
+            tinyfed_shard_class(shard, &first, &count, visit->classes[k]);
+            const uint32_t start = order->start % count; /* then on, behind the last comes the first */
+            for (uint32_t i = 0; i < shots; i++) visit->stream[k * shots + i] = (uint16_t)((start + i) % count);
+            for (uint32_t i = 0; i < queries; i++)
+                visit->queries[k * queries + i] = (uint16_t)((start + shots + i) % count);
+        }
         return TINYFED_OK;
     }
     for (uint32_t k = 0; k < ways; k++) {
@@ -70,9 +79,15 @@ static void sample_at(const tinyfed_visit_t *visit, tinyfed_sample_t *sample, ui
 {
     uint32_t first, count;
     tinyfed_shard_class(visit->shard, &first, &count, visit->classes[label]);
-    sample->input = visit->shard->samples + (size_t)(first + index) * visit->shard->feature_count;
-    sample->target.values = NULL;
+    const tinyfed_shard_t *shard = visit->shard;
+    sample->input = shard->samples + (size_t)(first + index) * (shard->feature_count + shard->target_count);
+    sample->target.values = shard->target_count != 0 ? sample->input + shard->feature_count : NULL;
     sample->target.label = (int32_t)label;
+    if (shard->target_count == 1) { /* where a class is asked for it is the target; no class: the engine refuses it */
+        const float value = sample->target.values[0];
+        const bool is_class = value >= 0.0f && value < (float)visit->engine->model->output_count;
+        sample->target.label = is_class ? (int32_t)value : -1;
+    }
 }
 
 void tinyfed_source_shard_train(tinyfed_visit_t *visit, tinyfed_sample_t *sample)

@@ -6,9 +6,10 @@
 
 #include "tinyfed_core.h"
 
-#define TINYFED_ORDER_VERSION 3u /* newest; 1 and 2 are understood too */
+#define TINYFED_ORDER_VERSION 4u /* newest; 1 to 3 are understood too */
 #define TINYFED_ORDER_BYTES_V1 40u
-#define TINYFED_ORDER_BYTES 56u
+#define TINYFED_ORDER_BYTES_V3 56u /* and of version 2 */
+#define TINYFED_ORDER_BYTES 60u
 #define TINYFED_RESULT_VERSION 1u
 #define TINYFED_CHECKPOINTS_MAX 8u
 #define TINYFED_WAYS_MAX 32u
@@ -64,6 +65,8 @@ typedef struct tinyfed_order {
     uint16_t reconstruct; /* the first samples a class teach the local layers alone */
     uint16_t top;         /* hundredths of a percent of the shared values that go back; 0: all of them */
     uint8_t answer;       /* TINYFED_ANSWER_...; not with top */
+    uint32_t start;       /* with TINYFED_ORDER_IN_TIME: the stream begins at this sample of each class, modulo its
+                           * samples; from here on version 4 */
 } tinyfed_order_t;
 
 typedef struct tinyfed_checkpoint {
@@ -86,11 +89,13 @@ typedef struct tinyfed_result {
 } tinyfed_result_t;
 
 /* A shard: samples sorted by class, as docs/shard.md lays them out and tinyfed_shard_open checks, or as the device has
- * recorded them (tinyfed_record.h). What it points to must outlive what uses it. */
+ * recorded them (tinyfed_record.h), or in order of time, each with its targets. What it points to must outlive what
+ * uses it. */
 typedef struct tinyfed_shard {
     const uint8_t *ends;  /* class table: 4 bytes a class */
-    const float *samples; /* sample_count rows of feature_count, classes in order */
+    const float *samples; /* sample_count rows of feature_count + target_count, classes in order */
     uint32_t feature_count;
+    uint32_t target_count; /* 0: a sample's class is its target; else there is one class */
     uint32_t class_count;
     uint32_t sample_count;
 } tinyfed_shard_t;

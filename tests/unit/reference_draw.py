@@ -42,13 +42,23 @@ class Generator:
 
 
 def draw(
-    counts: list[int], seed: int, ways: int, shots: int, queries: int, passes: int = 1, flags: int = 0
+    counts: list[int],
+    seed: int,
+    ways: int,
+    shots: int,
+    queries: int,
+    passes: int = 1,
+    flags: int = 0,
+    start: int = 0,
 ) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """(class, index, label) of each training step, and of each evaluation sample."""
     generator = Generator(seed)
     true_labels, in_time = flags & 1, flags & 2
     classes = list(range(ways)) if true_labels else generator.sequence(ways, len(counts))
-    streams = [list(range(shots)) if in_time else generator.sequence(shots, counts[c]) for c in classes]
+    streams = [
+        [(start + i) % counts[c] for i in range(shots)] if in_time else generator.sequence(shots, counts[c])
+        for c in classes
+    ]
     train = []
     for number in range(shots * passes):
         for label in generator.sequence(ways, ways):
@@ -58,7 +68,7 @@ def draw(
     for label, c in enumerate(classes):
         rest = [i for i in range(counts[c]) if i not in streams[label]]
         if queries and in_time:
-            rest = rest[:queries]
+            rest = [(start + shots + i) % counts[c] for i in range(queries)]
         elif queries:
             rest = [rest[rank] for rank in other.sequence(queries, len(rest))]
         evaluate += [(c, i, label) for i in rest]
@@ -76,9 +86,17 @@ def encode_order(source: int, ways: int, passes: int, shots: int, queries: int, 
     return struct.pack("<BBBBHHQfB3x8H", 1, source, ways, passes, shots, queries, seed, rate, len(checkpoints), *points)
 
 
-def encode_more(order: bytes, update: int = 0, flags: int = 0, batch: int = 0, proximal: float = 0.0) -> bytes:
-    """An order of version 2 out of one of version 1."""
-    return b"\2" + order[1:] + struct.pack("<BBHf8x", update, flags, batch, proximal)
+def encode_more(
+    order: bytes, update: int = 0, flags: int = 0, batch: int = 0, proximal: float = 0.0, start: int = 0
+) -> bytes:
+    """An order of version 2, or with a start of version 4, out of one of version 1."""
+    more = struct.pack("<BBHf8x", update, flags, batch, proximal)
+    return b"\4" + order[1:] + more + struct.pack("<I", start) if start else b"\2" + order[1:] + more
+
+
+def flags_of(order: bytes) -> tuple[int, int]:
+    """Its flags and its start."""
+    return order[41] if order[0] > 1 else 0, int.from_bytes(order[56:], "little")
 
 
 def encode_shard(counts: list[int], features: int = 2) -> bytes:
@@ -100,7 +118,6 @@ def draw_line(counts: list[int], order: bytes) -> str:
     """A line for tests/c/visit/test_visit.c: what each step must look at."""
     ways, passes = order[2], order[3]
     shots, queries, seed = struct.unpack_from("<HHQ", order, 4)
-    flags = order[41] if order[0] == 2 else 0
-    train, evaluate = draw(counts, seed, ways, shots, queries, passes, flags)
+    train, evaluate = draw(counts, seed, ways, shots, queries, passes, *flags_of(order))
     parts = [",".join(f"{c}:{i}:{label}" for c, i, label in steps) for steps in (train, evaluate)]
     return f"draw {order.hex()} {','.join(map(str, counts))} {parts[0]} {parts[1] or '-'}"

@@ -56,8 +56,9 @@ def judged(found: Subject, draws: int = 3) -> dict[str, object]:
 @pytest.mark.parametrize("queries", [0, 2])
 def test_the_samples_that_judge_are_those_of_the_device(flags: int, queries: int) -> None:
     counts = [7, 9, 8, 11]
-    order = Order("shard", 3, 4, queries, 99, 0.1, true_labels=bool(flags & 1), in_time=bool(flags & 2))
-    _, expected = draw(counts, 99, 3, 4, queries, flags=flags)
+    start = 6 if flags & 2 else 0
+    order = Order("shard", 3, 4, queries, 99, 0.1, true_labels=bool(flags & 1), in_time=bool(flags & 2), start=start)
+    _, expected = draw(counts, 99, 3, 4, queries, flags=flags, start=start)
     found = [(number, i, label) for label, (number, rest) in enumerate(judged_samples(order, counts)) for i in rest]
     assert found == expected
 

@@ -1,16 +1,21 @@
 """Your own data: a folder of CSV and NPZ files, and every mistake in it."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tinyfed_host.cli.main import run_command
+from tinyfed_host.run.store import RunStore
 
 from tinyfed import meta, tasks
 from tinyfed.data.shard import read_shard
+from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
 from tinyfed.meta.adaptation import adaptation
 from tinyfed.meta.references import learn
-from tinyfed.model import encode, mlp
+from tinyfed.model import encode, initialize, mlp
 
 
 def csv(path: Path, shift: float = 0.0, rows: int = 8, header: str = "x,label,y") -> None:
@@ -225,3 +230,119 @@ def test_wrong_options_and_folders_are_named(folder: Path, tmp_path: Path) -> No
     (folder / "held_out/cleo.csv").unlink()
     with pytest.raises(UsageError, match="holds no CSV, TSV, Parquet or NPZ file"):
         tasks.get("folder", path=str(folder))
+
+
+def regression(folder: Path, rows: int = 40, npz: bool = False) -> None:
+    """y1 = 100 + 10 x1, y2 = x0 / 1000, by client shifted."""
+    for number, name in enumerate(("train/anna", "train/bert", "held_out/cleo")):
+        path = folder / f"{name}.{'npz' if npz else 'csv'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        x = np.random.default_rng(number).normal(size=(rows, 2))
+        y = np.stack([100 + number + 10 * x[:, 1], x[:, 0] / 1000], axis=1)
+        if npz:
+            np.savez(path, x=x, y=y)
+        else:
+            lines = [",".join(map(repr, map(float, row))) for row in np.hstack([x[:, :1], y, x[:, 1:]])]
+            path.write_text("x0,y1,y2,x1\n" + "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("npz", [False, True])
+def test_targets_lie_in_shards_in_deviations_in_the_order_of_the_file(tmp_path: Path, npz: bool) -> None:
+    regression(tmp_path, npz=npz)
+    task = tasks.get("folder", path=str(tmp_path), target="y1, y2", standardize=1)
+    assert (task.loss, task.output_count, task.feature_count, task.order.ways) == ("mse", 2, 2, 1)
+    assert task.of_targets is not None and "y1 8.957" in task.notes[0]
+    shards = [read_shard(client.shard or b"") for client in task.train]
+    found = np.concatenate([shard.targets for shard in shards if shard.targets is not None])
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(found.std(axis=0), 1, atol=1e-5)
+    x = np.random.default_rng(1).normal(size=(40, 2))  # bert's
+    own = found[40:] * task.of_targets.deviation + task.of_targets.mean
+    np.testing.assert_allclose(own, np.stack([101 + 10 * x[:, 1], x[:, 0] / 1000], axis=1), rtol=1e-4, atol=1e-7)
+    as_they_are = read_shard(
+        tasks.get("folder", path=str(tmp_path), target="y1,y2", standardize=0).train[1].shard or b""
+    )
+    np.testing.assert_array_equal(as_they_are.classes[0], x.astype(np.float32))
+
+
+def test_what_cannot_be_learned_as_numbers_is_told(tmp_path: Path) -> None:
+    regression(tmp_path)
+    for options, said in (
+        ({"target": "y3"}, "y3"),
+        ({"target": "y1", "ways": 2}, "numbers are learned"),
+        ({"target": "y1", "shots": 40}, "40 samples: a visit of shots = 40 needs 41"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            tasks.get("folder", path=str(tmp_path), **options)
+    for path in tmp_path.rglob("*.csv"):
+        path.write_text("x0,y1,x1\n" + "1,5,2\n2,5,1\n" * 10)
+    with pytest.raises(UsageError, match="'y1' is constant over the training clients"):
+        tasks.get("folder", path=str(tmp_path), target="y1")
+
+
+def test_a_stream_of_classes_stays_in_the_order_of_the_file(folder: Path) -> None:
+    task = tasks.get("folder", path=str(folder), order="stream", standardize=0)
+    assert (task.order.ways, task.order.in_time, task.output_count, task.loss) == (1, True, 2, "softmax_cross_entropy")
+    shard = read_shard(task.client("anna").shard or b"")
+    np.testing.assert_allclose(shard.classes[0][:3, 0], [0, 4.1, 0.2], rtol=1e-6)
+    assert shard.targets is not None and shard.targets[:4, 0].tolist() == [0, 1, 0, 1]
+    model = mlp(2, (), 2, "linear", "softmax_cross_entropy")
+    weights = learn(meta.make("tinyreptile", task.order, 20), model, task, seed=0)
+    found = adaptation(encode(model, weights), task.held_out, task.adapt, draws=1)
+    assert found.accuracy[0, 0, -1] > 0.9  # the classes are 4 apart
+
+
+def test_visits_of_a_stream_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    """Against plain NumPy: y = W x + b, mean squared error over two targets, each sample by itself, 40 in a file."""
+    regression(tmp_path)
+    (tmp_path / "train/bert.csv").unlink()
+    task = tasks.get("folder", path=str(tmp_path), target="y1, y2", order="stream", shots=15)
+    model = mlp(2, (), 2, "linear", "mse")
+    strategy = meta.make("tinyreptile", task.order, 4, alpha=1.0)  # alpha falls to 3/4, 1/2, 1/4
+    found = learn(strategy, model, task, seed=3)
+    shard = read_shard(task.train[0].shard or b"")
+    assert shard.targets is not None
+    phi = initialize(model, 3).astype(np.float64)
+    for visit in range(4):
+        weight, bias = phi[:4].reshape(2, 2).copy(), phi[4:].copy()
+        for i in range(15):
+            x, y = (each[(15 * visit + i) % 40].astype(np.float64) for each in (shard.classes[0], shard.targets))
+            gradient = x @ weight + bias - y  # 2 / 2 targets
+            weight -= 0.02 * np.outer(x, gradient)
+            bias -= 0.02 * gradient
+        phi += (1 - visit / 4) * (np.concatenate([weight.ravel(), bias]) - phi)
+    np.testing.assert_allclose(found, phi, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_of_a_stream_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also on fewer devices than clients; what it has learned takes rows and gives targets as they stand in files."""
+    regression(tmp_path / "d")
+    monkeypatch.chdir(tmp_path)
+    Path("e.toml").write_text(
+        'rounds = 30\n[model]\ninputs = 2\nloss = "mse"\nlayers = [{ outputs = 2 }]\n[task]\nname = "folder"\n'
+        'path = "d"\ntarget = ["y1", "y2"]\norder = "stream"\nshots = 16\n[strategy]\nname = "fedavg"\n'
+        "devices = 2\npasses = 2\n"
+    )
+    for name, rounds in (("whole", 30), ("parts", 13)):
+        assert run_command(["run", "e.toml", "--name", name, "--rounds", str(rounds), "--no-evaluate"]) == 0
+    with RunStore.read(Path("runs/parts")) as store:
+        snapshot = store.snapshot()
+        assert snapshot is not None and snapshot.document["streams"] == {"anna": 13 * 16, "bert": 13 * 16}
+    capsys.readouterr()
+    learned = []
+    for name in ("whole", "parts"):
+        if name == "parts":
+            assert run_command(["run", "--resume", name, "--rounds", "30"]) == 0
+        learned.append(hashlib.sha256(Path(f"runs/{name}/model.tfm").read_bytes()).hexdigest())
+    assert learned[0] == learned[1]
+    capsys.readouterr()
+    assert run_command(["evaluate", "whole", "--beside", "none", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["measure"] == "rmse" and told["targets"] == ["y1", "y2"]
+    x = np.random.default_rng(2).normal(size=(40, 2))
+    given = Engine(Path("runs/whole/model.tfm").read_bytes(), "infer").infer(x.astype(np.float32))
+    error = np.sqrt(np.square(given - np.stack([102 + 10 * x[:, 1], x[:, 0] / 1000], axis=1)).mean(axis=0))
+    np.testing.assert_allclose(told["by_target"]["0"], error, rtol=0.5)  # that is judged on the last 24 of 40
+    assert error[0] < 5 and error[1] < 5e-4

@@ -56,6 +56,7 @@ def test_orders_of_the_golden_file(words: list[str]) -> None:
     assert [UPDATES[order.update], flags, order.batch] == list(map(int, more[:3]))
     assert bits(order.proximal) == more[3]
     assert WeightsEncoding.named(order.answer).number == int((more[8:] or ["0"])[0])
+    assert order.start == int((more[9:] or ["0"])[0])
 
 
 @pytest.mark.parametrize("words", lines("result"))
@@ -93,6 +94,8 @@ def test_results_of_the_golden_file(words: list[str]) -> None:
         ({"proximal": -1.0}, "proximal = -1.0"),
         ({"meta_gradient": True}, "meta_gradient = true: needs update 'sgd'"),
         ({"source": "sine", "in_time": True}, "for source 'shard'"),
+        ({"start": 1}, "start = 1: is for in_time"),
+        ({"in_time": True, "start": 2**32}, "start = 4294967296"),
         ({"local_last": 256}, "local_last = 256"),
         ({"top": 10_001}, "top = 10001"),
         ({"proximal": -0.0}, "must be 0, not -0"),

@@ -25,10 +25,11 @@ def test_shards_of_the_golden_file(words: list[str]) -> None:
             read_shard(data)
         return
     shard = read_shard(data)
-    assert [shard.feature_count, len(shard.classes), shard.sample_count] == list(map(int, sizes))
+    targets = [] if shard.targets is None else [shard.targets.shape[1]]
+    assert [shard.feature_count, len(shard.classes), shard.sample_count, *targets] == list(map(int, sizes))
     for label, samples in enumerate(shard.classes):
         assert samples[:, 0].tolist() == [label] * len(samples)
-    written = write_shard(shard.classes)
+    written = write_shard(shard.classes, shard.targets)
     assert written == data[: len(written)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FIRMWARE, RECIPE, ROOT, require_tools
-from reference_draw import draw, draw_line, encode_more, encode_order, encode_shard
+from reference_draw import draw, draw_line, encode_more, encode_order, encode_shard, flags_of
 
 FLAGS = ["-std=c99", "-g", "-O1", "-ffp-contract=off", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
@@ -76,7 +76,8 @@ def random_case(rng: random.Random) -> tuple[list[int], bytes]:
         flags = rng.choice([0, 2]) + rng.choice([0, 1])
         counts = counts[:ways] if flags & 1 else counts
         update = rng.randrange(5)
-        order = encode_more(order, update, flags, rng.choice([0, 1, 3, 10, 10_000]) if update else 0)
+        start = rng.choice([0, 1, 7, counts[0], 2**32 - 1]) if flags & 2 else 0
+        order = encode_more(order, update, flags, rng.choice([0, 1, 3, 10, 10_000]) if update else 0, start=start)
     return counts, order
 
 
@@ -100,7 +101,7 @@ def test_evaluation_never_uses_a_sample_of_the_stream() -> None:
         ways, passes = order[2], order[3]
         shots, queries = int.from_bytes(order[4:6], "little"), int.from_bytes(order[6:8], "little")
         seed = int.from_bytes(order[8:16], "little")
-        train, evaluate = draw(counts, seed, ways, shots, queries, passes, order[41] if order[0] == 2 else 0)
+        train, evaluate = draw(counts, seed, ways, shots, queries, passes, *flags_of(order))
         used = {(c, i) for c, i, _ in train}
         judged = [(c, i) for c, i, _ in evaluate]
         assert len(used) == ways * shots and len(train) == ways * shots * passes

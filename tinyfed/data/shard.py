@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from tinyfed.errors import UsageError
 
 MAGIC = b"TFSH"
-VERSION = 1
-FLOAT32 = 1
+# What a sample holds: version and feature type of a shard.
+FEATURES = (1, 1)
+FEATURES_AND_TARGETS = (2, 2)
+TARGETS_MAX = 65535
 HEADER_BYTES = 32
 ALIGNMENT = 16
 CLASS_SAMPLES_MAX = 65535
@@ -21,9 +23,11 @@ _HEADER = struct.Struct("<4sBBHIIIIII")
 
 @dataclass(frozen=True)
 class Shard:
-    """Samples by class: one array (samples, features) float32 for each class."""
+    """Samples by class: one array (samples, features) float32 for each class; or one array in order of time, and what
+    each sample's `targets` (samples, targets) are."""
 
     classes: tuple[NDArray[np.float32], ...]
+    targets: NDArray[np.float32] | None = None
 
     @property
     def feature_count(self) -> int:
@@ -36,8 +40,9 @@ class Shard:
         return sum(len(samples) for samples in self.classes)
 
 
-def write_shard(classes: Sequence[NDArray[np.floating]]) -> bytes:
-    """The bytes of docs/shard.md from one array (samples, features) for each class, stored as float32.
+def write_shard(classes: Sequence[NDArray[np.floating]], targets: NDArray[np.floating] | None = None) -> bytes:
+    """The bytes of docs/shard.md from one array (samples, features) for each class, stored as float32; with `targets`
+    (samples, targets), from one array, whose samples stay in their order.
 
     Raises UsageError when the shapes do not fit together, a class is empty or too large, or a value is not finite.
     """
@@ -46,8 +51,15 @@ def write_shard(classes: Sequence[NDArray[np.floating]]) -> bytes:
     with np.errstate(over="ignore"):  # told below
         arrays = [np.ascontiguousarray(samples, dtype="<f4") for samples in classes]
     features = arrays[0].shape[1] if arrays[0].ndim == 2 else 0
+    width = 0
+    if targets is not None:
+        width = targets.shape[1] if targets.ndim == 2 and len(classes) == 1 and len(targets) == len(arrays[0]) else 0
+        if not 1 <= width <= TARGETS_MAX or not features:
+            raise UsageError(f"shard: targets of shape {targets.shape} for samples of shape {arrays[0].shape}")
+        with np.errstate(over="ignore"):
+            arrays = [np.concatenate([arrays[0], targets.astype("<f4")], axis=1)]
     for label, samples in enumerate(arrays):
-        if samples.ndim != 2 or samples.shape[1] != features or features == 0:
+        if samples.ndim != 2 or samples.shape[1] != features + width or features == 0:
             raise UsageError(
                 f"shard: class {label} has shape {samples.shape}, needed is (samples, {features or 'features'})"
             )
@@ -62,7 +74,8 @@ def write_shard(classes: Sequence[NDArray[np.floating]]) -> bytes:
     count = sum(len(samples) for samples in arrays)
     if total > 0xFFFFFFFF:
         raise UsageError("shard: larger than 4 GB: give the client fewer samples")
-    head = _HEADER.pack(MAGIC, VERSION, FLOAT32, 0, features, len(arrays), count, offset, total, 0)
+    version = FEATURES_AND_TARGETS if width else FEATURES
+    head = _HEADER.pack(MAGIC, *version, width, features, len(arrays), count, offset, total, 0)
     crc = zlib.crc32(body, zlib.crc32(head[:28]))
     return head[:28] + struct.pack("<I", crc) + body
 
@@ -71,19 +84,17 @@ def read_shard(data: bytes) -> Shard:
     """The arrays of a shard; trailing bytes (of the flash) are ignored. Raises UsageError saying what is wrong."""
     if len(data) < HEADER_BYTES or data[:4] != MAGIC:
         raise UsageError("shard: it does not begin with 'TFSH': not a shard")
-    _, version, kind, reserved, features, classes, samples, offset, total, crc = _HEADER.unpack_from(data)
-    if version != VERSION or kind != FLOAT32 or reserved:
-        raise UsageError(
-            f"shard: version {version}, feature type {kind}: this tinyfed reads version {VERSION}, float32"
-        )
+    _, version, kind, width, features, classes, samples, offset, total, crc = _HEADER.unpack_from(data)
+    if (version, kind) != (FEATURES_AND_TARGETS if width else FEATURES):
+        raise UsageError(f"shard: version {version}, feature type {kind}: this tinyfed reads versions 1 and 2, float32")
     if total > len(data):
         raise UsageError(f"shard: {len(data)} bytes of {total}: it is cut short")
     expected = -(-(HEADER_BYTES + 4 * classes) // ALIGNMENT) * ALIGNMENT
     if (
         not features
-        or not 0 < classes <= CLASS_SAMPLES_MAX
+        or not 0 < classes <= (1 if width else CLASS_SAMPLES_MAX)
         or offset != expected
-        or total != offset + 4 * features * samples
+        or total != offset + 4 * (features + width) * samples
     ):
         raise UsageError("shard: its sizes do not fit together: it is damaged")
     if crc != zlib.crc32(data[HEADER_BYTES:total], zlib.crc32(data[:28])):
@@ -94,5 +105,8 @@ def read_shard(data: bytes) -> Shard:
     counts = np.diff(ends, prepend=0)
     if ends[-1] != samples or counts.min() < 1 or counts.max() > CLASS_SAMPLES_MAX:
         raise UsageError("shard: the class table does not fit the samples: it is damaged")
-    values = np.frombuffer(data, "<f4", samples * features, offset).reshape(samples, features).astype(np.float32)
-    return Shard(tuple(np.split(values, ends[:-1])))
+    values = np.frombuffer(data, "<f4", samples * (features + width), offset)
+    rows = values.reshape(samples, features + width).astype(np.float32)
+    if width:
+        return Shard((rows[:, :features],), rows[:, features:])
+    return Shard(tuple(np.split(rows, ends[:-1])))

@@ -14,13 +14,16 @@ def judged_samples(order: Order, counts: Sequence[int]) -> list[tuple[int, list[
     drawing = SplitMix64(order.seed)
     ways, shots, queries = order.ways, order.shots, order.queries
     classes = list(range(ways)) if order.true_labels else drawing.sequence(ways, len(counts))
-    learned = [list(range(shots)) if order.in_time else drawing.sequence(shots, counts[c]) for c in classes]
+    learned = [
+        [(order.start + i) % counts[c] for i in range(shots)] if order.in_time else drawing.sequence(shots, counts[c])
+        for c in classes
+    ]
     judging = SplitMix64(order.seed ^ (2**64 - 1))
     found = []
     for number, taken in zip(classes, learned, strict=True):
         rest = [index for index in range(counts[number]) if index not in taken]
         if queries and order.in_time:
-            rest = rest[:queries]
+            rest = [(order.start + shots + i) % counts[number] for i in range(queries)]
         elif queries:
             rest = [rest[rank] for rank in judging.sequence(queries, len(rest))]
         found.append((number, rest))

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from tinyfed.device import VisitOutcome
 from tinyfed.device.simulated import ARENA_BYTES, SimulatedDevice
-from tinyfed.meta.strategy import Reply, State, Strategy
+from tinyfed.meta.strategy import Reply, State, Strategy, Streams
 from tinyfed.tasks.task import Client
 from tinyfed.weights import Weights
 from tinyfed.wire.order import Order
@@ -48,11 +48,13 @@ def run(
     """
     last = strategy.rounds if rounds is None else state.round + rounds
     names = sorted(devices)
+    streams = Streams()
     while state.round < last:
         replies = []
         for name in strategy.select(state, names):
-            assignment = strategy.configure(state, name)
+            assignment = streams.placed(strategy.configure(state, name), name)
             outcome = devices[name].visit(assignment.weights, assignment.order, want_weights=assignment.want_weights)
+            streams.ended(assignment.order, name)
             replies.append(Reply(name, outcome.result, outcome.weights))
         state = strategy.aggregate(state, replies)
         if watch is not None:

@@ -5,6 +5,7 @@ and read back it goes on to the same bits. Random choices come from the run's se
 there is no generator whose position could get lost.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
@@ -83,6 +84,33 @@ class Reply:
     def __post_init__(self) -> None:
         if self.weights is not None:
             object.__setattr__(self, "weights", Weights.of(self.weights))
+
+
+class Streams:
+    """Where the samples of each client go on, for orders in time: where its last visit ended."""
+
+    def __init__(self) -> None:
+        self._starts: dict[str, int] = {}
+
+    def placed(self, assignment: Assignment, client: str) -> Assignment:
+        """The assignment with an order that begins where this client's samples go on."""
+        start = self._starts.get(client, 0)
+        if not assignment.order.in_time or not start:
+            return assignment
+        return dataclasses.replace(assignment, order=assignment.order.started_at(start))
+
+    def ended(self, order: Order, client: str) -> None:
+        """A visit of this client went well."""
+        if order.in_time:
+            self._starts[client] = (order.start + order.shots) % 2**32
+
+    def document(self) -> dict[str, int]:
+        """What `restore` takes, as JSON can hold it."""
+        return dict(self._starts)
+
+    def restore(self, document: Mapping[str, int]) -> None:
+        """Go on where another one stood."""
+        self._starts = {client: int(start) for client, start in document.items()}
 
 
 class Strategy(Protocol):

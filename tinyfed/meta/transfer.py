@@ -29,7 +29,11 @@ def pool(clients: Sequence[Client]) -> bytes:
         shards.append(read_shard(client.shard))
     if len({(shard.feature_count, len(shard.classes)) for shard in shards}) != 1:
         raise UsageError("the clients do not have the same features and classes", where="transfer")
-    return write_shard([np.concatenate(same) for same in zip(*(shard.classes for shard in shards), strict=True)])
+    targets = [shard.targets for shard in shards if shard.targets is not None]
+    if len(targets) not in (0, len(shards)):
+        raise UsageError("some clients have targets, some classes", where="transfer")
+    rows = [np.concatenate(same) for same in zip(*(shard.classes for shard in shards), strict=True)]
+    return write_shard(rows, np.concatenate(targets) if targets else None)
 
 
 def transfer(
@@ -51,13 +55,18 @@ def transfer(
     if not isinstance(last, Dense):
         raise UsageError("the last layer is not dense", where="transfer")
     shard = pool(clients)
-    classes = read_shard(shard).classes
+    pooled = read_shard(shard)
+    classes = pooled.classes
     if len(classes) > WAYS_MAX:
         raise UsageError(f"{len(classes)} classes, a visit takes at most {WAYS_MAX}", where="transfer")
-    if same_labels and len(classes) != last.units:
+    if pooled.targets is None and same_labels and len(classes) != last.units:
         problem = f"{last.units} outputs for {len(classes)} classes that keep their labels"
         raise UsageError(problem, where="transfer")
-    wide = replace(spec, layers=(*spec.layers[:-1], replace(last, units=len(classes))))
+    wide = (
+        spec
+        if pooled.targets is not None
+        else replace(spec, layers=(*spec.layers[:-1], replace(last, units=len(classes))))
+    )
     shots = min(SHOTS_MAX, *(len(samples) for samples in classes))
     device = SimulatedDevice("pool", shard=shard, arena_bytes=plan(wide).arena_bytes + 2 * WAYS_MAX * (SHOTS_MAX + 3))
     device.load(encode(wide, initialize(wide, seed)))

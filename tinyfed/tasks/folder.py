@@ -1,26 +1,27 @@
 """Your own data: a folder with `train/` and `held_out/`, a file for each client.
 
-CSV, TSV, Parquet: a column with the class (any text), the others numbers, the same columns in every file, in any order.
-NPZ: `x` (samples, ...) and `y` (samples,). A file's name is its client's, so no two share one.
+CSV, TSV, Parquet: a column with the class (any text) or columns with the numbers to learn, the others numbers, the same
+columns in every file, in any order. NPZ: `x` (samples, ...) and `y` (samples,), for numbers also (samples, targets). A
+file's name is its client's, so no two share one.
 Classes are counted over all files; a device draws `ways` of them in its own order (0: all, with their true labels).
 docs/howto-own-data.md shows one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.arrays import read_arrays
 from tinyfed.data.delimited import FormatError, TableFormat
-from tinyfed.data.shard import write_shard
+from tinyfed.data.shard import CLASS_SAMPLES_MAX, write_shard
 from tinyfed.data.tables import FLOAT32_MAX, read_number, read_table, table_files
 from tinyfed.errors import UsageError
-from tinyfed.fields import checked, text, whole
+from tinyfed.fields import checked, text, whole, word
 from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client, Task, classification
 from tinyfed.text import shown
@@ -32,9 +33,10 @@ class _Samples:
 
     path: Path
     rows: NDArray[np.float64]  # (samples, features)
-    labels: NDArray[np.object_]  # (samples,) of str
+    labels: NDArray[np.object_]  # (samples,) of str; empty where there are targets
     place: Callable[[int], str]  # of a row, for messages
     columns: tuple[str, ...] = ()  # of the features; () for NPZ, which names none
+    targets: NDArray[np.float64] | None = None  # (samples, targets)
 
     def feature(self, number: int) -> str:
         """What a feature is called in messages."""
@@ -53,30 +55,54 @@ class _Samples:
         return rows
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What of the files is what."""
+
+    label: str
+    targets: tuple[str, ...]
+    drop: tuple[str, ...]
+    form: TableFormat
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The columns that are learned."""
+        return self.targets or (self.label,)
+
+
 @checked("task folder")
 def make(
     path: Annotated[str, text(is_path=True)] = "",
     label: str = "label",
+    target: Annotated[str, text(or_texts=True)] = "",
+    order: Annotated[str, word("shuffled", "stream")] = "shuffled",
     ways: Annotated[int, whole(0, 32)] = 0,
     shots: Annotated[int, whole(1, 1024)] = 5,
     standardize: Annotated[int, whole(0, 1)] = 1,
-    drop: str = "",
+    drop: Annotated[str, text(or_texts=True)] = "",
     separator: str = "",
     decimal: str = ".",
     encoding: str = "",
     comment: str = "",
     thousands: str = "",
 ) -> Task:
-    """The task of the files in `path`; `label` names the column with the class, `drop` those to leave out ("time,
-    note"). `standardize` 1 subtracts the training clients' mean from each feature and divides by their deviation; what
-    is constant there becomes 0. The rest is a `TableFormat`; `separator` "" is a comma, in .tsv files a tab. Raises
-    UsageError naming the file."""
+    """The task of the files in `path`; `label` names the column with the class, or `target` those with the numbers to
+    learn, `drop` those to leave out ("time, note"). With `order` "stream" a visit takes a client's samples as they
+    stand in its file, and the next goes on behind them. `standardize` 1 subtracts the training clients' mean from each
+    feature and divides by their deviation; what is constant there becomes 0; targets likewise, which must not be
+    constant. The rest is a `TableFormat`; `separator` "" is a comma, in .tsv files a tab. Raises UsageError naming the
+    file."""
     if not path:
         raise UsageError("is missing: the folder with train/ and held_out/", where="task folder", key="path")
+    targets = tuple(filter(None, (name.strip() for name in target.split(","))))
+    if ways and (targets or order == "stream"):
+        problem = "numbers are learned, there are no classes to draw" if targets else "a stream has all classes"
+        raise UsageError(problem, where="task folder", key="ways", value=f"{ways}", remedy="set task.ways = 0")
     dropped = tuple(name.strip() for name in drop.split(","))
     try:
         form = TableFormat(separator, decimal, encoding, comment, thousands)
-        parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], label, dropped, form)
+        wanted = _Wanted(label, targets, dropped, form)
+        parts = _read_parts([_client_files(Path(path) / part) for part in ("train", "held_out")], wanted)
     except FormatError as error:
         setting = error.setting.replace("\t", "\\t")
         remedy = f'take it with task.{error.option} = "{setting}"'
@@ -86,11 +112,25 @@ def make(
     everything = parts[0] | parts[1]
     first = next(iter(everything.values()))
     classes = tuple(sorted({str(c) for samples in everything.values() for c in samples.labels}))
-    _check_classes(parts, classes, ways, shots)
+    if not targets:
+        _check_classes(parts, classes, ways)
+    if targets or order == "stream":
+        _check_lengths(everything.values(), shots)
+    else:
+        _check_shots(everything.values(), classes, shots)
     made = Standardization.of(np.concatenate([s.rows for s in parts[0].values()])) if standardize else None
+    of_targets = _of_targets(parts[0], targets) if targets and standardize else None
+
+    def shard(samples: _Samples, rows: NDArray[np.float64]) -> bytes:
+        if samples.targets is not None:
+            return write_shard([rows], samples.targets if of_targets is None else of_targets.apply(samples.targets))
+        if order == "stream":
+            return write_shard([rows], np.array([[classes.index(label)] for label in samples.labels], np.float64))
+        return write_shard([rows[samples.labels == label] for label in classes])
+
     clients = [
         tuple(
-            Client(name, partial(_shard, s.rows if made is None else s.standardized(made), s.labels, classes))
+            Client(name, partial(shard, s, s.rows if made is None else s.standardized(made)))
             for name, s in part.items()
         )
         for part in parts
@@ -103,8 +143,15 @@ def make(
         shots=shots,
         classes=classes,
         true_labels=not ways,
+        in_order=len(targets) or (len(classes) if order == "stream" else 0),
     )
-    task = replace(task, takes_all=True)
+    task = replace(task, takes_all=True, targets=targets, of_targets=of_targets)
+    if order == "stream":
+        task = replace(task, order=replace(task.order, in_time=True), adapt=replace(task.adapt, in_time=True))
+    if targets:
+        task = replace(task, loss="mse")
+    if of_targets is not None:
+        task = replace(task, notes=(*task.notes, _unit_of_loss(targets, of_targets)))
     task = task if made is None else task.standardized(made, first.feature)
     return replace(task, notes=(*task.notes, *_copies(parts)))
 
@@ -119,7 +166,21 @@ def _copies(parts: list[dict[str, _Samples]]) -> tuple[str, ...]:
     )
 
 
-def _check_classes(parts: list[dict[str, _Samples]], classes: tuple[str, ...], ways: int, shots: int) -> None:
+def _of_targets(train: dict[str, _Samples], names: tuple[str, ...]) -> Standardization:
+    """Raises UsageError for a target that the training clients do not differ in."""
+    found = Standardization.of(np.concatenate([s.targets for s in train.values() if s.targets is not None]))
+    for number in found.constant:
+        problem = f"target {names[number]!r} is constant over the training clients: there is nothing to learn"
+        raise UsageError(problem, where="task folder", remedy="leave it out of task.target")
+    return found
+
+
+def _unit_of_loss(names: tuple[str, ...], of: Standardization) -> str:
+    each = ", ".join(f"{name} {deviation:.4g}" for name, deviation in zip(names, of.deviation, strict=True))
+    return f"targets are learned in deviations of the training clients ({each}): a loss of 1 is one, squared"
+
+
+def _check_classes(parts: list[dict[str, _Samples]], classes: tuple[str, ...], ways: int) -> None:
     _check_alike(parts)
     train = {str(label) for samples in parts[0].values() for label in samples.labels}
     for samples in parts[1].values():
@@ -131,12 +192,19 @@ def _check_classes(parts: list[dict[str, _Samples]], classes: tuple[str, ...], w
         listed = shown(", ".join(map(repr, classes[:5])), 100) + (", ..." if len(classes) > 5 else "")
         problem = f"the files have {len(classes)} classes: {listed}"
         raise UsageError(problem, where="task folder", key="ways", value=f"{ways}")
-    found = [
-        (samples, label, np.flatnonzero(samples.labels == label))
-        for part in parts
-        for samples in part.values()
-        for label in classes
-    ]
+
+
+def _check_lengths(everybody: Iterable[_Samples], shots: int) -> None:
+    for samples in everybody:
+        if not shots < len(samples.rows) <= CLASS_SAMPLES_MAX:
+            problem = f"{len(samples.rows)} samples: a visit of shots = {shots} needs {shots + 1}, one to judge on"
+            if len(samples.rows) > shots:
+                problem = f"{len(samples.rows)} samples: at most {CLASS_SAMPLES_MAX} fit into a shard"
+            raise UsageError(f"task folder: {samples.path}: {problem}")
+
+
+def _check_shots(everybody: Iterable[_Samples], classes: tuple[str, ...], shots: int) -> None:
+    found = [(s, label, np.flatnonzero(s.labels == label)) for s in everybody for label in classes]
     few = [(samples, label, rows) for samples, label, rows in found if len(rows) <= shots]
     for samples, label, rows in sorted(few, key=lambda each: len(each[2]) == 0)[:1]:  # best one with a line to show
         place = samples.place(int(rows[0])) if len(rows) else str(samples.path)
@@ -190,9 +258,7 @@ def _check_name(found: dict[str, Path], path: Path) -> None:
         raise UsageError(f"{found[path.stem]} and {path} are one client by name: rename or remove one")
 
 
-def _read_parts(
-    parts: list[dict[str, Path]], label: str, drop: tuple[str, ...], form: TableFormat
-) -> list[dict[str, _Samples]]:
+def _read_parts(parts: list[dict[str, Path]], wanted: _Wanted) -> list[dict[str, _Samples]]:
     for path in parts[1].values():
         _check_name(parts[0], path)
     first: _Samples | None = None
@@ -200,7 +266,7 @@ def _read_parts(
     for part, paths in zip(read, parts, strict=True):
         for name, path in paths.items():
             npz = path.suffix.lower() == ".npz"
-            samples = _read_npz(path) if npz else _read_columns(path, label, drop, form, first)
+            samples = _read_npz(path, wanted.targets) if npz else _read_columns(path, wanted, first)
             first = first or samples
             count, needed = samples.rows.shape[1], first.rows.shape[1]
             if count != needed:
@@ -214,14 +280,15 @@ def _read_parts(
     return read
 
 
-def _read_columns(path: Path, label: str, drop: tuple[str, ...], form: TableFormat, first: _Samples | None) -> _Samples:
+def _read_columns(path: Path, asked: _Wanted, first: _Samples | None) -> _Samples:
+    form = asked.form
     if not form.separator:
         form = replace(form, separator="\t" if path.suffix.lower() == ".tsv" else ",")
     table = read_table(path, form)
-    for name in (label, *table.columns):
+    for name in (*asked.answers, *table.columns):
         table.column(name)  # is there, and once
-    labels = table.text(label)
-    columns = tuple(name for name in table.columns if name != label and name not in drop)
+    labels = table.text(asked.label) if not asked.targets else np.array([], object)
+    columns = tuple(name for name in table.columns if name not in asked.answers and name not in asked.drop)
     for name in table.unnamed:
         if name in columns:
             problem = f"{name} has no name: is it an index?"
@@ -241,10 +308,11 @@ def _read_columns(path: Path, label: str, drop: tuple[str, ...], form: TableForm
     if not columns:
         raise UsageError(f"{path} has no column beside the label and those of task.drop")
     rows = np.stack([table.numbers(name) for name in wanted], axis=1)
-    return _Samples(path, rows, labels, table.place, wanted)
+    targets = np.stack([table.numbers(name) for name in asked.targets], axis=1) if asked.targets else None
+    return _Samples(path, rows, labels, table.place, wanted, targets)
 
 
-def _read_npz(path: Path) -> _Samples:
+def _read_npz(path: Path, targets: tuple[str, ...]) -> _Samples:
     arrays = read_arrays(path)
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
@@ -253,6 +321,9 @@ def _read_npz(path: Path) -> _Samples:
     x, y = arrays["x"], arrays["y"]
     if x.dtype.kind not in "fiu":
         raise UsageError(f"{path}: x is an array of {x.dtype}, not of real numbers")
+    if targets:
+        return _Samples(path, _numbers(path, "x", x), np.array([], object), lambda row: f"{path}: y[{row}]",
+                        targets=_npz_targets(path, x, y, targets))  # fmt: skip
     if y.dtype.kind not in "fiuUSb":
         raise UsageError(f"{path}: y is an array of {y.dtype}, not of labels")
     try:
@@ -261,19 +332,31 @@ def _read_npz(path: Path) -> _Samples:
         raise UsageError(f"{path} cannot be read: y holds a label that is not ASCII: {error}") from None
     if x.ndim < 2 or y.shape != (len(x),) or x.size == 0:
         raise UsageError(f"{path}: x has shape {x.shape}, y {y.shape}: needed are (n, ...) and (n,)")
+    return _Samples(path, _numbers(path, "x", x), labels, lambda row: f"{path}: y[{row}]")
+
+
+def _npz_targets(path: Path, x: NDArray[Any], y: NDArray[Any], targets: tuple[str, ...]) -> NDArray[np.float64]:
+    """(samples, targets)."""
+    if y.dtype.kind not in "fiu":
+        raise UsageError(f"{path}: y is an array of {y.dtype}, not of numbers as task.target says")
+    shape = (len(x), len(targets))
+    if x.ndim < 2 or y.shape not in ((shape, shape[:1]) if len(targets) == 1 else (shape,)) or x.size == 0:
+        problem = f"{path}: x has shape {x.shape}, y {y.shape}: needed are (n, ...) and (n, {len(targets)})"
+        raise UsageError(f"{problem}, a column for each name in task.target")
+    return _numbers(path, "y", y)
+
+
+def _numbers(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.float64]:
+    """(samples, values)."""
     with np.errstate(over="ignore"):  # of longer floats: told below
-        rows = x.reshape(len(x), -1).astype(np.float64)
+        rows: NDArray[np.float64] = array.reshape(len(array), -1).astype(np.float64)
     if not np.isfinite(rows).all():
-        raise UsageError(f"{path}: x holds NaN or infinity: clean the data first")
+        raise UsageError(f"{path}: {name} holds NaN or infinity: clean the data first")
     wrong = np.argwhere(np.abs(rows) > FLOAT32_MAX)
     if len(wrong):
         sample, value = wrong[0]
         raise UsageError(
-            f"{path}: value {value} of x[{sample}] is {rows[sample, value]:g}: float32 ends at 3.4e38: "
+            f"{path}: value {value} of {name}[{sample}] is {rows[sample, value]:g}: float32 ends at 3.4e38: "
             "clean the data first"
         )
-    return _Samples(path, rows, labels, lambda row: f"{path}: y[{row}]")
-
-
-def _shard(rows: NDArray[np.float64], labels: NDArray[np.object_], classes: tuple[str, ...]) -> bytes:
-    return write_shard([rows[labels == label] for label in classes])
+    return rows

@@ -27,17 +27,22 @@ def scale_and_shift(made: Standardization) -> Array:
     return np.asarray(found, np.float32)
 
 
-def standardizing(image: bytes, made: Standardization) -> bytes:
-    """The model `image`, which takes standardized samples, for samples as they are measured.
+def standardizing(image: bytes, made: Standardization | None, of_targets: Standardization | None = None) -> bytes:
+    """The model `image`, which takes standardized samples, for samples as they are measured; and what it gives in the
+    targets' own units, where it learned standardized ones.
 
     Raises UsageError where `why_none_in_front` gives a reason.
     """
     spec, weights = decode(image)
-    if reason := why_none_in_front(spec):
+    if reason := why_none_in_front(spec, behind=of_targets is not None):
         raise UsageError(reason, remedy="standardize the samples it is given")
-    front = _front(spec)
-    layers = (*front, *(_moved(layer, len(front)) for layer in spec.layers))
-    return encode(replace(spec, layers=layers), np.concatenate([scale_and_shift(made), weights]))
+    front, behind = _front(spec) if made is not None else (), _behind(spec) if of_targets is not None else ()
+    layers = (*front, *(_moved(layer, len(front)) for layer in spec.layers), *behind)
+    parts = [] if made is None else [scale_and_shift(made)]
+    parts.append(weights)
+    if of_targets is not None:
+        parts.append(np.concatenate([of_targets.deviation, of_targets.mean]).astype(np.float32))
+    return encode(replace(spec, layers=layers), np.concatenate(parts))
 
 
 def taken_apart(image: bytes) -> tuple[Array, bytes] | None:
@@ -54,11 +59,28 @@ def taken_apart(image: bytes) -> tuple[Array, bytes] | None:
     return weights[:values], encode(rest, weights[values:])
 
 
-def why_none_in_front(spec: ModelSpec) -> str:
+def own_units(image: bytes, of_targets: Standardization) -> bytes:
+    """What `standardizing` put behind a model, taken away; the image as it is where that is not there. Raises
+    UsageError where it gives other units."""
+    spec, weights = decode(image)
+    behind, size = _behind(spec), 2 * len(of_targets.mean)
+    if spec.layers[-len(behind) :] != behind:
+        return image
+    if not np.array_equal(weights[-size:], np.concatenate([of_targets.deviation, of_targets.mean]).astype(np.float32)):
+        raise UsageError("gives targets by other constants than the task", remedy="start with --from RUN")
+    return encode(replace(spec, layers=spec.layers[: -len(behind)]), weights[:-size])
+
+
+def _behind(spec: ModelSpec) -> tuple[Layer, ...]:
+    frozen = ScaleShift(trainable=False)
+    return (frozen,) if len(spec.output_shape) == 1 else (Flatten(), frozen)
+
+
+def why_none_in_front(spec: ModelSpec, *, behind: bool = False) -> str:
     """Why a model takes no layer in front; "" where it does."""
     if spec.frozen:
         return "no layer can stand before a frozen int8 network"
-    if len(spec.layers) + len(_front(spec)) > LAYERS_MAX:
+    if len(spec.layers) + len(_front(spec)) + (len(_behind(spec)) if behind else 0) > LAYERS_MAX:
         return f"it has {len(spec.layers)} layers of at most {LAYERS_MAX} already"
     return ""
 

@@ -48,6 +48,8 @@ class Task:
     classes: tuple[str, ...] = ()
     make_standardization: Callable[[], Standardization] | None = None  # None: samples lie in shards as they are
     notes: tuple[str, ...] = ()  # sentences about the data that whoever uses it must read
+    targets: tuple[str, ...] = ()  # names of the numbers that a regression of your own data gives
+    of_targets: Standardization | None = None  # what was done to them before they went into shards
     takes_all: bool = False  # a fleet that is not said otherwise has a device for each training client
 
     def standardized(self, by: Standardization, name: Callable[[int], str]) -> "Task":
@@ -58,6 +60,11 @@ class Task:
     def standardization(self) -> Standardization | None:
         """What was done to the samples before they went into shards."""
         return None if self.make_standardization is None else self.make_standardization()
+
+    @property
+    def in_order(self) -> bool:
+        """A shard has the samples as they came, each with its targets, not by class."""
+        return self.order.source == "shard" and self.order.ways == 1
 
     @property
     def feature_count(self) -> int:
@@ -82,14 +89,18 @@ def classification(
     true_labels: bool = False,
     in_time: bool = False,
     newcomer_shots: int | None = None,
+    in_order: int = 0,
 ) -> Task:
     """A task of shards whose devices learn `ways` classes online from `shots` samples of each; newcomers learn from
     `newcomer_shots` (None: as many), and are judged at those of `points` that they reach, `in_time` on later samples
-    than they learn from."""
-    order = Order("shard", ways, shots, queries=0, seed=0, learning_rate=0.02, true_labels=true_labels)
-    reached = tuple(k for k in points if k <= shots)
+    than they learn from. With `in_order`, the outputs of the model, shards have samples as they came, each with its
+    targets, and `shots` are samples, of whatever class."""
+    order = Order(
+        "shard", 1 if in_order else ways, shots, queries=0, seed=0, learning_rate=0.02, true_labels=true_labels
+    )
+    reached = tuple(sorted({*(k for k in points if k <= shots), *((shots,) if in_order else ())}))
     adapt = replace(order, shots=newcomer_shots or shots, checkpoints=reached, in_time=in_time)
-    return Task(name, input_shape, ways, "softmax_cross_entropy", train, held_out, order, adapt, classes)
+    return Task(name, input_shape, in_order or ways, "softmax_cross_entropy", train, held_out, order, adapt, classes)
 
 
 def check_samples(task: Task, client: Client, order: Order) -> None:
@@ -100,7 +111,7 @@ def check_samples(task: Task, client: Client, order: Order) -> None:
     for label, samples in enumerate(read_shard(client.shard).classes):
         if len(samples) < order.shots + judged:
             raise UsageError(
-                f"client {client.name} has {len(samples)} samples of class {label}, a visit takes {order.shots} to "
-                f"learn from and {judged} to judge on: lower shots or queries",
+                f"client {client.name} has {len(samples)} samples{'' if task.in_order else f' of class {label}'}, a "
+                f"visit takes {order.shots} to learn from and {judged} to judge on: lower shots or queries",
                 where=f"task {task.name}",
             )

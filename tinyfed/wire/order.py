@@ -2,7 +2,7 @@
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import check_fields, check_values, number, quote, whole, word
 from tinyfed.wire.encodings import NAMES, WeightsEncoding
 
-ORDER_VERSION = 3  # newest; an order goes as the oldest that can say it
+ORDER_VERSION = 4  # newest; an order goes as the oldest that can say it
 RESULT_VERSION = 1
 CHECKPOINTS_MAX = 8
 WAYS_MAX = 32
@@ -21,6 +21,7 @@ _FLAGS = {"true_labels": 1, "in_time": 2, "meta_gradient": 4, "keep_local": 8, "
 _FLAGS_V2 = 7
 TOP_ALL = 10_000
 SEED = whole(0, 2**64 - 1)
+START = whole(0, 2**32 - 1)
 SMALLEST = 2.0**-126  # of the positive float32 values that are no subnormal
 # What a device can say of a visit at most: a loss, the samples of a shard it judges itself on, the pieces of work that
 # choosing what goes back takes, its stack in bytes.
@@ -67,6 +68,8 @@ class Order:
     answer: Annotated[str, word(*NAMES)] = "float32"  # how the values come back. Not with `top`
     keep_local: bool = False  # once rebuilt, local layers stay; without, they go on learning
     zero_local: bool = False  # local layers begin with zeros, not with random values
+    # with `in_time`: the first sample of the stream in each class, modulo its samples
+    start: Annotated[int, START] = 0
 
     def __post_init__(self) -> None:
         check_fields(self, "order")
@@ -85,6 +88,8 @@ class Order:
             raise self._wrong("update", f"has no batches: set batch to 0, not {self.batch}")
         if self.source != "shard" and (self.true_labels or self.in_time):
             raise self._wrong("true_labels" if self.true_labels else "in_time", "is for source 'shard'")
+        if self.start and not self.in_time:
+            raise self._wrong("start", "is for in_time")
         if self.top and self.answer != "float32":
             raise self._wrong("answer", "is for all values; top gives back some")
         if self.meta_gradient:
@@ -122,6 +127,10 @@ class Order:
         vars(other).update(vars(self), seed=seed, _more=self._more)
         return other
 
+    def started_at(self, start: int) -> "Order":
+        """The same order in time, whose stream begins at another sample, modulo 2^32."""
+        return replace(self, start=start % 2**32)
+
     @property
     def is_partial(self) -> bool:
         """Some layers stay on the device."""
@@ -145,11 +154,12 @@ class Order:
         return 1 + self.samples + (len(self.checkpoints) + self.meta_gradient) * (judged + 1) + CHOICE_STEPS_MAX
 
     def encode(self) -> bytes:
-        """The 40 or 56 bytes of docs/order.md."""
+        """The 40, 56 or 60 bytes of docs/order.md."""
         more = self._more
         points = (*self.checkpoints, *[0] * (CHECKPOINTS_MAX - len(self.checkpoints)))
-        version = 3 if any(more[8:]) or more[1] > _FLAGS_V2 else 2 if any(more) else 1
-        return _ORDER.pack(
+        version = 4 if self.start else 3 if any(more[8:]) or more[1] > _FLAGS_V2 else 2 if any(more) else 1
+        start = struct.pack("<I", self.start) if self.start else b""
+        head = _ORDER.pack(
             version,
             SOURCES[self.source],
             self.ways,
@@ -162,7 +172,8 @@ class Order:
             0,
             0,
             *points,
-        ) + (more if any(more) else b"")
+        )
+        return head + (more if version > 1 else b"") + start
 
     @cached_property
     def _more(self) -> bytes:
@@ -176,7 +187,8 @@ class Order:
     def decode(cls, data: bytes) -> "Order":
         """Read the bytes of `encode`. Raises UsageError when they are not an order."""
         version = data[0] if data else 0
-        size = {1: _ORDER.size, 2: _ORDER.size + _MORE.size, 3: _ORDER.size + _MORE.size}.get(version)
+        longer = _ORDER.size + _MORE.size
+        size = {1: _ORDER.size, 2: longer, 3: longer, 4: longer + 4}.get(version)
         if len(data) != size:
             raise UsageError(f"{len(data)} bytes are not an order of version 1 to {ORDER_VERSION}", where="order")
         _, source, ways, passes, shots, queries, seed, rate, count, *rest = _ORDER.unpack_from(data)
@@ -197,7 +209,7 @@ class Order:
         return cls(
             names[source], ways, shots, queries, seed, rate, tuple(points[:count]), passes,
             updates[update], batch, proximal, local_first=local_first, local_last=local_last, reconstruct=reconstruct,
-            top=top, answer=answers[answer], **chosen,
+            top=top, answer=answers[answer], start=int.from_bytes(data[longer:], "little"), **chosen,
         )  # fmt: skip
 
 

@@ -6,12 +6,12 @@ against. A client's draws (which samples it learns from, in which order, as whic
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.data.shard import read_shard
+from tinyfed.data.shard import Shard, read_shard
 from tinyfed.device import VisitOutcome
 from tinyfed.device.draw import judged_samples
 from tinyfed.engine import Engine
@@ -60,12 +60,15 @@ class Evaluation:
     missing: Mapping[str, str]  # what else they would have started from, and why there is none
     left_out: Mapping[str, str]  # clients that could not be judged, and why
     confusion: Mapping[int, NDArray[np.int64]]  # by samples a class: (true class, answer), from what was learned
+    # of several targets, by samples: the sum of squared errors of each and their number, (targets + 1,)
+    squares: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def joined(self, other: "Evaluation") -> "Evaluation":
         """With further draws of the same clients."""
         adapted = {kind: found.joined(other.adapted[kind]) for kind, found in self.adapted.items()}
         confusion = {shots: found + other.confusion[shots] for shots, found in self.confusion.items()}
-        return replace(self, adapted=adapted, confusion=confusion)
+        squares = {shots: found + other.squares[shots] for shots, found in self.squares.items()}
+        return replace(self, adapted=adapted, confusion=confusion, squares=squares)
 
 
 def silent(_: str) -> contextlib.AbstractContextManager[None]:
@@ -154,9 +157,10 @@ def evaluate(
         raise UsageError(f"no held-out client can be judged: {why}")
     arena_bytes = plan(subject.spec).arena_bytes + 65_536  # and what the largest order draws
     counted = _Confusion(subject) if _has_classes(subject) else None
+    errors = _Errors(subject) if len(subject.task.targets) > 1 else None
     adapted, missing = {}, dict(missing)
     for kind, weights in starts.items():
-        witness: Witness | None = counted if kind == LEARNED else None
+        witness: Witness | None = (counted or errors) if kind == LEARNED else None
         try:
             with working(f"{len(able)} held-out clients from {kind}"):
                 adapted[kind] = adaptation(
@@ -167,36 +171,74 @@ def evaluate(
             if kind == LEARNED:
                 raise
             missing[kind] = str(error)
-    return Evaluation(subject, seed, adapted, missing, left_out, {} if counted is None else counted.found)
+    return Evaluation(
+        subject, seed, adapted, missing, left_out,
+        {} if counted is None else counted.found, {} if errors is None else errors.found,
+    )  # fmt: skip
 
 
 def _has_classes(subject: Subject) -> bool:
     return subject.order.source == "shard" and 2 <= len(subject.task.classes) <= CLASSES_SHOWN
 
 
-class _Confusion:
-    """Answers counted by true class: of the learned weights, before (where labels are fixed) and after the visit."""
+class _Answers:
+    """What the learned weights give, before (where labels are fixed) and after the visit, beside what is right."""
 
     def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        classes, points = len(subject.task.classes), subject.order.checkpoints
-        last = subject.order.shots * subject.order.passes
-        kept = [k for k in points if k == last or (k == 0 and subject.fixed_labels and not subject.order.zero_local)]
-        self.found = {shots: np.zeros((classes, classes), np.int64) for shots in kept}
+        points, last = subject.order.checkpoints, subject.order.shots * subject.order.passes
+        self._points = [
+            k for k in points if k == last or (k == 0 and subject.fixed_labels and not subject.order.zero_local)
+        ]
         self._engine = Engine(subject.image, "infer")
         self._start = read_weights(subject.image)
-        self._shards: dict[str, tuple[NDArray[np.float32], ...]] = {}
+        self._shards: dict[str, Shard] = {}
+
+    def _shard(self, client: Client) -> Shard:
+        assert client.shard is not None
+        return self._shards.setdefault(client.name, read_shard(client.shard))
+
+    def _given(self, inputs: NDArray[np.float32], outcome: VisitOutcome, shots: int) -> NDArray[np.float32]:
+        assert outcome.weights is not None
+        self._engine.parameters = self._start if shots == 0 else outcome.weights.array
+        return self._engine.infer(inputs)
+
+
+class _Errors(_Answers):
+    """Squared errors by target."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self.found = {shots: np.zeros(len(subject.task.targets) + 1) for shots in self._points}
 
     def __call__(self, client: Client, order: Order, outcome: VisitOutcome) -> None:
-        assert client.shard is not None and outcome.weights is not None
-        samples = self._shards.setdefault(client.name, read_shard(client.shard).classes)
+        shard = self._shard(client)
+        assert shard.targets is not None
+        ((_, indices),) = judged_samples(order, [shard.sample_count])
+        for shots, sums in self.found.items():
+            given = self._given(shard.classes[0][indices], outcome, shots)
+            sums += [*np.square(given - shard.targets[indices], dtype=np.float64).sum(axis=0), len(indices)]
+
+
+class _Confusion(_Answers):
+    """Answers counted by true class."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        classes = len(subject.task.classes)
+        self.found = {shots: np.zeros((classes, classes), np.int64) for shots in self._points}
+
+    def __call__(self, client: Client, order: Order, outcome: VisitOutcome) -> None:
+        shard = self._shard(client)
+        samples = shard.classes
         drawn = judged_samples(order, [len(each) for each in samples])
-        meaning = np.array([number for number, _ in drawn])  # of the labels
         inputs = np.concatenate([samples[number][indices] for number, indices in drawn])
-        truth = np.concatenate([np.full(len(indices), number) for number, indices in drawn])
+        if shard.targets is None:
+            meaning = np.array([number for number, _ in drawn])  # of the labels
+            truth = np.concatenate([np.full(len(indices), number) for number, indices in drawn])
+        else:
+            meaning, truth = np.arange(len(next(iter(self.found.values())))), shard.targets[drawn[0][1], 0].astype(int)
         for shots, counts in self.found.items():
-            self._engine.parameters = self._start if shots == 0 else outcome.weights.array
-            answers = meaning[self._engine.infer(inputs).argmax(axis=1)]
+            answers = meaning[self._given(inputs, outcome, shots).argmax(axis=1)]
             np.add.at(counts, (truth, answers), 1)
             reported = next(point.correct for point in outcome.result.checkpoints if point.shots == shots)
             if reported != int((truth == answers).sum()):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.tasks.task import Task
 from tinyfed.weights import Weights
 from tinyfed_host.evaluation.evaluate import LEARNED, Evaluation
 from tinyfed_host.evaluation.intervals import interval
@@ -28,10 +29,15 @@ def to_json(found: Evaluation, weights: Weights, *, brief: bool = False) -> dict
     interval (null: one client tells nothing of it), and `by_client`, the clients' means there."""
     subject = found.subject
     first = next(iter(found.adapted.values()))
-    measure = "accuracy" if subject.order.source == "shard" else "loss"
+    task, unit = subject.task, 1.0
+    measure = "accuracy" if task.loss != "mse" else "rmse" if task.targets else "loss"
+    deviations = np.ones(len(task.targets)) if task.of_targets is None else task.of_targets.deviation
+    if len(task.targets) == 1:
+        unit = float(deviations[0])
     kinds = {}
     for kind, each in found.adapted.items():
-        values: NDArray[np.float64] = getattr(each, measure).mean(axis=1)  # draws of one client are alike
+        drawn = each.accuracy if measure == "accuracy" else each.loss if measure == "loss" else each.loss**0.5 * unit
+        values: NDArray[np.float64] = drawn.mean(axis=1)  # draws of one client are alike
         means = [interval(values[:, at].tolist()) for at in range(values.shape[1])]
         kinds[kind] = {
             "curve": [[_short(point.mean), None if point.half is None else _short(point.half)] for point in means],
@@ -41,6 +47,12 @@ def to_json(found: Evaluation, weights: Weights, *, brief: bool = False) -> dict
     return {
         "task": subject.task.name,
         "measure": measure,
+        "unit": _unit_of(task),
+        "targets": list(task.targets) if found.squares else [],
+        "by_target": {
+            str(shots): [_short(value) for value in (sums[:-1] / sums[-1]) ** 0.5 * deviations]
+            for shots, sums in found.squares.items()
+        },
         "shots": list(first.shots),
         "fixed_labels": subject.fixed_labels,
         "ways": subject.order.ways,
@@ -64,8 +76,23 @@ def to_json(found: Evaluation, weights: Weights, *, brief: bool = False) -> dict
     }
 
 
+def _unit_of(task: Task) -> str:
+    """What a root mean squared error is in: a target's own unit, or where there are several their deviations."""
+    if len(task.targets) < 2:
+        return "".join(task.targets)
+    return f"{'deviations' if task.of_targets is not None else 'units'} of {', '.join(task.targets)}"
+
+
+def in_words(kept: Kept) -> str:
+    """What the figures are."""
+    if kept["measure"] == "rmse":
+        return f"root mean squared error in {kept['unit']}"
+    return str(kept["measure"])
+
+
 def headline(kept: Kept) -> tuple[str, int, float]:
-    """What a single figure says: "accuracy" or "loss", after how many samples a class, the mean over clients."""
+    """What a single figure says: "accuracy", "rmse" or "loss", after how many samples a class,
+    the mean over clients."""
     return str(kept["measure"]), int(kept["shots"][-1]), float(kept["kinds"][LEARNED]["curve"][-1][0])
 
 
@@ -103,6 +130,13 @@ def class_table(kept: Kept) -> tuple[Row, list[Row]]:
     ]
 
 
+def target_table(kept: Kept) -> tuple[Row, list[Row]]:
+    """The root mean squared error of each target in its own unit, from what was learned."""
+    columns = ["target", *points({**kept, "shots": list(kept["by_target"])})]
+    values = list(kept["by_target"].values())
+    return columns, [[name, *(f"{each[k]:.4g}" for each in values)] for k, name in enumerate(kept["targets"])]
+
+
 def confusion_table(kept: Kept) -> tuple[Row, list[Row]]:
     """Shares of the answers for each class, after the last samples."""
     counts = list(kept["confusion"].values())[-1]
@@ -128,7 +162,7 @@ def shown(mean: float, half: float | None) -> str:
 
 def points(kept: Kept) -> list[str]:
     """What a newcomer had learned from at each point, in words."""
-    each = " each" if kept["measure"] == "accuracy" else ""
+    each = " each" if kept["ways"] > 1 else ""
     return [f"{shots}{each}" if int(shots) else "none" for shots in kept["shots"]]
 
 

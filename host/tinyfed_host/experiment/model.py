@@ -16,7 +16,7 @@ from tinyfed.model import ModelSpec, decode
 from tinyfed.model.layers import BLANK, SECTIONS, SIZE_MAX, Key, layer_of_section
 from tinyfed.model.spec import LAYERS_MAX, LOSSES
 from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
-from tinyfed.tasks.raw import scale_and_shift, taken_apart
+from tinyfed.tasks.raw import own_units, scale_and_shift, taken_apart
 from tinyfed.tasks.task import Task
 
 KIND = word(*SECTIONS, default="dense")
@@ -49,9 +49,10 @@ class ModelSection:
 def image_for(model: ModelSection, task: Task) -> bytes:
     """The image to start from, for samples as the task's shards hold them: without the standardization in front that
     the task does itself. Raises `UsageError` where both would standardize, each by its own constants."""
-    apart = taken_apart(model.content)
+    content = model.content if task.of_targets is None else own_units(model.content, task.of_targets)
+    apart = taken_apart(content)
     if apart is None or task.standardization is None:
-        return model.content
+        return content
     front, rest = apart
     if np.array_equal(front, scale_and_shift(task.standardization)):
         return rest

@@ -78,14 +78,15 @@ def _held_out(results: Mapping[str, Any]) -> list[Markup]:
     kept: Kept = results.get(EVALUATION, {})
     if not kept:
         return []
-    shots, is_loss = kept["shots"], kept["measure"] == "loss"
+    shots, is_loss = kept["shots"], kept["measure"] != "accuracy"
     bands = []
     for kind, each in kept["kinds"].items():
         means = [mean for mean, _ in each["curve"]]
         low, high = ([mean + sign * (half or 0.0) for mean, half in each["curve"]] for sign in (-1, 1))
         bands.append(figures.Band(forms.KINDS.get(kind, kind), shots, means, low, high))
     chance = None if is_loss else 1 / kept["ways"]
-    drawn = [figures.adaptation_curves(bands, chance, is_loss=is_loss, narrow=narrow) for narrow in (False, True)]
+    error = forms.in_words(kept) if is_loss else ""
+    drawn = [figures.adaptation_curves(bands, chance, error=error, narrow=narrow) for narrow in (False, True)]
     columns, rows = forms.curve_table(kept)
     notes = [*forms.remarks(kept), *results.get(NOTES, [])]
     if kept.get("confirmed"):
@@ -102,8 +103,12 @@ def _held_out(results: Mapping[str, Any]) -> list[Markup]:
         )
     ]  # fmt: skip
     columns, rows = forms.client_table(kept)
-    words = f"Each held-out client, from what was learned together: {'loss' if is_loss else 'share of right answers'}."
+    words = f"Each held-out client, from what was learned together: {error or 'share of right answers'}."
     found.append(section("By client", words, table(_numbered(columns), rows, cards=len(rows) <= CARDS)))
+    if kept.get("by_target"):
+        words = "The root mean squared error of each target, in its own unit."
+        columns, rows = forms.target_table(kept)
+        found.append(section("By target", words, table(_numbered(columns), rows, cards=True)))
     if kept["confusion"]:
         found.append(_classes(kept))
     return found
@@ -115,7 +120,7 @@ def _judged_how(kept: Kept) -> str:
     passes = "one pass" if kept["passes"] == 1 else f"{kept['passes']} passes"
     learned = (
         "Each client's device learns from a few of its own samples, one at a time"
-        if kept["measure"] == "loss" or kept["fixed_labels"]
+        if kept["measure"] != "accuracy" or kept["fixed_labels"]
         else f"Each client's device draws {kept['ways']} classes and what its outputs stand for, and learns them"
     )
     return (

@@ -62,8 +62,9 @@ def learning_curve(
     )
 
 
-def adaptation_curves(bands: Sequence[Band], chance: float | None, *, is_loss: bool, narrow: bool) -> Markup:
-    """Accuracy over samples a class (loss over samples), a line with its interval for each start."""
+def adaptation_curves(bands: Sequence[Band], chance: float | None, *, error: str, narrow: bool) -> Markup:
+    """Accuracy over samples a class, or over samples the `error` of that name: a line with its interval for each
+    start."""
     lines = [
         Line(
             band.label,
@@ -78,12 +79,12 @@ def adaptation_curves(bands: Sequence[Band], chance: float | None, *, is_loss: b
         "Adaptation curves",
         lines,
         Axis(
-            "samples learned from" if is_loss else "samples of each class",
+            "samples learned from" if error else "samples of each class",
             ticks=sorted({x for band in bands for x in band.x}),
             show="{:g}".format,
         ),
-        Axis("loss on held-out clients", low=0.0)
-        if is_loss
+        Axis(f"{error} on held-out clients", low=0.0)
+        if error
         else Axis("accuracy on held-out clients", 0.0, 1.0, show="{:.0%}".format),
         marks=[] if chance is None else [Mark("chance", y=chance)],
         size=NARROW if narrow else WIDE,

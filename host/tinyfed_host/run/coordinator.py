@@ -13,7 +13,7 @@ from typing import Any
 
 from tinyfed.errors import DeviceError, DivergedError
 from tinyfed.meta.robust import UpdateBound, squared_norm
-from tinyfed.meta.strategy import Reply, State, Strategy, takes_late
+from tinyfed.meta.strategy import Reply, State, Strategy, Streams, takes_late
 from tinyfed_host.experiment.schema import RoundSection
 from tinyfed_host.run.attendance import Attendance
 from tinyfed_host.run.clock import Clock, SystemClock
@@ -72,6 +72,7 @@ class Coordinator:
         self._attendance = Attendance(rules.retry_after, self._observe)
         self._losses: deque[float] = deque(maxlen=LOSS_ROUNDS)  # of the last rounds
         self._bound = UpdateBound(rules.max_update)
+        self._streams = Streams()
         self._exchange = WeightsExchange(rules.encoding, image, self._observe, rules.answer)
         self._visitor = Visitor(fleet, self._exchange, image, rules, self._observe, self._clock)
         self._flight = Flight(
@@ -109,6 +110,7 @@ class Coordinator:
         self._exchange.restore(document.get("held", []), arrays)
         self._flight.restore(document.get("late", {}), arrays)
         self._bound.restore(document.get("norms", []))
+        self._streams.restore(document.get("streams", {}))
         return State.restore(document["strategy"], arrays)
 
     def _observe(self, event: Event) -> None:
@@ -132,6 +134,7 @@ class Coordinator:
             "held": self._exchange.document(),
             "late": self._flight.document(),
             "norms": self._bound.document(),
+            "streams": self._streams.document(),
         }
         arrays = {**after.arrays(), **self._exchange.changes(), **self._flight.changes()}
         self._store.commit_round(RoundRecord(after.round, document, arrays, metrics, records))
@@ -150,7 +153,12 @@ class Coordinator:
             here = self._selectable(state.round, failed_now)
             chosen = self._strategy.select(state, here) if here else ()
             if chosen:
-                assignments = {unique_id: self._strategy.configure(state, unique_id) for unique_id in chosen}
+                assignments = {
+                    unique_id: self._streams.placed(
+                        self._strategy.configure(state, unique_id), self._data_of(unique_id, state.round)
+                    )
+                    for unique_id in chosen
+                }
                 self._observe(Event("round-started", number, data={"devices": list(chosen)}))
                 if self._visitor.is_slow and number < last:
                     self._prepare_next(state, chosen, here)
@@ -181,6 +189,10 @@ class Coordinator:
             self._clock.pause(min(waiting.pause_s, left_s))
             waiting.pause_s = min(2 * waiting.pause_s, ASK_MOST_S)
             failed_now.clear()
+
+    def _data_of(self, unique_id: str, round_index: int) -> str:
+        """Whose samples a device has in a round: a client's, or its own."""
+        return self._fleet.client(unique_id, round_index) or unique_id
 
     def _begin_to_wait(self, number: int) -> "_Wait":
         """No device answers: from now on each is asked once in a while, and only what answers is told and recorded."""
@@ -229,6 +241,7 @@ class Coordinator:
             if one.age:
                 metrics["age"] = one.age
             records.append(VisitRecord(one.unique_id, attempt, None, metrics))
+            self._streams.ended(one.assignment.order, self._data_of(one.unique_id, round_index - one.age))
             self._attendance.answered(one.unique_id, round_index)
             self._observe(Event("visit-ended", number, one.unique_id, client=client, data=metrics))
             replies.append(one.visited.reply(one.unique_id, one.age))

@@ -5,7 +5,7 @@ import datetime
 import hashlib
 import platform
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from tinyfed_host.run.store import RunHeader, RunStore, StoreError, damage_told
 # in the extra facts of a run: {part: {"sha256", "what"}}, {name: version}
 DATA, VERSIONS = "data", "versions"
 STANDARDIZATION = "standardization"  # in the extra facts of a run: {"mean": [...], "deviation": [...]}, by value
+OF_TARGETS = "standardization_of_targets"  # the same, by target
 
 
 def data_record(task: Task) -> dict[str, Any]:
@@ -55,11 +56,18 @@ def versions_record() -> dict[str, Any]:
 
 
 def standardization_record(task: Task) -> dict[str, Any]:
-    """What a run keeps of how its task's samples were standardized; nothing where they were not."""
-    made = task.standardization
-    if made is None:
-        return {}
-    return {STANDARDIZATION: {"mean": made.mean.tolist(), "deviation": made.deviation.tolist()}}
+    """What a run keeps of how its task's samples and targets were standardized; nothing where they were not."""
+    done = {STANDARDIZATION: task.standardization, OF_TARGETS: task.of_targets}
+    return {
+        name: {"mean": made.mean.tolist(), "deviation": made.deviation.tolist()}
+        for name, made in done.items()
+        if made is not None
+    }
+
+
+def _recorded(extra: Mapping[str, Any], name: str) -> Standardization | None:
+    found = extra.get(name)
+    return None if found is None else Standardization(np.array(found["mean"]), np.array(found["deviation"]))
 
 
 @dataclass
@@ -115,8 +123,8 @@ class Run:
             parts = Parts.make(stored_experiment(folder, header), header.image)
             if structure_hash(parts.image) != structure_hash(header.image):
                 raise UsageError(f"{folder}: the run's model is built differently by this version of tinyfed")
-            recorded = header.extra.get(STANDARDIZATION)
-            if recorded is not None and standardization_record(parts.task) != {STANDARDIZATION: recorded}:
+            recorded = {name: header.extra[name] for name in (STANDARDIZATION, OF_TARGETS) if name in header.extra}
+            if recorded and standardization_record(parts.task) != recorded:
                 raise UsageError(
                     f"{folder}: the {parts.task.name} task's data has changed since the run began: its samples would "
                     "be standardized otherwise",
@@ -213,10 +221,12 @@ class Run:
     def raw_image(self) -> bytes:
         """`learned_image` for samples as they are measured: what the task does to them first is its first layer. Where
         no layer can stand in front it is `learned_image`."""
-        image, recorded = self.learned_image(), self.store.header().extra.get(STANDARDIZATION)
-        if recorded is None or why_none_in_front(self.parts.spec):
+        image, extra = self.learned_image(), self.store.header().extra
+        made, of_targets = _recorded(extra, STANDARDIZATION), _recorded(extra, OF_TARGETS)
+        nothing = made is None and of_targets is None
+        if nothing or why_none_in_front(self.parts.spec, behind=of_targets is not None):
             return image
-        return standardizing(image, Standardization(np.array(recorded["mean"]), np.array(recorded["deviation"])))
+        return standardizing(image, made, of_targets)
 
     def go(
         self,
@@ -253,7 +263,7 @@ class Run:
                         self._remember(info, simulated=False)
 
     def _model_notes(self) -> tuple[str, ...]:
-        reason = why_none_in_front(self.parts.spec)
+        reason = why_none_in_front(self.parts.spec, behind=self.parts.task.of_targets is not None)
         if not reason or self.parts.task.make_standardization is None:
             return ()
         return (

@@ -91,7 +91,7 @@ static void check_order(void)
                "order: update..batch");
         expect(tinyfed_bits(order.proximal) == hexadecimal(), "order: proximal");
     }
-    if (bytes[0] == 3) {
+    if (bytes[0] >= 3) {
         expect(order.local_first == decimal() && order.local_last == decimal(), "order: local layers");
         expect(order.reconstruct == decimal() && order.top == decimal(), "order: reconstruct, top");
         expect(order.answer == decimal(), "order: answer");
@@ -99,6 +99,7 @@ static void check_order(void)
         expect(!order.local_first && !order.local_last && !order.reconstruct && !order.top && !order.answer,
                "order: of version 3");
     }
+    expect(order.start == (bytes[0] == 4 ? (uint32_t)decimal() : 0u), "order: start");
     free(bytes);
 }
 
@@ -138,7 +139,7 @@ static void check_shard(void)
         float sum = 0.0f;
         for (uint32_t label = 0; label < shard.class_count; label++) {
             tinyfed_shard_class(&shard, &first, &count, label);
-            sum += shard.samples[(first + count) * shard.feature_count - 1];
+            sum += shard.samples[(first + count) * (shard.feature_count + shard.target_count) - 1];
         }
         expect(!(sum > 3e38f), "shard: samples");
         if (expected[0] != '*') {

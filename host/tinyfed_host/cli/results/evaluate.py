@@ -178,9 +178,8 @@ def show(kept: Any, *, brief: bool = False) -> None:
     from tinyfed_host.cli.output import print_line, print_table
     from tinyfed_host.evaluation import kept as forms
 
-    by = "accuracy on held-out clients, by samples of each class they learned from"
-    if kept["measure"] == "loss":
-        by = "loss (mean squared error) on held-out clients, by samples they learned from"
+    of = " of each class" if kept["ways"] > 1 else ""
+    by = f"{forms.in_words(kept)} on held-out clients, by samples{of} they learned from"
     print_table(*forms.curve_table(kept), title=by)
     print_line(f"{forms.how_sure(kept)}; {kept['draws']} draws of each")
     if kept.get("confirmed"):
@@ -192,6 +191,9 @@ def show(kept: Any, *, brief: bool = False) -> None:
         return
     print_line("")
     print_table(*forms.client_table(kept))
+    if kept.get("by_target"):
+        print_line("")
+        print_table(*forms.target_table(kept), title="root mean squared error of each target, in its own unit")
     if kept["confusion"]:
         print_line("")
         print_table(*forms.class_table(kept))

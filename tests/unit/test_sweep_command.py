@@ -1,6 +1,7 @@
 """`tinyfed sweep`: ordinary runs, several at a time; what is done is not done again, whatever ended the sweep."""
 
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -45,11 +46,16 @@ def tinyfed(capsys: pytest.CaptureFixture[str], folder: Path) -> Tinyfed:
         ('strategy.name="a,b"', ["a,b"]),
         ("model.inputs=[1, 2],[3]", [[1, 2], [3]]),
         ("a.b=true,x", [True, "x"]),
+        ("fleet.boards={ mps2_an386 = 2, native = 1 },{ native = 3 }", [{"mps2_an386": 2, "native": 1}, {"native": 3}]),
+        ('a="5","true",1e-5,"say \\"so\\""', ["5", "true", 1e-5, 'say "so"']),
+        ("max=inf,-0.5", [math.inf, -0.5]),
         ("rounds=5", [5]),
     ],
 )
 def test_a_setting_is_read_as_toml(text: str, values: list[Any]) -> None:
     assert [setting.value for setting in read_settings(text)] == values
+    for setting in read_settings(text):
+        assert read_settings(str(setting)) == [setting]  # as a sweep tells it to its runs
 
 
 @pytest.mark.parametrize("text", ["", "x", "=1", "x=", "a b=1", "é=1", "x[y]=1"])

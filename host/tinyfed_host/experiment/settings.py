@@ -1,6 +1,7 @@
 """Values of an experiment that the command line sets in place of the file's: `task.learning_rate=0.01`."""
 
 import copy
+import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ class Setting:
     value: Any
 
     def __str__(self) -> str:
-        return f"{show(self.path)}={self.value if isinstance(self.value, str) else quote(self.value)}"
+        word = isinstance(self.value, str) and "," not in self.value and _value(self.value) == self.value
+        return f"{show(self.path)}={self.value if word else _as_toml(self.value)}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ def read_settings(text: str) -> list[Setting]:
         return [Setting(path, value) for value in tomllib.loads(f"x = [{values}]")["x"]]
     except (ValueError, RecursionError):
         return [Setting(path, _value(value.strip())) for value in values.split(",")]
+
+
+def _as_toml(value: Any) -> str:
+    """On one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_as_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_as_toml, value)) + "]"
+    return json.dumps(value) if isinstance(value, bool | str) else str(value)
 
 
 def _value(text: str) -> Any:

@@ -33,6 +33,8 @@ EXTRAS = {
     "keras": ("Keras models in and out", "tensorflow"),
     "quantize": ("tinyfed model quantize", "ai_edge_quantizer"),
     "data": ("Parquet and WAV files, CSV faster", "pyarrow"),
+    "tensorboard": ("tinyfed runs export --to tensorboard", "tensorboard"),
+    "mlflow": ("tinyfed runs export --to mlflow", "mlflow"),
 }
 WATCH = "pip install --no-deps seglearn==1.2.5"
 GROUPS = {"dialout": "serial ports", "plugdev": "debug probes"}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cortexm.h"
+#include "semihost.h"
 #include "tinyfed_core.h"
 
 typedef struct job {
@@ -24,34 +25,6 @@ _Static_assert(sizeof(job_t) == 24 && offsetof(job_t, image_bytes) == 4 && offse
 extern uint32_t tinyfed_ld_stack_start[];
 
 void tinyfed_cortexm_interrupt(uint32_t irq) { (void)irq; }
-
-static void semihost(uint32_t operation, const void *argument)
-{
-    register uint32_t r0 __asm("r0") = operation;
-    register const void *r1 __asm("r1") = argument;
-    __asm volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
-}
-
-static void tell(const char *name, uint32_t value)
-{
-    char text[64];
-    size_t length = strlen(name), digits = 1;
-    memcpy(text, name, length);
-    text[length++] = ' ';
-    for (uint32_t rest = value; rest >= 10u; rest /= 10u) digits++;
-    for (size_t k = digits; k-- > 0; value /= 10u) text[length + k] = (char)('0' + value % 10u);
-    text[length + digits] = '\n';
-    text[length + digits + 1u] = '\0';
-    semihost(0x04u, text);
-}
-
-static void finish(uint32_t code)
-{
-    const uint32_t block[2] = {0x20026u, code};
-    semihost(0x20u, block);
-    for (;;) {
-    }
-}
 
 static void must(tinyfed_status_t status)
 {

@@ -12,7 +12,6 @@ typedef struct {
     void *blocks[4]; /* arena, shard, model, recording as allocated */
     Py_buffer store; /* the caller's: it outlives the device, as flash does; obj is NULL without one */
     tinyfed_flash_t flash;
-    tinyfed_sensor_t sensor;
     char board[TINYFED_LINE_BOARD_BYTES];
     tinyfed_app_t app;
 } line_t;
@@ -64,10 +63,6 @@ static int open_store(line_t *line, PyObject *object)
     return 0;
 }
 
-/* The sensor: a recording that is played, by one device of the process at a time; it gives a reading whenever asked. */
-static void sensor_start(void) { tinyfed_played_start(0); }
-static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played_read(reading, UINT32_MAX / 4); }
-
 static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"arena_bytes", "unique_id", "board",  "shard",        "model",
@@ -111,9 +106,7 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (recording != NULL) {
-        line->sensor = (tinyfed_sensor_t){.start = sensor_start, .read = sensor_read};
-        line->sensor.channels = tinyfed_played_open(recording, recording_bytes, &line->sensor.rate_hz);
-        config.sensor = &line->sensor;
+        config.sensor = tinyfed_played_sensor(recording, recording_bytes, NULL); /* of one device a process */
         config.record_bytes = record_bytes;
     }
     tinyfed_app_init(&line->app, &config);

@@ -1,6 +1,7 @@
 /* Counts an int8 program's instructions on QEMU's mps2-an386: a bare image that talks by semihosting. The host
  * loads a blob at BLOB: magic, program bytes, input bytes, runs; then the program and the runs' inputs, each on 16
  * bytes. A line a run: instructions and the output's bytes in hexadecimal; then the deepest stack. */
+#include "../semihost.h"
 #include "tinyfed_int8.h"
 
 #define BLOB ((const uint8_t *)0x21000000u)
@@ -14,39 +15,6 @@
 
 extern uint32_t bench_stack_start[], bench_stack_end[];
 static uint8_t work[WORK_BYTES] __attribute__((aligned(16), section(".noinit")));
-
-static int semihost(int operation, const void *argument)
-{
-    register int r0 __asm__("r0") = operation;
-    register const void *r1 __asm__("r1") = argument;
-    __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
-    return r0;
-}
-
-static void leave(uint32_t code)
-{
-    const uint32_t block[2] = {0x20026u, code}; /* ADP_Stopped_ApplicationExit */
-    semihost(0x20, block);                      /* SYS_EXIT_EXTENDED */
-    for (;;) {
-    }
-}
-
-static void print(const char *text) { semihost(0x04, text); /* SYS_WRITE0 */ }
-
-static void print_number(const char *name, uint32_t value)
-{
-    char digits[12];
-    char *p = digits + sizeof digits;
-    *--p = 0;
-    do {
-        *--p = (char)('0' + value % 10u);
-        value /= 10u;
-    } while (value != 0);
-    print(name);
-    print(" ");
-    print(p);
-    print("\n");
-}
 
 static void print_bytes(const uint8_t *bytes, uint32_t count)
 {
@@ -84,7 +52,7 @@ static __attribute__((noinline)) uint32_t run(const tinyfed_int8_t *net)
     const uint32_t here = (uint32_t)(uintptr_t)__builtin_frame_address(0);
     for (uint32_t *p = bench_stack_start; (uint32_t)(uintptr_t)p < here - 128u; p++) *p = PAINT;
     const uint32_t from = TIMER_VALUE;
-    if (tinyfed_int8_run(net, work, sizeof work) != TINYFED_OK) leave(4);
+    if (tinyfed_int8_run(net, work, sizeof work) != TINYFED_OK) finish(4);
     return elapsed(from);
 }
 
@@ -101,12 +69,12 @@ void bench_main(void);
 void bench_main(void)
 {
     const uint32_t *head = (const uint32_t *)BLOB;
-    if (head[0] != BLOB_MAGIC) leave(2);
+    if (head[0] != BLOB_MAGIC) finish(2);
     const uint32_t program_bytes = head[1], input_bytes = head[2], runs = head[3];
     const uint8_t *program = BLOB + 16, *inputs = program + ((program_bytes + 15u) & ~15u);
     tinyfed_int8_t net;
-    if (tinyfed_int8_open(&net, NULL, program, program_bytes) != TINYFED_OK) leave(3);
-    if (net.work_bytes > WORK_BYTES) leave(5);
+    if (tinyfed_int8_open(&net, NULL, program, program_bytes) != TINYFED_OK) finish(3);
+    if (net.work_bytes > WORK_BYTES) finish(5);
     TIMER_RELOAD = 0xFFFFFFFFu;
     TIMER_VALUE = 0xFFFFFFFFu;
     TIMER_CONTROL = 1;
@@ -119,15 +87,15 @@ void bench_main(void)
         const uint32_t here = (uint32_t)(uintptr_t)__builtin_frame_address(0);
         const uint32_t used = deepest_stack() - ((uint32_t)(uintptr_t)bench_stack_end - here);
         if (used > stack) stack = used;
-        print_number("instructions", (uint32_t)((uint64_t)ticks * 10u / 32u));
+        tell("instructions", (uint32_t)((uint64_t)ticks * 10u / 32u));
         const tinyfed_int8_port_t port = tinyfed_int8_output(&net, 0);
         print_bytes(work + port.offset, port.count);
     }
-    print_number("stack", stack);
-    leave(0);
+    tell("stack", stack);
+    finish(0);
 }
 
-static void fault(void) { leave(99); }
+static void fault(void) { finish(99); }
 
 void bench_start(void);
 

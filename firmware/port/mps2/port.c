@@ -187,14 +187,8 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
     for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = tinyfed_identity()->unique_id[i];
 }
 
-static void sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
-
-static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
-
 const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
-    static tinyfed_sensor_t sensor = {.start = sensor_start, .read = sensor_read};
-    sensor.channels = tinyfed_played_open((const uint8_t *)(uintptr_t)TINYFED_RECORDING_ADDRESS,
-                                          TINYFED_RECORDING_BYTES, &sensor.rate_hz);
-    return sensor.channels != 0u ? &sensor : NULL;
+    return tinyfed_played_sensor((const uint8_t *)(uintptr_t)TINYFED_RECORDING_ADDRESS, TINYFED_RECORDING_BYTES,
+                                 tinyfed_port_now_us);
 }

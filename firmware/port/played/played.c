@@ -12,9 +12,11 @@ static struct {
     uint32_t take;    /* to be played next */
     uint32_t at, end; /* readings */
     uint32_t due_us;
+    uint32_t (*now_us)(void); /* NULL: every reading is due */
 } played;
 
-uint32_t tinyfed_played_open(const uint8_t *bytes, size_t byte_count, uint32_t *rate_hz)
+/* Channels of the recording; 0: there is none. */
+static uint32_t open_recording(const uint8_t *bytes, size_t byte_count, uint32_t *rate_hz)
 {
     memset(&played, 0, sizeof played);
     *rate_hz = 0;
@@ -38,21 +40,29 @@ uint32_t tinyfed_played_open(const uint8_t *bytes, size_t byte_count, uint32_t *
     return channels;
 }
 
-void tinyfed_played_start(uint32_t now_us)
+static void start(void)
 {
-    if (played.takes == 0u) return;
+    if (played.takes == 0u) return; /* another call found no recording */
     played.at = played.take == 0u ? 0u : tinyfed_get32(played.ends + 4u * (played.take - 1u));
     played.end = tinyfed_get32(played.ends + 4u * played.take);
     played.take = (played.take + 1u) % played.takes;
-    played.due_us = now_us + played.period_us;
+    if (played.now_us != NULL) played.due_us = played.now_us() + played.period_us;
 }
 
-tinyfed_sensor_got_t tinyfed_played_read(double *reading, uint32_t now_us)
+static tinyfed_sensor_got_t read_next(double *reading)
 {
     if (played.at == played.end) return TINYFED_SENSOR_OVER;
-    if ((int32_t)(now_us - played.due_us) < 0) return TINYFED_SENSOR_NOTHING;
+    if (played.now_us != NULL && (int32_t)(played.now_us() - played.due_us) < 0) return TINYFED_SENSOR_NOTHING;
     memcpy(reading, played.readings + 8u * (size_t)played.channels * played.at, 8u * (size_t)played.channels);
     played.at++;
     played.due_us += played.period_us;
     return TINYFED_SENSOR_READING;
+}
+
+const tinyfed_sensor_t *tinyfed_played_sensor(const uint8_t *bytes, size_t byte_count, uint32_t (*now_us)(void))
+{
+    static tinyfed_sensor_t sensor = {.start = start, .read = read_next};
+    sensor.channels = open_recording(bytes, byte_count, &sensor.rate_hz);
+    played.now_us = now_us;
+    return sensor.channels != 0u ? &sensor : NULL;
 }

@@ -7,12 +7,9 @@
 
 #include "tinyfed_sensor.h"
 
-/* Channels of the recording in bytes[0..byte_count), aligned to 8 and staying there; 0: there is none. Sets the
- * readings a second. */
-uint32_t tinyfed_played_open(const uint8_t *bytes, size_t byte_count, uint32_t *rate_hz);
-/* Play the next take from its first reading on; after the last one, the first again. */
-void tinyfed_played_start(uint32_t now_us);
-/* As tinyfed_sensor_t.read; OVER: the take is. */
-tinyfed_sensor_got_t tinyfed_played_read(double *reading, uint32_t now_us);
+/* The sensor that plays bytes[0..byte_count), aligned to 8 and staying there, or NULL when that is no recording. Each
+ * start plays the next take from its first reading on; after the last one, the first again. now_us is the clock; with
+ * NULL a reading is there whenever it is asked for. One at a time: another call ends what was played before. */
+const tinyfed_sensor_t *tinyfed_played_sensor(const uint8_t *bytes, size_t byte_count, uint32_t (*now_us)(void));
 
 #endif

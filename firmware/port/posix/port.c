@@ -183,15 +183,9 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES]) { memcpy(i
 
 uint32_t tinyfed_port_stack_bytes(void) { return 0; }
 
-static void sensor_start(void) { tinyfed_played_start(tinyfed_port_now_us()); }
-
-static tinyfed_sensor_got_t sensor_read(double *reading) { return tinyfed_played_read(reading, tinyfed_port_now_us()); }
-
 const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
-    static tinyfed_sensor_t sensor = {.start = sensor_start, .read = sensor_read};
-    sensor.channels = tinyfed_played_open(recording, recording_bytes, &sensor.rate_hz);
-    return sensor.channels != 0u ? &sensor : NULL;
+    return tinyfed_played_sensor(recording, recording_bytes, tinyfed_port_now_us);
 }
 
 /* The line stays open: who is at its other end would lose it with the process. The firmware starts anew. */

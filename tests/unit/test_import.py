@@ -1,6 +1,7 @@
 """`tinyfed data import`: raw files of people become what a run learns from."""
 
 import hashlib
+import importlib.util
 import json
 import shlex
 import subprocess
@@ -94,9 +95,9 @@ def test_the_same_input_and_seed_give_the_same_bytes(tinyfed: Tinyfed) -> None:
 
 
 def test_windows_are_cut_by_time_and_what_is_left_out_is_counted(tinyfed: Tinyfed) -> None:
-    """Each file: 40 rows at 10 Hz; a gap of 2 s after row 20; row 5 has no number, and row 6 the time of row 4, so one
-    is left of the two; row 30 has no label. Windows of 5 readings, without a label of their own where two classes meet
-    in the middle: rows 0-4 and so on up to 19 are four windows of 18 readings: 3; rows 20-39: 4."""
+    """Each file with rows: 40 at 10 Hz, a gap of 2 s before row 20; row 5 has no number, row 6 the time of row 4, row
+    30 no label. Windows of 5 readings: the 18 that are left of rows 0-19 give 3, the 20 behind the gap 4. x changes to
+    y at row 10, and back at row 30."""
     for name in "abc":
         rows = []
         for k in range(40):
@@ -104,6 +105,8 @@ def test_windows_are_cut_by_time_and_what_is_left_out_is_counted(tinyfed: Tinyfe
             value = "oops" if k == 5 else str(k)
             rows.append(f"{time},{value},{'' if k == 30 else 'xy'[k >= 10 and k < 30]}")
         write(f"raw/{name}.csv", "time,v,label", *rows)
+    write("raw/d.csv", "time,v,label")
+    Path("raw/e.csv").touch()
     made = tinyfed.json("data", "import", "raw", "out", "--window", "0.5s", "--min-samples", "2")
     assert (made["rate_hz"], made["window"], made["step"], made["shape"]) == (pytest.approx(10), 5, 5, [5, 1])
     told = {reason: (entry["count"], entry["first"]) for reason, entry in made["skipped"].items()}
@@ -112,6 +115,7 @@ def test_windows_are_cut_by_time_and_what_is_left_out_is_counted(tinyfed: Tinyfe
         "rows without a label": (3, "raw/a.csv line 32"),
         "rows at the same time as the one before": (3, "raw/a.csv line 8"),
         "gaps, which no window crosses": (3, "raw/a.csv line 22"),
+        "files without rows": (2, "raw/d.csv"),
     }
     arrays = read_arrays(next(Path("out/train").iterdir()))
     assert arrays["x"][:, :, 0].astype(int).tolist() == [
@@ -193,7 +197,9 @@ def test_a_folder_that_is_split_stays_so(tinyfed: Tinyfed) -> None:
 
 
 def test_sound_is_read_at_its_rate(tinyfed: Tinyfed) -> None:
-    soundfile = pytest.importorskip("soundfile") if not require_soundfile() else __import__("soundfile")
+    require(importlib.util.find_spec("soundfile"), "soundfile is not installed")
+    import soundfile
+
     for digit in (0, 1):
         for who in ("anna", "bert", "cleo"):
             for take in range(6):
@@ -205,15 +211,8 @@ def test_sound_is_read_at_its_rate(tinyfed: Tinyfed) -> None:
         "--features", "std,max", "--rate", "4000",
     )  # fmt: skip
     assert (made["window"], made["rate_hz"], made["shape"]) == (1000, 4000, [2])
+    assert made["time"] == "8000 Hz, as 0_anna_0.wav says"
     assert made["train"][next(iter(made["train"]))] == {"0": 12, "1": 12}
-
-
-def require_soundfile() -> bool:
-    try:
-        import soundfile  # noqa: F401
-    except ImportError:
-        require(False, "soundfile is not installed")
-    return True
 
 
 @pytest.mark.parametrize(
@@ -233,6 +232,8 @@ def require_soundfile() -> bool:
         (("raw", "out", "--held-out", "room9"), "--held-out: there is no client 'room9'; there are room0, room1,"),
         (("raw", "out", "--held-out", "1.5"), "--held-out = 1.5: must be a share between 0 and 1"),
         (("raw", "out", "--held-out", "room0,room1,room2"), "no client is left to train, of 3 with enough samples"),
+        (("raw", "out", "--keep", "note"), "raw/room0.csv line 2: column 'note' is 'word': not a number"),
+        (("comma", "out"), "comma/a.csv line 2: column 'v' is '0,5': not a number: a decimal comma; say --decimal ,"),
         (("raw", "out", "--map", "z=y"), "--map: no row has the label 'z'; there are x, y"),
         (("raw", "out", "--map", "x=y"), "there are 1 classes"),
         (("raw", "out", "--map", "x"), "--map = x: must be old=new,..."),
@@ -259,6 +260,7 @@ def test_mistakes_end_in_one_line_and_nothing_is_left(tinyfed: Tinyfed, here: Pa
     for name in ("mixed/in/b", "twins/a/x", "twins/b/x", "others/a"):
         write(f"{name}.csv", "v,label", "1,x")
     write("others/b.csv", "w,label", "1,x")
+    write("comma/a.csv", "v;label", "0,5;x", "0,5;y")
     before = sorted(here.rglob("*"))
     assert said in tinyfed.error("data", "import", *words)
     assert sorted(here.rglob("*")) == before

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.data.delimited import TableFormat
+from tinyfed.data.delimited import FormatError, TableFormat
 from tinyfed.data.tables import FLOAT32_MAX, Table, read_table, tables_below
 from tinyfed.data.times import ISO, is_named_time, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of, resampled, summarized, windows
@@ -100,7 +100,7 @@ class Imported:
     files: int
     rows: int
     label: str
-    time: str  # the column with its unit, or ""
+    time: str  # the column with its unit, or what a file says; "": nobody knows
     rate_hz: float  # of what the samples are made of; 0: nobody knows
     length: int  # readings in a window; 0: rows are samples
     step: int
@@ -147,7 +147,7 @@ class _Reader:
         self._label = request.label
         self._columns: tuple[str, ...] = ()
         self._left_out: list[str] = []
-        self._time, self._unit = "", ""
+        self._time, self._unit, self._time_said = "", "", ""
         self._rate_hz = 0.0
         self._first: Path | None = None
         self._rows = 0
@@ -174,8 +174,8 @@ class _Reader:
 
     def read(self, path: Path) -> None:
         """The samples of one file."""
-        table = read_table(path, self._request.format)
-        if not table.rows:
+        table = read_table(path, self._request.format) if path.stat().st_size else None
+        if table is None or not table.rows:
             self._skip("files without rows", 1, str(path))
             return
         if self._first is None:
@@ -218,6 +218,10 @@ class _Reader:
         taken = {self._client, self._label, self._time, *request.drop}
         if request.keep:
             self._columns = tuple(name for name in request.keep if name not in taken)
+            for name in self._columns:
+                wrong = np.flatnonzero(np.isnan(table.values(name)))
+                if 2 * len(wrong) > table.rows:
+                    raise table.fault(name, int(wrong[0]))
         else:
             self._columns = tuple(name for name in there if name not in taken and self._is_wanted(table, name))
         if not self._columns:
@@ -250,6 +254,9 @@ class _Reader:
             reason = "empty"
         elif 2 * numbers.sum() < filled:
             reason = "text"
+            fault = table.fault(name, int(np.flatnonzero(~numbers)[0]))
+            if isinstance(fault, FormatError):  # numbers, read in another way
+                raise fault
         elif len(values) > 2 and values[0] in (0, 1) and (np.diff(values) == 1).all():
             reason = "counts the rows"
         if reason:
@@ -293,8 +300,10 @@ class _Reader:
     def _times(self, table: Table) -> NDArray[np.float64] | None:
         """When each row was read, (rows,) in s; None where nobody knows."""
         if table.rate_hz:
+            self._time_said = self._time_said or f"{table.rate_hz:.6g} Hz, as {table.path.name} says"
             times: NDArray[np.float64] = np.arange(table.rows) / table.rate_hz
         elif self._time:
+            self._time_said = f"{self._time}, {self._unit}"
             times = seconds(table, self._time, self._unit)
         else:
             self._rate_hz = self._request.rate_hz
@@ -450,7 +459,7 @@ class _Reader:
             len(self._files),
             self._rows,
             self._label,
-            f"{self._time}, {self._unit}" if self._time else "",
+            self._time_said,
             self._rate_hz,
             length,
             step,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from tinyfed.data.delimited import TableFormat
+from tinyfed.data.delimited import FormatError, TableFormat
 from tinyfed.data.importing import Imported, Request, Samples, Span, import_samples
 from tinyfed.data.tables import read_number
 from tinyfed.data.windows import FEATURES
@@ -107,7 +107,11 @@ def import_(
         raise UsageError("needs --window", key="--step" if step else "--features")
     place = _place(out, source)
     with working(f"reading {source}") as told:
-        made = import_samples(source, request, told)
+        try:
+            made = import_samples(source, request, told)
+        except FormatError as error:
+            remedy = f"say --{error.option} {shlex.quote(error.setting)}"
+            raise UsageError(error.problem, where=error.where, remedy=remedy) from error
     toml, shots = _experiment(made, out, seed)
     if not dry_run:
         with working(f"writing {out}"):

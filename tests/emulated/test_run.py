@@ -24,7 +24,7 @@ def test_same_bits_everywhere(tinyfed: Command, example: str) -> None:
         require(importlib.util.find_spec("seglearn"), "the watch data is in the package seglearn")
     file = ROOT / "examples" / f"{example}.toml"
     simulated = tinyfed("run", file, "--rounds", str(ROUNDS), "--name", "simulated", "--json").result()
-    assert set(simulated) == {"weights_sha256", "rounds", "metrics"}
+    assert set(simulated) == {"run", "weights_sha256", "rounds", "metrics", "held_out"}
     assert simulated["rounds"] == ROUNDS
     expected = [entry["weights_sha256"] for entry in tinyfed.metrics("simulated")]
     assert len(set(expected)) == ROUNDS

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from tinyfed_command import Tinyfed
 from tinyfed_host.cli.main import run_command
 from tinyfed_host.experiment.settings import read_settings, with_settings
 from tinyfed_host.run.store import RunStore, is_locked
+from tinyfed_host.sweep.grid import make_trials
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import Source, Table
@@ -83,6 +85,7 @@ def test_settings_stand_in_place_of_what_the_file_says() -> None:
         (("--set", "task.learning=1"), 2, 'no such key; allowed'),
         (("--set", "rounds=5", "--set", "rounds=6"), 2, "is given twice"),
         (("--set", "seed=1,2"), 2, "is given twice"),
+        (("--set", "task.learning_rate=0.1,0.10"), 2, "task.learning_rate=0.1: is given twice"),
         (("--seeds", "0"), 2, "--seeds = 0: must be"),
         (("--set", 'fleet.ports=["/dev/ttyNOPE"]', "--set", "fleet.kind=ports"), 2, "devices on ports cannot"),
         (("--name", "../evil"), 2, "is no name for a run"),
@@ -98,6 +101,28 @@ def test_what_no_sweep_can_do_is_told_before_it_begins(
 ) -> None:
     assert said in tinyfed.error(code, "sweep", "x.toml", *words)
     assert not (folder / "runs").exists()
+
+
+def test_runs_are_called_by_their_values(tmp_path: Path) -> None:
+    """Whole where that is a name, else shortened, with what tells those apart that are alike then."""
+    (tmp_path / "x.toml").write_text(EXPERIMENT.partition("[fleet]")[0])
+    sets = ["task.learning_rate=0.01", "fleet.boards={mps2_an386 = 2},{mps2_an386 = 3}"]
+    trials = make_trials(tmp_path / "x.toml", [read_settings(text) for text in sets], 2, None, Path("runs/s"))
+    names = [trial.folder.name for trial in trials]
+    assert len(set(names)) == 4 and [name.rpartition("_")[2] for name in names] == ["seed-2"] * 2 + ["seed-3"] * 2
+    assert all(
+        re.fullmatch(r"learning_rate-0\.01_boards-mps2_an386-[23]-[0-9a-f]{8}_seed-[23]", name) for name in names
+    )
+    sets = [
+        "task.learning_rate=0.0123456789012345",
+        "task.shots=8",
+        "strategy.alpha=0.123456789012345,0.123456789012346",
+    ]
+    long = [read_settings(text) for text in sets]
+    names = [trial.folder.name for trial in make_trials(tmp_path / "x.toml", long, 1, None, Path("runs/s"))]
+    assert len(set(names)) == 2 and max(map(len, names)) <= 64
+    (trial,) = make_trials(tmp_path / "x.toml", [], 1, None, Path("runs/s"))
+    assert trial.folder == Path("runs/s/seed-2")
 
 
 @pytest.mark.slow

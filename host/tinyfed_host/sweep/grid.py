@@ -71,8 +71,13 @@ def make_trials(
         raise UsageError(f"these are {count:,} runs, at most {RUNS_MAX:,} are", remedy="give fewer values")
     keys = [each[0].path for each in choices]
     twice = [each[0] for each in choices if keys.count(each[0].path) > 1 or each[0].path == ("seed",)]
+    twice += [setting for each in choices for at, setting in enumerate(each) if setting in each[:at]]
     if twice:
-        raise UsageError("is given twice: once by itself, with all its values", key="--set", value=str(twice[0]))
+        raise UsageError(
+            "is given twice: give each key once, with all its values, and seeds by --seeds",
+            key="--set",
+            value=str(twice[0]),
+        )
     found = []
     for settings in itertools.product(*choices):
         experiment = read_experiment(file, settings)
@@ -107,9 +112,11 @@ def _name(trial: Trial) -> str:
     """`learning_rate-0.01_seed-3`, the same whenever the same is asked for."""
     told = [f"{setting.path[-1]}-{str(setting).partition('=')[2]}" for setting in trial.settings]
     last = f"seed-{trial.experiment.seed}"
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join([*told, last])).lstrip(".-")
-    exact = [str(setting) for setting in trial.settings]
-    if len(name) <= NAME_MAX and all(re.fullmatch(r"[A-Za-z0-9._-]+", text) for text in told):
+    plain = [re.sub(r"[^A-Za-z0-9._]+", "-", text).strip(".-") for text in told]
+    name = "_".join([*plain, last])
+    if len(name) <= NAME_MAX and plain == told:
         return name
-    digest = hashlib.sha256("\n".join(exact).encode()).hexdigest()[:8]  # shortened names may be alike
-    return f"{name[: NAME_MAX - len(last) - 10].rstrip('_-')}-{digest}_{last}"
+    digest = hashlib.sha256("\n".join(map(str, trial.settings)).encode()).hexdigest()[
+        :8
+    ]  # shortened, they may be alike
+    return f"{'_'.join(plain)[: NAME_MAX - len(last) - 10].rstrip('_-.')}-{digest}_{last}"

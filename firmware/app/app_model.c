@@ -30,6 +30,15 @@ static tinyfed_status_t check_finite(const tinyfed_app_t *app, uint32_t *detail)
     return TINYFED_OK;
 }
 
+/* What is local has no part in the hash: hello tells it, and who knows the rest could try values. */
+void app_keep_local(tinyfed_app_t *app, uint32_t shared_first, uint32_t shared_count)
+{
+    app->held = TINYFED_APP_PERSONAL;
+    app->shared_first = shared_first;
+    app->shared_count = shared_count;
+    app->weights_hash = tinyfed_weights_hash(app_parameters(app) + shared_first, shared_count);
+}
+
 tinyfed_status_t app_accept_weights(tinyfed_app_t *app, uint32_t *detail)
 {
     const tinyfed_status_t status = check_finite(app, detail);
@@ -80,23 +89,32 @@ static tinyfed_status_t open_embedded(tinyfed_app_t *app, const uint8_t *image, 
 }
 
 /* What was saved: an image that is copied to the arena, or what was learnt of the one that the firmware carries. */
-static tinyfed_status_t open_saved(tinyfed_app_t *app)
+static tinyfed_status_t open_content(tinyfed_app_t *app, const tinyfed_store_content_t *content)
 {
-    uint8_t kind;
-    uint32_t byte_count, detail = 0;
-    const uint8_t *content = tinyfed_store_content(&app->store, &kind, &byte_count);
-    if (content == NULL) return TINYFED_E_STATE;
-    if (kind == TINYFED_STORE_IMAGE) {
-        if (byte_count > app->config.arena_bytes) return TINYFED_E_MEMORY;
-        memcpy(app->config.arena, content, byte_count);
-        return app_open_image(app, byte_count, &detail);
+    uint32_t detail = 0;
+    if (content->kind == TINYFED_STORE_IMAGE) {
+        if (content->byte_count > app->config.arena_bytes) return TINYFED_E_MEMORY;
+        memcpy(app->config.arena, content->bytes, content->byte_count);
+        return app_open_image(app, content->byte_count, &detail);
     }
     if (app->config.model == NULL) return TINYFED_E_STATE;
     const tinyfed_status_t status = open_embedded(app, app->config.model, app->config.model_bytes);
     if (status != TINYFED_OK) return status;
-    if (byte_count != app_parameter_bytes(app)) return TINYFED_E_SHAPE;
-    memcpy(app_parameters(app), content, byte_count);
+    if (content->byte_count != app_parameter_bytes(app)) return TINYFED_E_SHAPE;
+    memcpy(app_parameters(app), content->bytes, content->byte_count);
     return app_accept_weights(app, &detail);
+}
+
+static tinyfed_status_t open_saved(tinyfed_app_t *app)
+{
+    tinyfed_store_content_t content;
+    if (!tinyfed_store_content(&app->store, &content)) return TINYFED_E_STATE;
+    const tinyfed_status_t status = open_content(app, &content);
+    if (status != TINYFED_OK || content.shared_count == 0u) return status;
+    const uint32_t all = app->model.parameter_count;
+    if (content.shared_first > all || content.shared_count > all - content.shared_first) return TINYFED_E_SHAPE;
+    app_keep_local(app, content.shared_first, content.shared_count);
+    return TINYFED_OK;
 }
 
 void app_open_first(tinyfed_app_t *app)

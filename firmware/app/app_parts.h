@@ -24,6 +24,8 @@ void app_drop_weights(tinyfed_app_t *app);
 void app_drop_model(tinyfed_app_t *app);
 /* The weights are all there. E_NUMERIC: *detail is the byte offset of the first that is not finite. */
 tinyfed_status_t app_accept_weights(tinyfed_app_t *app, uint32_t *detail);
+/* They are, and all but these values are the device's own. */
+void app_keep_local(tinyfed_app_t *app, uint32_t shared_first, uint32_t shared_count);
 /* The image lies at the arena's start. *detail: the offset of what is wrong; for E_MEMORY the bytes that are short. */
 tinyfed_status_t app_open_image(tinyfed_app_t *app, uint32_t image_bytes, uint32_t *detail);
 /* What was saved, or else the image that the firmware carries. */

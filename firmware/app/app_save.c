@@ -23,21 +23,27 @@ static void seal_image(const tinyfed_app_t *app)
 static tinyfed_status_t prepare_save(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail,
                                      bool *same)
 {
-    uint8_t kind;
-    uint32_t byte_count;
+    tinyfed_store_content_t saved;
     if (app->state != TINYFED_APP_READY) return TINYFED_E_BUSY;
     if (app->config.flash == NULL || app->config.flash->erase == NULL) return TINYFED_E_SOURCE;
     if (event->save_action == TINYFED_WIRE_FORGET) return tinyfed_store_forget(&app->store);
     if (event->save_action != TINYFED_WIRE_SAVE) return TINYFED_E_ARGUMENT;
-    if (app->held != TINYFED_APP_WEIGHTS) return TINYFED_E_STATE; /* what is local would be served after a restart */
+    if (app->held < TINYFED_APP_WEIGHTS) return TINYFED_E_STATE;
     if (event->weights_hash != 0u && event->weights_hash != app->weights_hash) return TINYFED_E_CHECKSUM;
     const bool whole = app->model.image == app->config.arena;
     if (whole) seal_image(app);
-    const uint8_t ours = whole ? TINYFED_STORE_IMAGE : TINYFED_STORE_PARAMETERS;
-    const uint8_t *saved = tinyfed_store_content(&app->store, &kind, &byte_count);
-    *same = saved != NULL && kind == ours && byte_count == app->held_bytes &&
-            memcmp(saved, app->config.arena, byte_count) == 0;
-    return *same ? TINYFED_OK : tinyfed_store_begin(&app->store, ours, app->config.arena, app->held_bytes, detail);
+    const bool local = app->held == TINYFED_APP_PERSONAL; /* so it is after a restart too */
+    const tinyfed_store_content_t ours = {
+        .kind = whole ? TINYFED_STORE_IMAGE : TINYFED_STORE_PARAMETERS,
+        .shared_first = local ? app->shared_first : 0u,
+        .shared_count = local ? app->shared_count : 0u,
+        .bytes = app->config.arena,
+        .byte_count = app->held_bytes,
+    };
+    *same = tinyfed_store_content(&app->store, &saved) && saved.kind == ours.kind &&
+            saved.shared_first == ours.shared_first && saved.shared_count == ours.shared_count &&
+            saved.byte_count == ours.byte_count && memcmp(saved.bytes, ours.bytes, ours.byte_count) == 0;
+    return *same ? TINYFED_OK : tinyfed_store_begin(&app->store, &ours, detail);
 }
 
 void app_save_begin(tinyfed_app_t *app, const tinyfed_link_event_t *event)

@@ -68,9 +68,8 @@ static void finish_visit(tinyfed_app_t *app)
     }
     app->state = TINYFED_APP_READY;
     app->answer = TINYFED_APP_UPDATE;
-    if ((app->visit.order.local_first | app->visit.order.local_last) != 0) app->held = TINYFED_APP_PERSONAL;
-    app->shared_first = app->visit.shared_first;
-    app->shared_count = app->visit.shared_count;
+    if ((app->visit.order.local_first | app->visit.order.local_last) != 0)
+        app_keep_local(app, app->visit.shared_first, app->visit.shared_count);
     tinyfed_visit_result(&app->visit, &result);
     result.train_us = app->train_us;
     result.train_instructions = app->train_instructions;

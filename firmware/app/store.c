@@ -5,7 +5,17 @@
 #define MAGIC 0x31534654u /* "TFS1" */
 
 /* Offsets in a slot's header. */
-enum { AT_MAGIC = 0, AT_SEQUENCE = 4, AT_BYTES = 8, AT_CRC = 12, AT_ORIGIN = 16, AT_KIND = 24, AT_HEADER_CRC = 60 };
+enum {
+    AT_MAGIC = 0,
+    AT_SEQUENCE = 4,
+    AT_BYTES = 8,
+    AT_CRC = 12,
+    AT_ORIGIN = 16,
+    AT_KIND = 24,
+    AT_SHARED_FIRST = 28,
+    AT_SHARED_COUNT = 32,
+    AT_HEADER_CRC = 60
+};
 
 static const uint8_t *slot_at(const tinyfed_store_t *store, int slot)
 {
@@ -49,13 +59,16 @@ void tinyfed_store_open(tinyfed_store_t *store, const tinyfed_flash_t *flash, ui
     }
 }
 
-const uint8_t *tinyfed_store_content(const tinyfed_store_t *store, uint8_t *kind, uint32_t *byte_count)
+bool tinyfed_store_content(const tinyfed_store_t *store, tinyfed_store_content_t *content)
 {
-    if (store->newest < 0) return NULL;
+    if (store->newest < 0) return false;
     const uint8_t *p = slot_at(store, store->newest);
-    *kind = p[AT_KIND];
-    *byte_count = tinyfed_get32(p + AT_BYTES);
-    return p + TINYFED_STORE_HEADER_BYTES;
+    content->kind = (tinyfed_store_kind_t)p[AT_KIND];
+    content->shared_first = tinyfed_get32(p + AT_SHARED_FIRST);
+    content->shared_count = tinyfed_get32(p + AT_SHARED_COUNT);
+    content->bytes = p + TINYFED_STORE_HEADER_BYTES;
+    content->byte_count = tinyfed_get32(p + AT_BYTES);
+    return true;
 }
 
 void tinyfed_store_skip(tinyfed_store_t *store)
@@ -64,22 +77,19 @@ void tinyfed_store_skip(tinyfed_store_t *store)
     store->newest = (int8_t)(is_ours(store, other) ? other : -1);
 }
 
-tinyfed_status_t tinyfed_store_begin(tinyfed_store_t *store, uint8_t kind, const uint8_t *content,
-                                     uint32_t content_bytes, uint32_t *detail)
+tinyfed_status_t tinyfed_store_begin(tinyfed_store_t *store, const tinyfed_store_content_t *content, uint32_t *detail)
 {
     if (store->flash == NULL) return TINYFED_E_STATE;
     const uint32_t room = store->flash->slot_bytes - TINYFED_STORE_HEADER_BYTES;
-    if (content_bytes > room) {
-        *detail = content_bytes - room;
+    if (content->byte_count > room) {
+        *detail = content->byte_count - room;
         return TINYFED_E_MEMORY;
     }
     const uint32_t block = store->flash->block_bytes;
-    store->kind = kind;
-    store->content = content;
-    store->content_bytes = content_bytes;
+    store->content = *content;
     store->position = 0;
     store->crc = 0;
-    store->erase_bytes = (TINYFED_STORE_HEADER_BYTES + content_bytes + block - 1u) / block * block;
+    store->erase_bytes = (TINYFED_STORE_HEADER_BYTES + content->byte_count + block - 1u) / block * block;
     store->target = store->newest == 0 ? 1 : 0;
     return TINYFED_OK;
 }
@@ -87,8 +97,7 @@ tinyfed_status_t tinyfed_store_begin(tinyfed_store_t *store, uint8_t kind, const
 tinyfed_status_t tinyfed_store_forget(tinyfed_store_t *store)
 {
     if (store->flash == NULL) return TINYFED_E_STATE;
-    store->content = NULL;
-    store->content_bytes = 0;
+    memset(&store->content, 0, sizeof store->content);
     store->position = 0;
     store->erase_bytes = 2u * store->flash->block_bytes;
     store->target = store->newest == 0 ? 1 : 0; /* the older first, or it would come back when the power is cut */
@@ -102,10 +111,12 @@ static tinyfed_status_t seal(tinyfed_store_t *store, uint32_t slot_offset)
     memset(header, 0, sizeof header);
     tinyfed_put32(header + AT_MAGIC, MAGIC);
     tinyfed_put32(header + AT_SEQUENCE, store->sequence + 1u);
-    tinyfed_put32(header + AT_BYTES, store->content_bytes);
+    tinyfed_put32(header + AT_BYTES, store->content.byte_count);
     tinyfed_put32(header + AT_CRC, store->crc);
     tinyfed_put64(header + AT_ORIGIN, store->origin);
-    header[AT_KIND] = store->kind;
+    header[AT_KIND] = (uint8_t)store->content.kind;
+    tinyfed_put32(header + AT_SHARED_FIRST, store->content.shared_first);
+    tinyfed_put32(header + AT_SHARED_COUNT, store->content.shared_count);
     tinyfed_put32(header + AT_HEADER_CRC, tinyfed_crc32(0, header, AT_HEADER_CRC));
     if (store->flash->write(slot_offset, header, sizeof header) != TINYFED_FLASH_DONE) return TINYFED_E_FLASH;
     if (memcmp(store->flash->base + slot_offset, header, sizeof header) != 0) return TINYFED_E_FLASH;
@@ -117,12 +128,13 @@ static tinyfed_status_t seal(tinyfed_store_t *store, uint32_t slot_offset)
 static tinyfed_status_t write_piece(tinyfed_store_t *store, uint32_t slot_offset)
 {
     const uint32_t at = store->position - store->erase_bytes;
-    const uint32_t left = store->content_bytes - at, most = store->flash->write_bytes;
+    const uint32_t left = store->content.byte_count - at, most = store->flash->write_bytes;
     const uint32_t piece = left < most ? left : most;
     const uint32_t offset = slot_offset + TINYFED_STORE_HEADER_BYTES + at;
-    if (store->flash->write(offset, store->content + at, piece) != TINYFED_FLASH_DONE) return TINYFED_E_FLASH;
-    if (memcmp(store->flash->base + offset, store->content + at, piece) != 0) return TINYFED_E_FLASH;
-    store->crc = tinyfed_crc32(store->crc, store->content + at, piece);
+    const uint8_t *from = store->content.bytes + at;
+    if (store->flash->write(offset, from, piece) != TINYFED_FLASH_DONE) return TINYFED_E_FLASH;
+    if (memcmp(store->flash->base + offset, from, piece) != 0) return TINYFED_E_FLASH;
+    store->crc = tinyfed_crc32(store->crc, from, piece);
     store->position += piece;
     return TINYFED_OK;
 }
@@ -131,7 +143,7 @@ static tinyfed_status_t write_piece(tinyfed_store_t *store, uint32_t slot_offset
 static tinyfed_status_t erase_piece(tinyfed_store_t *store, uint32_t slot_offset)
 {
     const tinyfed_flash_t *flash = store->flash;
-    const bool forgetting = store->content == NULL;
+    const bool forgetting = store->content.bytes == NULL;
     uint32_t offset = slot_offset + store->position;
     if (forgetting && store->position > 0u) offset = (uint32_t)(1 - store->target) * flash->slot_bytes;
     const tinyfed_flash_state_t state = flash->erase(offset);
@@ -151,7 +163,7 @@ tinyfed_status_t tinyfed_store_step(tinyfed_store_t *store, bool *done)
     tinyfed_status_t status = TINYFED_OK;
     if (store->position < store->erase_bytes) {
         status = erase_piece(store, slot_offset);
-    } else if (store->content == NULL) {
+    } else if (store->content.bytes == NULL) {
         store->newest = -1;
         *done = true;
     } else if (store->position < tinyfed_store_total(store)) {

@@ -54,12 +54,13 @@ typedef enum tinyfed_app_state {
  *     NOTHING    an image is valid, its weights are finite              WEIGHTS
  *     others     weights begin to come; an order is taken               STRUCTURE
  *     STRUCTURE  all weights are there, finite; a visit's last sample   WEIGHTS
- *     STRUCTURE  the last sample of a visit with local layers           PERSONAL */
+ *     STRUCTURE  the last sample of a visit with local layers           PERSONAL
+ *     NOTHING    what was saved as PERSONAL is valid                    PERSONAL */
 typedef enum tinyfed_app_held {
     TINYFED_APP_NOTHING,
     TINYFED_APP_STRUCTURE, /* `model` describes it */
     TINYFED_APP_WEIGHTS,   /* whole: received completely, or what a finished visit left */
-    TINYFED_APP_PERSONAL   /* whole; what is local is not given away: neither sent, saved nor learned on from */
+    TINYFED_APP_PERSONAL   /* whole; what is local is not given away: neither sent nor learned on from */
 } tinyfed_app_held_t;
 
 /* What else can be fetched: of the last visit, in the parameters or behind the work area; of the last input, behind the
@@ -83,7 +84,7 @@ typedef struct tinyfed_app {
     uint32_t parameters_at;  /* in the arena */
     uint32_t save_ms;        /* when it began */
     uint64_t structure_hash; /* 0 without a model */
-    uint64_t weights_hash;   /* 0 without weights */
+    uint64_t weights_hash;   /* 0 without weights; PERSONAL: of the shared values */
     uint32_t visit_samples;  /* training samples of the whole visit */
     uint32_t shared_first, shared_count; /* PERSONAL: the values that are not local */
     uint32_t train_us, train_instructions;

@@ -19,11 +19,14 @@ from tinyfed.engine._device import LineDevice
 from tinyfed.errors import DeviceError, DoesNotFitError, UsageError
 from tinyfed.meta.strategy import Array, Reply
 from tinyfed.model import Dense, encode, initialize, mlp, plan
+from tinyfed.model.image import read_weights
 from tinyfed.random import SplitMix64
+from tinyfed.weights import content_hash
 from tinyfed.wire.messages import Encoding, Kind
 from tinyfed.wire.order import Order, Result
 from tinyfed.wire.transfer import TransferOperation, UploadOperation
 from tinyfed.wire.update import BITMAP, GAPS, expand, layer_sizes, read_update, shared_part
+from tinyfed.wire.visit import VisitOperation
 
 SPEC = mlp(2, (40, 8), 3, loss="softmax_cross_entropy")  # 120 + 328 + 27 parameters
 WEIGHTS = initialize(SPEC, 5)
@@ -207,12 +210,14 @@ def test_fewer_bytes_pass_and_local_weights_never_do() -> None:
         device.visit(None, order, want_weights=True)
 
 
+def power_on(store: memoryview | None = None) -> RemoteDevice:
+    """The whole firmware."""
+    line = InProcess(LineDevice(65536, bytes(12), "some-board", SHARD, store=store))
+    return RemoteDevice(line, clock=line.clock)
+
+
 def over_a_line() -> RemoteDevice:
-    """The whole firmware, with a flash to save in."""
-    store = np.full(16384 + 16, 0xFF, np.uint8)
-    start = -store.ctypes.data % 16
-    line = InProcess(LineDevice(65536, bytes(12), "some-board", SHARD, store=memoryview(store[start : start + 16384])))
-    device = RemoteDevice(line, clock=line.clock)
+    device = power_on()
     device.load(IMAGE)
     return device
 
@@ -238,24 +243,50 @@ def test_no_later_order_gives_away_what_was_local(make: Any) -> None:
     assert whole.weights == simulated().visit(WEIGHTS.tobytes(), ORDER, want_weights=True).weights
 
 
-def test_no_difference_and_no_restart_gives_away_what_was_local() -> None:
-    """Weights that are the held ones plus nothing would be the host's, and saved ones served after a restart."""
-    device = over_a_line()
-    device.visit(WEIGHTS.tobytes(), PARTIAL, want_weights=True)
-    device._greet()
-    nothing = TransferOperation(
-        Kind.WEIGHTS,
-        bytes(2 * WEIGHTS.size),
-        structure_hash=device.info.structure_hash,
-        encoding=Encoding.DELTA | Encoding.FLOAT16,
-        base_hash=device.info.weights_hash,
+def give_nothing_away(device: RemoteDevice) -> None:
+    """Weights that are the held ones plus nothing would be the host's, and outputs tell of all layers."""
+    facts = {"structure_hash": device.info.structure_hash, "base_hash": device.info.weights_hash}
+    added = TransferOperation(
+        Kind.WEIGHTS, bytes(2 * WEIGHTS.size), encoding=Encoding.DELTA | Encoding.FLOAT16, **facts
     )
-    with pytest.raises(DeviceError, match="state"):
-        device._finish(nothing, "adding nothing")
-    with pytest.raises(DeviceError, match="no model that it may keep"):
-        device.save()
-    with pytest.raises(DeviceError, match="state"):
-        device._finish(UploadOperation(), "asking for all")
+    orders = (ORDER, replace(ORDER, local_first=1), replace(ORDER, top=500))
+    visits = [VisitOperation(order.encode(), device.info.weights_hash) for order in orders]
+    for asked in (added, TransferOperation(Kind.INPUT, bytes(8), **facts), UploadOperation(), *visits):
+        with pytest.raises(DeviceError, match="state"):
+            device._finish(asked, "asking for more than is shared")
+
+
+def test_local_layers_outlive_a_restart_and_stay() -> None:
+    """The owner keeps them through a power cut; before and after it nothing that a host asks for has them, and the hash
+    that hello tells is that of the shared values."""
+    store = np.full(16384 + 16, 0xFF, np.uint8)
+    start = -store.ctypes.data % 16
+    flash = memoryview(store[start : start + 16384])
+    device = power_on(flash)
+    device.load(IMAGE)
+    order = replace(ORDER, local_last=1)
+    answer = device.visit(WEIGHTS.tobytes(), order, want_weights=True).weights
+    device.save()
+    assert answer is not None
+    shared = answer[: 4 * 448]  # behind them the host has 0
+    assert device.info.weights_hash == content_hash(shared)
+    saved = read_weights(bytes(flash[64 : 64 + len(IMAGE)]))
+    assert saved[:448].tobytes() == shared and saved[448:].any()
+    again = power_on(flash)
+    assert again.info == device.info
+    written = bytes(flash)
+    again.save()
+    assert bytes(flash) == written, "the same again is not written"
+    give_nothing_away(device)
+    give_nothing_away(again)
+    again._finish(VisitOperation(order.encode(), again.info.weights_hash), "learning on")  # it shares no more
+    again.load(IMAGE)
+    again.save()
+    whole = power_on(flash)
+    assert (
+        whole.visit(None, ORDER, want_weights=True).weights
+        == simulated().visit(WEIGHTS.tobytes(), ORDER, want_weights=True).weights
+    ), "a model from the host is shared again"
 
 
 def test_an_order_that_is_refused_changes_no_weight() -> None:

@@ -327,10 +327,7 @@ class RemoteDevice:
                 f"the model is {failure.detail} bytes larger than a slot of its flash", kind=DoesNotFitError
             )
         if failure is not None and failure.reason is Reason.REFUSED and failure.status == Status.STATE:
-            raise self._wrong(
-                "it holds no model that it may keep (after a visit with local layers it has its own in it): load a "
-                "model first"
-            )
+            raise self._wrong("it holds no whole model: load a model first")
         if failure is not None:
             raise self._failed(failure, "saving the model")
         self._greet()

@@ -10,6 +10,7 @@
 #define SLOT (3u * BLOCK)
 #define MODEL 500u /* bytes: with the header three blocks */
 #define ORIGIN 7u
+#define SHARED(number) ((uint32_t)(number) % 2u * 9u) /* every other model has local layers */
 #define SAVES 4
 #define TEARS 12
 
@@ -83,14 +84,13 @@ static void make_model(uint8_t *model, int number)
 /* Number of the model that counts, -1: none, -2: something that was never saved. */
 static int held(const tinyfed_store_t *store)
 {
-    uint8_t model[MODEL], kind;
-    uint32_t byte_count;
-    const uint8_t *content = tinyfed_store_content(store, &kind, &byte_count);
-    if (content == NULL) return -1;
-    if (byte_count != MODEL || kind != TINYFED_STORE_IMAGE) return -2;
+    uint8_t model[MODEL];
+    tinyfed_store_content_t content;
+    if (!tinyfed_store_content(store, &content)) return -1;
+    if (content.byte_count != MODEL || content.kind != TINYFED_STORE_IMAGE) return -2;
     for (int number = 0; number <= SAVES; number++) {
         make_model(model, number);
-        if (memcmp(model, content, MODEL) == 0) return number;
+        if (memcmp(model, content.bytes, MODEL) == 0) return content.shared_count == SHARED(number) ? number : -2;
     }
     return -2;
 }
@@ -101,7 +101,8 @@ static tinyfed_status_t save(tinyfed_store_t *store, int number)
     uint32_t detail;
     bool done = false;
     make_model(model, number);
-    tinyfed_status_t status = tinyfed_store_begin(store, TINYFED_STORE_IMAGE, model, MODEL, &detail);
+    const tinyfed_store_content_t content = {TINYFED_STORE_IMAGE, 5u, SHARED(number), model, MODEL};
+    tinyfed_status_t status = tinyfed_store_begin(store, &content, &detail);
     for (int step = 0; status == TINYFED_OK && !done; step++) {
         check(step < 100, "it does not end", operations);
         status = tinyfed_store_step(store, &done);
@@ -185,8 +186,8 @@ static void others_do_not_count(void)
     tinyfed_store_open(&store, &flash, ORIGIN + 1u);
     check(held(&store) == -1, "a slot of another firmware's model counts", 0);
     make_model(model, 0);
-    check(tinyfed_store_begin(&store, TINYFED_STORE_IMAGE, model, SLOT - 60u, &detail) == TINYFED_E_MEMORY &&
-              detail == 4u,
+    const tinyfed_store_content_t content = {TINYFED_STORE_IMAGE, 0u, 0u, model, SLOT - 60u};
+    check(tinyfed_store_begin(&store, &content, &detail) == TINYFED_E_MEMORY && detail == 4u,
           "what does not fit is taken", 0);
     tinyfed_store_open(&store, NULL, ORIGIN);
     check(held(&store) == -1 && save(&store, 0) == TINYFED_E_STATE, "a store without flash", 0);

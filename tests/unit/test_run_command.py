@@ -21,7 +21,7 @@ from tinyfed_host.cli.run import _seconds
 from tinyfed_host.device import discovery as devices
 from tinyfed_host.device.port_choice import choose
 from tinyfed_host.experiment.schema import override
-from tinyfed_host.run.parts import make_fleet, read_experiment
+from tinyfed_host.run.parts import Parts, make_fleet, read_experiment
 from tinyfed_host.run.run import Run
 from tinyfed_host.run.store import RoundRecord, RunStore, StoreError
 
@@ -95,6 +95,15 @@ def test_own_data_has_a_device_for_each_client_or_they_take_turns(
     tinyfed.text("report", "own")
     page = (folder / "runs/own/report.html").read_text()
     assert ("in turn" in page) == (devices == 2) and ("p0" in page) == (devices != 2)
+
+
+def test_devices_on_ports_have_samples_of_their_own(folder: Path) -> None:
+    for part, name in (("train", "p"), ("train", "q"), ("held_out", "r")):
+        write_csv(folder / f"data/{part}/{name}.csv")
+    (folder / "own.toml").write_text(OWN_DATA)
+    parts = Parts.make(override(read_experiment(folder / "own.toml"), ports=("/dev/ttyACM0",)))
+    assert parts.turns(1) == "2 clients on 1 device: each learns from the samples that it holds"
+    assert parts.turns(2) == ""
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ _NAMED = (
 _TIMES = {"time", "timestamp", "datetime", "date", "epoch", "elapsed", "t", "ts", "ms", "us", "ns"}
 # Times since 1970 between 1998 and 2096, in seconds.
 _EPOCH_S = (9e8, 4e9)
-# The shortest step of a unit, where nothing else tells: below 0.9 it is seconds.
-_STEPS = (("s", 0.0), ("ms", 0.9), ("us", 900.0), ("ns", 9e5))
+# The shortest step of a unit, where nothing else tells; 1 is a second rather than a millisecond.
+_STEPS = (("s", 0.0), ("ms", 1.5), ("us", 900.0), ("ns", 9e5))
 
 
 def is_named_time(name: str) -> bool:

@@ -79,7 +79,7 @@ class Parts:
         clients, section = self.task.train, self.experiment.fleet
         if self.task.order.source != "shard" or devices == len(clients):
             return ""
-        said = f"{len(clients)} clients on {devices} devices: "
+        said = f"{len(clients)} clients on {devices} device{'s' * (devices != 1)}: "
         if section.kind == "ports":
             return said + "each learns from the samples that it holds" if self.task.takes_all else ""
         if devices > len(clients):

@@ -38,7 +38,9 @@ def sweep(
     seeds: Annotated[
         int, number_option(whole(1, 1000), "--seeds", help="Runs of each combination, from the file's seed on.")
     ] = 1,
-    jobs: Annotated[int, number_option(whole(1, 256), "--jobs", "-j", help="Runs at a time (a core each).")] = 0,
+    jobs: Annotated[
+        int | None, number_option(whole(1, 256), "--jobs", "-j", help="Runs at a time (one a core).")
+    ] = None,
     rounds: Annotated[int | None, number_option(EXPERIMENT["rounds"], "--rounds", "-r", help="Rounds of each.")] = None,
     name: Annotated[str, typer.Option("--name", "-n", help="Write runs/NAME/... (the file's name, then -sweep).")] = "",
     html: Annotated[Path | None, typer.Option("--html", "-o", help="Write a page with the tables and curves.")] = None,

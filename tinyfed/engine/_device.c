@@ -183,12 +183,7 @@ static PyObject *device_visit(PyObject *self, PyObject *args)
     tinyfed_visit_update(&device->visit, &update, &update_bytes);
     PyObject *second =
         want_weights ? PyBytes_FromStringAndSize((const char *)update, (Py_ssize_t)update_bytes) : Py_NewRef(Py_None);
-    if (first == NULL || second == NULL) {
-        Py_XDECREF(first);
-        Py_XDECREF(second);
-        return NULL;
-    }
-    return Py_BuildValue("(NN)", first, second);
+    return Py_BuildValue("(NN)", first, second); /* NULL when one is */
 }
 
 static PyObject *device_cancel(PyObject *self, PyObject *on)

@@ -91,20 +91,17 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     config.arena = tinyfed_aligned_block(&line->blocks[0], arena_bytes);
     config.board = line->board;
     config.watchdog_ms = watchdog_ms;
+    const uint8_t *recording = NULL;
+    uint32_t recording_bytes = 0;
     if (config.arena == NULL || tinyfed_copy_object(&line->blocks[1], &config.shard, &config.shard_bytes, shard) != 0 ||
         tinyfed_copy_object(&line->blocks[2], &config.model, &config.model_bytes, model) != 0 ||
+        tinyfed_copy_object(&line->blocks[3], &recording, &recording_bytes, sensor) != 0 ||
         open_store(line, store) != 0) {
         Py_DECREF((PyObject *)line);
         return NULL;
     }
     if (line->store.obj != NULL) config.flash = &line->flash;
     if (config.model != NULL) config.model_hash = tinyfed_hash64(TINYFED_HASH_START, config.model, config.model_bytes);
-    const uint8_t *recording = NULL;
-    uint32_t recording_bytes = 0;
-    if (tinyfed_copy_object(&line->blocks[3], &recording, &recording_bytes, sensor) != 0) {
-        Py_DECREF((PyObject *)line);
-        return NULL;
-    }
     if (recording != NULL) {
         config.sensor = tinyfed_played_sensor(recording, recording_bytes, NULL); /* of one device a process */
         config.record_bytes = record_bytes;

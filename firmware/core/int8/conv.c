@@ -1,13 +1,5 @@
 /* Convolution and dense layer in the fast form: columns of the input, widened to int16, times the weights. */
 #include "kernels.h"
-#include "rescale.h"
-
-static void clip(const tinyfed_int8_op_t *op, uint32_t count)
-{
-    const tinyfed_int8_record_t *r = &op->r;
-    if (r->low == INT8_MIN && r->high == INT8_MAX) return;
-    for (uint32_t i = 0; i < count; i++) op->out[i] = (int8_t)tinyfed_int8_clamp(op->out[i], r->low, r->high);
-}
 
 /* Widens quads of bytes; a quad's second word is `gap` words after its first, quads are 2 * gap words apart. */
 static inline uint32_t *widen(uint32_t *to, const int8_t *from, uint32_t quads, uint32_t gap)
@@ -144,7 +136,7 @@ void tinyfed_int8_conv(const tinyfed_int8_op_t *op)
         for (uint32_t i = 0; i < 4u * m.quads; i += 2) columns[i + 1u] = columns[i];
         TINYFED_INT8_PICK(op, tinyfed_int8_two_columns)(first, first, &m, (const int16_t *)columns);
     }
-    clip(op, (uint32_t)r->out_h * r->out_w * r->out_c);
+    tinyfed_int8_clip(op, (uint32_t)r->out_h * r->out_w * r->out_c);
 }
 
 void tinyfed_int8_dense(const tinyfed_int8_op_t *op)
@@ -158,5 +150,5 @@ void tinyfed_int8_dense(const tinyfed_int8_op_t *op)
         widen(end, last, 1, 1);
     }
     TINYFED_INT8_PICK(op, tinyfed_int8_one_column)(op->out, &m, op->scratch);
-    clip(op, op->r.out_c);
+    tinyfed_int8_clip(op, op->r.out_c);
 }

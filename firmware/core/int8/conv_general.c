@@ -15,8 +15,9 @@ static int32_t origin(uint32_t out, uint8_t stride, uint8_t pad) { return (int32
 
 static bool inside(int32_t at, uint16_t size) { return at >= 0 && at < (int32_t)size; }
 
-/* sum over the window and input channels of (x - zero) * weights[kernel_h][kernel_w][in_c] */
-static int32_t window_sum(const tinyfed_int8_op_t *op, int32_t top, int32_t left, const int8_t *weights)
+/* sum over the window and `channels` input channels from `first` on of (x - zero) * weights; a tap's are in_c apart */
+static int32_t window_sum(const tinyfed_int8_op_t *op, int32_t top, int32_t left, const int8_t *weights, uint32_t first,
+                          uint32_t channels)
 {
     const tinyfed_int8_record_t *r = &op->r;
     int32_t sum = 0;
@@ -25,52 +26,29 @@ static int32_t window_sum(const tinyfed_int8_op_t *op, int32_t top, int32_t left
         for (uint32_t kx = 0; kx < r->kernel_w; kx++, weights += r->in_c) {
             const int32_t x = left + (int32_t)(kx * r->dilation_w);
             if (!inside(y, r->in_h) || !inside(x, r->in_w)) continue;
-            const int8_t *in = op->in + ((uint32_t)y * r->in_w + (uint32_t)x) * r->in_c;
-            for (uint32_t c = 0; c < r->in_c; c++) sum = tinyfed_int8_wrap_add(sum, (in[c] - r->in_zero) * weights[c]);
+            const int8_t *in = op->in + ((uint32_t)y * r->in_w + (uint32_t)x) * r->in_c + first;
+            for (uint32_t c = 0; c < channels; c++) sum = tinyfed_int8_wrap_add(sum, (in[c] - r->in_zero) * weights[c]);
         }
     }
     return sum;
 }
 
-/* weights[out_c][kernel_h][kernel_w][in_c] */
-void tinyfed_int8_conv_general(const tinyfed_int8_op_t *op)
+/* weights[out_c][kernel_h][kernel_w][in_c], depthwise weights[kernel_h][kernel_w][channels] */
+static void convolve(const tinyfed_int8_op_t *op, bool depthwise)
 {
     const tinyfed_int8_record_t *r = &op->r;
-    const uint32_t window = tinyfed_int8_window(r);
+    const uint32_t kernel = depthwise ? 1u : tinyfed_int8_window(r), channels = depthwise ? 1u : r->in_c;
     int8_t *out = op->out;
-    for (uint32_t y = 0; y < r->out_h; y++) {
-        for (uint32_t x = 0; x < r->out_w; x++) {
+    for (uint32_t y = 0; y < r->out_h; y++)
+        for (uint32_t x = 0; x < r->out_w; x++)
             for (uint32_t c = 0; c < r->out_c; c++) {
                 const int32_t sum =
                     window_sum(op, origin(y, r->stride_h, r->pad_top), origin(x, r->stride_w, r->pad_left),
-                               (const int8_t *)op->weights + c * window);
+                               (const int8_t *)op->weights + c * kernel, depthwise ? c : 0u, channels);
                 *out++ = finish(r, sum, op->table + 4u * c);
             }
-        }
-    }
 }
 
-/* weights[kernel_h][kernel_w][channels] */
-void tinyfed_int8_depthwise_general(const tinyfed_int8_op_t *op)
-{
-    const tinyfed_int8_record_t *r = &op->r;
-    int8_t *out = op->out;
-    for (uint32_t oy = 0; oy < r->out_h; oy++) {
-        for (uint32_t ox = 0; ox < r->out_w; ox++) {
-            for (uint32_t c = 0; c < r->out_c; c++) {
-                const int8_t *weights = (const int8_t *)op->weights + c;
-                int32_t sum = 0;
-                for (uint32_t ky = 0; ky < r->kernel_h; ky++) {
-                    const int32_t y = origin(oy, r->stride_h, r->pad_top) + (int32_t)(ky * r->dilation_h);
-                    for (uint32_t kx = 0; kx < r->kernel_w; kx++, weights += r->in_c) {
-                        const int32_t x = origin(ox, r->stride_w, r->pad_left) + (int32_t)(kx * r->dilation_w);
-                        if (!inside(y, r->in_h) || !inside(x, r->in_w)) continue;
-                        const int32_t value = op->in[((uint32_t)y * r->in_w + (uint32_t)x) * r->in_c + c];
-                        sum = tinyfed_int8_wrap_add(sum, (value - r->in_zero) * *weights);
-                    }
-                }
-                *out++ = finish(r, sum, op->table + 4u * c);
-            }
-        }
-    }
-}
+void tinyfed_int8_conv_general(const tinyfed_int8_op_t *op) { convolve(op, false); }
+
+void tinyfed_int8_depthwise_general(const tinyfed_int8_op_t *op) { convolve(op, true); }

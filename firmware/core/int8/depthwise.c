@@ -1,7 +1,6 @@
 /* Depthwise convolution in the fast form: four channels at a time, their input padded in the scratch area. So it
  * may run in place: a group's input is copied before its output is written. */
 #include "kernels.h"
-#include "rescale.h"
 
 static inline uint32_t load_channels(const int8_t *from, uint32_t channels)
 {
@@ -50,7 +49,5 @@ void tinyfed_int8_depthwise(const tinyfed_int8_op_t *op)
         load_plane(op, op->scratch, rows, pitch, group);
         TINYFED_INT8_PICK(op, tinyfed_int8_depthwise_group)(op, op->scratch, pitch, group);
     }
-    if (r->low == INT8_MIN && r->high == INT8_MAX) return;
-    const uint32_t count = (uint32_t)r->out_h * r->out_w * r->out_c;
-    for (uint32_t i = 0; i < count; i++) op->out[i] = (int8_t)tinyfed_int8_clamp(op->out[i], r->low, r->high);
+    tinyfed_int8_clip(op, (uint32_t)r->out_h * r->out_w * r->out_c);
 }

@@ -3,7 +3,6 @@
 #define TINYFED_INT8_DEPTHWISE_GROUP_H
 
 #include "kernels.h"
-#include "rescale.h"
 
 /* sums[4] of one place: the taps times its window in the plane, four channels each. */
 typedef void tinyfed_int8_window_t(int32_t *sums, const tinyfed_int8_record_t *r, const uint8_t *weights,

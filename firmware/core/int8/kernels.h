@@ -9,6 +9,7 @@
 #define TINYFED_INT8_KERNELS_H
 
 #include "program.h"
+#include "rescale.h"
 
 typedef struct tinyfed_int8_matmul {
     const uint8_t *weights;
@@ -61,6 +62,14 @@ tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_neon;
 #else
 #define TINYFED_INT8_PICK(op, name) ((void)(op), name##_plain)
 #endif
+
+/* Outputs [0..count) within what the operator's activation leaves. */
+static inline void tinyfed_int8_clip(const tinyfed_int8_op_t *op, uint32_t count)
+{
+    const tinyfed_int8_record_t *r = &op->r;
+    if (r->low == INT8_MIN && r->high == INT8_MAX) return;
+    for (uint32_t i = 0; i < count; i++) op->out[i] = (int8_t)tinyfed_int8_clamp(op->out[i], r->low, r->high);
+}
 
 static inline uint32_t tinyfed_int8_splat(int8_t value) { return 0x01010101u * (uint8_t)value; }
 

@@ -1,5 +1,4 @@
 #include "int8/kernels.h"
-#include "int8/rescale.h"
 
 /* Adds the products of one half-word of weights: an even and an odd channel. */
 static inline void multiply(int32_t *even, int32_t *odd, int16_t weights, int16_t x)

@@ -1,6 +1,5 @@
 /* As matmul_sse2.c with two quads a register. Chosen when a program is opened. */
 #include "int8/kernels.h"
-#include "int8/rescale.h"
 
 #if defined(TINYFED_INT8_SSE2)
 #include <immintrin.h>

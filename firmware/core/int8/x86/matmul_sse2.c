@@ -1,6 +1,5 @@
 /* Matrix times one or two columns with SSE2: a quad of a block is one register, eight half-words. */
 #include "int8/kernels.h"
-#include "int8/rescale.h"
 
 #if defined(TINYFED_INT8_SSE2)
 #include <emmintrin.h>

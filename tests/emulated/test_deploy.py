@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import require_tools
 from run_helpers import Command
@@ -11,6 +12,8 @@ from tinyfed_host.cli.main import run_command
 from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.firmware import build
+from tinyfed_host.run.run import STANDARDIZATION
+from tinyfed_host.run.store import RunStore
 
 BOARD = "mps2_an386"
 
@@ -76,6 +79,20 @@ def test_a_board_answers_held_out_samples_as_the_host_does(here: Path, capsys: p
         assert sent["on_board"] == found["on_board"]
         error = told(capsys, "deploy", "own-data", "--board", "raspberrypi", "--port", port, code=2)["error"]
         assert f"a {BOARD} answers there" in error
+
+
+@pytest.mark.slow
+def test_int8_keeps_what_was_learned(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One column is a million times as large as the others: int8 of samples as measured would see that one alone."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    found = told(capsys, "deploy", "own-data", "--board", BOARD, "--int8", "-o", "out")
+    assert found["model"] == "int8" and "standardized first" in found["steps"][0]["what"]
+    assert found["on_board"] == found["on_host"] >= found["float_on_host"] - 0.05 > 0.85
+    text = (here / "out/own_data_standardization.h").read_text()
+    with RunStore.read(here / "runs/own-data") as store:
+        made = store.header().extra[STANDARDIZATION]
+    given = [np.float32(word.strip(" ,f")) for word in text.splitlines() if word.startswith("    ")]
+    assert given == [*np.float32(made["mean"]), *np.float32(1 / np.array(made["deviation"]))]
 
 
 @pytest.mark.slow

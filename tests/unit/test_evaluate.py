@@ -145,6 +145,7 @@ def test_a_run_keeps_what_was_found(
     assert list(told["kinds"]) == ["learned", "random", "global"] and "no stored samples" in told["missing"]["transfer"]
     with RunStore.read(tmp_path / "runs/sine") as store:
         assert store.results()[EVALUATION] == told
+    (tmp_path / "sine").mkdir()  # such as the samples that the run is about
     assert run_command(["evaluate", "sine", "--clients", "sine-new-1", "--beside", "none", "--seeds", "1"]) == 0
     with RunStore.read(tmp_path / "runs/sine") as store:  # one client's figures take no others' place
         assert store.results()[EVALUATION] == told

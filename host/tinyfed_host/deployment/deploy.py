@@ -18,7 +18,7 @@ from tinyfed.model.run import board_image
 from tinyfed.tasks.task import Client
 from tinyfed.wire.order import Result
 from tinyfed_host.deployment import models
-from tinyfed_host.device.discovery import connect, open_transport
+from tinyfed_host.device.discovery import connect
 from tinyfed_host.device.inference import run_on
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.unique_id import device_id
@@ -46,6 +46,11 @@ class Deployment:
     sends: bool  # a device answers on the port: the model goes over the line
 
     @property
+    def raw(self) -> bool:
+        """It takes samples as they are measured."""
+        return models.takes_raw(self.subject, int8=self.int8)
+
+    @property
     def learns(self) -> bool:
         """The device must learn before it can answer."""
         return not models.answers_at_once(self.subject)
@@ -67,11 +72,11 @@ def prepare(
     Raises a `TinyfedError` of one message with everything that stands against it, before anything is built.
     """
     problems: list[TinyfedError] = []
-    model = models.float_model(subject, name)
+    model = models.float_model(subject, name, raw=models.takes_raw(subject, int8=int8))
     large = models.too_large(model, board.arena_bytes, board.name, learns=not models.answers_at_once(subject))
     no_int8, why = models.why_no_int8(subject), "asked for"
     if large is not None and not int8 and not no_int8:
-        int8, why = True, "in float32 it does not fit"
+        int8, why, model = True, "in float32 it does not fit", models.float_model(subject, name, raw=False)
     elif large is not None and not int8:
         problems.append(large)
     if int8 and no_int8:
@@ -123,7 +128,8 @@ def steps(plan_: Deployment, output: Path | None) -> list[tuple[str, str]]:
     """What is done, in order: (name, sentence)."""
     board, subject = plan_.board, plan_.subject
     kind = f"int8, because {plan_.why_int8}: ranges from the training clients' samples" if plan_.int8 else "float32"
-    takes = "samples as they are measured" if models.takes_raw(subject) else "samples as the task's shards hold them"
+    made = subject.task.standardization
+    takes = "samples as they are measured" if plan_.raw or made is None else "samples that are standardized first"
     needed = models.needed_bytes(plan_.model, learns=plan_.learns)
     fits = (
         f"{needed:,} bytes to {'learn' if plan_.learns else 'answer'} in float32, the arena has {board.arena_bytes:,}"
@@ -158,7 +164,7 @@ def steps(plan_: Deployment, output: Path | None) -> list[tuple[str, str]]:
 
 def checked(plan_: Deployment) -> models.Labelled:
     """The held-out samples that the board answers."""
-    return models.labelled(plan_.subject, plan_.clients).some(models.CHECKED_MOST)
+    return models.labelled(plan_.subject, plan_.clients, raw=plan_.raw).some(models.CHECKED_MOST)
 
 
 def _learners(plan_: Deployment) -> Sequence[Client]:
@@ -181,7 +187,13 @@ def files(plan_: Deployment, model: Model, output: Path) -> dict[Path, bytes]:
     name = suggest_name(plan_.name)
     labels = plan_.subject.task.classes if not plan_.learns else ()
     bundle = image_bundle(model, name, labels)
-    return {
+    made = plan_.subject.task.standardization
+    before = (
+        {}
+        if plan_.raw or made is None
+        else {output / f"{name}_standardization.h": models.standardization_header(name, made).encode("ascii")}
+    )
+    return before | {
         output / f"{name}.tfm": board_image(model),
         output / f"{name}.h": header_text(bundle).encode("ascii"),
         output / f"{name}.c": source_text(bundle).encode("ascii"),
@@ -210,8 +222,9 @@ def on_board(
         return
     with working(f"building firmware for {board.name} with the model in its flash"):
         elf = build.build(board, model=image)
-    with start(board, device_id(0), shard, image=elf) as running:
-        device = RemoteDevice(open_transport(running.port), patience_s=PATIENCE_S)
+    in_memory = {"line", "store"} <= board.memory.keys()  # the same bytes on the line, many times as fast
+    with start(board, device_id(0), shard, image=elf, in_memory=in_memory) as running:
+        device = RemoteDevice(running.connect(), patience_s=PATIENCE_S)
         with contextlib.closing(device):
             yield device
 

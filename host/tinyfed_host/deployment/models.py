@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.codegen.c_text import float_text
 from tinyfed.data.shard import read_shard
 from tinyfed.errors import DoesNotFitError, UsageError
 from tinyfed.files import TemporaryFolder
@@ -17,6 +18,7 @@ from tinyfed.model.quantize import quantize_file
 from tinyfed.model.run import board_image, run
 from tinyfed.model.tflite.file import parse
 from tinyfed.tasks.raw import standardizing, why_none_in_front
+from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client
 from tinyfed_host.evaluation.evaluate import Subject
 
@@ -46,36 +48,39 @@ def answers_at_once(subject: Subject) -> bool:
     return subject.order.source == "shard" and subject.fixed_labels
 
 
-def takes_raw(subject: Subject) -> bool:
+def takes_raw(subject: Subject, *, int8: bool) -> bool:
     """Whether what goes onto the board takes samples as they are measured. Where a device learns it takes them as its
-    shard holds them."""
-    return answers_at_once(subject) and subject.task.standardization is not None and not why_none_in_front(subject.spec)
+    shard holds them. So it does in int8: one step for all values of a sample leaves nothing of those with a small
+    range."""
+    if int8 or not answers_at_once(subject) or why_none_in_front(subject.spec):
+        return False
+    return subject.task.standardization is not None
 
 
-def float_model(subject: Subject, name: str) -> FloatModel:
+def float_model(subject: Subject, name: str, *, raw: bool) -> FloatModel:
     """The learned model, in float32."""
     made = subject.task.standardization
-    image = standardizing(subject.image, made) if takes_raw(subject) and made is not None else subject.image
+    image = standardizing(subject.image, made) if raw and made is not None else subject.image
     spec, weights = decode(image)
     return FloatModel(name, spec, weights, image)
 
 
-def labelled(subject: Subject, clients: Sequence[Client]) -> Labelled:
-    """All samples of clients whose labels are fixed."""
+def labelled(subject: Subject, clients: Sequence[Client], *, raw: bool) -> Labelled:
+    """All samples of clients whose labels are fixed; `raw`: as they were measured."""
     x, y = [], []
     for client in clients:
         for number, samples in enumerate(read_shard(client.shard or b"").classes):
             x.append(samples)
             y.append(np.full(len(samples), number))
     values, made = np.concatenate(x), subject.task.standardization
-    if takes_raw(subject) and made is not None:
+    if raw and made is not None:
         values = (values.astype(np.float64) * made.deviation + made.mean).astype(np.float32)
     return Labelled(values, np.concatenate(y))
 
 
 def quantized(model: FloatModel, subject: Subject) -> Int8Model:
     """The model in int8, its ranges from the training clients' samples. Raises `MissingToolError`, `UsageError`."""
-    samples = labelled(subject, subject.task.train).some(CALIBRATION_MOST)
+    samples = labelled(subject, subject.task.train, raw=False).some(CALIBRATION_MOST)
     with TemporaryFolder() as folder:
         file, ranges = folder / "model.keras", folder / "samples.npz"
         export(model, file)
@@ -86,6 +91,19 @@ def quantized(model: FloatModel, subject: Subject) -> Int8Model:
     if not isinstance(found, Int8Model):
         raise UsageError(f"it cannot be int8 on a board: {made.why_not}", where=model.source)
     return found
+
+
+def standardization_header(name: str, made: Standardization) -> str:
+    """What a program does to a sample before it gives it to the model, as C: `(x - mean) * scale`."""
+    scale = np.divide(1.0, made.deviation, out=np.zeros_like(made.deviation), where=made.deviation > 0)
+    guard = f"{name.upper()}_STANDARDIZATION_H"
+    lines = [f"/* {name}: x[i] = (x[i] - {name}_mean[i]) * {name}_scale[i], before the model sees it. */"]
+    lines += [f"#ifndef {guard}", f"#define {guard}", ""]
+    for what, values in (("mean", made.mean), ("scale", scale)):
+        lines += [f"static const float {name}_{what}[{len(values)}] = {{"]
+        lines += [f"    {float_text(float(np.float32(value)))}," for value in values]
+        lines += ["};", ""]
+    return "\n".join([*lines, f"#endif /* {guard} */", ""])
 
 
 def why_no_int8(subject: Subject) -> str:

@@ -54,7 +54,7 @@ def of_model(path: Path, data: str) -> Subject:
             remedy=f"give a task ({', '.join(tasks.names())}) or an experiment file",
         )  # fmt: skip
     seed = rounds = 0
-    if data in tasks.names() and not Path(data).exists():
+    if data in tasks.names() and not Path(data).is_file():
         task = tasks.get(data)
     else:
         experiment = load(find_experiment(data), board_names())

@@ -118,12 +118,11 @@ def _subject(target: str, task: str) -> tuple[Path | None, Any]:
     from tinyfed_host.evaluation import subjects
     from tinyfed_host.run.names import DATABASE, run_folder
 
-    path = run_folder(target) if target.endswith(".toml") else model_path(target)
-    folder = path if path.is_dir() else path.parent
-    if (folder / DATABASE).is_file() and not task:
-        return folder, subjects.of_run(folder)
-    if target.endswith(".toml") or path.is_dir():
-        return folder, subjects.of_run(run_folder(target))  # says that there is none
+    if not task:
+        folder, suffix = run_folder(target), Path(target).suffix
+        if (folder / DATABASE).is_file() or suffix in ("", ".toml"):
+            return folder, subjects.of_run(folder)
+    path = model_path(target)
     with working(f"reading {path}"):
         return None, subjects.of_model(path, task)
 

@@ -60,6 +60,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == rounds
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """SQLite opens the one that is meant, also where its name means something in an address."""
+    for name in ("a#b", "a?b", "a%41b", "größe 1", os.fsdecode(b"\xff")):
+        with RunStore.create(tmp_path / name, HEADER):
+            pass
+        with RunStore.read(tmp_path / name) as store:
+            assert store.header() == HEADER
+    assert len(list(tmp_path.iterdir())) == 5, "nothing was made beside them"
+
+
 def test_resume_rewrites_metrics_and_goes_on(tmp_path: Path) -> None:
     with RunStore.create(tmp_path / "r", HEADER) as store:
         store.commit_round(record(1))

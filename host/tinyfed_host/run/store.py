@@ -229,7 +229,7 @@ class RunStore:
         _must_exist(folder)
         with _translate(folder):
             connection = sqlite3.connect(
-                f"file:{(folder / DATABASE).absolute()}?mode=ro", uri=True, timeout=10, isolation_level=None
+                f"{(folder / DATABASE).absolute().as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
             )
             store = cls(folder, connection, None)
             store._check()

@@ -192,6 +192,14 @@ class _Replacement:
         self._close()
 
 
+def flush_tree(folder: Path) -> None:
+    """Have the disk hold all the files below, before they are moved to where they are looked for. Raises OSError."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
 def _flush_folder(folder: Path) -> None:
     with contextlib.suppress(OSError):  # not every file system can
         descriptor = os.open(folder, os.O_RDONLY)

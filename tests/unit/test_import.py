@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -219,6 +220,7 @@ def test_sound_is_read_at_its_rate(tinyfed: Tinyfed) -> None:
     ("words", "said"),
     [
         (("nowhere", "out"), "nowhere: there is no such file or folder"),
+        (("/dev/zero", "out"), "/dev/zero: is no regular file"),
         (("raw", "raw/out"), "raw/out: lies in raw: name a folder beside it"),
         (("raw", "full"), "full: is there already and stays as it is: name another folder"),
         (("raw", "no/out"), "no: there is no such folder"),
@@ -272,8 +274,11 @@ def test_a_dry_run_writes_nothing_and_says_the_same(tinyfed: Tinyfed, here: Path
     dry = tinyfed.text("data", "import", "raw", "out", "--dry-run").splitlines()
     assert sorted(here.rglob("*")) == before
     assert dry[-1] == "nothing is written; without --dry-run it is out/"
-    Path("out").mkdir()  # an empty folder will do
+    Path("out").mkdir(0o750)  # an empty folder will do, and stays: it may be mounted, or the shell's own
+    folder = Path("out").stat()
     assert tinyfed.text("data", "import", "raw", "out").splitlines()[:-1] == dry[:-1]
+    assert os.path.samestat(folder, Path("out").stat()) and folder.st_mode == Path("out").stat().st_mode
+    assert sorted(path.name for path in Path("out").iterdir()) == ["experiment.toml", "held_out", "train"]
 
 
 def test_a_disk_that_is_full_leaves_nothing(here: Path) -> None:

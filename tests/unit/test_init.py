@@ -1,6 +1,8 @@
 """`tinyfed init` and bundled examples: from any folder to a run."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,16 @@ def test_no_file_is_replaced(elsewhere: Path, capsys: pytest.CaptureFixture[str]
     assert "sine/README.md is there already" in capsys.readouterr().err
     assert [path.name for path in (elsewhere / "sine").iterdir()] == ["README.md"]
     assert mine.read_text() == "mine"
+
+
+def test_a_disk_that_is_full_leaves_nothing(elsewhere: Path) -> None:
+    """No file may be larger than 900 bytes: the last of the samples is, and the README."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))"
+    program = f"{limit}; from tinyfed_host.cli.main import main; main()"
+    words = ["init", "own-data", "deep/down"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.endswith("cannot write the file: File too large\n")
+    assert not list(elsewhere.iterdir())
 
 
 def test_an_unknown_start_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

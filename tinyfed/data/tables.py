@@ -175,7 +175,8 @@ def tables_below(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.is_dir():
-        raise UsageError("there is no such file or folder", where=str(source))
+        is_there = source.exists()
+        raise UsageError("is no regular file" if is_there else "there is no such file or folder", where=str(source))
     found = list(_below(source))
     if not found:
         others = sum(1 for path in source.glob("*.*") if path.suffix.lower() in (".txt", ".dat", ".data", ".asc"))

@@ -17,12 +17,12 @@ from tinyfed.data.tables import read_number
 from tinyfed.data.windows import FEATURES
 from tinyfed.errors import UsageError
 from tinyfed.fields import near, number, whole
-from tinyfed.files import TemporaryFolder
+from tinyfed.files import TemporaryFolder, flush_tree
 from tinyfed.reading import read_text
 from tinyfed.text import listed, printable, shown
 from tinyfed_host.cli.data.experiment import experiment_text, visit_shots
 from tinyfed_host.cli.options import number_option
-from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.cli.output import print_json, print_line, print_table, wrote
 from tinyfed_host.cli.working import working
 
 EXPERIMENT = "experiment.toml"
@@ -116,6 +116,7 @@ def import_(
     if not dry_run:
         with working(f"writing {out}"):
             _write(place, made, toml)
+            wrote(out)
     if as_json:
         print_json({"out": str(out), "written": not dry_run, **_facts(made), "shots": shots})
     else:
@@ -190,9 +191,10 @@ def _place(out: Path, source: Path) -> Path:
 
 
 def _write(place: Path, made: Imported, toml: str) -> None:
-    """All of it, or nothing."""
+    """All of it, or nothing. A folder that is there is filled and stays: it may be the shell's own, or mounted."""
+    is_there = place.exists()
     try:
-        with TemporaryFolder(place.parent, hidden=True) as temporary:
+        with TemporaryFolder(place if is_there else place.parent, hidden=True) as temporary:
             folder = temporary / "out"
             names = _file_names(sorted(name for clients in made.parts.values() for name in clients))
             for part, clients in made.parts.items():
@@ -200,7 +202,11 @@ def _write(place: Path, made: Imported, toml: str) -> None:
                 for name, samples in clients.items():
                     (folder / part / f"{names[name]}.npz").write_bytes(_npz(made, samples))
             (folder / EXPERIMENT).write_text(toml, encoding="utf-8")
-            folder.rename(place)
+            flush_tree(folder)
+            for name in (*made.parts, EXPERIMENT) if is_there else ():
+                (folder / name).rename(place / name)
+            if not is_there:
+                folder.rename(place)
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", where=str(place)) from error
 

@@ -1,5 +1,6 @@
 """`tinyfed init`."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from tinyfed.errors import UsageError
 from tinyfed.paths import share
-from tinyfed_host.cli.output import print_json, print_line
+from tinyfed_host.cli.output import print_json, print_line, write_files
 
 app = typer.Typer(add_completion=False)
 
@@ -35,13 +36,17 @@ def init(
     there = [path for path in contents if path.exists() or path.is_symlink()]
     if there:
         raise UsageError(f"{there[0]} is there already and stays as it is: name another folder")
-    for path, content in contents.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
-                file.write(content)
-        except OSError as error:
-            raise UsageError(f"{path}: cannot write the file: {error.strerror}") from error
+    made = [path for path in {folder for file in contents for folder in file.parents} if not path.exists()]
+    try:
+        for path in made:
+            path.mkdir(parents=True, exist_ok=True)
+        write_files(contents)
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot make the folder: {error.strerror}") from error
+    finally:
+        for path in sorted(made, reverse=True):
+            with contextlib.suppress(OSError):  # what holds a file stays
+                path.rmdir()
     if as_json:
         print_json({"folder": str(place), "files": [str(path) for path in contents]})
         return

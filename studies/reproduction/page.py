@@ -1,5 +1,7 @@
 """docs/reproduction.md and its pictures, rendered from results/. By itself: `python -m studies.reproduction.page`."""
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -14,7 +16,7 @@ from studies.reproduction.pairs import to_markdown as pairs_to_markdown
 from studies.reproduction.papers import found
 from studies.reproduction.results import BITS_PER_S, CLOCK_HZ, Results, Row, Value
 from tinyfed.errors import UsageError
-from tinyfed.files import write_all
+from tinyfed.files import TemporaryFolder, write_all
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "reproduction.md"
@@ -238,7 +240,9 @@ def prepare(path: Path, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (path.parent / IMAGES).mkdir(exist_ok=True)
-        with path.open("a", encoding="utf-8"):
+        if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with TemporaryFolder(path.parent, hidden=True):
             pass
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None

@@ -139,6 +139,8 @@ def test_a_run_keeps_what_was_found(
     monkeypatch.chdir(tmp_path)
     assert run_command(["run", "sine", "--rounds", "5", "--no-evaluate", "--json"]) == 0
     capsys.readouterr()
+    assert run_command(["evaluate", "runs/sine", "--shots", "0,-1"]) == 2
+    assert capsys.readouterr().err.startswith("tinyfed: --shots = 0,-1: must be 1 to ")
     assert run_command(["evaluate", "runs/sine", "--shots", "0,5,10", "--seeds", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["measure"] == "loss" and told["shots"] == [0, 5, 10] and len(told["clients"]) == 8

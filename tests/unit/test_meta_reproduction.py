@@ -426,7 +426,8 @@ def test_ctrl_c_ends_rows_and_boards(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert process.returncode == 130, errors
-    assert errors.splitlines()[-1] == "tinyfed: interrupted" and "Traceback" not in errors
+    standing = "0 of 1 tasks are measured and shown above: go on with `tinyfed reproduce sine` and the same options"
+    assert errors.splitlines()[-1] == f"tinyfed: interrupted (measuring); {standing}" and "Traceback" not in errors
     assert not list(tmp_path.glob("tinyfed-*"))
 
 

@@ -348,8 +348,9 @@ def test_resume_of_a_run_that_is_over_gives_its_result(tinyfed: Tinyfed) -> None
     assert again == result
     assert tinyfed.lines("run", "--resume", "x.toml")[-1] == again
     assert tinyfed.lines("run", "--resume", "runs/x/")[-1] == again
-    for option in (["--seed", "4"], ["--board", "native"], ["--name", "y"], ["--force"]):
+    for option in (["--seed", "4"], ["--board", "native"], ["--name", "y"]):
         assert f"{option[0]} cannot be changed" in tinyfed.error(2, "run", "--resume", "x", *option)
+    assert "--force begins a run anew, --resume goes on" in tinyfed.error(2, "run", "--resume", "x", "--force")
 
 
 STRATEGIES = [

@@ -38,6 +38,9 @@ COMMANDS = [
     "compare {input}", "compare {input} nowhere --html out.html", "compare {input} --json",
     "sweep {input} --set task.shots=1,2 --json", "sweep {input} --set {input}", "run {input} --set {input}",
     "runs export {input} -o out.csv", "runs export nowhere --to mlflow:{input}",
+    "evaluate {input}", "evaluate {input} --task {input} --json", "evaluate nowhere --port {input}",
+    "deploy {input} --board mps2_an386", "deploy nowhere --board {input}", "run {input} --force --name out",
+    "run --resume {input} --rounds 3", "init {input}", "init sine {input}/out", "init own-data {input}",
     "reproduce {input}", "demo --help",
     "bench step --board {input}", "bench infer {input} --board {input}",
 ]  # fmt: skip

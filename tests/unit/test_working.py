@@ -7,8 +7,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from tinyfed_host.cli import output, working
+from tinyfed_host.cli import emulate, main, output, working
 from tinyfed_host.cli.main import run_command
+from tinyfed_host.cli.setup import init
 from tinyfed_host.emulation import needs
 
 from tinyfed.boards import read_board
@@ -100,3 +101,29 @@ def test_nothing_starts_when_something_is_missing(
     assert told.out == ""
     assert "arm-none-eabi-gcc" in told.err and "qemu-system-arm" in told.err and "qemu-aarch64" in told.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_says_what_went_on_and_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tinyfed_host.firmware import build
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise main.Interrupted
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build, "build", interrupt)
+    again = "give the command again to do it anew"
+    for words in (["firmware", "build", "--board", "native"], ["emulate", "--board", "native"]):
+        assert run_command(words) == 130
+        told = f"tinyfed: interrupted (building firmware for native); no file was written; {again}\n"
+        assert capsys.readouterr().err.endswith(told)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(init, "print_line", interrupt)
+    assert run_command(["init", "sine"]) == 130
+    assert capsys.readouterr().err == f"tinyfed: interrupted; sine/README.md, sine/sine.toml was written; {again}\n"
+    monkeypatch.setattr(emulate, "print_line", interrupt)
+    assert run_command(["emulate", "--board", "native", "--store", "a.store"]) == 130
+    standing = "what they saved is in the files of --store; the same command starts them anew"
+    assert capsys.readouterr().err.endswith(f"tinyfed: interrupted; the boards are off; {standing}\n")

@@ -37,6 +37,7 @@ def demo(
     Exit codes: 3 a missing tool or package, 4 a device failed, 6 the firmware does not compile, 130 after Ctrl-C.
     """
     from tinyfed_host.cli.output import print_json
+    from tinyfed_host.cli.working import working
     from tinyfed_host.demo.screen import Screen
     from tinyfed_host.demo.steps import DemoOptions, run_demo
     from tinyfed_host.run.names import free_name, new_folder
@@ -47,6 +48,6 @@ def demo(
         budget_s=budget_s,
         rounds=rounds,
     )
-    result = run_demo(options, Screen(as_json=as_json))
+    result = run_demo(options, Screen(working, as_json=as_json))
     if as_json:
         print_json(result)

@@ -14,7 +14,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import number, whole
 from tinyfed_host.cli.options import complete_board, number_option
 from tinyfed_host.cli.output import print_json, print_line
-from tinyfed_host.cli.working import working
+from tinyfed_host.cli.working import standing, working
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES
 from tinyfed_host.emulation.qemu import Emulators
 from tinyfed_host.firmware import build
@@ -69,7 +69,8 @@ def emulate(
     kind = read_board(board)
     with working(f"building firmware for {kind.name}"):
         image = build.build(kind, model=model)
-    with Emulators() as emulators:
+    again = "what they saved is in the files of --store" if store else "what they held is gone (--store keeps it)"
+    with standing(lambda: f"the boards are off; {again}; the same command starts them anew"), Emulators() as emulators:
         for data, kept in zip(shards, stores, strict=True):
             device = emulators.start(
                 kind, _unique_id(kept), data, image=image, counting=counting, store=kept, sensor=sensor

@@ -218,9 +218,9 @@ def run_command(arguments: list[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         if want_traceback:
             raise
-        return _fail(words, "; ".join(["interrupted", *_notes(error)]), EXIT_INTERRUPTED)
+        return _fail(words, output.where_it_stopped("interrupted", _notes(error)), EXIT_INTERRUPTED)
     except Terminated as error:
-        return _fail(words, "; ".join(["terminated", *_notes(error)]), EXIT_TERMINATED)
+        return _fail(words, output.where_it_stopped("terminated", _notes(error)), EXIT_TERMINATED)
     except BrokenPipeError:
         # whoever read our output has gone: nothing to tell, and nobody to tell it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,12 +26,34 @@ _holds_file = False  # standard output is the file that the command writes: what
 
 
 _as_json = False
+_stopped_at = ""  # what was going on when Ctrl-C came
+_written: list[Path] = []
 
 
 def begin(*, as_json: bool = False) -> None:
     """A command begins: nothing was written yet."""
-    global _holds_file, _as_json, _passing
-    _holds_file, _as_json, _passing = False, as_json, False
+    global _holds_file, _as_json, _passing, _stopped_at
+    _holds_file, _as_json, _passing, _stopped_at = False, as_json, False, ""
+    _written.clear()
+
+
+def wrote(*paths: Path) -> None:
+    """These are there now, whatever comes."""
+    _written.extend(paths)
+
+
+def stopped_at(text: str) -> None:
+    """Ctrl-C came while this was going on; the first to say so, the innermost, is right."""
+    global _stopped_at
+    _stopped_at = _stopped_at or text
+
+
+def where_it_stopped(how: str, notes: Sequence[str]) -> str:
+    """What is said of a command that Ctrl-C ended: what was going on, what there is, how to go on (`notes`, or the
+    files it has written)."""
+    at = f" ({_stopped_at})" if _stopped_at else ""
+    there = f"{', '.join(map(str, _written))} was written" if _written else "no file was written"
+    return "; ".join([how + at, *(notes or (there, "give the command again to do it anew"))])
 
 
 def is_json() -> bool:
@@ -48,6 +70,7 @@ def write_files(contents: Mapping[Path, bytes], *inputs: Path | None) -> None:
     same = [path for path in contents if any(given is not None and _is_same(path, given) for given in inputs)]
     _holds_file = _holds_file or any(is_stdout(path) for path in contents)
     write_all(contents)
+    wrote(*contents)
     for path in same:
         print_note(f"{path} was the input and is now the result")
 

@@ -51,11 +51,11 @@ def reproduce(
     _find_studies()
     from studies.reproduction import page
     from studies.reproduction.measure import STUDIES, shortened, study
-    from studies.reproduction.results import Measured
+    from studies.reproduction.results import Measured, Results
     from studies.reproduction.table import Measurement
     from tinyfed.errors import UsageError
     from tinyfed_host.cli.output import print_json, print_line, print_note
-    from tinyfed_host.cli.working import working
+    from tinyfed_host.cli.working import standing, working
 
     if results is not None and output is None:
         raise UsageError("reproduce: --results keeps the rows of a page: add --output PAGE")
@@ -78,8 +78,19 @@ def reproduce(
         beside = page.RESULTS if output.resolve() == page.PAGE else output.with_suffix("")
         folder = beside if results is None else results
         page.prepare(output, folder)
-    begun, tables = time.monotonic(), []
+    begun = time.monotonic()
+    tables: list[Results] = []
+
+    def done() -> str:
+        left = " ".join(each.task for each in studies[len(tables) :])
+        kept = f"and kept for {output}" if output else "and shown above"
+        return (
+            f"{len(tables)} of {len(studies)} tasks are measured {kept}: "
+            f"go on with `tinyfed reproduce {left}` and the same options"
+        )
+
     with (
+        standing(done),
         Measurement(studies, range(1, seeds + 1), boards=boards, jobs=jobs, tell=print_note) as measurement,
         working("measuring"),
     ):

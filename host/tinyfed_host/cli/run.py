@@ -108,8 +108,9 @@ def run(
     wait_s = _seconds(wait)
     ask = None if as_json else at_terminal()
     if resume:
+        if force:
+            raise UsageError("--force begins a run anew, --resume goes on with it: give one of them")
         given = {"--seed": seed is not None, "--board": board, "--from": start_from, "--name": name, "--set": set_}
-        given["--force"] = force
         wrong = [option for option, value in given.items() if value]
         if wrong:
             raise UsageError(

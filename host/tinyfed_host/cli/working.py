@@ -24,17 +24,31 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
     def told(part: str) -> None:
         parts[1:] = [part]
 
-    if output.is_json():
-        yield told
-        return
     over = threading.Event()
     thread = threading.Thread(target=_tell, args=(parts, over), name="working", daemon=True)
-    thread.start()
+    if not output.is_json():
+        thread.start()
     try:
         yield told
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            output.stopped_at(" ".join(parts))
+        raise
     finally:
         over.set()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
+
+
+@contextlib.contextmanager
+def standing(tell: Callable[[], str]) -> Iterator[None]:
+    """On Ctrl-C, what `tell` gives is said: what is kept, and how to go on."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            error.add_note(tell())
+        raise
 
 
 def _tell(parts: list[str], over: threading.Event) -> None:

@@ -1,10 +1,9 @@
-"""What the demo shows: steps, spinners, a table; for programs, JSON lines instead."""
+"""What the demo shows: steps, a table; for programs, JSON lines instead."""
 
-import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyfed.text import printable
-from tinyfed_host.evaluation.evaluate import LEARNED
+from tinyfed_host.evaluation.evaluate import LEARNED, Working, silent
 from tinyfed_host.evaluation.kept import KINDS, Kept, how_sure
 from tinyfed_host.run.store import RunStore, StoreError
 from tinyfed_host.view.units import show_time
@@ -25,7 +24,8 @@ STEPS = 5
 class Screen:
     """Writes to standard output for people; with `as_json`, events there and nothing else."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, working: Working = silent, *, as_json: bool) -> None:
+        self.working = working  # around what takes time
         self._as_json = as_json
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         self._begun = time.monotonic()
@@ -51,15 +51,6 @@ class Screen:
             _print_json({"event": "told", "text": text})
         else:
             self._console.print(Text(mark + printable(text), style=style))
-
-    @contextlib.contextmanager
-    def working(self, text: str) -> Iterator[None]:
-        """A spinner while something takes time."""
-        if self._as_json or not self._console.is_terminal:
-            yield
-            return
-        with self._console.status(Text(f"  {printable(text)}"), spinner="dots"):
-            yield
 
     def view(self, title: str, names: Mapping[str, str], until: float | None) -> View:
         """Something that watches rounds."""

@@ -249,7 +249,7 @@ class EmulatedDevice:
         except subprocess.TimeoutExpired:
             return None
         words = self._last_words() or f"exit code {process.returncode}"
-        return DeviceError(f"the emulated {self.board.name} {self.unique_id} ended: {words}; start it again")
+        return DeviceError(f"the emulated {self.board.name} {self.unique_id} ended: {words}")
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

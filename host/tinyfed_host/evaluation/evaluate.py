@@ -79,7 +79,7 @@ def silent(_: str) -> contextlib.AbstractContextManager[None]:
 def order_with(order: Order, shots: Sequence[int]) -> Order:
     """A newcomer's order, judged after so many samples a class in one pass. Raises `UsageError`."""
     points = tuple(sorted(set(shots)))
-    if not points or points[-1] > SHOTS_MAX - 1 or len(points) > CHECKPOINTS_MAX:
+    if not points or points[0] < 0 or points[-1] > SHOTS_MAX - 1 or len(points) > CHECKPOINTS_MAX:
         raise UsageError(
             f"must be 1 to {CHECKPOINTS_MAX} numbers from 0 to {SHOTS_MAX - 1}", key="--shots",
             value=",".join(map(str, shots)), remedy="write for example --shots 0,1,5,10",

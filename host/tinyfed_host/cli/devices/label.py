@@ -40,6 +40,7 @@ def label(
     from tinyfed.status import Status
     from tinyfed.wire.record import FORGET, STOP, RecordStatus
     from tinyfed_host.cli.output import print_json, print_line
+    from tinyfed_host.cli.working import standing
     from tinyfed_host.device.discovery import connect
 
     if [label_class is not None, stop, forget].count(True) != 1:
@@ -59,7 +60,8 @@ def label(
         if label_class is None:
             status = device.record(STOP if stop else FORGET)
         else:
-            status = device.record(label_class, windows=windows, seconds=seconds, progress=tell)
+            with standing(lambda: "what was recorded stays on the device: the same command records more"):
+                status = device.record(label_class, windows=windows, seconds=seconds, progress=tell)
     finally:
         device.close()
     if as_json:

@@ -20,6 +20,7 @@ def save(
 
     Exit codes: 4 when the device does not answer or cannot save, 5 when the model is larger than a slot.
     """
+    from tinyfed_host.cli.working import standing
     from tinyfed_host.device.discovery import open_transport
     from tinyfed_host.device.line import RemoteDevice
 
@@ -38,7 +39,8 @@ def save(
 
     device = RemoteDevice(open_transport(port), progress=show)
     try:
-        device.save(forget=forget)
+        with standing(lambda: "what was saved before is still there, or the new model whole: save again"):
+            device.save(forget=forget)
         info = device.info
     finally:
         device.close()

@@ -10,6 +10,7 @@ from tinyfed.fields import fields_of
 from tinyfed.model.head import attach
 from tinyfed_host.cli.options import model_argument, number_option
 from tinyfed_host.cli.output import print_json, print_line, print_note, write_file
+from tinyfed_host.cli.working import working
 
 EXAMPLES = "Example: tinyfed model attach-head kws.tflite --classes 4 --samples some.npz -o words.tfm"
 HEAD = fields_of(attach)
@@ -40,21 +41,23 @@ def attach_head_model(
     from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
     from tinyfed.reading import read_model_file
 
-    content = read_model_file(base)
-    if is_tflite(content):
-        model = parse(content, str(base))
-        if not is_int8(model):
-            raise UsageError("a float model, not int8; make it one with `tinyfed model quantize`", where=str(base))
-        result = attach(convert_int8(model), str(base), classes, hidden, features, seed, window)
-    else:
-        found = read_model(base)
-        if not isinstance(found, FloatModel) or not found.spec.frozen:
-            raise UsageError("neither an int8 .tflite file nor a model with a head on one", where=str(base))
-        if hidden or features is not None:
-            raise UsageError("has a head already: only --classes and --samples can be given", where=str(base))
-        result = grow(found, classes)
+    with working(f"reading {base}"):
+        content = read_model_file(base)
+        if is_tflite(content):
+            model = parse(content, str(base))
+            if not is_int8(model):
+                raise UsageError("a float model, not int8; make it one with `tinyfed model quantize`", where=str(base))
+            result = attach(convert_int8(model), str(base), classes, hidden, features, seed, window)
+        else:
+            found = read_model(base)
+            if not isinstance(found, FloatModel) or not found.spec.frozen:
+                raise UsageError("neither an int8 .tflite file nor a model with a head on one", where=str(base))
+            if hidden or features is not None:
+                raise UsageError("has a head already: only --classes and --samples can be given", where=str(base))
+            result = grow(found, classes)
     if samples is not None:
-        result = normalized(result, read_samples(samples, result.spec.sample_shape).x)
+        with working(f"statistics of {samples}"):
+            result = normalized(result, read_samples(samples, result.spec.sample_shape).x)
     write_file(output, result.content, base, samples)
     spec = result.spec
     facts = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from tinyfed.errors import UsageError
-from tinyfed.fields import Field, Source, Table, fields_of, near, quote, text, texts, whole, word
+from tinyfed.fields import Field, Source, Table, fields_of, near, number, quote, text, texts, whole, word
 from tinyfed.paths import share
 from tinyfed.reading import read_text
 from tinyfed.text import shown
@@ -78,6 +78,25 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class Window:
+    """How a sensor's readings become a sample of (steps, channels): each step is the mean of `group` readings, less the
+    channel's mean, by its deviation; a window begins every `stride` steps."""
+
+    channels: int
+    rate_hz: int
+    group: int
+    steps: int
+    stride: int
+    mean: tuple[float, ...]  # by channel, in the sensor's unit
+    deviation: tuple[float, ...]
+
+    @property
+    def feature_count(self) -> int:
+        """Numbers in a sample."""
+        return self.steps * self.channels
+
+
+@dataclass(frozen=True)
 class Budget:
     """What the firmware may take: `flash_bytes` with every layer, `dense_flash_bytes` built for dense nets alone,
     `ram_bytes` with the stack and without the arena."""
@@ -107,6 +126,7 @@ class Board:
     emulator: Emulator | None
     budget: Budget | None
     record_bytes: int = 0  # of the arena, for samples the device records itself; 0: built without
+    window: Window | None = None  # of its sensor; None: that of firmware/visit/motion.c
     flash: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     path: Path = Path()
@@ -161,6 +181,16 @@ TINYFED: Mapping[str, Field] = {
     "stack_bytes": whole(512, 2**20, from_text=True, default=0),
     "record_bytes": whole(2048, 2**30, from_text=True, default=0),
 }
+WINDOW: Mapping[str, Field] = {
+    "channels": whole(1, 16),
+    "rate_hz": whole(1, 65_535),
+    "group": whole(1, 65_535, default=1),
+    "steps": whole(1, 65_535),
+    "stride": whole(0, 65_535, default=0),
+    "mean": number(-1e30, 1e30, default=0.0),
+    "deviation": number(1e-30, 1e30, default=1.0),
+}
+WINDOW_VALUES_MAX = 65_536
 SERIAL: Mapping[str, Field] = {"baud": whole(1200, 4_000_000, from_text=True)}
 VERIFIED: Mapping[str, Field] = {"level": word(*LEVELS), "where": SAID}
 REGION: Mapping[str, Field] = {
@@ -168,7 +198,7 @@ REGION: Mapping[str, Field] = {
     "bytes": whole(1, 2**32, from_text=True),
 }
 COMPILER: Mapping[str, Field] = {**fields_of(Compiler), "libraries": texts(default=())}
-OBJECTS = ("memory", "serial", "compiler", "verified", "emulator", "budget", "flash")
+OBJECTS = ("memory", "serial", "compiler", "verified", "emulator", "budget", "window", "flash")
 OF_THE_BUILD = ("shared", "defines", "int8")  # read by the build of the firmware
 
 
@@ -194,6 +224,7 @@ def _board(root: Table, name: str) -> Board:
         verified_where=verified["where"],
         emulator=_emulator(tinyfed.table("emulator")) if "emulator" in tinyfed.values else None,
         budget=Budget(**tinyfed.table("budget").read(fields_of(Budget))) if "budget" in tinyfed.values else None,
+        window=_window(tinyfed.table("window")) if "window" in tinyfed.values else None,
         flash=tinyfed.table("flash", {}).values,
         manifest=root.values,
         path=Path(root.source.name),
@@ -209,6 +240,25 @@ def _board(root: Table, name: str) -> Board:
             problem = f"with stack_bytes {needed:,} bytes, the RAM has {memory['ram'].size_bytes:,}"
             raise tinyfed.wrong("arena_bytes", problem)
     return board
+
+
+def _window(table: Table) -> Window:
+    whole_numbers = {key: field for key, field in WINDOW.items() if field.kind is int}
+    read = {key: table.take(key, field) for key, field in whole_numbers.items()}
+    table.only(tuple(WINDOW))
+    for key in WINDOW.keys() - whole_numbers.keys():
+        values = table.values.get(key, [WINDOW[key].default] * read["channels"])
+        if not isinstance(values, list) or len(values) != read["channels"]:
+            raise table.wrong(key, f"must be a list of {read['channels']} numbers, one a channel")
+        try:
+            read[key] = tuple(WINDOW[key].check(value) for value in values)
+        except UsageError as error:
+            raise table.wrong(key, f"each {error.problem}") from None
+    window = Window(**{**read, "stride": read["stride"] or read["steps"]})
+    if window.feature_count > WINDOW_VALUES_MAX:
+        problem = f"with channels {window.feature_count:,} values a sample, at most {WINDOW_VALUES_MAX:,}"
+        raise table.wrong("steps", problem)
+    return window
 
 
 def _memory(regions: Table) -> dict[str, Region]:

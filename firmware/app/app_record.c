@@ -9,8 +9,6 @@
 #define TINYFED_RECORD_STORE_BYTES UINT32_MAX
 #endif
 
-static const tinyfed_window_form_t *const form = &tinyfed_motion_form;
-
 static tinyfed_recorder_t *recorder_of(const tinyfed_app_t *app)
 {
     return TINYFED_RECORD_STORE_BYTES > 0u ? app->recorder : NULL;
@@ -21,6 +19,7 @@ static bool is_running(const tinyfed_app_t *app) { return recorder_of(app) != NU
 bool app_record_possible(const tinyfed_app_t *app)
 {
     const tinyfed_sensor_t *sensor = app->config.sensor;
+    const tinyfed_window_form_t *form = app->config.window;
     return TINYFED_RECORD_STORE_BYTES > 0u && sensor != NULL && sensor->channels == form->channels &&
            sensor->rate_hz == form->rate_hz;
 }
@@ -72,7 +71,7 @@ static tinyfed_status_t open_recorder(tinyfed_app_t *app)
     }
     /* The arena is the smaller from now on, for whatever asks. */
     uint8_t *memory = app->config.arena + (app->config.arena_bytes - record_bytes);
-    app->recorder = tinyfed_recorder_open(form, memory, record_bytes);
+    app->recorder = tinyfed_recorder_open(app->config.window, memory, record_bytes);
     if (app->recorder == NULL) return TINYFED_E_MEMORY;
     app->config.arena_bytes -= record_bytes;
     return TINYFED_OK;
@@ -84,9 +83,10 @@ static tinyfed_status_t begin(tinyfed_app_t *app, const tinyfed_link_event_t *ev
     const tinyfed_status_t status = open_recorder(app);
     if (status != TINYFED_OK) return status;
     if (app->recorder->count == app->recorder->capacity) return TINYFED_E_MEMORY;
-    const uint32_t ms = event->milliseconds_max, rate = form->rate_hz;
+    const uint32_t ms = event->milliseconds_max;
+    const uint64_t readings = (uint64_t)ms * app->config.window->rate_hz / 1000u;
     app->windows_left = event->windows_max != 0u ? event->windows_max : UINT32_MAX;
-    app->readings_left = ms != 0u ? ms / 1000u * rate + ms % 1000u * rate / 1000u : UINT32_MAX;
+    app->readings_left = ms != 0u && readings < UINT32_MAX ? (uint32_t)readings : UINT32_MAX;
     tinyfed_recorder_begin(app->recorder, event->label);
     app->config.sensor->start();
     return TINYFED_OK;
@@ -149,6 +149,7 @@ void app_record_work(tinyfed_app_t *app)
 
 uint32_t app_record_idle_ms(const tinyfed_app_t *app, uint32_t idle_ms)
 {
-    const uint32_t half_reading_ms = 500u / form->rate_hz;
-    return is_running(app) && idle_ms > half_reading_ms ? half_reading_ms : idle_ms;
+    if (!is_running(app)) return idle_ms;
+    const uint32_t half_reading_ms = 500u / app->config.window->rate_hz;
+    return idle_ms > half_reading_ms ? half_reading_ms : idle_ms;
 }

@@ -61,6 +61,22 @@ static const image_info_t image_info = {
 /* The code reads it from there, so the linker keeps it. It is not volatile itself: that would take RAM for it. */
 static const volatile image_info_t *const info = &image_info;
 
+#ifdef TINYFED_WINDOW_CHANNELS /* of the board's manifest */
+static const double window_mean[TINYFED_WINDOW_CHANNELS] = {TINYFED_WINDOW_MEAN};
+static const double window_deviation[TINYFED_WINDOW_CHANNELS] = {TINYFED_WINDOW_DEVIATION};
+static const tinyfed_window_form_t sensor_window = {
+    .channels = TINYFED_WINDOW_CHANNELS,
+    .rate_hz = TINYFED_WINDOW_RATE_HZ,
+    .group = TINYFED_WINDOW_GROUP,
+    .steps = TINYFED_WINDOW_STEPS,
+    .stride = TINYFED_WINDOW_STRIDE,
+    .mean = window_mean,
+    .deviation = window_deviation,
+};
+#else
+#define sensor_window tinyfed_motion_form
+#endif
+
 static tinyfed_app_t app;
 static uint8_t incoming[INCOMING_BYTES], outgoing[OUTGOING_BYTES];
 static size_t outgoing_bytes, outgoing_sent;
@@ -86,6 +102,7 @@ static void start(void)
     config.model_hash = info->model_hash;
     config.flash = tinyfed_port_flash();
     config.sensor = TINYFED_RECORD_STORE_BYTES > 0u ? tinyfed_port_sensor() : NULL;
+    config.window = TINYFED_RECORD_STORE_BYTES > 0u ? &sensor_window : NULL;
     config.record_bytes = TINYFED_RECORD_STORE_BYTES;
     tinyfed_port_unique_id(config.unique_id);
     tinyfed_app_init(&app, &config);

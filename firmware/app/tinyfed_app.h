@@ -28,7 +28,8 @@ typedef struct tinyfed_app_config {
     uint32_t (*now_us)(void);
     uint32_t (*instructions)(void);
     uint32_t (*stack_bytes)(void);
-    const tinyfed_sensor_t *sensor; /* NULL: there is none */
+    const tinyfed_sensor_t *sensor;      /* NULL: there is none */
+    const tinyfed_window_form_t *window; /* how its readings become samples; not NULL with a sensor */
     uint32_t record_bytes; /* a multiple of TINYFED_ALIGNMENT: once something is recorded, so many at the arena's end
                             * are the samples' */
 } tinyfed_app_config_t;

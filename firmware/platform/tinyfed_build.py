@@ -80,6 +80,15 @@ def defines(name: str, manifest: dict[str, Any]) -> dict[str, str]:
         "TINYFED_BAUD": f"{number(board['serial']['baud'])}u",
         "TINYFED_RECORD_STORE_BYTES": f"{number(board.get('record_bytes', 0))}u",
     }
+    if "window" in board:
+        window = {"group": 1, **board["window"]}
+        for key in ("channels", "rate_hz", "group", "steps", "stride"):
+            result[f"TINYFED_WINDOW_{key.upper()}"] = (
+                f"{window.get(key, window['steps'])}u"  # windows follow each other
+            )
+        for key, usual in (("mean", 0.0), ("deviation", 1.0)):
+            values = window.get(key, [usual] * window["channels"])
+            result[f"TINYFED_WINDOW_{key.upper()}"] = ",".join(float(value).hex() for value in values)
     for region, place in board.get("memory", {}).items():
         result[f"TINYFED_{region.upper()}_ADDRESS"] = f"{number(place['address']):#x}u"
         result[f"TINYFED_{region.upper()}_BYTES"] = f"{number(place['bytes'])}u"

@@ -19,9 +19,9 @@ def manifest() -> dict[str, Any]:
     return json.loads(read_board("mps2_an386").path.read_text())  # type: ignore[no-any-return]
 
 
-def read_changed(folder: Path, changed: dict[str, Any]) -> None:
+def read_changed(folder: Path, changed: dict[str, Any]) -> boards.Board:
     (folder / "strange.json").write_text(json.dumps(changed))
-    read_board("strange", folder)
+    return read_board("strange", folder)
 
 
 def test_every_manifest_is_right() -> None:
@@ -313,6 +313,7 @@ def schema() -> set[str]:
         "tinyfed.compiler.": boards.COMPILER,
         "tinyfed.emulator.": fields_of(boards.Emulator),
         "tinyfed.budget.": fields_of(boards.Budget),
+        "tinyfed.window.": boards.WINDOW,
     }
     listed = {f"{where}{name}" for where, fields in objects.items() for name in fields}
     return listed | {f"tinyfed.{name}" for name in boards.OF_THE_BUILD} | {"tinyfed.flash"}
@@ -351,3 +352,22 @@ def test_the_howto_has_every_field_of_a_manifest_and_no_other() -> None:
             assert f"`{field}`" in table["tinyfed.flash.TOOL"]
     words = set(re.findall(r"`\{(\w+)\}`", table["tinyfed.emulator"]))
     assert words == set(PLACEHOLDERS)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"channels": 17}, "window.channels = 17: must be a whole number, 1..16"),
+        ({"mean": [0.0, 1.0]}, "window.mean = .*: must be a list of 3 numbers, one a channel"),
+        ({"deviation": [1, 0, 1]}, "window.deviation = .*: each must be a number"),
+        ({"steps": 65_535}, "window.steps = 65535: with channels 196,605 values a sample"),
+        ({"hz": 3}, "window.hz: no such key"),
+    ],
+)
+def test_the_window_of_a_sensor(change: dict[str, object], said: str, tmp_path: Path) -> None:
+    changed = manifest()
+    changed["tinyfed"]["window"] = {"channels": 3, "rate_hz": 100, "steps": 50}
+    assert read_changed(tmp_path, changed).window == boards.Window(3, 100, 1, 50, 50, (0.0,) * 3, (1.0,) * 3)
+    changed["tinyfed"]["window"] |= change
+    with pytest.raises(UsageError, match=said):
+        read_changed(tmp_path, changed)

@@ -54,10 +54,17 @@ def windows(take: NDArray[np.float64]) -> NDArray[np.float32]:
 class Line:
     """A device in-process and a session at the other end of a perfect line."""
 
-    def __init__(self, *takes: NDArray[np.float64], arena_bytes: int = 65536, record_bytes: int = STORE_BYTES) -> None:
-        sensor = write_recording(takes, 50) if takes else None
+    def __init__(
+        self,
+        *takes: NDArray[np.float64],
+        arena_bytes: int = 65536,
+        record_bytes: int = STORE_BYTES,
+        rate_hz: int = 50,
+        window: tuple[int, int, int, int, int, bytes] | None = None,
+    ) -> None:
+        sensor = write_recording(takes, rate_hz) if takes else None
         self.device = _device.LineDevice(
-            arena_bytes, bytes(12), "board", None, None, 0, sensor=sensor, record_bytes=record_bytes
+            arena_bytes, bytes(12), "board", None, None, 0, sensor=sensor, record_bytes=record_bytes, window=window
         )
         self.session = HostSession(0x1234_5678_9ABC)
         self.now_s = 0.0
@@ -264,6 +271,35 @@ def test_a_damaged_recording_is_no_sensor() -> None:
         session.start(operation, 0.0)
         session.feed(device.feed(session.poll(0.0), 0), 0.0)
         assert operation.hello is not None and "sensor" not in operation.hello.capability_names()
+
+
+def test_a_window_of_another_sensor_is_what_the_board_describes() -> None:
+    """3 channels at 100 Hz; a step is the mean of 4 readings, 25 steps, one begun every 10."""
+    mean, deviation = np.array([0.5, -1.0, 9.81]), np.array([1.5, 0.25, 3.0])
+    form = (3, 100, 4, 25, 10, np.concatenate([mean, deviation]).tobytes())
+    takes = [np.random.default_rng(seed).normal(mean, deviation, (200, 3)) for seed in (1, 2)]
+    line = Line(*takes, rate_hz=100, window=form, record_bytes=16_384)
+    assert "sensor" in line.hello().capability_names()
+    assert line.record(0).status.counts == (3,) and line.record(1, milliseconds=1400).status.counts == (3, 2)
+    hello = line.hello()
+    assert (hello.feature_count, hello.class_count) == (75, 2)
+    samples = []
+    for take, count in zip(takes, (3, 2), strict=True):
+        groups = take.reshape(50, 4, 3)
+        steps = ((((groups[:, 0] + groups[:, 1]) + groups[:, 2]) + groups[:, 3]) / 4 - mean) / deviation
+        samples.append(np.stack([steps[10 * k : 10 * k + 25].ravel() for k in range(count)]))
+    spec = mlp(75, (8,), 2, "relu", loss="softmax_cross_entropy")
+    image = encode(spec, initialize(spec, 3))
+    line.run(TransferOperation(1, image))
+    visit = VisitOperation(Order("shard", 2, 2, 0, seed=9, learning_rate=0.05, true_labels=True).encode())
+    line.run(visit)
+    simulated = SimulatedDevice(shard=write_shard(samples))
+    simulated.load(image)
+    expected = simulated.visit(None, Order("shard", 2, 2, 0, 9, 0.05, true_labels=True), want_weights=False).result
+    found = Result.decode(visit.result)
+    assert (found.loss_first, found.loss_last) == (expected.loss_first, expected.loss_last)
+    wrong = Line(takes[0], rate_hz=50, window=form, record_bytes=16_384)
+    assert "sensor" not in wrong.hello().capability_names(), "the sensor gives another rate than is described"
 
 
 def test_record_bytes_leave_room_for_models() -> None:

@@ -12,6 +12,8 @@ typedef struct {
     void *blocks[4]; /* arena, shard, model, recording as allocated */
     Py_buffer store; /* the caller's: it outlives the device, as flash does; obj is NULL without one */
     tinyfed_flash_t flash;
+    tinyfed_window_form_t window;
+    double window_values[2u * TINYFED_RECORD_CHANNELS_MAX]; /* means, then deviations */
     char board[TINYFED_LINE_BOARD_BYTES];
     tinyfed_app_t app;
 } line_t;
@@ -63,16 +65,40 @@ static int open_store(line_t *line, PyObject *object)
     return 0;
 }
 
+/* (channels, rate_hz, group, steps, stride, means and deviations as float64 bytes). Returns 0 on success. */
+static int read_window(line_t *line, PyObject *object)
+{
+    tinyfed_window_form_t *window = &line->window;
+    Py_buffer values;
+    if (!PyArg_ParseTuple(object, "IIIIIy*", &window->channels, &window->rate_hz, &window->group, &window->steps,
+                          &window->stride, &values)) {
+        return -1;
+    }
+    const size_t length = (size_t)values.len;
+    const bool right = window->channels <= TINYFED_RECORD_CHANNELS_MAX && window->rate_hz > 0u && window->group > 0u &&
+                       window->steps > 0u && window->steps <= 65536u && window->stride > 0u && length > 0u &&
+                       length == 16u * window->channels;
+    if (right) memcpy(line->window_values, values.buf, length);
+    PyBuffer_Release(&values);
+    if (!right) {
+        PyErr_SetString(PyExc_ValueError, "window is out of its range");
+        return -1;
+    }
+    window->mean = line->window_values;
+    window->deviation = line->window_values + window->channels;
+    return 0;
+}
+
 static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"arena_bytes", "unique_id", "board",  "shard",        "model",
-                            "watchdog_ms", "store",     "sensor", "record_bytes", NULL};
+    static char *names[] = {"arena_bytes", "unique_id", "board",        "shard",  "model", "watchdog_ms",
+                            "store",       "sensor",    "record_bytes", "window", NULL};
     unsigned int arena_bytes, watchdog_ms = 0, record_bytes = 0;
     Py_buffer unique_id;
     const char *board = "simulated";
-    PyObject *shard = Py_None, *model = Py_None, *store = Py_None, *sensor = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOIOOI", names, &arena_bytes, &unique_id, &board, &shard,
-                                     &model, &watchdog_ms, &store, &sensor, &record_bytes)) {
+    PyObject *shard = Py_None, *model = Py_None, *store = Py_None, *sensor = Py_None, *window = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Iy*|sOOIOOIO", names, &arena_bytes, &unique_id, &board, &shard,
+                                     &model, &watchdog_ms, &store, &sensor, &record_bytes, &window)) {
         return NULL;
     }
     tinyfed_app_config_t config;
@@ -105,6 +131,14 @@ static PyObject *line_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (recording != NULL) {
         config.sensor = tinyfed_played_sensor(recording, recording_bytes, NULL); /* of one device a process */
         config.record_bytes = record_bytes;
+    }
+    config.window = &tinyfed_motion_form;
+    if (window != Py_None) {
+        if (read_window(line, window) != 0) {
+            Py_DECREF((PyObject *)line);
+            return NULL;
+        }
+        config.window = &line->window;
     }
     tinyfed_app_init(&line->app, &config);
     return (PyObject *)line;
@@ -169,7 +203,7 @@ static PyType_Slot line_slots[] = {
     {Py_tp_dealloc, (void *)line_dealloc},
     {Py_tp_methods, line_methods},
     {Py_tp_doc, "LineDevice(arena_bytes, unique_id, board='simulated', shard=None, model=None, watchdog_ms=0, "
-                "store=None, sensor=None, record_bytes=0)"},
+                "store=None, sensor=None, record_bytes=0, window=None)"},
     {0, NULL},
 };
 

@@ -83,7 +83,13 @@ extern "C" uint32_t tinyfed_port_stack_bytes(void) { return 0; }
 extern "C" const tinyfed_sensor_t *tinyfed_port_sensor(void) { return nullptr; }
 #else
 
-static const uint32_t SENSOR_RATE_HZ = 50;
+#ifndef TINYFED_WINDOW_CHANNELS /* of the board's manifest */
+#define TINYFED_WINDOW_CHANNELS 6u
+#define TINYFED_WINDOW_RATE_HZ 50u
+#endif
+static_assert(TINYFED_WINDOW_CHANNELS == 3u || TINYFED_WINDOW_CHANNELS == 6u,
+              "the IMU has 3 channels of acceleration, and with the gyroscope 6");
+static const uint32_t SENSOR_RATE_HZ = TINYFED_WINDOW_RATE_HZ;
 static const uint32_t SENSOR_PERIOD_US = 1000000 / SENSOR_RATE_HZ;
 static const double RADIANS = 0.017453292519943295; /* of a degree */
 
@@ -91,8 +97,8 @@ static uint32_t sensor_due_us;
 
 static void sensor_start(void) { sensor_due_us = static_cast<uint32_t>(micros()) + SENSOR_PERIOD_US; }
 
-/* Accelerometer in g, gyroscope in rad/s. The libraries run the IMU at 100 or 119 Hz; every 20 ms its newest reading
- * counts. */
+/* Accelerometer in g, gyroscope in rad/s. The libraries run the IMU at 100 or 119 Hz; at SENSOR_RATE_HZ its newest
+ * reading counts. */
 static tinyfed_sensor_got_t sensor_read(double *reading)
 {
     const uint32_t late_us = static_cast<uint32_t>(micros()) - sensor_due_us;
@@ -106,14 +112,14 @@ static tinyfed_sensor_got_t sensor_read(double *reading)
     sensor_due_us += SENSOR_PERIOD_US;
     for (int i = 0; i < 3; i++) {
         reading[i] = static_cast<double>(a[i]);
-        reading[3 + i] = static_cast<double>(w[i]) * RADIANS;
+        if (TINYFED_WINDOW_CHANNELS > 3u) reading[3 + i] = static_cast<double>(w[i]) * RADIANS;
     }
     return TINYFED_SENSOR_READING;
 }
 
 extern "C" const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
-    static const tinyfed_sensor_t sensor = {6, SENSOR_RATE_HZ, sensor_start, sensor_read};
+    static const tinyfed_sensor_t sensor = {TINYFED_WINDOW_CHANNELS, SENSOR_RATE_HZ, sensor_start, sensor_read};
     return IMU.begin() ? &sensor : nullptr;
 }
 

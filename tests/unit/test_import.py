@@ -61,8 +61,8 @@ def write(path: str, *lines: str) -> None:
 def rooms(count: int = 5) -> None:
     """A file for each of `count` rooms with eight readings of two classes, and what nobody wants."""
     for room in range(count):
-        rows = [f"{k},{10 * room - k},{k % 3},{'xy'[k % 2]},word" for k in range(16)]
-        write(f"raw/room{room}.csv", "row,a,b,label,note", *rows)
+        rows = [f"{k},{10 * room - k},{k % 3},{'xy'[k % 2]},word,{k // 2 + 140}" for k in range(16)]
+        write(f"raw/room{room}.csv", "row,a,b,label,note,", *rows)
 
 
 def digest(folder: str) -> dict[str, str]:
@@ -73,7 +73,11 @@ def digest(folder: str) -> dict[str, str]:
 def test_rows_become_samples_of_the_columns_that_hold_numbers(tinyfed: Tinyfed) -> None:
     rooms()
     made = tinyfed.json("data", "import", "raw", "out")
-    assert made["columns"] == ["a", "b"] and made["left_out"] == ["row (counts the rows)", "note (text)"]
+    assert made["columns"] == ["a", "b"] and made["left_out"] == [
+        "row (an index)",
+        "note (text)",
+        "column 6 (an index)",
+    ]
     assert made["classes"] == ["x", "y"] and made["skipped"] == {}
     assert len(made["train"]) == 4 and len(made["held_out"]) == 1  # 0.2 of 5
     arrays = read_arrays(Path("out/train") / f"{next(iter(made['train']))}.npz")
@@ -132,9 +136,9 @@ def test_windows_are_cut_by_time_and_what_is_left_out_is_counted(tinyfed: Tinyfe
 
 
 def test_readings_are_resampled_and_summarized(tinyfed: Tinyfed) -> None:
-    """0, 1, 2 ... at 1, 2, 4 Hz by file, all as v = time - 9: at 4 Hz windows of a second hold t - 9, t - 8.75 ..."""
+    """0, 1, 2 ... at 1, 2, 4 Hz by file, all as v = 2 t: at 4 Hz windows of a second hold 2 t, 2 t + 0.5 ..."""
     for name, rate in (("a", 1), ("b", 2), ("c", 4)):
-        rows = [f"{1000 * k // rate},{k / rate - 9},{'xy'[k // rate % 2]}" for k in range(24 * rate)]
+        rows = [f"{1000 * k // rate},{2 * k / rate},{'xy'[k // rate % 2]}" for k in range(24 * rate)]
         write(f"raw/{name}.csv", "time_ms,v,label", *rows)
     words = ("data", "import", "raw", "out", "--rate", "4", "--window", "1s", "--features", "min,max,mean")
     made = tinyfed.json(*words)
@@ -142,8 +146,8 @@ def test_readings_are_resampled_and_summarized(tinyfed: Tinyfed) -> None:
     for path in Path("out").rglob("*.npz"):
         arrays = read_arrays(path)
         assert arrays["columns"].tolist() == ["v_min", "v_max", "v_mean"]
-        start = np.arange(len(arrays["x"])) - 9
-        np.testing.assert_allclose(arrays["x"], np.stack([start, start + 0.75, start + 0.375], axis=1), atol=1e-5)
+        start = 2 * np.arange(len(arrays["x"]))
+        np.testing.assert_allclose(arrays["x"], np.stack([start, start + 1.5, start + 0.75], axis=1), atol=1e-5)
     assert "raw/b.csv: has 2 readings a second, raw/a.csv has 1; say --rate" in tinyfed.error(
         "data", "import", "raw", "other", "--window", "4"
     )

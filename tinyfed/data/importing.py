@@ -23,6 +23,7 @@ from tinyfed.text import listed, printable
 
 PARTS = ("train", "held_out")
 LABELS = ("label", "labels", "activity", "class", "target", "y")  # what a label's column may be called
+INDEX_WORDS = ("index", "idx", "row", "no", "nr", "number", "unnamed: 0", "unnamed 0")  # an index
 CLASSES_MAX = 32
 RATES_DIFFER = 0.1  # of the first file's
 
@@ -257,8 +258,8 @@ class _Reader:
             fault = table.fault(name, int(np.flatnonzero(~numbers)[0]))
             if isinstance(fault, FormatError):  # numbers, read in another way
                 raise fault
-        elif len(values) > 2 and values[0] in (0, 1) and (np.diff(values) == 1).all():
-            reason = "counts the rows"
+        elif _is_index(table, name, values):
+            reason = "an index"
         if reason:
             self._left_out.append(f"{name} ({reason})")
         return not reason
@@ -534,6 +535,15 @@ class _Reader:
             whom = "to hold out" if not chosen else "to train"
             raise UsageError(f"no client is left {whom}, of {len(names)} with enough samples", key="--held-out")
         return chosen
+
+
+def _is_index(table: Table, name: str, values: NDArray[np.float64]) -> bool:
+    """Whether a column counts the rows, or is whole numbers without a name or with an index's."""
+    if not (values == np.rint(values)).all():
+        return False
+    return (
+        name.lower() in INDEX_WORDS or name in table.unnamed or (len(values) > 2 and bool((np.diff(values) == 1).all()))
+    )
 
 
 def _is_column(what: str) -> bool:

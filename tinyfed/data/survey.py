@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.delimited import FormatError, TableFormat
-from tinyfed.data.importing import CLASSES_MAX, LABELS, PARTS
+from tinyfed.data.importing import CLASSES_MAX, INDEX_WORDS, LABELS, PARTS
 from tinyfed.data.tables import FLOAT32_ROUNDING, Table, read_table, tables_below
 from tinyfed.data.times import is_named_time, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of
@@ -20,7 +20,6 @@ from tinyfed.errors import UsageError
 from tinyfed.text import listed
 
 CLIENT_WORDS = ("client", "subject", "person", "participant", "user", "device", "sensor", "room", "patient", "people")
-INDEX_WORDS = ("", "index", "idx", "row", "no", "nr", "number", "unnamed: 0", "unnamed 0")
 VALUES_MAX = 4096  # different values of a column that may be a label or a client
 
 

@@ -115,7 +115,7 @@ def _held_out(results: Mapping[str, Any]) -> list[Markup]:
 
 
 def _judged_how(kept: Kept) -> str:
-    seeds = f" and {kept['seeds']} seeds, each with weights of its own" if kept.get("seeds", 1) > 1 else ""
+    seeds = f" over {kept['seeds']} seeds, each with weights of its own" if kept.get("seeds", 1) > 1 else ""
     many = f"{len(kept['clients'])} clients" if len(kept["clients"]) != 1 else "One client"
     passes = "one pass" if kept["passes"] == 1 else f"{kept['passes']} passes"
     learned = (

@@ -201,6 +201,27 @@ def test_a_folder_that_is_split_stays_so(tinyfed: Tinyfed) -> None:
     assert list(made["train"]) == ["room0", "room2", "room3"] and list(made["held_out"]) == ["room1", "room4"]
 
 
+def test_numbers_to_learn_are_those_with_a_windows_last_reading(tinyfed: Tinyfed) -> None:
+    for room in range(4):
+        x = np.random.default_rng(room).normal(size=120).cumsum()
+        rows = [f"{k / 10},{x[k]:.6f},{20 + 3 * x[k] - 2 * x[max(k - 1, 0)]:.6f},{room}" for k in range(120)]
+        write(f"raw/room{room}.csv", "time,a,temperature,wall", *rows)
+    asked = ["data", "import", "raw", "out", "--target", "temperature", "--window", "2", "--drop", "wall"]
+    made = tinyfed.json(*asked)
+    assert (made["targets"], made["classes"], made["shape"]) == (["temperature"], [], [2, 1])
+    samples = read_arrays(next(Path("out/train").glob("*.npz")))
+    assert samples["x"].shape == (60, 2, 1) and samples["y"].shape == (60, 1)
+    found = 20 + 3 * samples["x"][:, 1, 0] - 2 * samples["x"][:, 0, 0]
+    np.testing.assert_allclose(samples["y"][:, 0], found, atol=1e-4)
+    assert tinyfed.text("run", "out/experiment.toml", "--rounds", "300", "--name", "n")
+    judged = tinyfed.json("evaluate", "n", "--beside", "random")
+    assert (judged["measure"], judged["unit"]) == ("rmse", "temperature")
+    errors = {kind: each["curve"][-1][0] for kind, each in judged["kinds"].items()}
+    assert errors["learned"] < errors["random"] / 2
+    assert "has no classes" in tinyfed.error(*asked[:3], "o2", "--target", "temperature", "--label", "wall")
+    assert "'cold'" in tinyfed.error(*asked[:3], "o2", "--target", "cold")
+
+
 def test_sound_is_read_at_its_rate(tinyfed: Tinyfed) -> None:
     require(importlib.util.find_spec("soundfile"), "soundfile is not installed")
     import soundfile

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class Request:
 
     client: str = ""  # "file", "folder", "file:REGEX" or a column; "": as the files lie
     label: str = ""  # the same; "": a column called so
+    targets: tuple[str, ...] = ()  # columns with numbers to learn, in place of a label
     keep: tuple[str, ...] = ()  # columns; (): all that hold numbers
     drop: tuple[str, ...] = ()
     time: str = ""  # a column, or "COLUMN:UNIT"; "": one called so; "none"
@@ -85,10 +87,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Samples:
-    """A client's. `x` float32 (samples, ...), `y` names of classes (samples,)."""
+    """A client's. `x` float32 (samples, ...), `y` names of classes (samples,) or float64 (samples, targets)."""
 
     x: NDArray[np.float32]
-    y: NDArray[np.str_]
+    y: NDArray[Any]
+
+    def count(self, label: str) -> int:
+        """Samples of a class; without classes ("") all."""
+        return int((self.y == label).sum()) if label else len(self.y)
 
 
 @dataclass
@@ -98,6 +104,7 @@ class Imported:
     parts: dict[str, dict[str, Samples]]  # train and held_out: by client
     columns: tuple[str, ...]
     classes: tuple[str, ...]
+    targets: tuple[str, ...]
     files: int
     rows: int
     label: str
@@ -154,7 +161,7 @@ class _Reader:
         self._rows = 0
         self._codes: dict[str, int] = {}  # label -> its number, in the order of appearance
         self._labels_seen: set[str] = set()
-        self._samples: dict[str, list[tuple[NDArray[np.float32], NDArray[np.int64]]]] = {}
+        self._samples: dict[str, list[tuple[NDArray[np.float32], NDArray[Any]]]] = {}
         self._part: dict[str, str] = {}  # client -> the folder it lies in, where the folder is split
         self._of_file: dict[str, Path] = {}
         self._skipped: dict[str, Skipped] = {}
@@ -185,8 +192,8 @@ class _Reader:
         else:
             self._check(table)
         self._rows += table.rows
-        values = np.stack([table.values(name) for name in self._columns], axis=1)
-        labels = self._labels(table)
+        values = np.stack([table.values(name) for name in self._numbers], axis=1)
+        labels = np.zeros(table.rows, np.int64) if self._request.targets else self._labels(table)
         times = self._times(table)
         good = np.isfinite(values.sum(axis=1) if times is None else values.sum(axis=1) + times)
         if not good.all():
@@ -194,9 +201,22 @@ class _Reader:
         for client, rows in self._clients(table):
             self._read_client(client, rows, table, values, labels, times, good)
 
+    @property
+    def _numbers(self) -> tuple[str, ...]:
+        """The columns that must hold numbers: behind those that are measured the targets."""
+        return (*self._columns, *self._request.targets)
+
+    def _split(self, x: NDArray[np.float64], y: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Samples with a label, and what each is to give: its label, or the targets with a window's last reading."""
+        x, y = x[y >= 0], y[y >= 0]
+        if not self._request.targets:
+            return x, y
+        count = len(self._columns)
+        return x[..., :count], (x if x.ndim == 2 else x[:, -1])[:, count:]
+
     def _first_fault(self, table: Table, good: NDArray[np.bool_]) -> str:
         row = int(np.flatnonzero(~good)[0])
-        for name in self._columns:
+        for name in self._numbers:
             if np.isnan(table.values(name)[row]):
                 return str(table.fault(name, row))
         return f"{table.place(row)}: column {self._time!r} is no time"
@@ -204,7 +224,7 @@ class _Reader:
     def _choose(self, table: Table) -> None:
         """Columns, label and time, by the first file."""
         request, there = self._request, table.columns
-        if not self._label:
+        if not self._label and not request.targets:
             lower = {name.lower(): name for name in reversed(there)}
             self._label = next((lower[word] for word in LABELS if word in lower), "")
             if not self._label:
@@ -213,10 +233,15 @@ class _Reader:
         if not self._client:
             problem = f"is one file: which column names the client? There are {listed(there)}"
             raise UsageError(problem, where=str(table.path), remedy="say --client COLUMN")
-        for name in (*request.keep, *request.drop, *filter(_is_column, (self._client, self._label))):
+        for name in (
+            *request.keep,
+            *request.drop,
+            *request.targets,
+            *filter(_is_column, filter(None, (self._client, self._label))),
+        ):
             table.column(name)  # raises where it is missing
         self._choose_time(table)
-        taken = {self._client, self._label, self._time, *request.drop}
+        taken = {self._client, self._label, self._time, *request.targets, *request.drop}
         if request.keep:
             self._columns = tuple(name for name in request.keep if name not in taken)
             for name in self._columns:
@@ -225,6 +250,10 @@ class _Reader:
                     raise table.fault(name, int(wrong[0]))
         else:
             self._columns = tuple(name for name in there if name not in taken and self._is_wanted(table, name))
+        for name in request.targets:
+            wrong = np.flatnonzero(np.isnan(table.values(name)))
+            if 2 * len(wrong) > table.rows:
+                raise table.fault(name, int(wrong[0]))
         if not self._columns:
             raise UsageError("no column is left that holds numbers", where=str(table.path))
 
@@ -266,9 +295,9 @@ class _Reader:
 
     def _check(self, table: Table) -> None:
         """The file has the columns of the first one."""
-        for name in filter(_is_column, (self._client, self._label, *filter(None, [self._time]))):
+        for name in filter(_is_column, filter(None, (self._client, self._label, self._time))):
             table.column(name)  # raises where it is missing
-        missing = [name for name in self._columns if name not in table.columns]
+        missing = [name for name in self._numbers if name not in table.columns]
         if missing:
             names, there = ", ".join(missing), listed(table.columns)
             raise UsageError(
@@ -370,8 +399,8 @@ class _Reader:
         request = self._request
         kept = rows[good[rows]]
         if request.window is None and not (times is not None and request.rate_hz):  # each row is a sample
-            kept = kept[labels[kept] >= 0]
-            made.append((values[kept].astype(np.float32), labels[kept]))
+            x, y = self._split(values[kept], labels[kept])
+            made.append((x.astype(np.float32), y))
             return
         if times is None:  # nobody knows what lies where a row was left out
             stretches = np.split(kept, np.flatnonzero(np.diff(np.searchsorted(rows, kept)) > 1) + 1)
@@ -394,7 +423,7 @@ class _Reader:
         values: NDArray[np.float64],
         labels: NDArray[np.int64],
         times: NDArray[np.float64] | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """The samples in rows without a gap."""
         request = self._request
         x, y = values[rows], labels[rows]
@@ -406,11 +435,12 @@ class _Reader:
                 self._skip("stretches shorter than a window", 1, table.place(int(rows[0])))
             x, y = windows(x, y, length, step)
             self._skip("windows without a label that most of it has", int((y < 0).sum()), table.place(int(rows[0])))
-            if request.features:
-                x = summarized(x, request.features)
-                if x.size and np.abs(x).max() > FLOAT32_MAX:
-                    raise UsageError("a feature is larger than float32 holds", where=table.place(int(rows[0])))
-        return x[y >= 0].astype(np.float32), y[y >= 0]
+        x, answers = self._split(x, y)
+        if request.features:
+            x = summarized(x, request.features)
+            if x.size and np.abs(x).max() > FLOAT32_MAX:
+                raise UsageError("a feature is larger than float32 holds", where=table.place(int(rows[0])))
+        return x.astype(np.float32), answers
 
     def _spans(self) -> tuple[int, int]:
         window, step = self._request.window, self._request.step
@@ -435,18 +465,21 @@ class _Reader:
             found = self._samples[client]
             if sum(len(y) for _, y in found):
                 y = np.concatenate([y for _, y in found])
-                joined[client] = Samples(np.concatenate([x for x, y in found if len(y)]), np.array(names)[y])
+                answers = y if self._request.targets else np.array(names)[y]
+                joined[client] = Samples(np.concatenate([x for x, y in found if len(y)]), answers)
             else:
                 self._skip("clients without a sample", 1, client)
-        classes = tuple(sorted({str(c) for samples in joined.values() for c in np.unique(samples.y)}))
-        if not 2 <= len(classes) <= CLASSES_MAX:
+        classes: tuple[str, ...] = ()
+        if not self._request.targets:
+            classes = tuple(sorted({str(c) for samples in joined.values() for c in np.unique(samples.y)}))
+        if not self._request.targets and not 2 <= len(classes) <= CLASSES_MAX:
             problem = f"there are {len(classes)} classes in {self._label!r}, needed are 2 to {CLASSES_MAX}"
             raise UsageError(
                 f"{problem}: {listed(classes) or 'no sample'}",
                 where=str(self._source),
                 remedy="--map old=new joins some, --map old= leaves one out",
             )
-        kept = self._enough(joined, classes)
+        kept = self._enough(joined, classes or ("",))
         held_out = self._held_out(list(kept))
         parts = {
             "train": {name: samples for name, samples in kept.items() if name not in held_out},
@@ -457,6 +490,7 @@ class _Reader:
             parts,
             self._columns,
             classes,
+            self._request.targets,
             len(self._files),
             self._rows,
             self._label,
@@ -491,19 +525,26 @@ class _Reader:
         """The clients that have enough samples of each class."""
         least = self._request.min_samples
         kept, lacking = {}, dict.fromkeys(classes, 0)
-        reason = f"clients with fewer than {least} samples of a class"
+        reason = f"clients with fewer than {least} samples" + (" of a class" if classes[0] else "")
         for client, samples in joined.items():
-            counts = {label: int((samples.y == label).sum()) for label in classes}
+            counts = {label: samples.count(label) for label in classes}
             few = [label for label in classes if counts[label] < least]
             for label in few:
                 lacking[label] += 1
             if few:
-                self._skip(reason, 1, f"{client}: {counts[few[0]]} of {few[0]!r}")
+                self._skip(reason, 1, f"{client}: {counts[few[0]]}" + (f" of {few[0]!r}" if few[0] else ""))
             else:
                 kept[client] = samples
         if len(joined) < 2:
             problem = f"there is one client, {next(iter(joined))!r}: two are needed, one to train and one to hold out"
             raise UsageError(problem, where=str(self._source), remedy="--client says what a client is")
+        if len(kept) < 2 and not classes[0]:
+            problem = (
+                f"{len(kept)} of {len(joined)} clients have {least} samples: two are needed, one to train and one to"
+            )
+            raise UsageError(
+                f"{problem} hold out", where=str(self._source), remedy="--min-samples, or a smaller --step"
+            )
         if len(kept) < 2:
             worst = max(classes, key=lambda label: lacking[label])
             raise UsageError(

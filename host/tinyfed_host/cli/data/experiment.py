@@ -29,18 +29,24 @@ def experiment_text(
     classes: Sequence[str],
     task: Mapping[str, str | int],
     seed: int = 0,
+    *,
+    loss: str = LOSS,
 ) -> str:
-    """An experiment file for `clients` that train on samples of `inputs` values, which are `what`; `task` holds the
-    options of the folder task, `head` the comment to begin with. Raises UsageError where no model takes so many."""
+    """An experiment file for `clients` that train on samples of `inputs` values, which are `what`; `classes` are its
+    outputs, with the loss "mse" the targets, `task` the options of the folder task, `head` the comment to begin with.
+    Raises UsageError where no model takes so many."""
     if inputs > SIZE_MAX:
         raise UsageError(
             f"a sample has {inputs:,} values, a model takes {SIZE_MAX:,}",
             key="--window",
             remedy="make it shorter, lower --rate, or take --features",
         )
-    nets = {hidden: mlp(inputs, (hidden,), len(classes), loss=LOSS) for hidden in HIDDEN}
+    nets = {hidden: mlp(inputs, (hidden,), len(classes), loss=loss) for hidden in HIDDEN}
     hidden = next((size for size, net in nets.items() if plan(net).arena_bytes <= ARENA_BYTES), HIDDEN[-1])
-    said = {"path": "  # from this file's folder", "shots": "  # samples of each class in a visit"}
+    said = {
+        "path": "  # from this file's folder",
+        "shots": "  # samples of each class in a visit" if loss == LOSS else "  # samples in a visit",
+    }
     options = "\n".join(f"{key} = {quote(value)}{said.get(key, '')}" for key, value in task.items())
     comment = "\n".join(f"# {line}".rstrip() for line in head.splitlines())
     return f"""{comment}
@@ -49,7 +55,7 @@ seed = {seed}
 
 [model]
 inputs = {inputs}  # {what}
-loss = "{LOSS}"
+loss = "{loss}"
 layers = [
   {{ outputs = {hidden}, activation = "relu" }},
   {{ outputs = {len(classes)} }},  # {shown(", ".join(classes), 80)}

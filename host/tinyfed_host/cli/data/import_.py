@@ -42,6 +42,7 @@ def import_(
     label: Annotated[
         str, typer.Option(help="Their class: a COLUMN, file, folder, file:REGEX.", show_default="a column called so")
     ] = "",
+    target: Annotated[str, typer.Option(help="Columns with numbers to learn, a,b, in place of a label.")] = "",
     keep: Annotated[str, typer.Option(help="Columns to take, a,b.", show_default="all that hold numbers")] = "",
     drop: Annotated[str, typer.Option(help="Columns to leave out, c,d.")] = "",
     time: Annotated[
@@ -90,6 +91,7 @@ def import_(
     request = Request(
         client=_pattern(client, "--client"),
         label=_pattern(label, "--label"),
+        targets=_names(target),
         keep=_names(keep),
         drop=_names(drop),
         time=time,
@@ -103,6 +105,10 @@ def import_(
         min_samples=min_samples,
         format=TableFormat(separator.replace("\\t", "\t"), decimal, encoding, comment, thousands),
     )
+    if target and (label or map):
+        raise UsageError(
+            "has no classes", key="--target", value=target, remedy=f"leave --{'label' if label else 'map'}"
+        )
     if (step or features) and not window:
         raise UsageError("needs --window", key="--step" if step else "--features")
     place = _place(out, source)
@@ -235,7 +241,7 @@ def _file_names(clients: list[str]) -> dict[str, str]:
 def _experiment(made: Imported, out: Path, seed: int) -> tuple[str, int]:
     """The experiment file, and the samples of each class that a visit learns from."""
     everybody = [*made.parts["train"].values(), *made.parts["held_out"].values()]
-    fewest = min(int((samples.y == label).sum()) for samples in everybody for label in made.classes)
+    fewest = min(samples.count(label) for samples in everybody for label in made.classes or ("",))
     shots = visit_shots(fewest)
     columns = listed(made.names, 6)
     what = f"{made.length} readings of {columns}" if made.length and not made.features else columns
@@ -247,7 +253,12 @@ def _experiment(made: Imported, out: Path, seed: int) -> tuple[str, int]:
         f"{clients} clients train, {len(made.parts['held_out'])} held out. Made by\n  {command}\n\n  tinyfed run {run}"
     )
     task: dict[str, str | int] = {"path": ".", "shots": shots}
-    text = experiment_text(head, clients, int(np.prod(made.shape)), what, made.classes, task, seed)
+    size = int(np.prod(made.shape))
+    if made.targets:
+        task["target"] = ", ".join(made.targets)
+        text = experiment_text(head, clients, size, what, made.targets, task, seed, loss="mse")
+    else:
+        text = experiment_text(head, clients, size, what, made.classes, task, seed)
     return text, shots
 
 
@@ -265,8 +276,12 @@ def _facts(made: Imported) -> dict[str, Any]:
         "features": list(made.features),
         "shape": list(made.shape),
         "classes": list(made.classes),
+        "targets": list(made.targets),
         **{
-            part: {name: {c: int((one.y == c).sum()) for c in made.classes} for name, one in clients.items()}
+            part: {
+                name: {c: one.count(c) for c in made.classes} if made.classes else len(one.y)
+                for name, one in clients.items()
+            }
             for part, clients in made.parts.items()
         },
         "skipped": {reason: {"count": one.count, "first": one.first} for reason, one in made.skipped.items()},
@@ -274,7 +289,8 @@ def _facts(made: Imported) -> dict[str, Any]:
 
 
 def _sum_up(made: Imported, out: Path, *, is_written: bool) -> None:
-    print_line(f"read     {made.files:,} files, {made.rows:,} rows; label: {made.label}; time: {made.time or 'none'}")
+    answer = f"targets: {listed(made.targets)}" if made.targets else f"label: {made.label}"
+    print_line(f"read     {made.files:,} files, {made.rows:,} rows; {answer}; time: {made.time or 'none'}")
     left_out = f"; left out: {listed(made.left_out)}" if made.left_out else ""
     print_line(f"columns  {listed(made.columns)}{left_out}")
     shape = " x ".join(map(str, made.shape))
@@ -292,7 +308,7 @@ def _sum_up(made: Imported, out: Path, *, is_written: bool) -> None:
         print_line(f"skipped  {skipped.count:,} {reason} (first: {skipped.first})")
     rows = []
     for part, clients in made.parts.items():
-        counts = [sum(int((one.y == label).sum()) for one in clients.values()) for label in made.classes[:NAMED]]
+        counts = [sum(one.count(label) for one in clients.values()) for label in made.classes[:NAMED]]
         rows.append([part, len(clients), sum(len(one.y) for one in clients.values()), *counts])
     print_table(["", "clients", "samples", *(shown(label, 20) for label in made.classes[:NAMED])], rows)
     if len(made.classes) > NAMED:

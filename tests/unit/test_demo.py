@@ -16,13 +16,20 @@ from tinyfed.errors import TinyfedError
 
 
 def test_rounds_are_compared_while_the_same_devices_answered(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
     (tmp_path / "x.toml").write_text(sine_toml(5))
     with Run.begin(tmp_path / "x", read_experiment(tmp_path / "x.toml"), "") as run:
         with make_fleet(run.parts) as fleet:
             run.go(fleet, nobody)
         assert check_same(run, 5, Screen(as_json=False)) == 5
+        with monkeypatch.context() as during, pytest.raises(KeyboardInterrupt) as pressed:
+            during.setattr(Run, "go", interrupt)
+            check_same(run, 5, Screen(as_json=False))
+        assert not hasattr(pressed.value, "__notes__")  # its folder is gone: there is nothing to go on with
         with sqlite3.connect(tmp_path / "x" / DATABASE) as store:
             store.execute("UPDATE round SET weights_sha256 = 'other' WHERE number = 4")
         with pytest.raises(TinyfedError, match=r"round 4: .* must be the same bits"):

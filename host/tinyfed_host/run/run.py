@@ -77,6 +77,7 @@ class Run:
     store: RunStore
     parts: Parts
     fresh: bool = False  # begun by this process
+    is_passing: bool = False  # in a temporary folder: nobody goes on with it
 
     @classmethod
     def begin(
@@ -162,7 +163,7 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """A run that failed before its first round leaves nothing of itself. An error says what there is, and how to
         go on: a `TinyfedError` as its remedy, any other in a note."""
-        if error is None:
+        if error is None or self.is_passing:
             self.store.close()
             return
         try:

@@ -88,6 +88,10 @@ def test_runs_that_differ_in_the_seed_are_a_group(tinyfed: Tinyfed, folder: Path
     assert (other["to_best"]["paired"], other["to_best"]["p_least"]) == (3, 0.25)
     told = tinyfed.text("compare", *names, "--html", "c.html")
     assert "learning_rate 0.05" in told and "█" in told and "cannot give less than 0.25" in told
+    kept = (folder / "runs" / names[0] / "run.sqlite").read_bytes()
+    over = str(folder / "runs" / names[0] / "run.sqlite")
+    assert "run.sqlite: is a run's database; name another" in tinyfed.error(2, "compare", *names, "-o", over)
+    assert Path(over).read_bytes() == kept
     page = (folder / "c.html").read_text()
     svg = page[page.index("<svg") : page.index("</svg>") + 6]
     lines = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}polyline")
@@ -143,6 +147,7 @@ def test_metrics_as_csv_and_parquet(tinyfed: Tinyfed, folder: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [entry["loss"] for entry in rounds]
     assert [row["weights_sha256"] for row in rows] == [entry["weights_sha256"] for entry in rounds]
+    assert tinyfed.lines("runs", "export", "a", "-o", "/dev/null") == [{"file": "/dev/null", "rows": 6}]
     tinyfed.lines("runs", "export", "a", "--visits", "-o", "v.csv")
     with (folder / "v.csv").open(newline="") as file:
         visits = list(csv.DictReader(file))

@@ -103,6 +103,14 @@ def test_what_no_sweep_can_do_is_told_before_it_begins(
     assert not (folder / "runs").exists()
 
 
+def test_a_file_in_a_sweeps_place_is_named(tinyfed: Tinyfed, folder: Path) -> None:
+    (folder / "runs").mkdir()
+    (folder / "runs" / "mine").write_text("mine")
+    said = "runs/mine: is a file, and a sweep needs a folder; choose another --name"
+    assert tinyfed.error(2, "sweep", "x.toml", *RATES, "--name", "mine").endswith(said)
+    assert (folder / "runs" / "mine").read_text() == "mine"
+
+
 def test_runs_are_called_by_their_values(tmp_path: Path) -> None:
     """Whole where that is a name, else shortened, with what tells those apart that are alike then."""
     (tmp_path / "x.toml").write_text(EXPERIMENT.partition("[fleet]")[0])

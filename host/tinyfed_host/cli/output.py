@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tinyfed.errors import UsageError
 from tinyfed.files import is_stdout, write_all
 from tinyfed.text import printable
+from tinyfed_host.run.names import DATABASE
 
 GAP = 2  # blanks between the columns of a table
 NAME_LEAST, TEXT_LEAST = 10, 20  # columns of the screen that a name, and a sentence, are left
@@ -64,9 +66,12 @@ def is_json() -> bool:
 def write_files(contents: Mapping[Path, bytes], *inputs: Path | None) -> None:
     """Write a command's results, each whole or not at all, and say where one replaces an input.
 
-    Raises UsageError where one cannot be written.
+    Raises UsageError where one cannot be written, or is a run's database: nothing else holds what that does.
     """
     global _holds_file
+    for path in contents:
+        if Path(os.path.realpath(path)).name == DATABASE and path.is_file():
+            raise UsageError("is a run's database", where=str(path), remedy="name another file")
     same = [path for path in contents if any(given is not None and _is_same(path, given) for given in inputs)]
     _holds_file = _holds_file or any(is_stdout(path) for path in contents)
     write_all(contents)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.errors import MissingToolError, UsageError
+from tinyfed.files import is_stdout
 from tinyfed.text import first_line
 from tinyfed_host.results.facts import read_facts
 from tinyfed_host.run.store import MODEL, RunStore, StoreError
@@ -45,8 +46,10 @@ def _even(rows: list[Row]) -> list[Row]:
 
 
 def as_file(rows: list[Row], path: Path) -> bytes:
-    """The content of a file whose name says its format. Raises `UsageError`, `MissingToolError`."""
-    if path.suffix == ".csv":
+    """The content of a file whose name says its format; CSV for a pipe or a terminal. Raises `UsageError`,
+    `MissingToolError`."""
+    nameless = path.suffix not in SUFFIXES and (is_stdout(path) or (path.exists() and not path.is_file()))
+    if path.suffix == ".csv" or nameless:
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         writer.writeheader()

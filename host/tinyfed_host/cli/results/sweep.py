@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinyfed.errors import TinyfedError
+from tinyfed.errors import TinyfedError, UsageError
 from tinyfed.fields import whole
 from tinyfed_host.cli.options import complete_experiment, number_option
 from tinyfed_host.experiment.schema import EXPERIMENT
@@ -65,6 +65,8 @@ def sweep(
     from tinyfed_host.sweep.grid import left_of, make_trials
 
     folder = new_folder(name or f"{name_of(experiment)[:58]}-sweep")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("is a file, and a sweep needs a folder", where=str(folder), remedy="choose another --name")
     choices = [read_settings(text) for text in set_ or ()]
     file = find_experiment(experiment)
     with working("reading the experiment"):

@@ -123,6 +123,23 @@ def test_clients_that_are_too_small_are_named_and_left_out() -> None:
         evaluate(found, (), {}, {})
 
 
+def test_newcomers_learn_as_the_strategy_has_layers_learned_that_stay_on_devices() -> None:
+    """The last layer alone, in batches, which takes more memory than a sample at a time does."""
+    found = subject(true_labels=True)
+    order = replace(
+        found.order,
+        update="sgd",
+        passes=2,
+        local_last=1,
+        zero_local=True,
+        keep_local=True,
+        reconstruct=10,
+        checkpoints=(10,),
+    )
+    kept = judged(replace(found, order=order))
+    assert kept["shots"] == [10] and kept["passes"] == 2 and not kept["confusion"]
+
+
 def test_what_cannot_be_is_said() -> None:
     """A model file knows no rounds, so there is no global model of as many samples; one client has no interval."""
     found = replace(subject(true_labels=True, held_out=(client(7),)), rounds=0)

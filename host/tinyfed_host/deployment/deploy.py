@@ -12,7 +12,6 @@ from tinyfed.codegen.generate import header_text, source_text, suggest_name
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, MissingToolError, TinyfedError, UsageError
 from tinyfed.meta.adaptation import orders
-from tinyfed.model import plan
 from tinyfed.model.convert import FloatModel, Model
 from tinyfed.model.run import board_image
 from tinyfed.tasks.task import Client
@@ -24,7 +23,7 @@ from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.device.unique_id import device_id
 from tinyfed_host.emulation import needs
 from tinyfed_host.emulation.qemu import start
-from tinyfed_host.evaluation.evaluate import Subject, Working, able_clients
+from tinyfed_host.evaluation.evaluate import Subject, Working, able_clients, simulated_arena
 from tinyfed_host.firmware import build, flash
 
 PATIENCE_S = 60.0  # an emulated board that shares its host may take long for one sample of a large network
@@ -288,7 +287,7 @@ def adapt(plan_: Deployment, device: RemoteDevice, client: Client | None) -> dic
     found = _points(device.visit(None, order, want_weights=False).result, subject)
     if client is None:
         return {"on_board": found}
-    simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=plan(subject.spec).arena_bytes + 65_536)
+    simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=simulated_arena(subject.spec))
     simulated.load(subject.image)
     here = _points(simulated.visit(None, order, want_weights=False).result, subject)
     if found != here:

@@ -71,6 +71,11 @@ class Evaluation:
         return replace(self, adapted=adapted, confusion=confusion, squares=squares)
 
 
+def simulated_arena(spec: ModelSpec) -> int:
+    """Bytes for a simulated newcomer: whichever way it learns, and what the largest order draws."""
+    return plan(spec, "batch_adam").arena_bytes + 65_536
+
+
 def silent(_: str) -> contextlib.AbstractContextManager[None]:
     """Says nothing of what takes time."""
     return contextlib.nullcontext()
@@ -155,7 +160,7 @@ def evaluate(
     if not able:
         why = next(iter(left_out.values()), "the task has none: put some of the clients into held_out/")
         raise UsageError(f"no held-out client can be judged: {why}")
-    arena_bytes = plan(subject.spec).arena_bytes + 65_536  # and what the largest order draws
+    arena_bytes = simulated_arena(subject.spec)
     counted = _Confusion(subject) if _has_classes(subject) else None
     errors = _Errors(subject) if len(subject.task.targets) > 1 else None
     adapted, missing = {}, dict(missing)
@@ -178,6 +183,8 @@ def evaluate(
 
 
 def _has_classes(subject: Subject) -> bool:
+    if subject.order.is_partial:  # a device keeps what it has learned in its local layers to itself
+        return False
     return subject.order.source == "shard" and 2 <= len(subject.task.classes) <= CLASSES_SHOWN
 
 

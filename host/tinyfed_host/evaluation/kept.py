@@ -150,6 +150,8 @@ def remarks(kept: Kept) -> Sequence[str]:
     """What else must be known to read the figures."""
     found = [f"{KINDS.get(kind, kind)}: left out: {why}" for kind, why in kept["missing"].items()]
     found += [f"client {name}: left out: {why}" for name, why in kept["left_out"].items()]
+    if kept["passes"] > 1:
+        found.append(f"Samples are learned in {kept['passes']} passes, and counted in each")
     if not kept["fixed_labels"] and kept["measure"] == "accuracy":
         found.append("Each device draws its own labels: before its first samples no answer can be right but by chance")
     return found

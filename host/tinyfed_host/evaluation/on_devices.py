@@ -9,12 +9,12 @@ from tinyfed.device import Device
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError, TinyfedError, UsageError
 from tinyfed.meta.adaptation import adaptation, orders
-from tinyfed.model import plan, replace_weights
+from tinyfed.model import replace_weights
 from tinyfed.tasks.task import Client
 from tinyfed.wire.order import Order, Result
 from tinyfed_host.device.side_by_side import side_by_side
 from tinyfed_host.device.unique_id import device_id
-from tinyfed_host.evaluation.evaluate import LEARNED, Evaluation, Starts, Subject
+from tinyfed_host.evaluation.evaluate import LEARNED, Evaluation, Starts, Subject, simulated_arena
 from tinyfed_host.fleet.slots import Slot, make_slot, slots_on_ports
 
 FIRST_NEWCOMER = 100  # number of the first newcomer's device
@@ -85,7 +85,7 @@ def confirm(
 
 def _visits(place: Place, client: Client, asked: Sequence[Order], images: Mapping[str, bytes], subject: Subject) -> int:
     device = place.slot.connect(client.shard if place.gives_data else None)
-    simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=plan(subject.spec).arena_bytes + 65_536)
+    simulated = SimulatedDevice(client.name, shard=client.shard, arena_bytes=simulated_arena(subject.spec))
     for order in asked:
         for kind, image in images.items():
             device.load(image)

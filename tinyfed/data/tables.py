@@ -275,7 +275,10 @@ def _of_wav(path: Path, content: bytes) -> Table:
             samples = sound.read(dtype="float64", always_2d=True)
             rate_hz = float(sound.samplerate)
     except soundfile.SoundFileError as error:
-        raise UsageError(f"is no WAV file: {first_line(error)}", where=str(path)) from error
+        # the whole text names the bytes' address in memory
+        raise UsageError(
+            f"is no WAV file: {first_line(getattr(error, 'error_string', error))}", where=str(path)
+        ) from error
     names = tuple(f"channel {k + 1}" for k in range(samples.shape[1]))
     return Table(path, names, len(samples), list(samples.T), rate_hz=rate_hz)
 

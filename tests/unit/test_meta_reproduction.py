@@ -338,7 +338,7 @@ def test_what_is_measured_is_written_at_once(tmp_path: Path) -> None:
     """And a page that cannot be written, or rows that cannot be read, are told before."""
     path, folder = tmp_path / "page.md", tmp_path / "rows"
     prepare(path, folder)
-    assert path.exists() and folder.is_dir() and (tmp_path / "images").is_dir()
+    assert not path.exists() and folder.is_dir() and (tmp_path / "images").is_dir()
     write(path, folder, [table(prices=True)])
     assert path.read_text() == page({"sine": table(prices=True)})
     assert len(list((tmp_path / "images").iterdir())) == 3

@@ -102,3 +102,19 @@ def test_sounds_have_up_to_eight_channels(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(UsageError, match=r"a\.wav: is no WAV file: [^<>]+$"):
             read_table(path)
+
+
+def test_a_value_that_is_said_again_counts_again(tmp_path: Path) -> None:
+    """17 million rows of 8 equal numbers are about a megabyte in the file, and 8 * 8 * 17e6 bytes unpacked."""
+    require(importlib.util.find_spec("pyarrow"), "pyarrow is not installed: run `make setup`")
+    import pyarrow
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+    part = pyarrow.table({f"x{k}": np.zeros(1_000_000, bool) for k in range(8)})
+    with parquet.ParquetWriter(path, part.schema) as writer:
+        for _ in range(17):
+            writer.write_table(part)
+    assert path.stat().st_size < 2**21
+    with pytest.raises(UsageError, match=r"a\.parquet: unpacks to 1,088,000,000 bytes, at most 1 GiB are read"):
+        read_table(path)

@@ -245,6 +245,9 @@ def _of_parquet(path: Path, content: bytes) -> Table:
     try:
         file = parquet.ParquetFile(io.BytesIO(content))
         size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.metadata.num_row_groups))
+        size = max(
+            size, 8 * file.metadata.num_rows * file.metadata.num_columns
+        )  # a value said again is not in the first
         if size > ARRAYS_BYTES_MAX:
             problem = f"unpacks to {size:,} bytes, at most {size_text(ARRAYS_BYTES_MAX)} are read"
             raise UsageError(problem, where=str(path), remedy="docs/limits.md says why")

@@ -70,6 +70,14 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 5, "nothing was made beside them"
 
 
+@pytest.mark.parametrize("key", ["name", "experiment", "created", "command", "extra"])
+def test_a_header_of_other_kinds_is_damaged(tmp_path: Path, key: str) -> None:
+    with RunStore.create(tmp_path / "r", HEADER) as store:
+        store._connection.execute("UPDATE run SET value = '-1' WHERE key = ?", (key,))
+        with pytest.raises(StoreError, match="damaged"):
+            store.header()
+
+
 def test_resume_rewrites_metrics_and_goes_on(tmp_path: Path) -> None:
     with RunStore.create(tmp_path / "r", HEADER) as store:
         store.commit_round(record(1))

@@ -295,7 +295,8 @@ class RunStore:
             (image,) = self._connection.execute("SELECT bytes FROM image").fetchone()
             header = RunHeader(image=image, **facts)
             texts = (header.name, header.created, header.command)
-            if not all(isinstance(text, str) for text in texts) or not isinstance(header.experiment, dict):
+            tables = (header.experiment, header.extra)
+            if not all(isinstance(text, str) for text in texts) or not all(isinstance(table, dict) for table in tables):
                 raise ValueError("the header's values are of other kinds")
         return header
 

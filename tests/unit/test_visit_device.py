@@ -191,3 +191,15 @@ def test_a_visit_can_be_cancelled_and_the_interpreter_runs_on_meanwhile() -> Non
     thread.join(timeout=1)
     assert not thread.is_alive() and "given up" in str(raised[0])
     made.visit(WEIGHTS.tobytes(), replace(ORDER, shots=5), want_weights=False)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 2.0, 3e38])
+def test_a_target_that_is_no_class_ends_the_visit(wrong: float) -> None:
+    targets = np.array([[0.0], [1.0], [1.5], [wrong]])
+    spec = mlp(2, (), 2, loss="softmax_cross_entropy")
+    device = SimulatedDevice("wrong", shard=write_shard([np.zeros((4, 2))], targets))
+    device.load(encode(spec, initialize(spec, 1)))
+    order = Order("shard", 1, 3, 0, seed=1, learning_rate=0.1, in_time=True)
+    assert device.visit(None, order, want_weights=False).result.samples == 3
+    with pytest.raises(DeviceError, match="outside its range"):
+        device.visit(None, order.started_at(1), want_weights=False)

@@ -12,10 +12,11 @@ firmware = Path(env.subst("$PROJECT_DIR"))
 sys.path.insert(0, str(firmware / "platform"))
 import tinyfed_build  # noqa: E402
 
-board = env.BoardConfig()
-manifest = json.loads(Path(board.manifest_path).read_text(encoding="utf-8"))
-build_id = tinyfed_build.build_id(firmware, board.id, manifest)
-defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(board.id, manifest).items()]
+name = env["PIOENV"]  # not PlatformIO's name of the board: two of ours may be one there
+boards = Path(env.GetProjectConfig().get("platformio", "boards_dir"))
+manifest = json.loads((boards / f"{name}.json").read_text(encoding="utf-8"))
+build_id = tinyfed_build.build_id(firmware, name, manifest)
+defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(name, manifest).items()]
 if tinyfed_build.with_int8(manifest, None, False):
     env.Append(CPPDEFINES=["TINYFED_INT8"])
 env.Replace(SRC_FILTER=[f"+<{part}/>" for part in tinyfed_build.image_parts(manifest)])

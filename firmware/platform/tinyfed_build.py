@@ -71,6 +71,17 @@ def number(value: int | str) -> int:
     return value if isinstance(value, int) else int(value, 0)
 
 
+def arm_fp(flags: list[str]) -> int | None:
+    """The bits of __ARM_FP that a board's flags say: 4 single precision, 8 double; None where they do not."""
+    said = dict(flag.split("=", 1) for flag in flags if "=" in flag)
+    fpu = said.get("-mfpu", "auto")
+    if said.get("-mfloat-abi") == "soft":
+        return 0
+    if "-mfloat-abi" not in said or fpu == "auto":
+        return None
+    return 4 if "-sp-" in fpu else 12
+
+
 def defines(name: str, manifest: dict[str, Any]) -> dict[str, str]:
     """Preprocessor names the board's manifest gives to its port and to app/main.c."""
     board = manifest["tinyfed"]
@@ -89,6 +100,8 @@ def defines(name: str, manifest: dict[str, Any]) -> dict[str, str]:
         for key, usual in (("mean", 0.0), ("deviation", 1.0)):
             values = window.get(key, [usual] * window["channels"])
             result[f"TINYFED_WINDOW_{key.upper()}"] = ",".join(float(value).hex() for value in values)
+    if (widths := arm_fp(board["compiler"]["flags"])) is not None:
+        result["TINYFED_ARM_FP"] = str(widths)
     for region, place in board.get("memory", {}).items():
         result[f"TINYFED_{region.upper()}_ADDRESS"] = f"{number(place['address']):#x}u"
         result[f"TINYFED_{region.upper()}_BYTES"] = f"{number(place['bytes'])}u"

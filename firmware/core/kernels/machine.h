@@ -5,6 +5,11 @@
 #ifndef TINYFED_KERNELS_MACHINE_H
 #define TINYFED_KERNELS_MACHINE_H
 
+/* Where the board's manifest says what its floating-point unit computes: else the bodies would be the plain ones. */
+#if defined(TINYFED_ARM_FP) && ((__ARM_FP + 0) & 12) != TINYFED_ARM_FP
+#error "__ARM_FP is not what the board has: the flags of its manifest did not reach the compiler, or others came after"
+#endif
+
 #if defined(TINYFED_PLAIN_ONLY) || !defined(__GNUC__)
 #define TINYFED_MACHINE_PLAIN 1
 #elif defined(__x86_64__)

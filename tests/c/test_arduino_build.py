@@ -1,0 +1,138 @@
+"""The Arduino boards' build, by PlatformIO itself and our own script, behind a stand-in for the platform nordicnrf52
+and its framework: they choose the framework by the board's name, and append soft floating point last, as the
+real ones do (platform 10.11). No registry is asked."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FIRMWARE, RECIPE, ROOT, require_tools
+from tinyfed_host.firmware import build
+
+from tinyfed.boards import read_board
+
+PLATFORM = """
+from platformio.platform.base import PlatformBase
+class Nordicnrf52Platform(PlatformBase):
+    def is_embedded(self):
+        return True
+    def configure_default_packages(self, variables, targets):
+        if variables.get("board") == "nano33ble":
+            self.frameworks["arduino"]["script"] = "builder/mbed.py"
+        return super().configure_default_packages(variables, targets)
+"""
+MAIN = """
+import shutil
+from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
+env = DefaultEnvironment()
+tools = dict(AR="ar", AS="as", CC="gcc", CXX="g++", OBJCOPY="objcopy", RANLIB="ranlib", SIZETOOL="size", LINK="gcc")
+env.Replace(**{key: "arm-none-eabi-" + tool for key, tool in tools.items()})
+env.Replace(PROGNAME="firmware", PROGSUFFIX=".elf", SIZEPRINTCMD="$SIZETOOL -B -d $SOURCES")
+program = env.BuildProgram()
+def upload(target, source, env):
+    shutil.copy(str(source[0]), env.subst("$UPLOAD_PORT"))
+AlwaysBuild(env.Alias("upload", program, upload))
+Default(program)
+"""
+MBED = """
+from SCons.Script import DefaultEnvironment
+env = DefaultEnvironment()
+own = ["-mcpu=cortex-m4", "-mfloat-abi=softfp", "-mfpu=fpv4-sp-d16", "-mthumb"]
+soft = ["-mfloat-abi=soft", "-mfpu=fpv4-sp-d16"]
+env.Append(ASFLAGS=[*own, *soft], CCFLAGS=["-Os", *own, "-nostdlib", *soft], CFLAGS=["-std=gnu11"])
+env.Append(CXXFLAGS=["-std=gnu++14", "-fno-exceptions", "-fno-rtti"], CPPPATH=[STAND_IN], LIBPATH=[STAND_IN])
+env.Append(LINKFLAGS=["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=softfp", "--specs=nosys.specs", "-Wl,--gc-sections"])
+env.Append(LINKFLAGS=soft, CCFLAGS=["-ffunction-sections", "-fdata-sections"])
+core = env.BuildLibrary("$BUILD_DIR/FrameworkArduino", STAND_IN, "+<core.cpp>")
+env.Prepend(LIBS=[core])
+"""
+# As Arduino.cpp, for a program that is linked and not run.
+CORE = """
+#include "Arduino.h"
+StandInSerial Serial;
+void StandInSerial::begin(unsigned long) {}
+int StandInSerial::available() { return 0; }
+int StandInSerial::read() { return 0; }
+size_t StandInSerial::write(const uint8_t *, size_t byte_count) { return byte_count; }
+unsigned long micros() { return 0; }
+unsigned long millis() { return 0; }
+void delay(unsigned long) {}
+void NVIC_SystemReset() { for (;;) {} }
+int main() { setup(); for (;;) loop(); }
+"""
+IMUS = {
+    "nano33ble": ("Arduino_LSM9DS1", "lsm9ds1/Arduino_LSM9DS1.h"),
+    "nano33ble_rev2": ("Arduino_BMI270_BMM150", "bmi270/Arduino_BMI270_BMM150.h"),
+}
+
+
+def package(folder: Path, kind: str, name: str, owner: str, files: dict[str, str]) -> Path:
+    """Installed, as PlatformIO notes it."""
+    spec = {"owner": owner, "id": None, "name": name, "requirements": None, "uri": None}
+    noted = {"type": kind, "name": name, "version": "1.0.0", "spec": spec}
+    for path, text in {**files, ".piopm": json.dumps(noted)}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """PlatformIO's folder with the stand-ins; everything that is built lies beside it."""
+    require_tools("arm-none-eabi-g++")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "core_folder", lambda: tmp_path / "core")
+    core = build.seed()
+    shutil.copytree(ROOT / "tests" / "c" / "port" / "arduino", tmp_path / "arduino")
+    (tmp_path / "arduino" / "core.cpp").write_text(CORE)
+    usual = subprocess.run(["arm-none-eabi-ld", "--verbose"], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "arduino" / "linker_script.ld").write_text(usual.split("=" * 50)[1])
+    about: dict[str, Any] = {"name": "nordicnrf52", "version": "1.0.0", "title": "", "description": ""}
+    about["frameworks"] = {"arduino": {"script": "builder/none.py"}}
+    about["packages"] = {"toolchain-gccarmnoneeabi": {"type": "toolchain", "owner": "platformio", "version": "*"}}
+    files = {"platform.json": json.dumps(about), "platform.py": PLATFORM, "builder/main.py": MAIN}
+    files["builder/mbed.py"] = f"STAND_IN = {str(tmp_path / 'arduino')!r}\n" + MBED
+    package(core / "platforms" / "nordicnrf52", "platform", "nordicnrf52", "platformio", files)
+    chain = {"package.json": json.dumps({"name": "toolchain-gccarmnoneeabi", "version": "1.0.0"})}
+    package(core / "packages" / "toolchain-gccarmnoneeabi", "tool", "toolchain-gccarmnoneeabi", "platformio", chain)
+    for board, (name, header) in IMUS.items():
+        text = (tmp_path / "arduino" / header).read_text()
+        library = {"library.json": json.dumps({"name": name, "version": "1.0.0"}), f"src/{name}.h": text}
+        library[f"src/{name}.cpp"] = f'#include "{name}.h"\n'
+        package(tmp_path / "libraries" / board / name, "library", name, "arduino-libraries", library)
+    return core
+
+
+def platformio(core: Path, board: str, *more: str) -> subprocess.CompletedProcess[str]:
+    own = {"PLATFORMIO_CORE_DIR": str(core), "PLATFORMIO_WORKSPACE_DIR": str(core.parent / "pio")}
+    own["PLATFORMIO_LIBDEPS_DIR"] = str(core.parent / "libraries")
+    command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(FIRMWARE), "-e", board, *more]
+    return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", IMUS)
+def test_the_board_computes_with_its_floating_point_unit(board: str, stand_in: Path) -> None:
+    done = platformio(stand_in, board, "-v")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    elf = stand_in.parent / "pio" / "build" / board / "firmware.elf"
+    assert build.info(elf).board == board
+    disassembly = subprocess.run(["arm-none-eabi-objdump", "-d", elf], capture_output=True, text=True).stdout
+    assert "vmla.f32" in disassembly or "vmul.f32" in disassembly
+
+
+@pytest.mark.parametrize("board", [*IMUS, "nrf52840dk"])
+def test_flags_that_do_not_reach_the_compiler_end_the_build(board: str) -> None:
+    require_tools("arm-none-eabi-gcc")
+    kind = read_board(board)
+    defines = [f"-D{name}={value}" for name, value in RECIPE.defines(board, dict(kind.manifest)).items()]
+    compile_it = ["arm-none-eabi-gcc", *kind.compiler.flags, *defines, *RECIPE.include_flags(FIRMWARE, "core")]
+    compile_it += ["-fsyntax-only", str(FIRMWARE / "core" / "kernels" / "plain" / "dispatch.c")]
+    subprocess.run(compile_it, check=True)
+    done = subprocess.run([*compile_it, "-mfloat-abi=soft"], capture_output=True, text=True)
+    assert done.returncode != 0 and "__ARM_FP is not what the board has" in done.stderr

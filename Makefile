@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # What is imported by hundreds of processes is compiled once, whatever the caller's shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-C_SOURCES := $(shell find firmware tinyfed/engine -name '*.[ch]' -not -path '*/.pio/*' 2>/dev/null)
+C_SOURCES := $(shell find firmware tinyfed/engine \( -name '*.[ch]' -o -name '*.inc' -o -name tinyfed_build.py \) -not -path '*/.pio/*' 2>/dev/null)
 
 .PHONY: help setup build demo test check fuzz fuzz-models mutants soak clean bench bench-peers reproduce size
 .DEFAULT_GOAL := help

@@ -131,6 +131,18 @@ def test_commands_that_are_named_exist(path: str) -> None:
     assert set(TARGET.findall(code)) <= set(targets)
 
 
+def test_a_change_of_c_is_compiled_and_checked() -> None:
+    """By `make` (CONTRIBUTING.md), and by the pre-commit hook of `scripts/lint`."""
+    show = ["make", "-s", "--eval", "show: ; @echo $(C_SOURCES)", "show"]
+    compiled = set(subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+    sources = {path for path in CODE if re.search(r"\.(c|h|inc)$", path) and path.startswith(("firmware/", "tinyfed/"))}
+    assert any(path.endswith(".inc") for path in sources)
+    assert not (sources | {"firmware/platform/tinyfed_build.py"}) - compiled
+    hook = re.search(r"files: (.+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert hook is not None
+    assert not [path for path in CODE if not re.search(hook[1], path)]
+
+
 def test_what_is_not_there_is_found() -> None:
     assert not is_there("tinyfed/tasks/shard.py") and not is_there("order/nowhere.py") and is_there("run/store.py")
     assert named_files("see tinyfed/tasks/shard.py, x.toml and `a/b.c`") == {"tinyfed/tasks/shard.py", "a/b.c"}

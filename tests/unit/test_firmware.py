@@ -157,6 +157,14 @@ def test_the_first_error_is_found(output: str, told: str) -> None:
     assert build.first_error(output) == told
 
 
+def test_a_registry_out_of_reach_is_no_fault_of_the_sources(tmp_path: Path) -> None:
+    error = build.failure("nano33ble", "Tool Manager: Installing\nHTTPClientError: \n", tmp_path / "log")
+    assert isinstance(error, build.RegistryError) and error.exit_code == 6
+    assert (error.where, error.remedy) == ("nano33ble", "go online and try again")
+    error = build.failure("nano33ble", "main.c:3: error: x undeclared", tmp_path / "log")
+    assert not isinstance(error, build.RegistryError) and "x undeclared" in error.problem
+
+
 @pytest.mark.slow
 def test_the_firmware_is_within_its_budget() -> None:
     require_tools("arm-none-eabi-gcc")

@@ -1,6 +1,5 @@
 """What emulated boards need on this computer, all of it found out before anything starts."""
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from tinyfed.boards import Board
 from tinyfed.errors import MissingToolError
 from tinyfed.paths import cache
-from tinyfed_host.firmware.build import SCONS_VERSION
+from tinyfed_host.firmware import build
 
 
 def check(boards: Iterable[Board], folder: Path, more: Sequence[str] = ()) -> None:
@@ -26,17 +25,12 @@ def check(boards: Iterable[Board], folder: Path, more: Sequence[str] = ()) -> No
 
 def missing(boards: Iterable[Board]) -> list[str]:
     """What is not installed, each with how to get it."""
-    problems = []
-    for module, package in (("platformio", "platformio"), ("SCons", f"scons=={SCONS_VERSION}")):
-        if importlib.util.find_spec(module) is None:
-            problems.append(f"{package} is not installed: pip install 'tinyfed[firmware]'")
+    problems = build.missing_packages()
     for board in boards:
         needed = [(f"{board.compiler.prefix}gcc", board.compiler.package)]
         if board.emulator is not None and board.emulator.program:
             needed.append((board.emulator.program, board.emulator.package))
         problems += [
-            f"{program} is not installed: sudo apt-get install {package}"
-            for program, package in needed
-            if shutil.which(program) is None
+            str(build.not_installed(program, package)) for program, package in needed if shutil.which(program) is None
         ]
     return list(dict.fromkeys(problems))

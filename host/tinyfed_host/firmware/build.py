@@ -30,6 +30,14 @@ from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
 SCONS_VERSION = "4.11.1"
 TOOL_SCONS_VERSION = "4.41101.0"
 BUILD_TIMEOUT_S = 300.0
+# What PlatformIO says where its registry does not answer.
+UNREACHED = r"HTTPClientError|UnknownPackageError|InternetConnectionError|Could not (?:find|install) the package"
+NO_REGISTRY = "this board's framework comes from PlatformIO's registry, which cannot be reached"
+GO_ONLINE = "go online and try again"
+
+
+class RegistryError(BuildError):
+    """What the board's image is made of is in PlatformIO's registry, which cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,8 @@ def seed() -> Path:
     Raises:
         MissingToolError: PlatformIO or SCons is not installed.
     """
-    for module, package in (("platformio", "platformio"), ("SCons", f"scons=={SCONS_VERSION}")):
-        if importlib.util.find_spec(module) is None:
-            raise MissingToolError(f"{package} is not installed: pip install 'tinyfed[firmware]'")
+    for problem in missing_packages():
+        raise MissingToolError(problem)
     core = core_folder()
     package_folder = core / "packages" / "tool-scons"
     spec = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None, "uri": None}
@@ -108,9 +115,24 @@ def recipe() -> Any:
     return module
 
 
+def install(package: str) -> str:
+    """The command that brings a package: apt's, but where it is `pip install ...` itself."""
+    return package if package.startswith("pip ") else f"sudo apt-get install {package}"
+
+
 def not_installed(program: str, package: str) -> MissingToolError:
-    """What a command ends with that needs a program of an apt package."""
-    return MissingToolError(f"{program} is not installed: sudo apt-get install {package}")
+    """What a command ends with that needs a program of a package."""
+    return MissingToolError(f"{program} is not installed: {install(package)}")
+
+
+def missing_packages() -> list[str]:
+    """Which of the Python packages that build firmware are not installed, each with how to get it."""
+    needed = (("platformio", "platformio"), ("SCons", f"scons=={SCONS_VERSION}"))
+    return [
+        f"{package} is not installed: pip install 'tinyfed[firmware]'"
+        for module, package in needed
+        if importlib.util.find_spec(module) is None
+    ]
 
 
 def build_id(board: Board, model: bytes | None = None, dense_only: bool = False) -> str:
@@ -206,7 +228,7 @@ def _compile_in(work: Path, board: Board, folder: Path, model: bytes | None, den
     if done.returncode != 0 or not (built / "firmware.elf").is_file():
         log = folder.with_name(folder.name + ".log")
         replace_all({log: done.stdout.encode("utf-8")})
-        raise BuildError(f"building for {board.name} failed: {first_error(done.stdout)} (everything: {log})")
+        raise failure(board.name, done.stdout, log)
     folder.mkdir(exist_ok=True)
     for name in ("firmware.bin", "firmware.elf"):  # the ELF last: it says that all is there
         if (built / name).is_file():
@@ -224,12 +246,15 @@ def _config_with(board: Board, project: Path, work: Path) -> Path | None:
     return path
 
 
+def failure(board: str, output: str, log: Path) -> BuildError:
+    """What a failed build for a board means; `log` holds its output."""
+    if re.search(UNREACHED, output):
+        return RegistryError(NO_REGISTRY, where=board, remedy=GO_ONLINE)
+    return BuildError(f"building for {board} failed: {first_error(output)} (everything: {log})")
+
+
 def first_error(output: str) -> str:
     """The line of a build's output that tells what went wrong."""
-    if "HTTPClientError" in output or "UnknownPackageError" in output:
-        return (
-            "this board's framework comes from PlatformIO's registry, which cannot be reached; go online and try again"
-        )
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for pattern in (r"^(?!collect2).*error:", r"undefined reference", r"overflowed by", r"Error"):
         for line in lines:

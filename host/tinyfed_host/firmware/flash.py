@@ -75,9 +75,8 @@ def choose(board: Board, method: str | None = None) -> Tool:
         if shutil.which(name):
             return TOOLS[name]
     first = TOOLS[names[0]]
-    install = first.package if first.package.startswith("pip ") else f"sudo apt-get install {first.package}"
     missing = names[0] if len(names) == 1 else f"none of {', '.join(names)}"
-    raise MissingToolError(f"{missing} is {'not ' if len(names) == 1 else ''}installed: {install}")
+    raise MissingToolError(f"{missing} is {'not ' if len(names) == 1 else ''}installed: {build.install(first.package)}")
 
 
 def attached(tool: Tool, devices: Path = USB_DEVICES) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyfed.fields import Source, Table, text
+from tinyfed_host.firmware.build import GO_ONLINE, NO_REGISTRY, UNREACHED
 
 
 @dataclass(frozen=True)
@@ -195,11 +196,7 @@ TOOLS: Mapping[str, Tool] = {
             select=("--upload-port", "{probe}"),
             builds=True,
             failures=(
-                Failure(
-                    r"HTTPClientError|UnknownPackageError|InternetConnectionError|Could not (find|install) the package",
-                    "this board's framework and uploader come from PlatformIO's registry, which cannot be reached",
-                    "go online and try again",
-                ),
+                Failure(UNREACHED, NO_REGISTRY, GO_ONLINE),
                 Failure(
                     r"permission denied", "the serial port may not be opened", "ask for the group dialout, log in again"
                 ),

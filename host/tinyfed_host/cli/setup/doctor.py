@@ -20,6 +20,7 @@ from tinyfed.data import datasets
 from tinyfed.errors import MissingToolError
 from tinyfed.paths import cache
 from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.firmware.build import install
 from tinyfed_host.firmware.flash import methods
 from tinyfed_host.firmware.flashers import TOOLS
 from tinyfed_host.transport.serial import list_serial_ports
@@ -128,7 +129,7 @@ def _compilers(boards: list[Board]) -> Iterator[Finding]:
         detail = "" if library is None else (_output(program, "-dumpfullversion") or "")
         if library is not None and not complete:
             detail += ", without its C library"
-        yield Finding(program, _named(users), complete, detail, f"sudo apt-get install {users[0].compiler.package}")
+        yield Finding(program, _named(users), complete, detail, install(users[0].compiler.package))
 
 
 def _emulators(boards: list[Board]) -> Iterator[Finding]:
@@ -140,20 +141,19 @@ def _emulators(boards: list[Board]) -> Iterator[Finding]:
         said = _output(program, "--version")
         emulator = users[0].emulator
         assert emulator is not None
-        yield Finding(program, _named(users), said is not None, said or "", f"sudo apt-get install {emulator.package}")
+        yield Finding(program, _named(users), said is not None, said or "", install(emulator.package))
 
 
 def _flashers(boards: list[Board]) -> Iterator[Finding]:
     for tool in TOOLS.values():
         users = [board for board in boards if tool.name in methods(board)]
         path = shutil.which(tool.name)
-        install = tool.package if tool.package.startswith("pip ") else f"sudo apt-get install {tool.package}"
         yield Finding(
             tool.name,
             f"flashing {_named(users)}" if users else "flashing",
             path is not None,
             path or "",
-            install,
+            install(tool.package),
             optional=True,
         )
 

@@ -20,6 +20,11 @@ def listed(names: Iterable[object], most: int = 12) -> str:
     return ", ".join(there[:most]) + (f" and {len(there) - most:,} more" if len(there) > most else "")
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """Those of `a, b`, as an option or a key of a file lists them."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
 def first_line(error: BaseException, most: int = 300) -> str:
     """The first line of what an exception says, `printable`; its class where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

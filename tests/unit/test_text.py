@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinyfed.text import first_line, listed, printable, shown
+from tinyfed.text import first_line, listed, names_in, printable, shown
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,5 @@ def test_the_first_line_of_an_error(error: Exception, line: str) -> None:
 
 def test_names_in_a_row_say_how_many_more_there_are() -> None:
     assert listed("abc", 3) == "a, b, c" and listed("abcd", 3) == "a, b, c and 1 more" and listed([]) == ""
+    assert names_in(" a, b c ,,d") == ("a", "b c", "d") and names_in(" ") == names_in(",") == ()
     assert listed(["a\nb", "x" * 99]) == "a\\nb, " + "x" * 60

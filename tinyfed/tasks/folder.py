@@ -24,7 +24,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import checked, text, whole, word
 from tinyfed.tasks.standardization import Standardization
 from tinyfed.tasks.task import Client, Task, classification
-from tinyfed.text import shown
+from tinyfed.text import names_in, shown
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ def make(
     file."""
     if not path:
         raise UsageError("is missing: the folder with train/ and held_out/", where="task folder", key="path")
-    targets = tuple(filter(None, (name.strip() for name in target.split(","))))
+    targets = names_in(target)
     if ways and (targets or order == "stream"):
         problem = "numbers are learned, there are no classes to draw" if targets else "a stream has all classes"
         raise UsageError(problem, where="task folder", key="ways", value=f"{ways}", remedy="set task.ways = 0")
-    dropped = tuple(name.strip() for name in drop.split(","))
+    dropped = names_in(drop)
     try:
         form = TableFormat(separator, decimal, encoding, comment, thousands)
         wanted = _Wanted(label, targets, dropped, form)

@@ -17,6 +17,7 @@ from tinyfed.engine import _device
 from tinyfed.errors import UsageError
 from tinyfed.fields import checked, quote, whole
 from tinyfed.tasks.task import Client, Task, classification
+from tinyfed.text import names_in
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 WORDS = tuple("0123456789")
@@ -29,7 +30,7 @@ def make(
     ways: Annotated[int, whole(2, 10)] = 5, shots: Annotated[int, whole(1, 40)] = 10, held_out: str = "nicolas,theo"
 ) -> Task:
     """The task; `held_out` names the speakers to judge on, the others train. Raises UsageError."""
-    chosen = tuple(name.strip() for name in held_out.split(","))
+    chosen = names_in(held_out)
     unknown = [name for name in chosen if name not in SPEAKERS]
     if unknown or len(set(chosen)) in (0, len(SPEAKERS)):
         problem = f"must be some of {','.join(SPEAKERS)}"

@@ -8,6 +8,7 @@ import typer
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import Field, quote
+from tinyfed.text import listed
 
 
 def number_option(field: Field, *names: str, help: str) -> Any:
@@ -42,7 +43,7 @@ def model_path(text: str | Path) -> Path:
     if (BASE / path / DATABASE).is_file():
         return run_folder(str(text)) / MODEL
     known = sorted(found.parent.name for found in BASE.glob(f"*/{DATABASE}"))
-    hint = [near(str(text), known), f"runs: {', '.join(known[:8])}" if known else ""]
+    hint = [near(str(text), known), f"runs: {listed(known, 8)}" if known else ""]
     raise UsageError("no such file, and no run of that name", where=str(text), remedy="; ".join(filter(None, hint)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinyfed.text import listed
 from tinyfed.text import shown as shown_text
 from tinyfed_host.evaluation.kept import shown
 from tinyfed_host.results.facts import (
@@ -98,8 +99,8 @@ def remarks(made: Comparison) -> list[str]:
     for name in dict.fromkeys(name for run in runs for name in run.figures):
         without = [shown_name(run.folder) for run in runs if name not in run.figures]
         if without:
-            some = ", ".join(without[:4]) + (f" and {len(without) - 4} more" if len(without) > 4 else "")
-            found.append(f"{name} is left out: {some} has none (`tinyfed evaluate RUN` judges held-out clients)")
+            said = f"{name} is left out: {listed(without, 4)} has none"
+            found.append(f"{said} (`tinyfed evaluate RUN` judges held-out clients)")
     if any(len(group.runs) > 1 for group in made.groups):
         found.append("± is half of the mean's 95 % interval over seeds, by Student's t")
     tests = [test for test in made.tests if test is not None]

@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 from tinyfed.errors import TinyfedError
 from tinyfed.fields import near
 from tinyfed.files import replace_all
-from tinyfed.text import first_line
+from tinyfed.text import first_line, listed
 from tinyfed.weights import Weights
 from tinyfed_host.run.names import DATABASE
 
@@ -573,8 +573,7 @@ def _must_exist(folder: Path) -> None:
     if (folder / DATABASE).exists():
         return
     known = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
-    some = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-    hint = [near(folder.name, known), f"runs there: {some}"] if known else ["`tinyfed run sine` makes one"]
+    hint = [near(folder.name, known), f"runs there: {listed(known, 8)}"] if known else ["`tinyfed run sine` makes one"]
     raise StoreError("there is no run", where=str(folder), remedy="; ".join(text for text in hint if text))
 
 

@@ -116,7 +116,6 @@ def _name(trial: Trial) -> str:
     name = "_".join([*plain, last])
     if len(name) <= NAME_MAX and plain == told:
         return name
-    digest = hashlib.sha256("\n".join(map(str, trial.settings)).encode()).hexdigest()[
-        :8
-    ]  # shortened, they may be alike
+    # Shortened, names may be alike.
+    digest = hashlib.sha256("\n".join(map(str, trial.settings)).encode()).hexdigest()[:8]
     return f"{'_'.join(plain)[: NAME_MAX - len(last) - 10].rstrip('_-.')}-{digest}_{last}"

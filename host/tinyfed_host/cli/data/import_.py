@@ -19,7 +19,7 @@ from tinyfed.errors import UsageError
 from tinyfed.fields import near, number, whole
 from tinyfed.files import TemporaryFolder, flush_tree
 from tinyfed.reading import read_text
-from tinyfed.text import listed, printable, shown
+from tinyfed.text import listed, names_in, printable, shown
 from tinyfed_host.cli.data.experiment import experiment_text, visit_shots
 from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table, wrote
@@ -91,9 +91,9 @@ def import_(
     request = Request(
         client=_pattern(client, "--client"),
         label=_pattern(label, "--label"),
-        targets=_names(target),
-        keep=_names(keep),
-        drop=_names(drop),
+        targets=names_in(target),
+        keep=names_in(keep),
+        drop=names_in(drop),
         time=time,
         rate_hz=rate or 0.0,
         window=_span(window, "--window") if window else None,
@@ -129,10 +129,6 @@ def import_(
         _sum_up(made, out, is_written=not dry_run)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def _pattern(text: str, option: str) -> str:
     word, colon, pattern = text.partition(":")
     if colon and word in ("file", "folder"):
@@ -151,7 +147,7 @@ def _span(text: str, option: str) -> Span:
 
 
 def _features(text: str) -> tuple[str, ...]:
-    names = tuple(FEATURES) if text == "all" else _names(text)
+    names = tuple(FEATURES) if text == "all" else names_in(text)
     for name in names:
         if name not in FEATURES:
             raise UsageError(
@@ -162,7 +158,7 @@ def _features(text: str) -> tuple[str, ...]:
 
 def _relabel(text: str) -> dict[str, str]:
     found = {}
-    for pair in _names(text):
+    for pair in names_in(text):
         old, equals, new = pair.partition("=")
         if not equals or not old.strip():
             raise UsageError("must be old=new,...", key="--map", value=pair)
@@ -181,7 +177,7 @@ def _held_out(text: str) -> float | tuple[str, ...] | None:
     if Path(text).is_file():
         lines = [line.strip() for line in read_text(Path(text)).splitlines()]
         return tuple(line for line in lines if line and not line.startswith("#"))
-    return _names(text)
+    return names_in(text)
 
 
 def _place(out: Path, source: Path) -> Path:

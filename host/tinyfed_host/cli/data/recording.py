@@ -12,6 +12,7 @@ from tinyfed.data.recording import read_takes, write_recording
 from tinyfed.data.tables import read_whole
 from tinyfed.errors import UsageError
 from tinyfed.fields import whole
+from tinyfed.text import names_in
 from tinyfed_host.cli.options import number_option
 from tinyfed_host.cli.output import print_json, print_line, write_file
 from tinyfed_host.cli.working import working
@@ -52,7 +53,7 @@ def recording(
     elif classes:
         raise UsageError("--classes is for a task's client; the takes of files are played in their order")
     else:
-        chosen = [word.strip() for word in columns.split(",")] if columns else []
+        chosen = list(names_in(columns))
         with working(f"reading {len(sources)} files"):
             takes, own_rate_hz = [take for source in sources for take in read_takes(Path(source), chosen)], 50
     rate_hz = rate_hz or own_rate_hz

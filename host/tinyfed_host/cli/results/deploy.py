@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tinyfed.text import names_in
 from tinyfed_host.cli.options import complete_board, complete_run
 from tinyfed_host.cli.working import working
 
@@ -54,7 +55,7 @@ def deploy(
     kind, folder = read_board(board), run_folder(run)
     with working(f"reading {folder}"):
         subject = of_run(folder)
-        people = chosen_clients(subject.task, [name.strip() for name in clients.split(",") if name.strip()])
+        people = chosen_clients(subject.task, names_in(clients))
         (place,) = choose((port,), needed=False) if port else ("",)
         plan = deploying.prepare(
             folder.resolve().name, subject, people, kind, place, folder, int8=int8, dry_run=dry_run

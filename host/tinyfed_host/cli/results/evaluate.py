@@ -8,6 +8,7 @@ import typer
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import quote, whole
+from tinyfed.text import names_in
 from tinyfed_host.cli.options import complete_board, complete_run, number_option
 from tinyfed_host.cli.working import working
 from tinyfed_host.experiment.schema import EXPERIMENT
@@ -80,7 +81,7 @@ def evaluate(
     folder, subject = _subject(target, task)
     if shots:
         subject = replace(subject, order=order_with(subject.order, _numbers(shots)))
-    people = chosen_clients(subject.task, [name.strip() for name in clients.split(",") if name.strip()])
+    people = chosen_clients(subject.task, names_in(clients))
     boards = _boards(folder, fleet, board, port)
     if fleet == "emulated":
         needs.check([read_board(name) for name in dict.fromkeys(boards)], folder or Path())
@@ -160,7 +161,7 @@ def _numbers(text: str) -> list[int]:
 def _kinds(text: str) -> tuple[str, ...]:
     from tinyfed.meta.references import REFERENCES
 
-    kinds = tuple(word.strip() for word in text.split(",") if word.strip())
+    kinds = names_in(text)
     if kinds == ("none",):
         return ()
     for kind in kinds:

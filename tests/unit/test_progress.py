@@ -91,10 +91,21 @@ def test_json_view_is_one_object_a_line() -> None:
 
 def test_log_explains_each_retry(tmp_path: Path) -> None:
     with LogView(tmp_path / "run.log") as view:
-        for event in EVENTS:
+        for event in (*EVENTS, Event("run-ended", data={"rounds": 2, "weights_sha256": "ab12"})):
             view(event)
     lines = (tmp_path / "run.log").read_text().splitlines()
-    assert [line.split()[1] for line in lines] == ["run-started", "retry", "device-failed", "device-back"]
+    assert [line.split()[1] for line in lines] == [
+        "run-started",
+        "retry",
+        "device-failed",
+        "device-back",
+        "run-ended",
+    ]
+    assert [line.split(maxsplit=2)[2] for line in (lines[0], lines[-2], lines[-1])] == [
+        "4 rounds, 0 of them done",
+        "round 2: device bb answers again",
+        "2 rounds done, weights ab12",
+    ]
     assert "no answer; trying again" in lines[1]
 
 

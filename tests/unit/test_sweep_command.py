@@ -106,7 +106,7 @@ def test_what_no_sweep_can_do_is_told_before_it_begins(
 def test_a_file_in_a_sweeps_place_is_named(tinyfed: Tinyfed, folder: Path) -> None:
     (folder / "runs").mkdir()
     (folder / "runs" / "mine").write_text("mine")
-    said = "runs/mine: is a file, and a sweep needs a folder; choose another --name"
+    said = "runs/mine: is a file, and runs need a folder; choose another --name"
     assert tinyfed.error(2, "sweep", "x.toml", *RATES, "--name", "mine").endswith(said)
     assert (folder / "runs" / "mine").read_text() == "mine"
 

@@ -8,7 +8,9 @@ import typer
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import Field, quote
-from tinyfed.text import listed
+
+MODELS = (".tfm", ".tflite", ".keras", ".h5")
+SAVED_MODEL = "saved_model.pb"  # the folder with it is a model
 
 
 def number_option(field: Field, *names: str, help: str) -> Any:
@@ -28,23 +30,39 @@ def model_argument(help: str) -> Any:
     )
 
 
-def model_path(text: str | Path) -> Path:
-    """The file that is meant; one that is nowhere is given back as it is. Raises `UsageError` where a bare word is
-    neither a file nor a run."""
-    from tinyfed.fields import near
-    from tinyfed_host.run.names import BASE, DATABASE, run_folder
+def find_run(text: str) -> Path | None:
+    """The folder of the run that is meant, be it there or not; None: a model's file or folder is.
+
+    A run goes before a file or folder of its name in the current one. Raises `UsageError` for what names neither.
+    """
+    from tinyfed_host.run.names import DATABASE, run_folder
     from tinyfed_host.run.store import MODEL
 
     path = Path(text)
-    if (path / DATABASE).is_file():
-        return path / MODEL
-    if path.suffix or len(path.parts) != 1 or path.exists():
-        return path
-    if (BASE / path / DATABASE).is_file():
-        return run_folder(str(text)) / MODEL
-    known = sorted(found.parent.name for found in BASE.glob(f"*/{DATABASE}"))
-    hint = [near(str(text), known), f"runs: {listed(known, 8)}" if known else ""]
-    raise UsageError("no such file, and no run of that name", where=str(text), remedy="; ".join(filter(None, hint)))
+    if path.suffix == ".toml":
+        return run_folder(text)
+    if path.suffix in MODELS and path.name != MODEL and path.is_file():
+        return None
+    is_model = bool(path.suffix) or path.is_file() or (path / SAVED_MODEL).is_file()
+    try:
+        folder = run_folder(text)
+    except UsageError:
+        if is_model:
+            return None
+        raise
+    return None if is_model and not (folder / DATABASE).is_file() else folder
+
+
+def model_path(text: str | Path) -> Path:
+    """The file that is meant; one that is nowhere is given back as it is. Raises `StoreError` where a word is neither a
+    file nor a run."""
+    from tinyfed_host.run.store import MODEL, check_there
+
+    folder = find_run(str(text))
+    if folder is None:
+        return Path(text)
+    check_there(folder, "there is no run, nor a model's file of that name")
+    return folder / MODEL
 
 
 def _parser(field: Field, name: str) -> Callable[[Any], Any]:
@@ -96,8 +114,7 @@ def complete_run() -> list[str]:
 
 def complete_model() -> list[str]:
     """Runs, and models' files here."""
-    suffixes = {".tfm", ".tflite", ".keras", ".h5"}
-    return [*complete_run(), *sorted(path.name for path in Path().iterdir() if path.suffix in suffixes)]
+    return [*complete_run(), *sorted(path.name for path in Path().iterdir() if path.suffix in MODELS)]
 
 
 def complete_experiment(context: typer.Context) -> list[str]:

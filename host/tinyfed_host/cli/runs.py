@@ -27,11 +27,13 @@ def list_runs(
 ) -> None:
     """List the runs in a folder: rounds done, loss, weights, whether they can go on.
 
-    Exit codes: 0 also when there is none. A run that cannot be read is listed with its error.
+    Exit codes: 0 also when there is none, 2 where the folder is a file. A run that cannot be read is listed with its
+    error.
     """
     from tinyfed_host.cli.output import print_json, print_line, print_table
-    from tinyfed_host.run.names import DATABASE
+    from tinyfed_host.run.names import DATABASE, check_folder
 
+    check_folder(folder, "name another folder")
     found = [_describe(path.parent) for path in sorted(folder.glob(f"*/{DATABASE}"))]
     below = Counter(path.parent.parent for path in folder.glob(f"*/*/{DATABASE}"))  # of sweeps
     if as_json:

@@ -1,5 +1,6 @@
 """The names of runs, and the folders they stand for."""
 
+import os
 import re
 import shlex
 import unicodedata
@@ -18,13 +19,22 @@ _SPELLED = str.maketrans(
 
 
 def new_folder(name: str, base: Path = BASE) -> Path:
-    """`runs/NAME` of a run that is to begin. Raises `UsageError` for what is no name."""
+    """`runs/NAME` of a run that is to begin. Raises `UsageError` for what is no name, or where no runs can be."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f'"{name}" is no name for a run: write 1..{NAME_MAX} letters, digits, ".", "_" or "-", the first a letter, '
             f'a digit or "_"; a run is written to {base}/NAME'
         )
+    check_folder(base)
     return base / name
+
+
+def check_folder(base: Path, remedy: str = "move it away, or work in another folder") -> None:
+    """Raises `UsageError` where no folder of runs is nor can be, because of what lies there or on the way to it."""
+    there = next((path for path in (base, *base.parents) if os.path.lexists(path)), None)
+    if there is not None and not there.is_dir():
+        what = "a file" if there.exists() else "a link that leads nowhere"
+        raise UsageError(f"is {what}, and runs need a folder", where=str(there), remedy=remedy)
 
 
 def run_folder(text: str, base: Path = BASE) -> Path:

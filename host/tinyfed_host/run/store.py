@@ -61,7 +61,7 @@ def _own_layout() -> frozenset[tuple[str, ...]]:
 
 
 class StoreError(TinyfedError):
-    """A run is in use by another process, damaged, or its disk is full."""
+    """A run is not there, in use by another process, damaged, or its disk is full."""
 
     exit_code = 7
 
@@ -211,7 +211,7 @@ class RunStore:
     @classmethod
     def resume(cls, folder: Path) -> Self:
         """Go on with a run. Raises `StoreError` when there is none, it is damaged or in use."""
-        _must_exist(folder)
+        check_there(folder)
         with _translate(folder):
             lock = _take_lock(folder)
             try:
@@ -226,7 +226,7 @@ class RunStore:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Look at a run, which may be going on. Raises `StoreError` when there is none or it is damaged."""
-        _must_exist(folder)
+        check_there(folder)
         with _translate(folder):
             connection = sqlite3.connect(
                 f"{(folder / DATABASE).absolute().as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
@@ -467,13 +467,16 @@ def check_free(folder: Path, *, locked: bool = False, replace: bool = False) -> 
     """
     try:
         found = sorted(path.name for path in folder.iterdir())
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if folder.is_symlink():
+            problem = "is a link that leads nowhere"
+            raise StoreError(problem, where=str(folder), remedy="remove it, or choose another --name") from error
         return
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}: choose another --name") from error
     ours = _is_ours(folder)
     if replace and ours and DATABASE in found:
-        _must_exist(folder)
+        check_there(folder)
     with _translate(folder), contextlib.ExitStack() as held:
         if ours and not locked:
             held.enter_context(_take_lock(folder))  # refuses one in use
@@ -564,7 +567,8 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _must_exist(folder: Path) -> None:
+def check_there(folder: Path, problem: str = "there is no run") -> None:
+    """Raises `StoreError` where there is no run, which is the `problem`, or what a run's folder does not hold."""
     for name in (*_DATABASE_FILES, *_COPIES, LOCK, _ASIDE):
         path = folder / name
         is_right = path.is_dir() if name == _ASIDE else path.is_file()
@@ -574,7 +578,7 @@ def _must_exist(folder: Path) -> None:
         return
     known = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
     hint = [near(folder.name, known), f"runs there: {listed(known, 8)}"] if known else ["`tinyfed run sine` makes one"]
-    raise StoreError("there is no run", where=str(folder), remedy="; ".join(text for text in hint if text))
+    raise StoreError(problem, where=str(folder), remedy="; ".join(text for text in hint if text))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -12,7 +12,7 @@ from tinyfed.errors import UsageError
 from tinyfed_host.evaluation.kept import EVALUATION
 from tinyfed_host.experiment.schema import EXPERIMENT, Experiment
 from tinyfed_host.experiment.settings import Setting
-from tinyfed_host.run.names import NAME_MAX, new_folder
+from tinyfed_host.run.names import DATABASE, NAME_MAX, new_folder
 from tinyfed_host.run.parts import Parts, read_experiment
 from tinyfed_host.run.store import RunStore, StoreError, check_free
 
@@ -37,6 +37,8 @@ class Trial:
         try:
             check_free(self.folder)
         except StoreError:
+            if not (self.folder / DATABASE).exists():
+                raise
             with RunStore.read(self.folder) as store:
                 header, last = store.header(), store.last_round()
             wanted = json.loads(json.dumps(self.experiment.to_json()))

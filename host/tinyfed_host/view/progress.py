@@ -16,6 +16,13 @@ SPARKS = "▁▂▃▄▅▆▇█"
 RATE_OVER_ROUNDS = 200
 # events that a person must hear of
 TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback", "late", "note")
+SAID = {  # of events that have no text
+    "run-started": "{rounds:,} rounds, {done:,} of them done",
+    "run-ended": "{rounds:,} rounds done, weights {weights_sha256}",
+    "device-back": "answers again",
+    "device-joined": "joined",
+    "device-left": "left",
+}
 
 
 class Curve:
@@ -214,9 +221,7 @@ class Progress:
 def told(event: Event) -> str:
     """An event as a sentence."""
     where = f"round {event.round}: " if event.round else ""
-    what = event.text or {"device-back": "answers again", "device-joined": "joined", "device-left": "left"}.get(
-        event.kind, event.kind
-    )
+    what = event.text or SAID.get(event.kind, event.kind).format_map(event.data)
     who = f"device {event.device} " if event.device and event.device not in what else ""
     client = f"{event.client}: " if event.client else ""
     return f"{where}{client}{who}{what}"

@@ -115,14 +115,12 @@ def evaluate(
 
 def _subject(target: str, task: str) -> tuple[Path | None, Any]:
     """The run's folder, None for a model file, and what is judged."""
-    from tinyfed_host.cli.options import model_path
+    from tinyfed_host.cli.options import find_run, model_path
     from tinyfed_host.evaluation import subjects
-    from tinyfed_host.run.names import DATABASE, run_folder
 
-    if not task:
-        folder, suffix = run_folder(target), Path(target).suffix
-        if (folder / DATABASE).is_file() or suffix in ("", ".toml"):
-            return folder, subjects.of_run(folder)
+    folder = None if task else find_run(target)
+    if folder is not None:
+        return folder, subjects.of_run(folder)
     path = model_path(target)
     with working(f"reading {path}"):
         return None, subjects.of_model(path, task)

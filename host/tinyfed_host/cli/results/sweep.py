@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinyfed.errors import TinyfedError, UsageError
+from tinyfed.errors import TinyfedError
 from tinyfed.fields import whole
 from tinyfed_host.cli.options import complete_experiment, number_option
 from tinyfed_host.experiment.schema import EXPERIMENT
@@ -61,12 +61,11 @@ def sweep(
     from tinyfed_host.experiment.settings import read_settings
     from tinyfed_host.results.comparison import compared, to_json
     from tinyfed_host.results.facts import read_facts
-    from tinyfed_host.run.names import name_of, new_folder
+    from tinyfed_host.run.names import check_folder, name_of, new_folder
     from tinyfed_host.sweep.grid import left_of, make_trials
 
     folder = new_folder(name or f"{name_of(experiment)[:58]}-sweep")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError("is a file, and a sweep needs a folder", where=str(folder), remedy="choose another --name")
+    check_folder(folder, "choose another --name")
     choices = [read_settings(text) for text in set_ or ()]
     file = find_experiment(experiment)
     with working("reading the experiment"):

@@ -15,7 +15,9 @@ import tinyfed_build  # noqa: E402
 name = env["PIOENV"]  # not PlatformIO's name of the board: two of ours may be one there
 boards = Path(env.GetProjectConfig().get("platformio", "boards_dir"))
 manifest = json.loads((boards / f"{name}.json").read_text(encoding="utf-8"))
-build_id = tinyfed_build.build_id(firmware, name, manifest)
+compiler = tinyfed_build.compiler_version(manifest, env["ENV"]["PATH"])  # PlatformIO's own comes first there
+packages = [f"{item.metadata.name} {item.metadata.version}" for item in env.PioPlatform().get_installed_packages()]
+build_id = tinyfed_build.build_id(firmware, name, manifest, "\n".join([compiler, *sorted(packages)]))
 defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(name, manifest).items()]
 if tinyfed_build.with_int8(manifest, None, False):
     env.Append(CPPDEFINES=["TINYFED_INT8"])

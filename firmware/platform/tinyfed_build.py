@@ -4,6 +4,7 @@ Standard library only: PlatformIO runs it with its own interpreter."""
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,16 +123,24 @@ def link_flags(firmware: Path, manifest: dict[str, Any]) -> list[str]:
     return ["-Wl,--gc-sections", "-Wl,--build-id=none", *flags]
 
 
-def compiler_version(manifest: dict[str, Any]) -> str:
-    """Full version of the board's compiler. Raises FileNotFoundError when it is not installed."""
+def compiler_version(manifest: dict[str, Any], path: str | None = None) -> str:
+    """Full version of the board's compiler, the first along `path` (None: PATH). Raises FileNotFoundError when it is
+    not installed."""
     command = [manifest["tinyfed"]["compiler"]["prefix"] + "gcc", "-dumpmachine", "-dumpfullversion"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    environment = os.environ if path is None else {**os.environ, "PATH": path}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
 
 
 def build_id(
-    firmware: Path, name: str, manifest: dict[str, Any], model: bytes | None = None, dense_only: bool = False
+    firmware: Path,
+    name: str,
+    manifest: dict[str, Any],
+    compiler: str,
+    model: bytes | None = None,
+    dense_only: bool = False,
 ) -> str:
     """16 hexadecimal digits of a SHA-256 over the sources, the manifest, the flags, the compiler and the model.
+    `compiler` is the version of the one that compiles, with a framework the packages that the flags come from too.
     `dense_only` leaves the layers beside dense ones away."""
     digest = hashlib.sha256()
 
@@ -143,11 +152,12 @@ def build_id(
     for path in sorted({*found, *(firmware / "port").iterdir()}):
         if path.suffix in (".c", ".h", ".inc", ".ld", ".cpp"):
             add(path.relative_to(firmware).as_posix(), path.read_bytes())
-    for recipe in ("tinyfed_build.py", "builder/main.py"):
-        add(recipe, (firmware / "platform" / recipe).read_bytes())
+    own = ("platform/arduino.py", "platformio.ini") if manifest.get("frameworks") else ("platform/builder/main.py",)
+    for recipe in ("platform/tinyfed_build.py", *own):
+        add(recipe, (firmware / recipe).read_bytes())
     add("board", name.encode())
     add("manifest", json.dumps(manifest, sort_keys=True).encode())
-    add("compiler", compiler_version(manifest).encode())
+    add("compiler", compiler.encode())
     add("model", model or b"")
     add("layers", b"dense" if dense_only else b"all")
     return digest.hexdigest()[:16]

@@ -8,13 +8,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import FIRMWARE, RECIPE, ROOT, require_tools
+from tinyfed_host.cli.firmware import app
+from tinyfed_host.device import discovery
 from tinyfed_host.firmware import build
+from typer.testing import CliRunner
 
 from tinyfed.boards import read_board
+from tinyfed.errors import DeviceError
 
 PLATFORM = """
 from platformio.platform.base import PlatformBase
@@ -104,26 +109,63 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         text = (tmp_path / "arduino" / header).read_text()
         library = {"library.json": json.dumps({"name": name, "version": "1.0.0"}), f"src/{name}.h": text}
         library[f"src/{name}.cpp"] = f'#include "{name}.h"\n'
-        package(tmp_path / "libraries" / board / name, "library", name, "arduino-libraries", library)
+        libraries = tmp_path / "cache" / "tinyfed" / "firmware" / "pio" / board / "libdeps" / board
+        package(libraries / name, "library", name, "arduino-libraries", library)
     return core
 
 
-def platformio(core: Path, board: str, *more: str) -> subprocess.CompletedProcess[str]:
-    own = {"PLATFORMIO_CORE_DIR": str(core), "PLATFORMIO_WORKSPACE_DIR": str(core.parent / "pio")}
-    own["PLATFORMIO_LIBDEPS_DIR"] = str(core.parent / "libraries")
-    command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(FIRMWARE), "-e", board, *more]
-    return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=300)
+def compiler_of_its_own(core: Path, version: str) -> None:
+    """PlatformIO's toolchain: the compiler that is installed here, but it says that it is another."""
+    folder = core / "packages" / "toolchain-gccarmnoneeabi" / "bin"
+    folder.mkdir(exist_ok=True)
+    for tool in ("gcc", "g++", "ar", "as", "ranlib", "objcopy", "size"):
+        real = shutil.which(f"arm-none-eabi-{tool}", path=os.defpath + ":/usr/local/bin")
+        asked = f'[ "$1" = -dumpmachine ] && echo {version} && exit\n' if tool == "gcc" else ""
+        (folder / f"arm-none-eabi-{tool}").write_text(f'#!/bin/sh\n{asked}exec {real} "$@"\n')
+        (folder / f"arm-none-eabi-{tool}").chmod(0o755)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("board", IMUS)
-def test_the_board_computes_with_its_floating_point_unit(board: str, stand_in: Path) -> None:
-    done = platformio(stand_in, board, "-v")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    elf = stand_in.parent / "pio" / "build" / board / "firmware.elf"
-    assert build.info(elf).board == board
+@pytest.mark.parametrize("name", IMUS)
+def test_the_board_computes_with_its_floating_point_unit(name: str, stand_in: Path) -> None:
+    elf = build.build(name)
+    assert build.info(elf).board == name
     disassembly = subprocess.run(["arm-none-eabi-objdump", "-d", elf], capture_output=True, text=True).stdout
     assert "vmla.f32" in disassembly or "vmul.f32" in disassembly
+
+
+@pytest.mark.slow
+def test_flashing_needs_platformios_compiler_alone(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the board that answers has the build which that compiler made."""
+    programs, port = stand_in.parent / "bin", stand_in.parent / "board"
+    programs.mkdir()
+    (programs / "sh").symlink_to("/bin/sh")
+    (programs / "pio").write_text(f'#!/bin/sh\nexec {sys.executable} -m platformio "$@"\n')
+    (programs / "pio").chmod(0o755)
+
+    def answer(port: str) -> SimpleNamespace:
+        if not Path(port).exists():
+            raise DeviceError("nobody answers", where=port)
+        there = build.info(Path(port))
+        return SimpleNamespace(board=there.board, firmware_build=there.build_id, unique_id="1")
+
+    board = read_board("nano33ble")
+    ids = [build.build_id(board)]  # as the compiler on PATH would have it
+    monkeypatch.setattr(discovery, "probe_port", answer)
+    monkeypatch.setenv("PATH", str(programs))
+    compiler_of_its_own(stand_in, "7.2.1")
+    for written in (True, False):
+        done = CliRunner().invoke(app, ["flash", "--board", "nano33ble", "--port", str(port), "--json"])
+        assert done.exit_code == 0, (done.output, done.exception)
+        told = json.loads(done.output.splitlines()[-1])
+        assert told["written"] is written
+        ids.append(told["build_id"])
+    assert ids[0] != ids[1] == ids[2]
+    compiler_of_its_own(stand_in, "11.2.0")
+    before = port.read_bytes()
+    assert build.size(board).flash > 20_000, "of the last build: nothing is compiled"
+    last = build.last_built(board)
+    assert last is not None and last.read_bytes() == before
 
 
 @pytest.mark.parametrize("board", [*IMUS, "nrf52840dk"])

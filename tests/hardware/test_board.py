@@ -54,7 +54,7 @@ def image(seed: int) -> bytes:
 
 def test_it_runs_this_firmware(board: Board, device: RemoteDevice) -> None:
     assert device.info.board == board.name
-    assert device.info.firmware_build == build.build_id(board), "flash it: tinyfed firmware flash"
+    assert device.info.firmware_build == build.info(build.build(board)).build_id, "flash it: tinyfed firmware flash"
     assert int(device.info.unique_id, 16) not in (0, 2**96 - 1)
 
 

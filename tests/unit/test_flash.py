@@ -224,7 +224,7 @@ def test_platformio_builds_and_uploads_over_the_boards_own_port(fakes: Fakes, tm
     with pytest.raises(UsageError, match="pio writes the program only; leave --shard away"):
         flash.plan(kind, tmp_path / "firmware.elf", shard=tmp_path / "person.shard")
     with pytest.raises(UsageError, match="without a model; leave --model away"):
-        flash.make_image(kind, tmp_path / "net.tfm", TOOLS["pio"])
+        flash.make_image(kind, tmp_path / "net.tfm")
 
 
 def test_an_unknown_failure_shows_the_tools_own_words(fakes: Fakes, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ prefix = compiler["prefix"]
 model_path = os.environ.get("TINYFED_MODEL")
 model = Path(model_path).read_bytes() if model_path else None
 dense_only = os.environ.get("TINYFED_DENSE_ONLY") == "1"
-build_id = tinyfed_build.build_id(firmware, name, manifest, model, dense_only)
+build_id = tinyfed_build.build_id(firmware, name, manifest, tinyfed_build.compiler_version(manifest), model, dense_only)
 output = Path(env.subst("$BUILD_DIR"))
 # The compiler is called through a shell.
 names = tinyfed_build.defines(name, manifest)

@@ -88,13 +88,15 @@ def size(
     for kind in kinds:
         with working(f"building firmware for {kind.name}"):
             taken = build.size(kind)
-            lean = build.size(kind, build.build(kind, dense_only=True))
+            lean = None if build.has_framework(kind) else build.size(kind, build.build(kind, dense_only=True))
         flash = kind.budget.flash_bytes if kind.budget else None
         dense = kind.budget.dense_flash_bytes if kind.budget else None
         ram = kind.budget.ram_bytes if kind.budget else None
         if any(
             limit and used > limit
-            for used, limit in zip((taken.flash, lean.flash, taken.ram), (flash, dense, ram), strict=True)
+            for used, limit in zip(
+                (taken.flash, lean.flash if lean else 0, taken.ram), (flash, dense, ram), strict=True
+            )
         ):
             over.append(kind.name)
         if as_json:
@@ -103,7 +105,7 @@ def size(
                     "board": kind.name,
                     "flash_bytes": taken.flash,
                     "flash_budget_bytes": flash,
-                    "dense_flash_bytes": lean.flash,
+                    "dense_flash_bytes": lean.flash if lean else None,
                     "dense_flash_budget_bytes": dense,
                     "ram_bytes": taken.ram,
                     "ram_budget_bytes": ram,
@@ -116,7 +118,7 @@ def size(
                 kind.name,
                 taken.flash,
                 flash or "-",
-                lean.flash,
+                lean.flash if lean else "-",
                 dense or "-",
                 taken.ram,
                 ram or "-",
@@ -194,7 +196,7 @@ def flash(
         return
     tool = flasher.choose(kind, method)
     with working(f"building firmware for {kind.name}"):
-        image, build_id = flasher.make_image(kind, model, tool)
+        image, build_id = flasher.make_image(kind, model)
     if tool.builds:
         port = port or (None if dry_run else flasher.find_port(kind))
         probe = port

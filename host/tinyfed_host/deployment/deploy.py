@@ -246,12 +246,9 @@ def _flash(board: Board, image: bytes, port: str, working: Working, say: Callabl
     """Build, write, wait for the board; a tool that builds by itself leaves the model away. Returns the port."""
     tool = flash.choose(board)
     found = _port_of(board, port)
-    if tool.builds:
-        elf, build_id = flash.make_image(board, None, tool)
-    else:
-        with working(f"building firmware for {board.name} with the model in its flash"):
-            elf = build.build(board, model=image)
-        build_id = build.info(elf).build_id
+    with working(f"building firmware for {board.name}" + ("" if tool.builds else " with the model in its flash")):
+        elf = build.build(board, model=None if tool.builds else image)
+    build_id = build.info(elf).build_id
     for step in flash.plan(board, elf, probe=found if tool.builds else None):
         say(f"{step.what}: {step.tool.name}")
         flash.run(step, say)

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -136,13 +137,16 @@ def missing_packages() -> list[str]:
 
 
 def build_id(board: Board, model: bytes | None = None, dense_only: bool = False) -> str:
-    """What the device will report as its firmware build: 16 hexadecimal digits.
+    """What the device will report as its firmware build, 16 hexadecimal digits. With a framework only what is built
+    tells: `info(build(board)).build_id`.
 
     Raises:
         MissingToolError: the board's compiler is not installed.
     """
+    manifest = dict(board.manifest)
     try:
-        return str(recipe().build_id(share() / "firmware", board.name, dict(board.manifest), model, dense_only))
+        compiler = recipe().compiler_version(manifest)
+        return str(recipe().build_id(share() / "firmware", board.name, manifest, compiler, model, dense_only))
     except FileNotFoundError as error:
         raise not_installed(f"{board.compiler.prefix}gcc", board.compiler.package) from error
 
@@ -159,6 +163,11 @@ def build(
         BuildError: the sources do not compile; the message has the first error.
     """
     board = read_board(board) if isinstance(board, str) else board
+    if has_framework(board):
+        if model is not None or dense_only:
+            option = "--model" if model is not None else "--dense-only"
+            raise UsageError(f"{board.name} is built without a model; leave {option} away and load one later")
+        return _build_with_framework(board)
     image = read_bytes(model, MODEL_BYTES_MAX) if isinstance(model, Path) else model
     if image is not None and image[:4] == b"TFI8":  # an int8 network by itself: a device opens model images
         from tinyfed.model.run import frozen_alone
@@ -171,6 +180,48 @@ def build(
         if force or not elf.is_file():
             _compile(board, folder, image, dense_only)
     return elf
+
+
+def has_framework(board: Board) -> bool:
+    """Whether the board is built with a framework, which PlatformIO fetches with a compiler of its own."""
+    return bool(board.manifest.get("frameworks"))
+
+
+def _workspace(board: Board) -> Path:
+    """Where PlatformIO keeps what it builds with a framework, from build to build."""
+    return cache() / "firmware" / "pio" / board.name
+
+
+def last_built(board: Board) -> Path | None:
+    """The image of the last build with the board's framework; None where there was none."""
+    elf = _workspace(board) / "build" / board.name / "firmware.elf"
+    return elf if elf.is_file() else None
+
+
+def _build_with_framework(board: Board) -> Path:
+    """PlatformIO compiles what has changed, and what is built says which build it is."""
+    with _lock(cache() / "firmware" / board.name):
+        done = _platformio(board, _workspace(board), environment(board))
+        elf = last_built(board)
+        if done.returncode != 0 or elf is None:
+            raise _failed(board, done.stdout, cache() / "firmware" / f"{board.name}.log")
+    return elf
+
+
+def environment(board: Board, workspace: Path | None = None) -> dict[str, str]:
+    """What PlatformIO builds the board in. Raises `MissingToolError` as `seed` does."""
+    workspace = workspace or _workspace(board)
+    return {
+        "PLATFORMIO_CORE_DIR": str(seed()),
+        "PLATFORMIO_WORKSPACE_DIR": str(workspace),
+        "PLATFORMIO_BUILD_DIR": str(workspace / "build"),
+        "PLATFORMIO_BOARDS_DIR": str(board.path.parent),
+        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+        "LANGUAGE": "C",
+    }
 
 
 @contextlib.contextmanager
@@ -188,32 +239,37 @@ def _compile(board: Board, folder: Path, model: bytes | None, dense_only: bool) 
 
 
 def _compile_in(work: Path, board: Board, folder: Path, model: bytes | None, dense_only: bool) -> None:
-    environment = dict(os.environ)
-    environment.update(
-        PLATFORMIO_CORE_DIR=str(seed()),
-        PLATFORMIO_WORKSPACE_DIR=str(work),
-        PLATFORMIO_BUILD_DIR=str(work / "build"),
-        PLATFORMIO_BOARDS_DIR=str(board.path.parent),
-        PLATFORMIO_DISABLE_UPGRADE_CHECK="true",
-        PLATFORMIO_SETTING_ENABLE_TELEMETRY="no",
-        PYTHONDONTWRITEBYTECODE="1",
-        LC_ALL="C.UTF-8",
-        LANGUAGE="C",
-    )
-    environment.pop("TINYFED_MODEL", None)
-    environment["TINYFED_DENSE_ONLY"] = "1" if dense_only else "0"
+    own = environment(board, work) | {"TINYFED_DENSE_ONLY": "1" if dense_only else "0", "TINYFED_MODEL": ""}
     if model is not None:
         (work / "model.tfm").write_bytes(model)
-        environment["TINYFED_MODEL"] = str(work / "model.tfm")
+        own["TINYFED_MODEL"] = str(work / "model.tfm")
+    done = _platformio(board, work, own)
+    built = work / "build" / board.name
+    if done.returncode != 0 or not (built / "firmware.elf").is_file():
+        raise _failed(board, done.stdout, folder.with_name(folder.name + ".log"))
+    folder.mkdir(exist_ok=True)
+    for name in ("firmware.bin", "firmware.elf"):  # the ELF last: it says that all is there
+        if (built / name).is_file():
+            (built / name).replace(folder / name)
+
+
+def _failed(board: Board, output: str, log: Path) -> BuildError:
+    replace_all({log: output.encode("utf-8")})
+    return failure(board.name, output, log)
+
+
+def _platformio(board: Board, work: Path, own: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Have PlatformIO build the board's environment in a folder."""
+    work.mkdir(parents=True, exist_ok=True)
     project = share() / "firmware"
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(project), "-e", board.name]
     config = _config_with(board, project, work)
     if config is not None:
         command += ["--project-conf", str(config)]
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
-            env=environment,
+            env=os.environ | own,
             cwd=work,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -224,15 +280,6 @@ def _compile_in(work: Path, board: Board, folder: Path, model: bytes | None, den
         )
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"building for {board.name} took more than {BUILD_TIMEOUT_S:.0f} s; try again") from error
-    built = work / "build" / board.name
-    if done.returncode != 0 or not (built / "firmware.elf").is_file():
-        log = folder.with_name(folder.name + ".log")
-        replace_all({log: done.stdout.encode("utf-8")})
-        raise failure(board.name, done.stdout, log)
-    folder.mkdir(exist_ok=True)
-    for name in ("firmware.bin", "firmware.elf"):  # the ELF last: it says that all is there
-        if (built / name).is_file():
-            (built / name).replace(folder / name)
 
 
 def _config_with(board: Board, project: Path, work: Path) -> Path | None:
@@ -264,16 +311,22 @@ def first_error(output: str) -> str:
 
 
 def size(board: Board | str, elf: Path | None = None) -> Size:
-    """What the board's image takes in flash and RAM.
+    """What the board's image takes in flash and RAM; with a framework the last one that was built.
 
     Raises:
         BuildError, MissingToolError, UsageError: as `build`.
     """
     board = read_board(board) if isinstance(board, str) else board
-    elf = elf or build(board)
+    elf = elf or last_built(board) or build(board)
+    program = board.compiler.prefix + "size"
+    brought = core_folder().glob("packages/toolchain-*/bin") if has_framework(board) else ()
+    path = os.pathsep.join([*map(str, brought), os.environ.get("PATH", os.defpath)])
     try:
         done = subprocess.run(
-            [board.compiler.prefix + "size", "-A", "-d", str(elf)], capture_output=True, text=True, check=True
+            [shutil.which(program, path=path) or program, "-A", "-d", str(elf)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except FileNotFoundError as error:
         raise not_installed(f"{board.compiler.prefix}size", board.compiler.package) from error
@@ -282,6 +335,8 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.[\w.]+)\s+(\d+)", done.stdout, re.MULTILINE)}
     flash = sum(sections.get(name, 0) for name in (".text", ".rodata", ".data", ".ARM.exidx", ".eh_frame"))
     ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
+    if has_framework(board):  # whose linker script puts the arena among the rest
+        ram -= board.arena_bytes
     return Size(
         flash,
         ram,

@@ -17,7 +17,7 @@ from tinyfed.boards import Board
 from tinyfed.device import DeviceInfo
 from tinyfed.errors import BuildError, DeviceError, DoesNotFitError, MissingToolError, UsageError
 from tinyfed.files import TemporaryFolder
-from tinyfed.paths import cache, share
+from tinyfed.paths import share
 from tinyfed_host.firmware import build
 from tinyfed_host.firmware.flashers import DIFFERS, MISMATCH, TOOLS, VERIFY, Tool, command, explain
 
@@ -43,6 +43,7 @@ class Step:
     image: Path
     readback: Path | None = None  # what the flash holds, to be compared with `expected`
     expected: Path | None = None
+    board: Board | None = None  # that the tool builds before it writes
 
     def __str__(self) -> str:
         return shlex.join(self.command)
@@ -140,7 +141,7 @@ def plan(
         data = values | {"binary": str(shard), "address": f"{region.address:#010x}"}
         steps.append(Step("samples", tool, command(tool, tool.write_data, settings, probe, data), shard))
         steps += _check(tool, settings, probe, data, image, "")
-    steps.append(Step("firmware", tool, command(tool, tool.write, settings, probe, values), image))
+    steps.append(Step("firmware", tool, command(tool, tool.write, settings, probe, values), image, board=board))
     return steps + _check(tool, settings, probe, values, image, ":leave")
 
 
@@ -239,15 +240,9 @@ def run(step: Step, say: Say) -> str:
 
 
 def _environment(step: Step) -> dict[str, str]:
-    """PlatformIO keeps what it fetches and builds where tinyfed's own builds do."""
-    if not step.tool.builds:
-        return dict(os.environ)
-    return os.environ | {
-        "PLATFORMIO_CORE_DIR": str(build.seed()),
-        "PLATFORMIO_WORKSPACE_DIR": str(cache() / "firmware" / "pio"),
-        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
-        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
-    }
+    """PlatformIO writes what tinyfed has built with it."""
+    builds = step.tool.builds and step.board is not None
+    return os.environ | (build.environment(step.board) if builds and step.board else {})
 
 
 def is_there(step: Step) -> bool:
@@ -317,15 +312,7 @@ def find_port(board: Board) -> str | None:
     raise UsageError(f"there are several serial ports ({', '.join(ports)}); name the board's with --port")
 
 
-def make_image(board: Board, model: Path | None, tool: Tool) -> tuple[Path, str]:
-    """The board's image and its build id; where the tool builds, only the id of what it will build.
-
-    Raises:
-        UsageError: the tool's own build takes no model; otherwise as `build.build`.
-    """
-    if tool.builds:
-        if model is not None:
-            raise UsageError(f"{tool.name} builds {board.name} without a model; leave --model away and load it later")
-        return Path("firmware.elf"), build.build_id(board)
+def make_image(board: Board, model: Path | None) -> tuple[Path, str]:
+    """The board's image and the build id that is in it. Raises as `build.build` does."""
     image = build.build(board, model=model)
     return image, build.info(image).build_id

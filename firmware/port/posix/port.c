@@ -41,7 +41,7 @@ static void usage(void)
     puts("usage: tinyfed-device --port LINE [--shard FILE] [--store FILE] [--id HEX] [--arena BYTES]\n"
          "Be a tinyfed device on this computer.\n"
          "  --port LINE    where the coordinator is:\n"
-         "                   /dev/ttyAMA0, /dev/ttyUSB0, ...  a serial line at 115200 baud\n"
+         "                   /dev/serial0, /dev/ttyUSB0, ...  a serial line at 115200 baud\n"
          "                   pty                a new pseudo-terminal, whose path is printed\n"
          "                   listen:HOST:PORT   wait for the coordinator (its port: socket://HOST:PORT)\n"
          "                   tcp:HOST:PORT      go to it\n"

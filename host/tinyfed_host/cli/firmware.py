@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from tinyfed.boards import read_board, read_boards
-from tinyfed.errors import BuildError
+from tinyfed.boards import Board, read_board, read_boards
+from tinyfed.errors import BuildError, UsageError
 from tinyfed_host.cli.options import complete_board
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 from tinyfed_host.cli.working import working
-from tinyfed_host.firmware import build
+from tinyfed_host.firmware import build, remote
 
 app = typer.Typer(add_completion=False, help="Build firmware for a board.")
 
@@ -48,6 +48,9 @@ def build_image(
         image = build.build(kind, model=model, dense_only=dense_only, force=force)
     if output is not None:
         write_file(output, image.read_bytes(), model)
+        if remote.is_program(kind) and output.is_file():
+            mode = output.stat().st_mode
+            output.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may start it
     taken = build.size(kind, image)
     identity = build.info(image).build_id
     if as_json:
@@ -166,7 +169,10 @@ def info(
 )
 def flash(
     board: BoardOption,
-    port: Annotated[str | None, typer.Option("--port", "-p", help="Serial port of the board (the only one).")] = None,
+    port: Annotated[
+        str | None,
+        typer.Option("--port", "-p", help="Serial port of the board (the only one); USER@HOST of a Raspberry Pi."),
+    ] = None,
     shard: Annotated[Path | None, typer.Option("--shard", help="Samples to write into its data flash.")] = None,
     model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
     method: Annotated[str | None, typer.Option("--method", help="Flasher (the first installed).")] = None,
@@ -177,7 +183,8 @@ def flash(
 ) -> None:
     """Build, write, verify, reset, and wait until the board says who it is.
 
-    A board that exists only under emulation is started instead, until Ctrl-C.
+    A board that exists only under emulation is started instead, until Ctrl-C. A program for a Raspberry Pi is copied
+    there over ssh.
 
     Exit codes: 2 for a wrong option, 3 when a tool is missing, 4 when the board does not answer, 5 when the shard does
     not fit, 6 when flashing fails.
@@ -185,7 +192,16 @@ def flash(
     from tinyfed_host.firmware import flash as flasher
 
     kind = read_board(board)
+    if remote.is_program(kind) and (port or kind.compiler.prefix):
+        if shard or method or probe:
+            problem = "does not go with a program that is copied"
+            key = "--shard" if shard else "--method" if method else "--probe"
+            raise UsageError(problem, key=key, remedy="leave it away; samples are copied too, and named at its start")
+        _copy(kind, port, model, None, dry_run, as_json)
+        return
     if not flasher.methods(kind) and kind.emulator is not None:
+        if port:
+            raise UsageError(f"{kind.name} is emulated here", key="--port", value=port, remedy="leave it away")
         from tinyfed_host.cli.emulate import emulate
 
         if dry_run:
@@ -240,3 +256,62 @@ def flash(
         print_json({**facts, "port": port, "unique_id": answer.unique_id})
     else:
         print_line(f"{port}  {answer.board}  {answer.unique_id}  build {answer.firmware_build}")
+
+
+@app.command(epilog="Example: tinyfed firmware install --board raspberrypi --port pi@raspberrypi.local --dry-run")
+def install(
+    board: BoardOption,
+    port: Annotated[str | None, typer.Option("--port", "-p", help="The computer, as for ssh: USER@HOST.")] = None,
+    line: Annotated[
+        str, typer.Option("--line", help="What it waits on: listen:HOST:PORT, tcp:HOST:PORT or /dev/....")
+    ] = remote.LINE,
+    model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the program to a Raspberry Pi over ssh, and have systemd start it now and at each boot.
+
+    Exit codes: 2 for a wrong option, 3 when a tool is missing, 4 when the computer or the device does not answer, 6
+    when it does not build, does not run there, or may not be installed.
+    """
+    kind = read_board(board)
+    if not remote.is_program(kind):
+        raise UsageError(
+            f"{kind.name} runs no Linux", key="--board", remedy="`tinyfed firmware flash` writes its flash"
+        )
+    _copy(kind, port, model, line, dry_run, as_json)
+
+
+def _copy(kind: Board, port: str | None, model: Path | None, line: str | None, dry_run: bool, as_json: bool) -> None:
+    """Copy a program, and with a `line` install it there."""
+    what = "flash" if line is None else "install"
+    if port is None:
+        typed = f"tinyfed firmware {what} --board {kind.name} --port pi@raspberrypi.local"
+        remedy = f"{typed} (user and name of yours); `tinyfed emulate --board {kind.name}` starts an emulated one"
+        raise UsageError("the program is copied to a computer, which must be named", key="--port", remedy=remedy)
+    address = remote.Address.read(port)
+    called = remote.command(address, line)
+    if dry_run:
+        for shown in remote.show(called).splitlines():
+            print_line(shown)
+        return
+    with working(f"building firmware for {kind.name}"):
+        program = build.build(kind, model=model)
+    identity = build.info(program).build_id
+    with working(f"copying it to {address}"):
+        runs = remote.copy(kind, program, address, line)
+    where = remote.reached(address, line)
+    if where is not None:
+        from tinyfed_host.firmware.flash import wait_for_answer
+
+        with working(f"waiting for the device's answer on {where}"):
+            wait_for_answer(where, identity)
+    if as_json:
+        print_json({"board": kind.name, "build_id": identity, "written": True, "port": where, "service": runs})
+        return
+    print_line(f"{address}  {kind.name}  build {identity}  ./{remote.PROGRAM}" + (", a service" if runs else ""))
+    if where is not None:
+        print_line(f"tinyfed devices {where}")
+    elif not runs:
+        print_line(f"start it: ssh {address} ./{remote.PROGRAM} --port {remote.LINE}")
+        print_line(f"or at each boot: tinyfed firmware install --board {kind.name} --port {port}")

@@ -1,3 +1,3 @@
-"""Building firmware, and flashing it with whatever tool is installed."""
+"""Building firmware, and getting it onto a board or a computer with whatever tool is installed."""
 
-__all__ = ["build", "flash", "flashers"]
+__all__ = ["build", "flash", "flashers", "remote"]

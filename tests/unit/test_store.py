@@ -1,9 +1,11 @@
 """The run store: rounds are whole or absent, one writer, and the copies follow the database."""
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from conftest import ROOT
 from tinyfed_host.run import store as store_module
 from tinyfed_host.run.store import (
     DATABASE,
@@ -58,6 +61,23 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert rounds[0]["visits"][1] == {"device": "bb", "attempt": 1, "failure": "gone"}
     lines = (tmp_path / "r" / METRICS).read_text().splitlines()
     assert [json.loads(line) for line in lines] == rounds
+
+
+def test_the_page_has_the_schema(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "run-store.md").read_text(encoding="utf-8")
+    with RunStore.create(tmp_path / "run", HEADER) as store:
+        store.commit_round(record(1))
+    with contextlib.closing(sqlite3.connect(tmp_path / "run" / "run.sqlite")) as made:
+        layout = {sql for (sql,) in made.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+        tables = {name for (name,) in made.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        keys = {key for (key,) in made.execute("SELECT key FROM run")}
+        (version,) = made.execute("PRAGMA user_version").fetchone()
+    (block,) = re.findall(r"^```sql\n(.*?)^```", page, re.M | re.S)
+    assert {sql.strip() for sql in block.split(";") if sql.strip()} == layout
+    assert f"`PRAGMA user_version` is {version}." in page
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.M))
+    assert rows.keys() == tables
+    assert keys == set(re.findall(r"`(\w+)`", rows["run"]))
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Both ends of the wire against the same golden bytes; frames for any content."""
 
+import re
 import subprocess
 import zlib
 from dataclasses import replace
@@ -139,13 +140,23 @@ def test_the_host_says_what_the_golden_dialogue_has() -> None:
     assert outputs.content == bytes((a + b) & 255 for a, b in zip(b"an input", upload.content, strict=False))
 
 
+def test_the_page_has_the_numbers_that_are_sent() -> None:
+    page = (ROOT / "docs" / "wire.md").read_text(encoding="utf-8")
+    told = {word: int(number) for number, word in re.findall(r"(?<=\| )(-\d+) ([a-z]+)(?= \|)", page)}
+    assert told == {status.name.lower(): int(status) for status in Status if status < 0}
+    full = bytes(range(1, 255))
+    assert (cobs_encode(full), cobs_encode(full + b"\0")) == (b"\xff" + full, b"\xff" + full + b"\1\1")
+    assert "FF and these bytes, with a zero behind them FF, these bytes, 01 and 01" in " ".join(page.split())
+
+
 def test_the_numbers_are_those_of_the_headers() -> None:
     header = (WIRE / "tinyfed_wire.h").read_text()
     statuses = (FIRMWARE / "base/tinyfed_status.h").read_text()
     for name, bit in messages.CAPABILITIES.items():
         assert f"TINYFED_CAPABILITY_{name.upper()} (1u << {bit})" in header
-    for name in ("ARGUMENT", "MEMORY", "VERSION", "CHECKSUM", "STATE", "BUSY", "CANCELLED"):
-        assert f"TINYFED_E_{name} = {Status[name].value}," in statuses
+    assert dict(re.findall(r"TINYFED_E_(\w+) = (-\d+)", statuses)) == {
+        status.name: str(status.value) for status in Status if status < 0
+    }
     assert f"TINYFED_WIRE_VERSION {VERSION}u" in header
     assert f"TINYFED_WIRE_CHUNK_BYTES_MAX {CHUNK_BYTES_MAX}u" in header
     link = (WIRE / "wire_link.h").read_text()

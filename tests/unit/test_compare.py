@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from sine_toml import sine_toml
 from tinyfed_command import Tinyfed
+from tinyfed_host.evaluation.kept import EVALUATION
+from tinyfed_host.results.comparison import compared, remarks
+from tinyfed_host.results.facts import RunFacts, read_facts
 from tinyfed_host.results.significance import compare, corrected
 from tinyfed_host.run.store import RunStore
 
@@ -97,6 +100,37 @@ def test_runs_that_differ_in_the_seed_are_a_group(tinyfed: Tinyfed, folder: Path
     lines = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}polyline")
     assert [len(line.get("points", "").split()) for line in lines] == [6, 6]
     assert tinyfed.lines("compare", "runs")[-1] == last  # a folder of runs
+
+
+def facts(name: str, seed: int, experiment: dict[str, str], **figures: float) -> RunFacts:
+    named = {key.replace("_", " "): value for key, value in figures.items()}
+    return RunFacts(Path("runs") / name, experiment, 6, 6, [(6, 1.0)], seed, named, "0" * 64)
+
+
+def test_the_smaller_error_is_the_better() -> None:
+    """A root mean squared error is no accuracy: 0.5 beats 0.8."""
+    runs = [facts(f"r-{rmse}", 1, {"alpha": str(rmse)}, held_out_rmse=rmse, loss=1.0) for rmse in (0.8, 0.5)]
+    assert compared(runs).best == 1
+    runs = [facts(f"r-{share}", 1, {"alpha": str(share)}, held_out_accuracy=share, loss=1.0) for share in (0.8, 0.5)]
+    assert compared(runs).best == 0
+
+
+def test_a_run_done_again_is_no_other_seed() -> None:
+    """Of seeds 1, 1 and 2 there are two figures: 0.4 and 0.6, half of whose interval is 12.706 * 0.1."""
+    runs = [facts(f"r-{n}", seed, {}, loss=loss) for n, (seed, loss) in enumerate(((1, 0.4), (1, 0.4), (2, 0.6)))]
+    made = compared(runs)
+    assert made.groups[0].figure("loss").mean == pytest.approx(0.5)
+    assert made.groups[0].figure("loss").half == pytest.approx(1.2706)
+    assert any(text.startswith("left out") and text.endswith(": r-0") for text in remarks(made))
+    assert compared(runs[:2]).groups[0].figure("loss").half is None
+
+
+def test_what_an_earlier_round_was_judged_by_is_no_figure(tinyfed: Tinyfed, folder: Path) -> None:
+    learn(tinyfed, "a", 0.02, 1)
+    assert len(read_facts(folder / "runs/a").figures) == 2
+    with RunStore.resume(folder / "runs/a") as store:
+        store.put_result(EVALUATION, {**store.results()[EVALUATION], "rounds": 5})
+    assert list(read_facts(folder / "runs/a").figures) == ["loss"]
 
 
 def test_what_differs_between_single_runs(tinyfed: Tinyfed, folder: Path) -> None:

@@ -146,6 +146,15 @@ def test_captions_are_those_of_the_labels(tmp_path: Path) -> None:
     assert not any(word in told[1] for word in ("accuracy", "By class", "±"))
 
 
+def test_what_was_judged_before_the_run_went_on_is_told_as_such(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "r")
+    assert "Judged after round" not in check(write_report(folder)).text
+    with RunStore.resume(folder) as store:
+        store.put_result(EVALUATION, {**EVALUATED, "rounds": 20})
+    told = check(write_report(folder)).text
+    assert "Judged after round 20 of 30" in told and "accuracy on held-out clients after" not in told
+
+
 def test_a_run_without_rounds(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no round yet"):
         write_report(make_run(tmp_path / "r", rounds=0))

@@ -96,6 +96,11 @@ def headline(kept: Kept) -> tuple[str, int, float]:
     return str(kept["measure"]), int(kept["shots"][-1]), float(kept["kinds"][LEARNED]["curve"][-1][0])
 
 
+def is_of(kept: Kept | None, rounds: int) -> bool:
+    """Whether it judges what was learned in so many rounds; a run that went on has learned more since."""
+    return bool(kept["rounds"] == rounds) if kept else False
+
+
 def how_sure(kept: Kept) -> str:
     """What ± stands for."""
     count = len(kept["clients"])

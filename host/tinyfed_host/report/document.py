@@ -35,7 +35,7 @@ def write_report(folder: Path) -> Path:
         experiment = header.experiment
         body = [
             _tiles(rounds, devices, results),
-            *_held_out(results),
+            *_held_out(results, len(rounds)),
             _learning(rounds, results),
             _fleet(devices, _traffic(rounds), _clients(rounds)),
             *_troubles(rounds),
@@ -56,7 +56,7 @@ def write_report(folder: Path) -> Path:
 def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], results: Mapping[str, Any]) -> Markup:
     entries: list[tuple[str, str, bool]] = []
     kept: Kept = results.get(EVALUATION, {})
-    if kept and kept["measure"] == "accuracy":
+    if forms.is_of(kept, len(rounds)) and kept["measure"] == "accuracy":
         curve = list(zip(kept["shots"], kept["kinds"][LEARNED]["curve"], strict=True))
         for shots, (mean, _) in dict([curve[0], curve[-1]]).items():
             words = f"after {shots} sample{'s' * (shots > 1)} of each class" if shots else "before learning from them"
@@ -73,7 +73,7 @@ def _tiles(rounds: Sequence[Mapping[str, Any]], devices: Mapping[str, Any], resu
     return tiles(entries)
 
 
-def _held_out(results: Mapping[str, Any]) -> list[Markup]:
+def _held_out(results: Mapping[str, Any], rounds: int) -> list[Markup]:
     """How held-out clients do, by client, and what is taken for what."""
     kept: Kept = results.get(EVALUATION, {})
     if not kept:
@@ -92,6 +92,10 @@ def _held_out(results: Mapping[str, Any]) -> list[Markup]:
     if kept.get("confirmed"):
         on = ", ".join(kept["confirmed"]["on"])
         notes.append(f"{kept['confirmed']['visits']:,} of these visits on {on} gave exactly these answers.")
+    if not forms.is_of(kept, rounds):
+        notes.insert(
+            0, f"Judged after round {kept['rounds']:,} of {rounds:,}: tinyfed evaluate judges what is learned now."
+        )
     if kept["brief"]:
         notes.append(
             "This is the short form that ends a run; tinyfed evaluate judges beside one global model and transfer too."

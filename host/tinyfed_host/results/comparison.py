@@ -103,6 +103,14 @@ def remarks(made: Comparison) -> list[str]:
             found.append(f"{said} (`tinyfed evaluate RUN` judges held-out clients)")
     if any(len(group.runs) > 1 for group in made.groups):
         found.append("± is half of the mean's 95 % interval over seeds, by Student's t")
+    again = [
+        shown_name(run.folder)
+        for group in made.groups
+        for number, run in enumerate(group.runs)
+        if run.seed in [later.seed for later in group.runs[number + 1 :]]
+    ]
+    if again:
+        found.append(f"left out of the figures, since another run has the same experiment and seed: {', '.join(again)}")
     tests = [test for test in made.tests if test is not None]
     told = [test for test in tests if test.p is not None]
     if told:

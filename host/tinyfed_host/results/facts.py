@@ -12,7 +12,7 @@ from tinyfed.errors import UsageError
 from tinyfed.model.layers import BLANK
 from tinyfed.text import shown
 from tinyfed_host.evaluation.intervals import Interval, interval
-from tinyfed_host.evaluation.kept import EVALUATION, headline
+from tinyfed_host.evaluation.kept import EVALUATION, headline, is_of
 from tinyfed_host.run.names import DATABASE, run_folder
 from tinyfed_host.run.store import RunStore, StoreError, damage_told
 
@@ -44,8 +44,8 @@ class Group:
     runs: Sequence[RunFacts]
 
     def figure(self, name: str) -> Interval:
-        """The mean over the runs."""
-        return interval([run.figures[name] for run in self.runs])
+        """The mean over the seeds: a run done again tells nothing new."""
+        return interval(list(self.by_seed(name).values()))
 
     def by_seed(self, name: str) -> dict[int, float]:
         """A figure by seed; of two runs with the same seed the last."""
@@ -73,7 +73,7 @@ def read_facts(folder: Path) -> RunFacts:
         experiment = dict(_flat(header.experiment))
         curve = [(int(entry["round"]), _finite(entry["loss"])) for entry in rounds if entry.get("loss") is not None]
         figures = {LOSS: curve[-1][1]} if curve else {}
-        if results.get(EVALUATION):
+        if is_of(results.get(EVALUATION), int(rounds[-1]["round"])):
             measure, shots, mean = headline(results[EVALUATION])
             figures[f"held-out {measure} after {shots}"] = _finite(mean)
         return RunFacts(
@@ -149,5 +149,5 @@ def shared_figures(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def is_better_low(figure: str) -> bool:
-    """A loss."""
-    return LOSS in figure
+    """All but accuracies are errors."""
+    return "accuracy" not in figure

@@ -140,6 +140,22 @@ def test_newcomers_learn_as_the_strategy_has_layers_learned_that_stay_on_devices
     assert kept["shots"] == [10] and kept["passes"] == 2 and not kept["confusion"]
 
 
+def test_a_newcomer_is_judged_after_its_last_sample() -> None:
+    made = {shots: classification("t", (2,), (), (), ways=3, shots=shots).adapt for shots in (3, 5, 20)}
+    assert {shots: order.checkpoints for shots, order in made.items()} == {
+        3: (0, 1, 3), 5: (0, 1, 5), 20: (0, 1, 5, 10, 20),
+    }  # fmt: skip
+
+
+def test_one_global_model_sees_as_many_samples_as_the_run() -> None:
+    """80 rounds of four devices with 15 samples each are 320 visits of one."""
+    one = subject(true_labels=True)
+    four = replace(one, seen=80 * 4 * 15)
+    assert (one.turns, four.turns) == (80, 320)
+    same = replace(one, rounds=320)
+    assert np.array_equal(starts_of(four, ["global"])[0]["global"], starts_of(same, ["global"])[0]["global"])
+
+
 def test_what_cannot_be_is_said() -> None:
     """A model file knows no rounds, so there is no global model of as many samples; one client has no interval."""
     found = replace(subject(true_labels=True, held_out=(client(7),)), rounds=0)

@@ -23,8 +23,8 @@ def learn(strategy: Strategy, spec: ModelSpec, task: Task, *, seed: int, watch: 
 def reference(kind: str, spec: ModelSpec, task: Task, *, seed: int, rounds: int, watch: Watcher | None = None) -> Array:
     """Weights of one of `REFERENCES`, from the same first weights and the training clients only.
 
-    `global` sees as many samples as a run of `rounds` rounds with the task's order does; `transfer` is given the pooled
-    data with the true labels, and has the settings that did best when each training person in turn was held out. Where
+    `global` sees as many samples as `rounds` visits with the task's order do; `transfer` is given the pooled data with
+    the true labels, and has the settings that did best when each training person in turn was held out. Where
     devices keep the true labels it keeps its last layer.
     """
     match kind:

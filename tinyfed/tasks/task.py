@@ -92,14 +92,15 @@ def classification(
     in_order: int = 0,
 ) -> Task:
     """A task of shards whose devices learn `ways` classes online from `shots` samples of each; newcomers learn from
-    `newcomer_shots` (None: as many), and are judged at those of `points` that they reach, `in_time` on later samples
-    than they learn from. With `in_order`, the outputs of the model, shards have samples as they came, each with its
-    targets, and `shots` are samples, of whatever class."""
+    `newcomer_shots` (None: as many), and are judged at those of `points` that they reach and after the last, `in_time`
+    on later samples than they learn from. With `in_order`, the outputs of the model, shards have samples as they came,
+    each with its targets, and `shots` are samples, of whatever class."""
     order = Order(
         "shard", 1 if in_order else ways, shots, queries=0, seed=0, learning_rate=0.02, true_labels=true_labels
     )
-    reached = tuple(sorted({*(k for k in points if k <= shots), *((shots,) if in_order else ())}))
-    adapt = replace(order, shots=newcomer_shots or shots, checkpoints=reached, in_time=in_time)
+    last = newcomer_shots or shots
+    reached = tuple(sorted({*(k for k in points if k <= last), last}))
+    adapt = replace(order, shots=last, checkpoints=reached, in_time=in_time)
     return Task(name, input_shape, in_order or ways, "softmax_cross_entropy", train, held_out, order, adapt, classes)
 
 

@@ -5,6 +5,7 @@ against. A client's draws (which samples it learns from, in which order, as whic
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -43,11 +44,18 @@ class Subject:
     rounds: int  # it has learned in; 0: not known
     spec: ModelSpec
     before: Array | None = None  # what the rounds began with, where that was no random draw
+    seen: int = 0  # training samples in all visits of these rounds; 0: not known, as of one device a round
 
     @property
     def fixed_labels(self) -> bool:
         """Each class has the same label everywhere, so a model can answer before it has learned from a newcomer."""
         return self.order.true_labels
+
+    @property
+    def turns(self) -> int:
+        """Visits by the task's order that see as many samples as the rounds did."""
+        order = self.task.order
+        return math.ceil(self.seen / (order.shots * order.ways)) or self.rounds
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def starts_of(
             continue
         try:
             with working(f"learning what it is held against: {kind}"):
-                starts[kind] = reference(kind, subject.spec, subject.task, seed=subject.seed, rounds=subject.rounds)
+                starts[kind] = reference(kind, subject.spec, subject.task, seed=subject.seed, rounds=subject.turns)
         except TinyfedError as error:
             missing[kind] = str(error)
     return starts, missing

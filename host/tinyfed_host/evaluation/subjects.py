@@ -20,18 +20,25 @@ from tinyfed_host.experiment.file import load
 from tinyfed_host.experiment.model import ModelSection, image_for
 from tinyfed_host.run.parts import Parts
 from tinyfed_host.run.personal import learned
-from tinyfed_host.run.store import RunStore
+from tinyfed_host.run.store import RunStore, damage_told
 
 # What a strategy's visits say of layers that stay on the device: a newcomer learns as they do.
 _LOCAL = ("local_first", "local_last", "keep_local", "zero_local", "update", "batch", "passes")
 
 
-def of_parts(parts: Parts, image: bytes, rounds: int) -> Subject:
-    """`image`: what the experiment has learned after `rounds` rounds."""
+def of_parts(parts: Parts, image: bytes, rounds: int, seen: int = 0) -> Subject:
+    """`image`: what the experiment has learned after `rounds` rounds, from `seen` samples (0: of a device a round)."""
     began = read_weights(parts.image)
     drawn = np.array_equal(began, initialize(parts.spec, parts.experiment.seed))
     return Subject(
-        parts.task, _newcomer(parts), image, parts.experiment.seed, rounds, parts.spec, None if drawn else began
+        parts.task,
+        _newcomer(parts),
+        image,
+        parts.experiment.seed,
+        rounds,
+        parts.spec,
+        None if drawn else began,
+        seen,
     )
 
 
@@ -39,8 +46,10 @@ def of_run(folder: Path) -> Subject:
     """What a run has learned so far. Raises `StoreError`, `UsageError`."""
     parts, image = learned(folder)
     with RunStore.read(folder) as store:
-        last = store.last_round()
-    return of_parts(parts, image, int(last["round"]) if last else 0)
+        rounds = store.round_metrics()
+    with damage_told(folder):
+        seen = sum(int(each.get("samples") or 0) for each in rounds)
+    return of_parts(parts, image, int(rounds[-1]["round"]) if rounds else 0, seen)
 
 
 def of_model(path: Path, data: str) -> Subject:

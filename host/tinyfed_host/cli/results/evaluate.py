@@ -197,4 +197,5 @@ def show(kept: Any, *, brief: bool = False) -> None:
         print_table(*forms.class_table(kept))
         if len(kept["classes"]) <= SHOWN:
             print_line("")
-            print_table(*forms.confusion_table(kept), title="answers for each class, after the last samples")
+            when = "after the last samples" if int(list(kept["confusion"])[-1]) else "before they learn"
+            print_table(*forms.confusion_table(kept), title=f"answers for each class, {when}")

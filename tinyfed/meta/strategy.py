@@ -254,7 +254,7 @@ class Alone(Options):
 def combined(replies: Sequence[Reply], rule: str = "mean", liars: int = 1, staleness: float = 0.0) -> Array | None:
     """What devices trained, made into one by a rule of `robust.RULES`; None when nothing came.
 
-    A late reply's samples count `(1 + age)^-staleness` each.
+    A reply counts by its training samples, those of a late one `(1 + age)^-staleness` each.
     """
     there = [
         (reply.weights.array, reply.result.samples * (1 + reply.age) ** -staleness)
@@ -264,11 +264,6 @@ def combined(replies: Sequence[Reply], rule: str = "mean", liars: int = 1, stale
     if not there:
         return None
     return robust.combined([weights for weights, _ in there], [samples for _, samples in there], rule, liars)
-
-
-def mean_weights(replies: Sequence[Reply], staleness: float = 0.0) -> Array | None:
-    """`combined` by the mean, weighted by training samples."""
-    return combined(replies, staleness=staleness)
 
 
 def moved(state: State, replies: Sequence[Reply], alpha: np.float32, rule: str = "mean", liars: int = 1) -> State:

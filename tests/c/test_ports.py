@@ -6,14 +6,18 @@ import select
 import socket
 import subprocess
 import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, require_tools
+from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation import memory_line as ml
 from tinyfed_host.emulation import qemu
 from tinyfed_host.firmware import build
+from tinyfed_host.transport.socket import connect
 
+from tinyfed.errors import DeviceError
 from tinyfed.wire.frames import Frame, encode
 from tinyfed.wire.messages import MessageType
 
@@ -88,7 +92,9 @@ def program() -> Path:
         (["--port", "/dev/none"], 4, "cannot open the line '/dev/none': No such file"),
         (["--port", "/dev/null"], 4, "cannot open the line '/dev/null': not a serial line"),
         (["--port", "tcp:localhost"], 4, "cannot open the line 'tcp:localhost': give HOST:PORT"),
-        (["--port", "tcp:here:80"], 4, "HOST is an IPv4 address such as 192.168.1.5"),
+        (["--port", "tcp:here.invalid:80"], 4, "cannot open the line 'tcp:here.invalid:80': "),
+        (["--port", "listen:::1:80"], 4, "write an IPv6 address in brackets: [::1]:PORT"),
+        (["--port", "tcp::80"], 4, "give HOST:PORT"),
         (["--port", "tcp:127.0.0.1:99999"], 4, "PORT is a number from 1 to 65535"),
         (["--port", "tcp:127.0.0.1:1"], 4, "Connection refused"),
         (["--port", "unix:/none"], 4, "No such file"),
@@ -211,6 +217,75 @@ def test_tcp_both_ways(program: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def listening(program: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+    """The port that the program listens on, at the address of the test's parameter."""
+    host = getattr(request, "param", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    process = subprocess.Popen([program, "--port", f"listen:{host}:{port}"])
+    try:
+        for _ in range(100):
+            if any(row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in tcp_table()):
+                break
+            select.select([], [], [], 0.1)
+        yield port
+        assert process.poll() is None, "it waits for the next one"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tcp_table() -> list[list[str]]:
+    """The sockets of this computer, as proc(5) says: local address, remote, state, ..., timer."""
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    return [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    ("listening", "called"),
+    [("localhost", "localhost"), ("[::1]", "[::1]"), ("[::]", "127.0.0.1"), ("[::]", "[::1]")],
+    indirect=["listening"],
+)
+def test_it_listens_on_names_and_both_kinds_of_addresses(listening: int, called: str) -> None:
+    if "::" in called and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this computer has no IPv6")
+    url = f"socket://{called}:{listening}"
+    device = RemoteDevice(connect(url))
+    with pytest.raises(DeviceError, match="another program is connected to it, and it talks to one at a time"):
+        connect(url)
+    device.close()
+
+
+def test_a_coordinator_that_vanishes_is_probed_for(listening: int) -> None:
+    with socket.create_connection(("127.0.0.1", listening), 5) as line:
+        line.sendall(HELLO)
+        assert answers(line.fileno())
+        ends = f":{listening:04X}", f":{line.getsockname()[1]:04X}"
+        for _ in range(100):  # until the answer is acknowledged: the timer is that of its repetition until then
+            (timer,) = (row[5] for row in tcp_table() if row[1].endswith(ends[0]) and row[2].endswith(ends[1]))
+            if timer[:2] != "01":
+                break
+            select.select([], [], [], 0.05)
+        kind, ticks = timer.split(":")
+        assert kind == "02", "keepalive"
+        assert int(ticks, 16) <= 500, "within 5 s, in hundredths"
+
+
+@pytest.mark.slow
+def test_a_newer_client_takes_the_place_of_a_silent_one_only(listening: int) -> None:
+    address = ("127.0.0.1", listening)
+    with socket.create_connection(address, 5) as silent, socket.create_connection(address, 5) as newer:
+        newer.sendall(HELLO)
+        for _ in range(3):
+            silent.sendall(HELLO)
+            assert answers(silent.fileno())
+            assert not select.select([newer], [], [], 1)[0], "one that talks keeps the line"
+        assert select.select([newer], [], [], 60)[0]
+        assert answers(newer.fileno())
+        assert silent.recv(1) == b"", "the silent one is told"
 
 
 def test_the_nrf52_line_on_a_modelled_uarte(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 
 #include "line.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -16,10 +16,17 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXIT_LINE 4
-#define HOST_BYTES 16
+#define HOST_BYTES 256
+/* No operation of a coordinator lasts so long without a word (docs/wire.md). */
+#define SILENT_S 30
+/* A coordinator that is gone without a word, its laptop asleep or out of reach, is noticed after 5 + 3 * 2 s. */
+#define PROBE_AFTER_S 5
+#define PROBE_EVERY_S 2
+#define PROBES 3
 
 static int fail(const char *name, const char *why)
 {
@@ -81,34 +88,71 @@ static int open_unix(tinyfed_line_t *line, const char *path)
     return 0;
 }
 
-/* HOST is numeric, so that a static program needs nothing of the system it runs on. */
+static void set_option(int fd, int level, int option, int value)
+{
+    (void)setsockopt(fd, level, option, &value, sizeof value); /* fails on a unix socket, which needs none */
+}
+
+static void set_connection(int fd)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, PROBE_AFTER_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, PROBE_EVERY_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES);
+    /* with bytes on the way it is these, not probes, that nobody acknowledges */
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * (PROBE_AFTER_S + PROBES * PROBE_EVERY_S));
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+/* The first of a host's addresses that can be had; -1, and why. */
+static int open_address(const struct addrinfo *found, bool listening, const char **why)
+{
+    int fd = -1;
+    for (; found != NULL && fd < 0; found = found->ai_next) {
+        fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, found->ai_protocol);
+        if (fd >= 0 && listening) {
+            set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+            if (found->ai_family == AF_INET6) set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0); /* [::] hears both */
+        }
+        if (fd >= 0 && (listening ? bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1) == 0
+                                  : connect(fd, found->ai_addr, found->ai_addrlen) == 0))
+            return fd;
+        *why = strerror(errno);
+        if (fd >= 0) (void)close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 static int open_tcp(tinyfed_line_t *line, const char *name, const char *address, bool listening)
 {
     char host[HOST_BYTES];
     char *end;
-    struct sockaddr_in target = {.sin_family = AF_INET};
+    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
     const char *colon = strrchr(address, ':');
-    if (colon == NULL || (size_t)(colon - address) >= sizeof host) return fail(name, "give HOST:PORT");
-    memcpy(host, address, (size_t)(colon - address));
-    host[colon - address] = '\0';
+    if (colon == NULL || colon == address || (size_t)(colon - address) >= sizeof host)
+        return fail(name, "give HOST:PORT");
+    const bool brackets = address[0] == '[' && colon[-1] == ']';
+    const size_t host_bytes = (size_t)(colon - address) - (brackets ? 2u : 0u);
+    memcpy(host, address + (brackets ? 1 : 0), host_bytes);
+    host[host_bytes] = '\0';
+    if (!brackets && strchr(host, ':') != NULL) return fail(name, "write an IPv6 address in brackets: [::1]:PORT");
     const unsigned long port = strtoul(colon + 1, &end, 10);
-    if (inet_pton(AF_INET, host, &target.sin_addr) != 1)
-        return fail(name, "HOST is an IPv4 address such as 192.168.1.5");
     if (end == colon + 1 || *end != '\0' || port > 65535ul || port == 0ul)
         return fail(name, "PORT is a number from 1 to 65535");
-    target.sin_port = htons((uint16_t)port);
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int one = 1;
-    if (fd < 0) return fail(name, strerror(errno));
+    const int wrong = getaddrinfo(host, colon + 1, &wanted, &found);
+    if (wrong != 0) return fail(name, wrong == EAI_SYSTEM ? strerror(errno) : gai_strerror(wrong));
+    const char *why = "no address";
+    const int fd = open_address(found, listening, &why);
+    freeaddrinfo(found);
+    if (fd < 0) return fail(name, why);
     line->socket = true;
+    line->network = true;
     if (listening) {
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        if (bind(fd, (struct sockaddr *)&target, sizeof target) != 0 || listen(fd, 1) != 0)
-            return fail(name, strerror(errno));
         line->listening = fd;
     } else {
-        if (connect(fd, (struct sockaddr *)&target, sizeof target) != 0) return fail(name, strerror(errno));
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        set_connection(fd);
         line->fd = fd;
     }
     return 0;
@@ -144,15 +188,31 @@ int tinyfed_line_open(tinyfed_line_t *line, const char *name)
     return 0;
 }
 
+static int64_t now_s(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec;
+}
+
+/* Who comes takes the place of whoever is there, if anybody: of one that has been silent for too long. */
 static void take_connection(tinyfed_line_t *line)
 {
-    const int one = 1;
-    line->fd = accept(line->listening, NULL, NULL);
-    if (line->fd < 0) return;
-    (void)fcntl(line->fd, F_SETFL, O_NONBLOCK);
-    (void)fcntl(line->fd, F_SETFD, FD_CLOEXEC);
-    (void)setsockopt(line->fd, IPPROTO_TCP, TCP_NODELAY, &one,
-                     sizeof one); /* fails on a unix socket, which needs none */
+    const int fd = accept(line->listening, NULL, NULL);
+    if (fd < 0) return;
+    if (line->fd >= 0) (void)close(line->fd);
+    line->fd = fd;
+    line->congested = false;
+    line->heard_s = now_s();
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    set_connection(fd);
+}
+
+static bool may_take(const tinyfed_line_t *line)
+{
+    if (line->listening < 0) return false;
+    return line->fd < 0 || (line->network && now_s() - line->heard_s >= SILENT_S);
 }
 
 static void lose(tinyfed_line_t *line)
@@ -169,10 +229,13 @@ static void lose(tinyfed_line_t *line)
 
 size_t tinyfed_line_read(tinyfed_line_t *line, uint8_t *bytes, size_t capacity)
 {
-    if (line->fd < 0) take_connection(line);
+    if (may_take(line)) take_connection(line);
     if (line->fd < 0 || capacity == 0u) return 0;
     const ssize_t count = read(line->fd, bytes, capacity);
-    if (count > 0) return (size_t)count;
+    if (count > 0) {
+        if (line->network) line->heard_s = now_s();
+        return (size_t)count;
+    }
     if (count == 0 && !line->socket) return 0; /* VMIN 0: silence */
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
     lose(line);

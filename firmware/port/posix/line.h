@@ -7,10 +7,12 @@
 #include <stdint.h>
 
 typedef struct tinyfed_line {
-    int fd;         /* -1: nobody is connected */
-    int listening;  /* -1: the line is not one that waits for others */
-    bool socket;    /* its end is final, unless it listens */
-    bool congested; /* the last write took less than it was given */
+    int fd;          /* -1: nobody is connected */
+    int listening;   /* -1: the line is not one that waits for others */
+    bool socket;     /* its end is final, unless it listens */
+    bool network;    /* TCP: whoever is at the other end may be gone without a word */
+    int64_t heard_s; /* when a byte came last, or the connection */
+    bool congested;  /* the last write took less than it was given */
     const char *name;
 } tinyfed_line_t;
 

@@ -41,10 +41,10 @@ def is_kept_waiting(connection: socket.socket) -> bool:
             lines = (line.split(maxsplit=7) for line in _table("unix") if line.endswith(f" {path}"))
             states = {words[5] for words in lines}
             return {ACCEPTED, NOT_ACCEPTED} <= states
-        if connection.family == socket.AF_INET:
-            _, ours = connection.getsockname()
-            _, theirs = connection.getpeername()
-            rows = [line.split() for line in _table("tcp")]
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
+            # an end that listens on [::] stands in tcp6, also of an IPv4 connection
+            rows = [line.split() for name in ("tcp", "tcp6") if _has_table(name) for line in _table(name)]
             # at their end, by the ports of both ends: the inode, which is 0 until the connection is accepted
             inodes = {
                 row[2].partition(":")[2]: row[9] for row in rows if row[3] == "01" and row[1].endswith(f":{theirs:04X}")
@@ -64,6 +64,10 @@ def _has_other_end(process: Path, opened: dict[str, str], path: str) -> bool:
     masters = (number for number, target in opened.items() if target.endswith("/ptmx"))
     numbers = ((process / "fdinfo" / number).read_text().partition("tty-index:")[2].split()[:1] for number in masters)
     return path.startswith("/dev/pts/") and any(number == [path.rpartition("/")[2]] for number in numbers)
+
+
+def _has_table(name: str) -> bool:
+    return (PROCESSES / "net" / name).exists()
 
 
 def _table(name: str) -> list[str]:

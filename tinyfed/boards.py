@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import Field, Source, Table, fields_of, near, number, quote, text, texts, whole, word
-from tinyfed.paths import share
+from tinyfed.paths import config, share
 from tinyfed.reading import read_text
 from tinyfed.text import shown
 
@@ -138,8 +138,18 @@ def boards_folder() -> Path:
 
 
 def board_names(folder: Path | None = None) -> list[str]:
-    """The names of all boards, sorted."""
-    return sorted(path.stem for path in (folder or boards_folder()).glob("*.json"))
+    """The names of all boards, sorted: those that come with tinyfed, the user's own in `~/.config/tinyfed/boards`."""
+    return sorted(_files(folder))
+
+
+def _files(folder: Path | None) -> dict[str, Path]:
+    """Where each board's manifest is. A bundled board keeps its name."""
+    own = config()
+    folders = [folder] if folder else [*([own / "boards"] if own else []), boards_folder()]
+    try:
+        return {path.stem: path for place in folders for path in place.glob("*.json")}
+    except OSError as error:  # what tinyfed brings can be read
+        raise UsageError(f"cannot be read: {error.strerror}", where=shown(str(folders[0]))) from error
 
 
 def read_board(name: str, folder: Path | None = None) -> Board:
@@ -148,12 +158,12 @@ def read_board(name: str, folder: Path | None = None) -> Board:
     Raises:
         UsageError: there is no such board, or its manifest is wrong; the message names file and field.
     """
-    folder = folder or boards_folder()
-    known = board_names(folder)
+    files = _files(folder)
+    known = sorted(files)
     if name not in known:  # a name, never a path: what a manifest names is carried out
         said = shown(name, 64)
         raise UsageError(f'there is no board "{said}" (boards: {", ".join(known)})', remedy=near(name, known))
-    path = folder / f"{name}.json"
+    path = files[name]
     if not BOARD_NAME.fullmatch(name):
         problem = 'is no board\'s name: a file is called 1 to 32 letters, digits, ".", "_" or "-" and .json'
         raise UsageError(problem, where=shown(str(path)), remedy="rename it")
@@ -164,6 +174,13 @@ def read_board(name: str, folder: Path | None = None) -> Board:
     if not isinstance(manifest, dict):
         raise UsageError("must be an object", where=str(path), key="the manifest", value=quote(manifest))
     return _board(Table(manifest, Source(str(path), remedy="docs/howto-board.md lists the fields")), name)
+
+
+def read_board_file(path: Path) -> Board:
+    """The board of a manifest that the user names as a file. Raises `UsageError` as `read_board` does."""
+    if path.suffix != ".json" or not path.is_file():
+        raise UsageError("is no board's manifest: a file called NAME.json", where=shown(str(path)))
+    return read_board(path.stem, path.absolute().parent)
 
 
 def read_boards(folder: Path | None = None) -> list[Board]:

@@ -28,6 +28,17 @@ def cache() -> Path:
     return home / ".cache" / "tinyfed" if home.is_absolute() and home != Path("/") else _temporary_cache()
 
 
+def config() -> Path | None:
+    """The user's own settings: `$XDG_CONFIG_HOME/tinyfed`, where that is an absolute path, or `~/.config/tinyfed`; None
+    for who has no home."""
+    base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    try:
+        base = base if base.is_absolute() else Path.home() / ".config"
+    except RuntimeError:
+        return None
+    return base / "tinyfed" if base.is_absolute() else None
+
+
 def _temporary_cache() -> Path:
     """What is built there is run, so it must be ours."""
     problem = "names no folder of yours"

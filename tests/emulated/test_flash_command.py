@@ -80,14 +80,20 @@ def test_another_build_on_the_port_is_told(flasher: Path, monkeypatch: pytest.Mo
         flash.wait_for_answer(device.port, "0123456789abcdef", timeout_s=0)
 
 
-def test_dry_run_only_prints(flasher: Path) -> None:
+def test_dry_run_only_prints(flasher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_tools("arm-none-eabi-gcc")
     done = run("--board", "stm32f405", "--method", "dfu-util", "--dry-run")
     assert done.returncode == 0, done.stderr
     write, check = done.stdout.splitlines()
     assert write.startswith("dfu-util -a 0 -d 0483:df11 -s 0x08000000 -D ")
-    assert re.search(r"-s 0x08000000:\d+:leave -U \S+tinyfed-\S+/readback\.bin$", check)
+    assert re.search(r"-s 0x08000000:(\d+|SIZE):leave -U \S+tinyfed-\S+/readback\.bin$", check)
     assert not flasher.exists()
+    flasher.with_name("dfu-util").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run("--board", "stm32f405", "--method", "dfu-util", "--dry-run")
+    assert done.stdout.startswith("dfu-util -a 0 -d 0483:df11 -s 0x08000000 -D ") and "stm32f405-BUILD" in done.stdout
+    done = run("--board", "nano33ble", "--port", "/dev/ttyACM7", "--dry-run")
+    assert done.stdout.endswith(" -e nano33ble -t upload\n"), "neither tool nor compiler nor build"
     done = run("--board", "mps2_an386", "--dry-run")
     assert done.stdout == "tinyfed emulate --board mps2_an386\n"
 

@@ -53,6 +53,30 @@ def test_a_new_board_on_an_existing_port_is_one_file(tmp_path: Path) -> None:
     assert read_board("strange", tmp_path).arena_bytes == 180224
 
 
+def test_the_users_own_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the user's folder, or a file that is named: by no other way, and as strictly as ours."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "tinyfed" / "boards"
+    folder.mkdir(parents=True)
+    changed = manifest() | {"name": "Mine"}
+    for name in ("mine", "native"):
+        (folder / f"{name}.json").write_text(json.dumps(changed))
+    assert "mine" in board_names() and read_board("mine").title == "Mine"
+    assert read_board("native").title != "Mine", "a bundled board keeps its name"
+    elsewhere = tmp_path / "elsewhere.json"
+    elsewhere.write_text(json.dumps(changed))
+    assert boards.read_board_file(elsewhere).name == "elsewhere"
+    for name in (str(elsewhere), "../../elsewhere", "elsewhere"):
+        with pytest.raises(UsageError, match="there is no board"):
+            read_board(name)
+    changed["tinyfed"]["compiler"]["flags"] = ["-ffast-math"]
+    elsewhere.write_text(json.dumps(changed))
+    with pytest.raises(UsageError, match=r"elsewhere\.json: tinyfed.compiler.flags: must not hold"):
+        boards.read_board_file(elsewhere)
+    with pytest.raises(UsageError, match="is no board's manifest"):
+        boards.read_board_file(tmp_path / "none.json")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [

@@ -215,7 +215,7 @@ def test_each_failure_is_one_line_with_a_remedy(name: str, says: str, told: str,
 
 def test_platformio_builds_and_uploads_over_the_boards_own_port(fakes: Fakes, tmp_path: Path) -> None:
     kind = read_board("nano33ble")
-    step = flash.plan(kind, tmp_path / "firmware.elf", probe="/dev/ttyACM7")[0]
+    step = flash.plan(kind, tmp_path / "firmware.elf", port="/dev/ttyACM7")[0]
     flash.run(step, lambda text: None)
     called = fakes.calls()[0][1:]
     assert called[:3] == ["run", "--upload-port", "/dev/ttyACM7"]

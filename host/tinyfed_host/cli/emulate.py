@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from tinyfed.boards import read_board
 from tinyfed.errors import UsageError
 from tinyfed.fields import number, whole
-from tinyfed_host.cli.options import complete_board, number_option
+from tinyfed_host.cli.options import BOARD_FILE, chosen_board, complete_board, number_option
 from tinyfed_host.cli.output import print_json, print_line
 from tinyfed_host.cli.working import standing, working
 from tinyfed_host.device.unique_id import UNIQUE_ID_BYTES
@@ -31,9 +30,15 @@ CHECK_EVERY_S = 0.5
 )
 def emulate(
     board: Annotated[
-        str,
-        typer.Option("--board", "-b", autocompletion=complete_board, help="Which board; `tinyfed boards` lists them."),
-    ] = "mps2_an386",
+        str | None,
+        typer.Option(
+            "--board",
+            "-b",
+            autocompletion=complete_board,
+            help="Which board; mps2_an386 if none is named; `tinyfed boards` lists them.",
+        ),
+    ] = None,
+    board_file: Annotated[Path | None, BOARD_FILE] = None,
     count: Annotated[int, number_option(whole(1, COUNT_MAX), "--count", "-n", help="How many.")] = 1,
     shard: Annotated[
         list[Path] | None, typer.Option("--shard", help="A device's samples; give it once for each device.")
@@ -66,7 +71,7 @@ def emulate(
             raise UsageError(
                 "--store was given twice", where=str(place), remedy="a flash is one board's: name two files"
             )
-    kind = read_board(board)
+    kind = chosen_board(board or (None if board_file else "mps2_an386"), board_file)
     with working(f"building firmware for {kind.name}"):
         image = build.build(kind, model=model)
     again = "what they saved is in the files of --store" if store else "what they held is gone (--store keeps it)"

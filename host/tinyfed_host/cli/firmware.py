@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tinyfed.boards import Board, read_board, read_boards
+from tinyfed.boards import Board, read_boards
 from tinyfed.errors import BuildError, UsageError
-from tinyfed_host.cli.options import complete_board
+from tinyfed_host.cli.options import BOARD_FILE, chosen_board, complete_board
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 from tinyfed_host.cli.working import working
 from tinyfed_host.firmware import build, remote
@@ -15,8 +15,10 @@ from tinyfed_host.firmware import build, remote
 app = typer.Typer(add_completion=False, help="Build firmware for a board.")
 
 BoardOption = Annotated[
-    str, typer.Option("--board", "-b", autocompletion=complete_board, help="Which board; `tinyfed boards` lists them.")
+    str | None,
+    typer.Option("--board", "-b", autocompletion=complete_board, help="Which board; `tinyfed boards` lists them."),
 ]
+BoardFile = Annotated[Path | None, BOARD_FILE]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -29,7 +31,8 @@ def root() -> None:
     "build", epilog="Examples: tinyfed firmware build --board mps2_an386 · ... --board raspberrypi --model net.tfm"
 )
 def build_image(
-    board: BoardOption,
+    board: BoardOption = None,
+    board_file: BoardFile = None,
     model: Annotated[Path | None, typer.Option("--model", help="A model image to put into the firmware.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the image there.")] = None,
     dense_only: Annotated[
@@ -43,7 +46,7 @@ def build_image(
 
     Exit codes: 2 for a wrong option, 3 when compiler or PlatformIO is missing, 6 when it does not compile.
     """
-    kind = read_board(board)
+    kind = chosen_board(board, board_file)
     with working(f"building firmware for {kind.name}"):
         image = build.build(kind, model=model, dense_only=dense_only, force=force)
     if output is not None:
@@ -79,13 +82,16 @@ def size(
             "--board", "-b", autocompletion=complete_board, help="Which board; else every board with a budget."
         ),
     ] = None,
+    board_file: BoardFile = None,
     as_json: JsonOption = False,
 ) -> None:
     """What a board's image takes, with every layer and built for dense nets alone, against its manifest's budget.
 
     Exit codes: 6 when an image is over its budget or does not compile, otherwise as `build`.
     """
-    kinds = [read_board(board)] if board else [kind for kind in read_boards() if kind.budget]
+    kinds = (
+        [chosen_board(board, board_file)] if board or board_file else [kind for kind in read_boards() if kind.budget]
+    )
     rows: list[list[object]] = []
     over = []
     for kind in kinds:
@@ -168,7 +174,8 @@ def info(
     "... --dry-run"
 )
 def flash(
-    board: BoardOption,
+    board: BoardOption = None,
+    board_file: BoardFile = None,
     port: Annotated[
         str | None,
         typer.Option("--port", "-p", help="Serial port of the board (the only one); USER@HOST of a Raspberry Pi."),
@@ -191,7 +198,7 @@ def flash(
     """
     from tinyfed_host.firmware import flash as flasher
 
-    kind = read_board(board)
+    kind = chosen_board(board, board_file)
     if remote.is_program(kind) and (port or kind.compiler.prefix):
         if shard or method or probe:
             problem = "does not go with a program that is copied"
@@ -206,21 +213,25 @@ def flash(
 
         if dry_run:
             options = [f" --{name} {file}" for name, file in (("shard", shard), ("model", model)) if file]
-            print_line(f"tinyfed emulate --board {kind.name}" + "".join(options))
+            which = f"--board-file {board_file}" if board_file else f"--board {kind.name}"
+            print_line(f"tinyfed emulate {which}" + "".join(options))
             return
-        emulate(board=kind.name, count=1, shard=[shard] if shard else None, model=model, as_json=as_json)
+        emulate(
+            board=board, board_file=board_file, count=1, shard=[shard] if shard else None, model=model, as_json=as_json
+        )
+        return
+    if dry_run:
+        for step in flasher.plan(
+            kind, build.image_path(kind, model), method=method, probe=probe, port=port, shard=shard, dry=True
+        ):
+            print_line(str(step))
         return
     tool = flasher.choose(kind, method)
     with working(f"building firmware for {kind.name}"):
         image, build_id = flasher.make_image(kind, model)
     if tool.builds:
-        port = port or (None if dry_run else flasher.find_port(kind))
-        probe = port
-    steps = flasher.plan(kind, image, method=method, probe=probe, shard=shard)
-    if dry_run:
-        for step in steps:
-            print_line(str(step))
-        return
+        port = port or flasher.find_port(kind)
+    steps = flasher.plan(kind, image, method=method, probe=probe, port=port, shard=shard)
 
     def say(text: str) -> None:
         if as_json:
@@ -260,7 +271,8 @@ def flash(
 
 @app.command(epilog="Example: tinyfed firmware install --board raspberrypi --port pi@raspberrypi.local --dry-run")
 def install(
-    board: BoardOption,
+    board: BoardOption = None,
+    board_file: BoardFile = None,
     port: Annotated[str | None, typer.Option("--port", "-p", help="The computer, as for ssh: USER@HOST.")] = None,
     line: Annotated[
         str, typer.Option("--line", help="What it waits on: listen:HOST:PORT, tcp:HOST:PORT or /dev/....")
@@ -274,7 +286,7 @@ def install(
     Exit codes: 2 for a wrong option, 3 when a tool is missing, 4 when the computer or the device does not answer, 6
     when it does not build, does not run there, or may not be installed.
     """
-    kind = read_board(board)
+    kind = chosen_board(board, board_file)
     if not remote.is_program(kind):
         raise UsageError(
             f"{kind.name} runs no Linux", key="--board", remedy="`tinyfed firmware flash` writes its flash"

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from tinyfed.boards import Board, read_board, read_board_file
 from tinyfed.errors import UsageError
 from tinyfed.fields import Field, quote
 
@@ -89,6 +90,17 @@ def _metavar(field: Field) -> str:
 def _limits(field: Field, help: str) -> str:
     said = field.allowed
     return f"{help} [{said.partition(', ')[2] or said}]" if any(c.isdigit() for c in said) else help
+
+
+BOARD_FILE = typer.Option("--board-file", help="A board of your own: its manifest, a file NAME.json.")
+
+
+def chosen_board(board: str | None, file: Path | None) -> Board:
+    """The board of `--board` or `--board-file`, one of which was given. Raises `UsageError`."""
+    if (board is None) == (file is None):
+        remedy = "--board NAME (`tinyfed boards` lists them) or --board-file FILE, not both"
+        raise UsageError("say which board", remedy=remedy)
+    return read_board_file(file) if file is not None else read_board(board or "")
 
 
 def complete_board() -> list[str]:

@@ -249,7 +249,7 @@ def _flash(board: Board, image: bytes, port: str, working: Working, say: Callabl
     with working(f"building firmware for {board.name}" + ("" if tool.builds else " with the model in its flash")):
         elf = build.build(board, model=None if tool.builds else image)
     build_id = build.info(elf).build_id
-    for step in flash.plan(board, elf, probe=found if tool.builds else None):
+    for step in flash.plan(board, elf, port=found):
         say(f"{step.what}: {step.tool.name}")
         flash.run(step, say)
     flash.wait_for_answer(found, build_id)

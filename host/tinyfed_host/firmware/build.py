@@ -194,8 +194,8 @@ def _workspace(board: Board) -> Path:
 
 def last_built(board: Board) -> Path | None:
     """The image of the last build with the board's framework; None where there was none."""
-    elf = _workspace(board) / "build" / board.name / "firmware.elf"
-    return elf if elf.is_file() else None
+    elf = image_path(board) if has_framework(board) else None
+    return elf if elf is not None and elf.is_file() else None
 
 
 def _build_with_framework(board: Board) -> Path:
@@ -222,6 +222,17 @@ def environment(board: Board, workspace: Path | None = None) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "LANGUAGE": "C",
     }
+
+
+def image_path(board: Board, model: Path | None = None) -> Path:
+    """Where `build` puts the board's image; the id in it is `BUILD` where no compiler can tell."""
+    if has_framework(board):
+        return _workspace(board) / "build" / board.name / "firmware.elf"
+    try:
+        identity = build_id(board, None if model is None else read_bytes(model, MODEL_BYTES_MAX))
+    except MissingToolError:
+        identity = "BUILD"
+    return cache() / "firmware" / f"{board.name}-{identity}" / "firmware.elf"
 
 
 @contextlib.contextmanager

@@ -54,8 +54,8 @@ def methods(board: Board) -> list[str]:
     return [name for name in board.flash if name != "where"]
 
 
-def choose(board: Board, method: str | None = None) -> Tool:
-    """The tool to flash a board with: `method`, or the first of the manifest's that is installed.
+def choose(board: Board, method: str | None = None, *, dry: bool = False) -> Tool:
+    """The tool to flash a board with: `method`, or the first of the manifest's that is installed; `dry` does without.
 
     Raises:
         UsageError: the board cannot be flashed, or not that way.
@@ -76,6 +76,8 @@ def choose(board: Board, method: str | None = None) -> Tool:
         if shutil.which(name):
             return TOOLS[name]
     first = TOOLS[names[0]]
+    if dry:
+        return first
     missing = names[0] if len(names) == 1 else f"none of {', '.join(names)}"
     raise MissingToolError(f"{missing} is {'not ' if len(names) == 1 else ''}installed: {build.install(first.package)}")
 
@@ -110,14 +112,23 @@ def refuse_several(tool: Tool, probe: str | None, devices: Path = USB_DEVICES) -
 
 
 def plan(
-    board: Board, image: Path, *, method: str | None = None, probe: str | None = None, shard: Path | None = None
+    board: Board,
+    image: Path,
+    *,
+    method: str | None = None,
+    probe: str | None = None,
+    port: str | None = None,
+    shard: Path | None = None,
+    dry: bool = False,
 ) -> list[Step]:
-    """What flashing will call, in order. The image is an ELF with the raw image beside it.
+    """What flashing will call, in order. The image is an ELF with the raw image beside it; `dry`: neither they nor the
+    tool need be there.
 
     Raises:
         UsageError, MissingToolError: as `choose`; DoesNotFitError: the shard is larger than the data flash.
     """
-    tool = choose(board, method)
+    tool = choose(board, method, dry=dry)
+    probe = port or probe if tool.builds else probe  # it writes over the board's own port
     settings = board.flash[tool.name]
     values = _values(board, image) | {"project": str(share() / "firmware"), "board": board.name}
     steps = []
@@ -164,7 +175,7 @@ def _check(
     if not tool.check:
         return []
     expected = Path(values["binary"])
-    more = {"size": str(expected.stat().st_size), "leave": leave}
+    more = {"size": str(expected.stat().st_size) if expected.is_file() else "SIZE", "leave": leave}
     if "{readback}" not in tool.check:
         return [Step("comparison", tool, command(tool, tool.check, settings, probe, {**values, **more}), image)]
     readback = _own_files().path / "readback.bin"

@@ -226,7 +226,7 @@ def test_an_error_is_an_object_too(capsys: pytest.CaptureFixture[str], folder: P
         (4, ["run", "x.toml", "--port", "/dev/ttyNOPE", "--json"]),
         (7, ["report", "nothing", "--json"]),
         (2, ["data", "shard", "nothing", "--json"]),
-        (2, ["model", "inspect", "nothing", "--json"]),
+        (7, ["model", "inspect", "nothing", "--json"]),
         (2, ["boards", "nothing", "--json"]),
         (2, ["firmware", "build", "--board", "nothing", "--json"]),
     ):

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from reference_draw import draw
 from tinyfed_host.cli.main import run_command
+from tinyfed_host.deployment.deploy import first_draw
 from tinyfed_host.evaluation.evaluate import Subject, chosen_clients, evaluate, order_with, starts_of
 from tinyfed_host.evaluation.intervals import interval
 from tinyfed_host.evaluation.kept import EVALUATION, headline, how_sure, to_json
 from tinyfed_host.run.store import RunStore
 
+from tinyfed import tasks
 from tinyfed.data.shard import read_shard, write_shard
 from tinyfed.device.draw import judged_samples
 from tinyfed.engine import Engine
@@ -154,6 +156,14 @@ def test_one_global_model_sees_as_many_samples_as_the_run() -> None:
     assert (one.turns, four.turns) == (80, 320)
     same = replace(one, rounds=320)
     assert np.array_equal(starts_of(four, ["global"])[0]["global"], starts_of(same, ["global"])[0]["global"])
+
+
+def test_a_board_is_given_each_client_s_own_draw() -> None:
+    """On sines a draw is the wave: the third client's is not the first's."""
+    people = tuple(Client(f"wave-{n}") for n in range(3))
+    asked = [order for _, _, order in orders(tasks.get("sine").adapt, people, 1, 0)]
+    assert [first_draw(tasks.get("sine").adapt, people, each) for each in people] == asked
+    assert len({order.seed for order in asked}) == 3 and first_draw(tasks.get("sine").adapt, people, None) == asked[0]
 
 
 def test_what_cannot_be_is_said() -> None:

@@ -15,7 +15,7 @@ from tinyfed.meta.adaptation import orders
 from tinyfed.model.convert import FloatModel, Model
 from tinyfed.model.run import board_image
 from tinyfed.tasks.task import Client
-from tinyfed.wire.order import Result
+from tinyfed.wire.order import Order, Result
 from tinyfed_host.deployment import models
 from tinyfed_host.device.discovery import connect
 from tinyfed_host.device.inference import run_on
@@ -280,7 +280,7 @@ def adapt(plan_: Deployment, device: RemoteDevice, client: Client | None) -> dic
     """One newcomer learns on the board: `client`, whose samples lie in its flash, compared with the simulated device;
     or (None) whoever's samples the board has."""
     subject = plan_.subject
-    _, _, order = next(orders(subject.order, [client or Client("")], 1, 0))
+    order = first_draw(subject.order, plan_.clients, client)
     found = _points(device.visit(None, order, want_weights=False).result, subject)
     if client is None:
         return {"on_board": found}
@@ -293,6 +293,11 @@ def adapt(plan_: Deployment, device: RemoteDevice, client: Client | None) -> dic
             where=plan_.board.name,
         )
     return {"client": client.name, "on_board": found, "on_host": here}
+
+
+def first_draw(order: Order, clients: Sequence[Client], client: Client | None) -> Order:
+    """Of this client as `evaluate` has it, which on sines is a wave of its own; None: of a device's own samples."""
+    return next(each for one, _, each in orders(order, clients, 1, 0) if client is None or client is one)
 
 
 def _points(result: Result, subject: Subject) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -235,6 +236,7 @@ def real(home: Path) -> Iterator[remote.Address]:
             except ConnectionRefusedError:
                 if server.poll() is not None:
                     pytest.skip("sshd does not start without rights of root here")
+                time.sleep(0.05)
         yield to(f"{getpass.getuser()}@127.0.0.1:{port}")
     finally:
         server.terminate()

@@ -3,6 +3,10 @@
 import hashlib
 import http.server
 import io
+import os
+import signal
+import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -97,6 +101,33 @@ def test_fetch_keeps_only_what_was_published(small: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["a.txt", "b.txt"]
     assert [path.name for path in place.parent.iterdir()] == ["small"]
     assert datasets.fetch("small", {}.__getitem__) == place  # it is here: nothing is downloaded
+
+
+KILLED = """
+import os, signal
+from test_datasets import MEMBERS, SMALL, datasets
+datasets.DATASETS["small"] = SMALL
+datasets.fetch("small", lambda at: MEMBERS["a.txt"] if at == "one" else os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_what_a_killed_fetch_left_goes_with_the_next(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a file is on the disk before it is in its place."""
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    place = small / "cache/tinyfed/data/small"
+    (left,) = place.iterdir()
+    assert left.name.startswith(".tinyfed-") and (left / "came/a.txt").read_bytes() == MEMBERS["a.txt"]
+    flushed, flush = set(), os.fsync
+
+    def noted(descriptor: int) -> None:
+        flush(descriptor)
+        flushed.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    datasets.fetch("small", {"one": MEMBERS["a.txt"], "two": MEMBERS["b.txt"]}.__getitem__)
+    assert sorted(path.name for path in place.iterdir()) == ["a.txt", "b.txt"]
+    assert {path.stat().st_ino for path in place.iterdir()} <= flushed
 
 
 @pytest.fixture

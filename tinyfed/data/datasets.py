@@ -11,7 +11,6 @@ import lzma
 import os
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import TypeAlias
 
 from tinyfed import paths
 from tinyfed.errors import UsageError
+from tinyfed.files import TemporaryFolder, flush_tree
 from tinyfed.reading import DATA_BYTES_MAX, read_bytes, size_text
 
 _RAW = "https://raw.githubusercontent.com"
@@ -268,26 +268,25 @@ def fetch(name: str, download: Callable[[str], bytes]) -> Path:
     if not missing:
         _check(wanted, here, place)
         return place
-    made: list[Path] = []  # folders, then files, in the order they were made
+    made = [path for path in (place, *place.parents) if not path.exists()]
     try:
-        for path in [path for path in (place, *place.parents) if not path.exists()][::-1]:
-            path.mkdir(exist_ok=True)
-            made.append(path)
-        waiting = Path(tempfile.mkdtemp(prefix=".fetch-", dir=place))
-        made.append(waiting)
-        for file_name, address in wanted.files:
-            if file_name in missing:
-                made.append(waiting / file_name)
-                made[-1].write_bytes(download(address))
-        _check_download(wanted, here, waiting, place)
-        for path in [path for path in made if path.parent == waiting]:
-            path.replace(place / path.name)
+        place.mkdir(parents=True, exist_ok=True)
+        with TemporaryFolder(place, hidden=True) as temporary:
+            waiting = temporary / "came"
+            waiting.mkdir()
+            for file_name, address in wanted.files:
+                if file_name in missing:
+                    (waiting / file_name).write_bytes(download(address))
+            _check_download(wanted, here, waiting, place)
+            flush_tree(waiting)
+            for path in sorted(waiting.iterdir()):
+                path.replace(place / path.name)
     except OSError as error:
         raise UsageError(f"data {name}: {place} cannot be written: {error.strerror}") from None
     finally:
-        for path in reversed(made):
-            with contextlib.suppress(OSError):  # moved to its place, or a folder that is used
-                path.rmdir() if path.is_dir() else path.unlink()
+        for path in made:
+            with contextlib.suppress(OSError):  # it is used
+                path.rmdir()
     return place
 
 

@@ -42,6 +42,9 @@ COMMANDS: dict[str, tuple[list[str], MessageType | None]] = {
         ["model", "run", "m.tfm", "--input", "x.npy", "-o", "y.npy", "--port", "URL"],
         MessageType.CHUNK_DOWN,
     ),
+    "adapt greeting": (["devices", "adapt", "URL", "x"], None),
+    "adapt load": (["devices", "adapt", "URL", "x"], MessageType.CHUNK_DOWN),
+    "adapt visit": (["devices", "adapt", "URL", "x"], MessageType.ORDER),
 }
 
 
@@ -53,6 +56,9 @@ def test_ctrl_c_ends_it(name: str, speech: str, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(EXPERIMENT)
     (tmp_path / "m.tfm").write_bytes(IMAGE)
     np.save(tmp_path / "x.npy", np.zeros((4, 2), np.float32))
+    if "adapt" in words:
+        simulated = ["run", "x.toml", "--fleet", "simulated", "--rounds", "1", "--no-evaluate"]
+        subprocess.run([sys.executable, "-c", PROGRAM, *simulated], cwd=tmp_path, check=True, capture_output=True)
     with Chatter(tmp_path / "s", *SPEECH[speech], after) as chatter:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *(chatter.url if word == "URL" else word for word in words)],
@@ -71,3 +77,6 @@ def test_ctrl_c_ends_it(name: str, speech: str, tmp_path: Path) -> None:
     print(f"{name}, {speech}: {seconds:.2f} s")
     assert ended_by_itself or process.returncode == 130, out + err
     assert "fault inside" not in err and "Traceback" not in err
+    if "adapt" in words and not ended_by_itself:
+        holds = "what it held before" if after is None else "no whole model, or has half learned"
+        assert f"the device on {chatter.url} holds {holds}" in err

@@ -1,5 +1,6 @@
 """`tinyfed devices adapt`."""
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -41,27 +42,32 @@ def adapt(
     """
     from tinyfed.errors import DeviceError
     from tinyfed_host.cli.output import print_json, print_line
-    from tinyfed_host.cli.working import working
+    from tinyfed_host.cli.working import standing, working
     from tinyfed_host.device.discovery import connect
     from tinyfed_host.run.names import run_folder
     from tinyfed_host.run.personal import learned, personal_order
 
     parts, image = learned(run_folder(run))
-    device = connect(port)
-    try:
+    holds = f"the device on {port} holds what it held before: give the command again"
+    with standing(lambda: holds), contextlib.closing(connect(port)) as device:
         if save and "save" not in device.info.capabilities:
             raise DeviceError("this board keeps no model", where=port, remedy="leave --save away")
         parts.check(device)
         info, counts = device.info, device.recorded()
         order = personal_order(parts, port, info.class_count, counts, shots=shots, passes=passes, seed=seed)
         with working(f"the device on {port} learns its own samples"):
+            holds = (
+                f"the device on {port} holds no whole model, or has half learned; what it has saved is as it was: "
+                "give the command again to begin anew"
+            )
             device.load(image)
             result = device.visit(None, order, want_weights=False).result
+        holds = (
+            f"the device on {port} holds what it has learned, until it restarts: `tinyfed devices save {port}` saves it"
+        )
         if save:
             with working(f"the device on {port} writes the model into its flash"):
                 device.save()
-    finally:
-        device.close()
     regression = order.source != "shard"
     for point in result.checkpoints:
         if as_json:

@@ -116,7 +116,7 @@ def replace_all(contents: Mapping[Path, bytes]) -> None:
         waiting = []
         for path, content in contents.items():
             with _naming(path):
-                if _is_special(path):
+                if is_special(path):
                     through.append(path)
                 else:
                     waiting.append(stack.enter_context(_Replacement(path, content)))
@@ -209,7 +209,8 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
+    """Whether it is no regular file, and written through. Raises IsADirectoryError for a folder."""
     if _open_descriptor(path) is not None:
         return True
     try:

@@ -16,7 +16,7 @@ from studies.reproduction.pairs import to_markdown as pairs_to_markdown
 from studies.reproduction.papers import found
 from studies.reproduction.results import BITS_PER_S, CLOCK_HZ, Results, Row, Value
 from tinyfed.errors import UsageError
-from tinyfed.files import TemporaryFolder, write_all
+from tinyfed.files import TemporaryFolder, is_special, write_all
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "reproduction.md"
@@ -238,6 +238,10 @@ def prepare(path: Path, folder: Path) -> None:
     """Make the folders. Raises UsageError where the page cannot be written or the folder's rows not be read, before an
     hour is spent on it."""
     try:
+        if is_special(path):
+            raise UsageError(
+                "is no regular file, and a page has pictures beside it", where=str(path), remedy="name a file"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         (path.parent / IMAGES).mkdir(exist_ok=True)
         if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):

@@ -1,10 +1,12 @@
 """`tinyfed doctor`: what is there, what is missing, what brings it."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from tinyfed_command import Tinyfed
 from tinyfed_host.cli import main as cli
 from tinyfed_host.cli.setup.doctor import find
 
@@ -28,6 +30,27 @@ def test_without_any_program_it_names_each_and_the_command_that_brings_it(
     assert found["Python"]["is_there"]
     assert "qemu-system-arm" in said.out
     assert "openocd" not in said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "programs"),
+    [
+        ("demo", ["arm-none-eabi-gcc", "qemu-system-arm", "aarch64-linux-gnu-gcc", "qemu-aarch64"]),
+        ("firmware build --board mps2_an386 -o out", ["arm-none-eabi-gcc"]),
+    ],
+)
+def test_what_needs_a_compiler_names_all_that_is_missing_at_once(
+    words: str,
+    programs: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    told = Tinyfed(capsys).error(3, *words.split())
+    assert re.findall(r"(\S+) is not installed: sudo apt-get install \S", told) == programs
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_compiler_without_its_library_is_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -344,6 +344,14 @@ def test_what_is_measured_is_written_at_once(tmp_path: Path) -> None:
     assert len(list((tmp_path / "images").iterdir())) == 3
     with pytest.raises(UsageError, match=r"none/page\.md cannot be written: No such file or directory"):
         prepare(tmp_path / "none" / "page.md", folder)
+    (tmp_path / "pipes").mkdir()
+    os.mkfifo(tmp_path / "pipes/page.md")
+    for special in (tmp_path / "pipes/page.md", Path("/dev/null"), Path("/dev/stdout")):
+        with pytest.raises(
+            UsageError, match=f"^{special}: is no regular file, and a page has pictures beside it; name"
+        ):
+            prepare(special, tmp_path / "more")
+    assert len(list((tmp_path / "pipes").iterdir())) == 1 and not (tmp_path / "more").exists()
     for damaged in ("", "[]", "{}", '{"rows": []}', (folder / "sine.json").read_text().replace("seeds", "seed")):
         (folder / "sine.json").write_text(damaged)
         with pytest.raises(UsageError, match=r"rows/sine\.json: no result of tinyfed reproduce: "):

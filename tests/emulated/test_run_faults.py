@@ -82,7 +82,7 @@ def test_a_run_is_not_overwritten_and_has_one_writer(tinyfed: Command) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         drain.join()
-    assert "there is a run already" in tinyfed("run", experiment).error(7)
+    assert "there is a run already" in tinyfed("run", experiment, "--name", "x").error(7)
 
 
 def tinyfed_without_check(tinyfed: Command, *arguments: str) -> tuple[int, str]:

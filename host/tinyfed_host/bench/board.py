@@ -81,7 +81,10 @@ def run_tool(command: list[str], what: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{what} took more than {RUN_TIMEOUT_S:.0f} s; try again") from error
     if done.returncode != 0:
-        raise BuildError(f"{what} failed: {build.first_error(done.stderr + done.stdout)}")
+        said = done.stderr + done.stdout
+        silent = f"{command[0]} ended with {done.returncode} and said nothing"
+        reason = build.first_error(said) if said.strip() else silent
+        raise BuildError(f"{what} failed: {reason}")
     return done.stdout + done.stderr
 
 

@@ -348,3 +348,23 @@ def test_the_way_of_a_person(tinyfed: Tinyfed) -> None:
     assert by_shots[0] > 0.8 and by_shots[10] > 0.9
     judged = tinyfed.text("evaluate", "people")
     assert "learned together" in judged and all(name in judged for name in ("person00", "walk", "random start"))
+
+
+def test_a_label_that_is_missing_is_no_class(tinyfed: Tinyfed) -> None:
+    """12 of 0, 12 of 1, 6 NaN of each of three people."""
+    y = np.r_[np.zeros(12), np.ones(12), np.full(6, np.nan)]
+    for who in "abc":
+        Path("raw").mkdir(exist_ok=True)
+        np.savez(f"raw/{who}.npz", x=np.random.default_rng(0).normal(size=(30, 2)), y=y)
+    made = tinyfed.json("data", "import", "raw", "out")
+    assert made["classes"] == ["0.0", "1.0"] and made["skipped"]["rows without a label"]["count"] == 18
+    assert made["skipped"]["rows without a label"]["first"] == "raw/a.npz row 25"
+    facts = tinyfed.json("data", "check", "raw")
+    assert facts["clients"]["a"]["classes"] == {"": 6, "0.0": 12, "1.0": 12}
+    assert "18 rows have no label: an import leaves them out" in facts["notes"]
+    Path("raw/train").mkdir()
+    Path("raw/a.npz").rename("raw/train/a.npz")
+    Path("raw/b.npz").rename("raw/train/b.npz")
+    Path("raw/held_out").mkdir()
+    Path("raw/c.npz").rename("raw/held_out/c.npz")
+    assert "raw/train/a.npz: y[24]: the label is empty" in tinyfed.error("data", "check", "raw")

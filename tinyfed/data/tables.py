@@ -76,7 +76,14 @@ class Table:
         return found
 
     def text(self, name: str) -> NDArray[np.object_]:
-        """(rows,) of str, as the file has it."""
+        """(rows,) of str, as the file has it; "" for what a column of floats says is missing, NaN."""
+        cells, found = self.column(name), self._words(name)
+        kind = cells.dtype.kind if isinstance(cells, np.ndarray) else "" if isinstance(cells, list) else str(cells.type)
+        if kind in ("f", "halffloat", "float", "double"):
+            found[found == "nan"] = ""
+        return found
+
+    def _words(self, name: str) -> NDArray[np.object_]:
         cells = self.column(name)
         if isinstance(cells, np.ndarray):
             return cells.astype(str).astype(object)
@@ -106,7 +113,7 @@ class Table:
 
     def fault(self, name: str, row: int) -> UsageError:
         """What is wrong with a cell that is no number."""
-        cell = str(self.text(name)[row])
+        cell = str(self._words(name)[row])
         where, said, form = self.place(row), f"column {name!r} is {shown(repr(cell), 60)}", self.format
         digits = cell.strip(" \t\r\n+-") if form.decimal == "." and not form.thousands else ""
         groups = re.fullmatch(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?", digits)

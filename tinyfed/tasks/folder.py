@@ -328,6 +328,7 @@ def _read_npz(path: Path, targets: tuple[str, ...]) -> _Samples:
         raise UsageError(f"{path}: y is an array of {y.dtype}, not of labels")
     try:
         labels = y.astype(str).astype(object)
+        labels[y != y] = ""  # NaN: missing
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} cannot be read: y holds a label that is not ASCII: {error}") from None
     if x.ndim < 2 or y.shape != (len(x),) or x.size == 0:

@@ -131,3 +131,18 @@ def test_published_files(tinyfed: Tinyfed, tmp_path: Path) -> None:
     (facts,) = tinyfed.lines("data", "check", str(source))
     assert roles(facts)["column 1"] == "index" and roles(facts)["date"] == "time"
     assert facts["label"] == "Occupancy" and facts["gaps"] == 0 and json.dumps(facts)
+
+
+def test_stamps_are_shown_as_dates_and_numbers_to_learn_as_targets(tinyfed: Tinyfed, raw: Path) -> None:
+    for name in "ab":
+        (raw / "rooms").mkdir(exist_ok=True)
+        rows = [f"{1_700_000_000_000 + 60_000 * k},{k % 9}.{k % 7},{k * k % 61}.25" for k in range(60)]
+        (raw / f"rooms/{name}.csv").write_text("timestamp,co2,temperature\n" + "\n".join(rows) + "\n")
+        days = [f"{k % 12 + 1:02}/11/2023 22:13,{k % 9}.5,{'xy'[k // 20 % 2]}" for k in range(12)]
+        (raw / "days").mkdir(exist_ok=True)
+        (raw / f"days/{name}.csv").write_text("date,co2,label\n" + "\n".join(days) + "\n")
+    said = tinyfed.text("data", "check", "rooms")
+    assert "time in ms  2023-11-14 22:13:20 to 2023-11-14 23:12:20" in said
+    assert "next: tinyfed data import rooms rooms-samples --client file --target COLUMN --held-out 0.2" in said
+    said = tinyfed.text("data", "check", "days")
+    assert "- days/a.csv: column 'date': is the day first, or the month? --time date:DMY or MDY" in said

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyfed.data.importing import Span
 from tinyfed.data.tables import Table
-from tinyfed.data.times import ISO, seconds, unit_of
+from tinyfed.data.times import DMY, ISO, MDY, elapsed, moment_text, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of, resampled, summarized, windows
 
 
@@ -28,6 +29,10 @@ from tinyfed.data.windows import pieces, rate_of, resampled, summarized, windows
         ("time", ["0.5", "", "x", "nan", "1_0"], "s", [0.5, np.nan, np.nan, np.nan, np.nan]),
         ("time", ["1970-01-01", "yesterday", "1970-01-01 09:00 +08:00"], ISO, [0, np.nan, 3600]),
         ("time", ["00:00:01.5", "00:01:00"], ISO, [1.5, 60]),
+        ("time", ["14.11.2023 22:13:20.5", "05.12.2023 9:05", "x"], DMY, [1700000000.5, 1701767100, np.nan]),
+        ("time", ["02/11/2023", "14/11/2023 22:13"], DMY, [1698883200, 1699999980]),
+        ("time", ["11/02/2023", "11/14/2023, 22:13"], MDY, [1698883200, 1699999980]),
+        ("time", ["02/11/2023", "03/11/2023"], "", None),  # either
         ("when", ["yesterday"], "", None),
         ("when", ["", " "], "", None),
     ],
@@ -37,6 +42,29 @@ def test_times_are_recognized(name: str, cells: list[str], unit: str, told: list
     assert unit_of(table, name) == unit
     if told is not None:
         np.testing.assert_allclose(seconds(table, name, unit), told, rtol=0, atol=1e-6)
+
+
+def test_times_since_1970_are_resampled_as_those_since_0() -> None:
+    """At 50 Hz, labels change with each reading; a float64 of 1.7e9 s has 0.24 us."""
+    steps = 20 * np.arange(500.0)
+    values, labels = np.sin(steps)[:, None], np.arange(500)
+    cells = [f"{1_700_000_000_000 + step:.0f}" for step in steps]
+    table = Table(Path("x.csv"), ("t",), len(cells), [cells])
+    made, told = resampled(elapsed(table, "t", "ms"), values, labels, 50)
+    np.testing.assert_allclose(made, values, rtol=0, atol=1e-12)
+    assert told.tolist() == labels.tolist()
+    made, told = resampled(1.7e9 + steps / 1000, values, labels, 50)
+    assert told.tolist() == labels.tolist() and np.abs(made - values).max() < 5e-5
+    assert moment_text(1.7e9 + 0.02, "ms") == "2023-11-14 22:13:20.020" and moment_text(59.98, "ms") == "59980"
+    assert moment_text(60, ISO) == "00:01:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1h", 3600), ("10min", 600), ("30 m", 1800), ("2.5 s", 2.5), ("20ms", 0.02)]
+)
+def test_a_window_is_as_long_as_it_says(text: str, seconds: float) -> None:
+    assert Span.parse(text) == Span(seconds, "s")
+    assert Span.parse(text).readings(50) == 50 * seconds
 
 
 def test_a_gap_ends_a_piece() -> None:

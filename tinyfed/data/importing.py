@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinyfed.data.delimited import FormatError, TableFormat
 from tinyfed.data.tables import FLOAT32_MAX, Table, read_table, tables_below
-from tinyfed.data.times import ISO, is_named_time, seconds, unit_of
+from tinyfed.data.times import STAMPS, UNITS, elapsed, is_named_time, unit_of
 from tinyfed.data.windows import pieces, rate_of, resampled, summarized, windows
 from tinyfed.errors import UsageError
 from tinyfed.fields import near
@@ -38,15 +38,17 @@ class Span:
 
     @classmethod
     def parse(cls, text: str, *, share: bool = False) -> "Span":
-        """Of "128", "2.56s" or, where it may be a share, "50%". Raises UsageError."""
-        found = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,9})?)\s*(s|ms|%|)", text.strip())
+        """Of "128", "2.56s", "10min" or, where it may be a share, "50%". Raises UsageError."""
+        found = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,9})?)\s*(s|ms|m|min|h|%|)", text.strip())
         if found:
             amount, unit = float(found[1]), found[2]
-            if unit == "ms":
-                amount, unit = amount / 1000, "s"
+            if unit in ("ms", "m", "min", "h"):
+                amount, unit = amount / 1000 if unit == "ms" else amount * (3600 if unit == "h" else 60), "s"
             if amount > 0 and (unit or amount.is_integer()) and (unit != "%" or (share and amount <= 100)):
                 return cls(amount, unit)
-        raise UsageError(f"must be readings or seconds, such as 128 or 2.56s{', or 50%' if share else ''}", value=text)
+        raise UsageError(
+            f"must be readings or seconds, such as 128, 2.56s or 10min{', or 50%' if share else ''}", value=text
+        )
 
     def readings(self, rate_hz: float, whole: int = 0) -> int:
         """At least 1; `whole` is what a share is of. Raises UsageError where a rate is needed that nobody knows."""
@@ -265,13 +267,14 @@ class _Reader:
             return
         if given:
             self._time, self._unit = given, unit or unit_of(table, given)
-            if self._unit not in ("s", "ms", "us", "ns", ISO):
-                raise UsageError(f"column {given!r} holds no times", where=str(table.path), key="--time")
+            if self._unit not in (*UNITS, *STAMPS):
+                remedy = f"where the day is first in dates say {given}:DMY, else {given}:MDY"
+                raise UsageError(f"column {given!r} holds no times", where=str(table.path), key="--time", remedy=remedy)
             return
         for name in table.columns:
             if is_named_time(name) and name not in (self._client, self._label, *self._request.keep):
                 unit = unit_of(table, name)
-                times = seconds(table, name, unit) if unit else np.empty(0)
+                times = elapsed(table, name, unit) if unit else np.empty(0)
                 if unit and (np.diff(times[~np.isnan(times)]) >= 0).mean() > 0.9:
                     self._time, self._unit = name, unit
                     return
@@ -334,7 +337,7 @@ class _Reader:
             times: NDArray[np.float64] = np.arange(table.rows) / table.rate_hz
         elif self._time:
             self._time_said = f"{self._time}, {self._unit}"
-            times = seconds(table, self._time, self._unit)
+            times = elapsed(table, self._time, self._unit)
         else:
             self._rate_hz = self._request.rate_hz
             return None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tinyfed.data.delimited import FormatError, TableFormat
 from tinyfed.data.importing import CLASSES_MAX, INDEX_WORDS, LABELS, PARTS
 from tinyfed.data.tables import FLOAT32_ROUNDING, Table, read_table, tables_below
-from tinyfed.data.times import is_named_time, seconds, unit_of
+from tinyfed.data.times import elapsed, is_named_time, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of
 from tinyfed.errors import UsageError
 from tinyfed.text import listed
@@ -39,6 +39,7 @@ class Column:
     counts_up: bool = True  # by one from row to row, in each file
     values: Counter[str] | None = field(default_factory=Counter)  # None: too many
     unit: str = ""  # of time
+    times_s: tuple[float, float] = (np.inf, -np.inf)  # from, to
     role: str = ""  # number, label, client, time, index, constant, text, empty
 
     @property
@@ -203,13 +204,19 @@ def _look(table: Table, numbers: dict[str, NDArray[np.float64]], found: Survey, 
         _keep_values(table, column, seen, values, text)
         is_time = (
             is_named_time(name)
-            or _is_iso(text)
+            or _is_stamp(text)
             or (not column.counts_up and not table.rate_hz and good.all() and _is_even(values))
         )
         if clock is None and is_time and (unit := unit_of(table, name)):
-            times = seconds(table, name, unit)
-            if (np.diff(times[~np.isnan(times)]) >= 0).mean() > 0.5 or table.rows < 2:
+            times = elapsed(table, name, unit)
+            if not np.isnan(times).all() and ((np.diff(times[~np.isnan(times)]) >= 0).mean() > 0.5 or table.rows < 2):
                 column.unit, clock = unit, (name, times)
+                told = seconds(table, name, unit)
+                column.times_s = min(column.times_s[0], np.nanmin(told)), max(column.times_s[1], np.nanmax(told))
+        elif clock is None and not column.unit and _is_stamp(text):
+            found.notes.append(
+                f"{table.path}: column {name!r}: is the day first, or the month? --time {name}:DMY or MDY"
+            )
     if table.rate_hz:
         rates.append(table.rate_hz)
     elif clock is not None:
@@ -224,8 +231,9 @@ def _is_even(values: NDArray[np.float64]) -> bool:
     return middle > 0 and bool((np.abs(steps - middle) <= 0.5 * middle).mean() > 0.9)
 
 
-def _is_iso(text: NDArray[np.object_] | None) -> bool:
-    return text is not None and re.match(r"\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d", str(text[0])) is not None
+def _is_stamp(text: NDArray[np.object_] | None) -> bool:
+    stamp = r"\s*(\d{4}-\d\d-\d\d|\d\d?([./-])\d\d?\2\d{4},?)[T ]\d\d?:\d\d"
+    return text is not None and re.match(stamp, str(text[0])) is not None
 
 
 def _keep_values(
@@ -350,7 +358,7 @@ def _note(found: Survey) -> None:
         how = "spaces" if label.strip() == other.strip() else "case"
         say(f"labels {other!r} and {label!r} differ only in {how}")
     if not found.label:
-        say("no column looks like a label: 2 to 32 different words or whole numbers")
+        say("no column looks like a label: 2 to 32 different words or whole numbers; --target takes numbers to learn")
     if found.rates_hz and max(found.rates_hz) > 1.1 * min(found.rates_hz):
         say(f"files differ in rate: {min(found.rates_hz):.4g} to {max(found.rates_hz):.4g} Hz: resample with --rate")
 

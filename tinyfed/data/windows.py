@@ -42,10 +42,12 @@ def pieces(times: Values) -> list[slice]:
 def resampled(times: Values, values: Values, labels: Labels, rate_hz: float) -> tuple[Values, Labels]:
     """Readings at `rate_hz` from the first to the last: values (n, channels) on the line between the two around,
     labels (n,) of the one before. `times` (s) rise."""
-    count = int((times[-1] - times[0]) * rate_hz + 1e-6) + 1
-    at = times[0] + np.arange(count) / rate_hz
+    times = times - times[0]  # exact; a step added to a time since 1970 is not
+    rounding = min(1e-6, 0.01 / rate_hz)  # of times since 1970 in s
+    count = int((times[-1] + rounding) * rate_hz) + 1
+    at = np.arange(count) / rate_hz
     made = np.stack([np.interp(at, times, channel) for channel in values.T], axis=1)
-    before = np.searchsorted(times, at + 1e-9, side="right") - 1
+    before = np.searchsorted(times, at + rounding, side="right") - 1
     return made, labels[before]
 
 

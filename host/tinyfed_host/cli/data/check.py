@@ -11,7 +11,7 @@ import typer
 from tinyfed import tasks
 from tinyfed.data.delimited import TableFormat
 from tinyfed.data.survey import Column, Survey, column_facts, survey
-from tinyfed.data.times import is_named_time
+from tinyfed.data.times import is_named_time, moment_text
 from tinyfed.errors import UsageError
 from tinyfed.tasks.task import Task
 from tinyfed.text import listed, printable, shown
@@ -114,7 +114,7 @@ def _experiment(found: Survey, task: Task, shots: int, output: Path | None) -> s
 def _import_line(found: Survey) -> str:
     words = ["tinyfed", "data", "import", str(found.source), f"{found.source.absolute().stem}-samples"]
     by = found.by if found.by != "file" or len(found.clients) > 1 else "COLUMN"
-    words += ["--client", by, "--label", found.label or "COLUMN"]
+    words += ["--client", by, *(("--label", found.label) if found.label else ("--target", "COLUMN"))]
     dropped = dict.fromkeys(name for name in (*found.of_role("constant"), *found.partly) if name in found.first)
     words += ["--drop", ",".join(dropped)] if dropped else []
     words += ["--time", name] if (name := next(iter(found.of_role("time")), "")) and not is_named_time(name) else []
@@ -216,6 +216,8 @@ def _column_row(column: Column) -> list[str]:
     said = ""
     if column.numbers:
         said = f"{column.low:.6g} to {column.high:.6g}"
+    if column.role == "time":
+        said = " to ".join(moment_text(time_s, column.unit) for time_s in column.times_s)
     if column.role in ("label", "client", "text") and column.values is not None:
         said = f"{len(column.values):,}: {shown(', '.join(value for value, _ in column.values.most_common(6)), 60)}"
     looks = f"time in {column.unit}" if column.role == "time" else column.role

@@ -48,7 +48,7 @@ def import_(
     time: Annotated[
         str,
         typer.Option(
-            help="The COLUMN with the time, also COLUMN:UNIT (s, ms, us, ns), or none.",
+            help="The COLUMN with the time, also COLUMN:UNIT (s, ms, us, ns, DMY, MDY), or none.",
             show_default="a column called so",
         ),
     ] = "",
@@ -56,7 +56,7 @@ def import_(
         float | None, number_option(number(0, 1e6, above=True), "--rate", help="Resample to so many readings a second.")
     ] = None,
     window: Annotated[
-        str, typer.Option(help="Cut windows: 128 readings, or 2.56s.", show_default="each row a sample")
+        str, typer.Option(help="Cut windows: 128 readings, 2.56s, 10min.", show_default="each row a sample")
     ] = "",
     step: Annotated[str, typer.Option(help="From window to window: 64, 1s or 50%.", show_default="100%")] = "",
     features: Annotated[
@@ -286,7 +286,8 @@ def _facts(made: Imported) -> dict[str, Any]:
 
 def _sum_up(made: Imported, out: Path, *, is_written: bool) -> None:
     answer = f"targets: {listed(made.targets)}" if made.targets else f"label: {made.label}"
-    print_line(f"read     {made.files:,} files, {made.rows:,} rows; {answer}; time: {made.time or 'none'}")
+    files = f"{made.files:,} {'file' if made.files == 1 else 'files'}"
+    print_line(f"read     {files}, {made.rows:,} rows; {answer}; time: {made.time or 'none'}")
     left_out = f"; left out: {listed(made.left_out)}" if made.left_out else ""
     print_line(f"columns  {listed(made.columns)}{left_out}")
     shape = " x ".join(map(str, made.shape))

@@ -97,6 +97,46 @@ def test_one_file_with_a_column_of_clients(tinyfed: Tinyfed, raw: Path) -> None:
     assert shlex.split(facts["import"])[5:9] == ["--client", "user_id", "--label", "label"]
 
 
+def mixed_rooms(path: Path, *, by_time: bool = True) -> None:
+    """Three rooms, each read 120 times every 300 s, 2 s apart; the last misses 10 readings before its 60th."""
+    at = [(300 * k + 2 * room, room, k) for room in range(3) for k in range(120) if room < 2 or not 50 <= k < 60]
+    start = np.datetime64("2024-01-01T00:00:00")
+    rows = [f"{start + t},r{room},{k}.5,{'ab'[k // 20 % 2]}" for t, room, k in (sorted(at) if by_time else at)]
+    path.write_text("\n".join(["time,room,co2,label", *rows]) + "\n")
+
+
+@pytest.mark.parametrize("by_time", [True, False])
+def test_each_client_of_a_file_has_a_clock_of_its_own(tinyfed: Tinyfed, raw: Path, by_time: bool) -> None:
+    mixed_rooms(raw / "rooms.csv", by_time=by_time)
+    line = 1 + 150 + 20 + 3 if by_time else 1 + 240 + 51  # by time: two rooms and 50 rounds, then two for 10, then one
+    said = tinyfed.text("data", "check", "rooms.csv")
+    assert f"time: a reading each 5 min; 1 gap, the longest 55 min, the first at rooms.csv line {line}" in said
+    made = tinyfed.lines("data", "import", "rooms.csv", "out", "--client", "room", "--window", "600s", "--json")[-1]
+    assert (made["window"], made["rate_hz"]) == (2, pytest.approx(1 / 300))
+    assert made["skipped"] == {"gaps, which no window crosses": {"count": 1, "first": f"rooms.csv line {line}"}}
+    both = {**made["train"], **made["held_out"]}
+    assert both == {"r0": {"a": 30, "b": 30}, "r1": {"a": 30, "b": 30}, "r2": {"a": 25, "b": 30}}
+
+
+def test_a_client_of_a_file_that_is_slower_is_named(tinyfed: Tinyfed, raw: Path) -> None:
+    mixed_rooms(raw / "rooms.csv", by_time=False)
+    rows = (raw / "rooms.csv").read_text().split("\n")
+    (raw / "rooms.csv").write_text("\n".join(row for k, row in enumerate(rows) if k % 2 or "r1" not in row))
+    assert "- clients differ in rate: 0.001667 to 0.003333 Hz: resample with --rate" in tinyfed.text(
+        "data", "check", "rooms.csv"
+    )
+    error = tinyfed.error(2, "data", "import", "rooms.csv", "out", "--client", "room", "--window", "2")
+    assert "rooms.csv: client 'r1' has 0.001667 readings a second, others have 0.003333; say --rate" in error
+
+
+def test_time_that_goes_back_is_no_gap_of_0_s(tinyfed: Tinyfed, raw: Path) -> None:
+    rows = [f"{k % 40 / 10},{k % 7}.5,{'ab'[k // 4 % 2]}" for k in range(80)]
+    (raw / "two.csv").write_text("\n".join(["time,x,label", *rows]) + "\n")
+    assert "time: 10 Hz; 1 gap, where time goes back, the first at two.csv line 42" in tinyfed.text(
+        "data", "check", "two.csv"
+    )
+
+
 def test_folders_of_arrays_and_sounds(tinyfed: Tinyfed, raw: Path) -> None:
     for name in ("train/a", "held_out/b"):
         (raw / "n" / name).parent.mkdir(parents=True)

@@ -73,6 +73,7 @@ def test_a_gap_ends_a_piece() -> None:
     assert [(one.start, one.stop) for one in pieces(times)] == [(0, 6), (6, 8), (8, 10)]
     assert pieces(times[:0]) == [] and pieces(times[:1]) == [slice(0, 1)]
     assert rate_of(times) == pytest.approx(10) and rate_of(times[:1]) == 0
+    assert rate_of(times[:4:2], times[1:4:2]) == pytest.approx(5) and rate_of() == 0
 
 
 def test_resampling_is_linear_and_keeps_the_label_before() -> None:

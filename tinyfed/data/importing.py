@@ -196,11 +196,12 @@ class _Reader:
         self._rows += table.rows
         values = np.stack([table.values(name) for name in self._numbers], axis=1)
         labels = np.zeros(table.rows, np.int64) if self._request.targets else self._labels(table)
-        times = self._times(table)
+        clients = list(self._clients(table))
+        times = self._times(table, clients)
         good = np.isfinite(values.sum(axis=1) if times is None else values.sum(axis=1) + times)
         if not good.all():
             self._skip("rows with a cell that is no number", int((~good).sum()), self._first_fault(table, good))
-        for client, rows in self._clients(table):
+        for client, rows in clients:
             self._read_client(client, rows, table, values, labels, times, good)
 
     @property
@@ -275,9 +276,18 @@ class _Reader:
             if is_named_time(name) and name not in (self._client, self._label, *self._request.keep):
                 unit = unit_of(table, name)
                 times = elapsed(table, name, unit) if unit else np.empty(0)
-                if unit and (np.diff(times[~np.isnan(times)]) >= 0).mean() > 0.9:
+                if unit and (self._steps(table, times) >= 0).mean() > 0.9:
                     self._time, self._unit = name, unit
                     return
+
+    def _steps(self, table: Table, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From each known time to the next one of the same client."""
+        cells = table.text(self._client) if _is_column(self._client) else np.zeros(table.rows)
+        _, whose = np.unique(cells, return_inverse=True)
+        order = np.argsort(whose, kind="stable")
+        order = order[~np.isnan(times[order])]
+        steps: NDArray[np.float64] = np.diff(times[order])[np.diff(whose[order]) == 0]
+        return steps
 
     def _is_wanted(self, table: Table, name: str) -> bool:
         values = table.values(name)
@@ -330,7 +340,7 @@ class _Reader:
             raise UsageError(problem, where=str(table.path))
         return codes[at]
 
-    def _times(self, table: Table) -> NDArray[np.float64] | None:
+    def _times(self, table: Table, clients: Sequence[tuple[str, NDArray[np.intp]]]) -> NDArray[np.float64] | None:
         """When each row was read, (rows,) in s; None where nobody knows."""
         if table.rate_hz:
             self._time_said = self._time_said or f"{table.rate_hz:.6g} Hz, as {table.path.name} says"
@@ -344,11 +354,17 @@ class _Reader:
         if self._request.rate_hz:
             self._rate_hz = self._request.rate_hz
             return times
-        rate_hz = rate_of(times[~np.isnan(times)])
-        self._rate_hz = self._rate_hz or rate_hz
-        if self._request.window and rate_hz and abs(rate_hz / self._rate_hz - 1) > RATES_DIFFER:
-            problem = f"has {rate_hz:.4g} readings a second, {self._first} has {self._rate_hz:.4g}"
-            raise UsageError(problem, where=str(table.path), remedy="say --rate to resample all of them")
+        known = [times[rows[~np.isnan(times[rows])]] for _, rows in clients]  # a client's clock is its own
+        self._rate_hz = self._rate_hz or rate_of(*known)
+        for (client, _), one in zip(clients, known, strict=True):
+            rate_hz = rate_of(one)
+            if not self._request.window or not rate_hz or len(one) < self._spans()[0]:
+                continue
+            if abs(rate_hz / self._rate_hz - 1) > RATES_DIFFER:
+                whose = f"client {client!r} " if _is_column(self._client) else ""
+                others = "others have" if whose else f"{self._first} has"
+                problem = f"{whose}has {rate_hz:.4g} readings a second, {others} {self._rate_hz:.4g}"
+                raise UsageError(problem, where=str(table.path), remedy="say --rate to resample all of them")
         return times
 
     def _clients(self, table: Table) -> Iterator[tuple[str, NDArray[np.intp]]]:

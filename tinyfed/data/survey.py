@@ -1,6 +1,5 @@
 """What a folder of tables holds, before anything is learned: kinds of columns, time, labels, clients, what is odd."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -73,7 +72,7 @@ class Survey:
     columns: dict[str, Column]
     clients: dict[str, Client]
     first: tuple[str, ...] = ()  # the columns of the first file with rows
-    rates_hz: tuple[float, ...] = ()  # of each file that tells the time
+    rates_hz: tuple[float, ...] = ()  # of each file, or client in one, that tells the time
     gaps: int = 0
     longest_gap_s: float = 0.0
     first_gap: str = ""
@@ -116,7 +115,7 @@ class _Seen:
     path: Path
     rows: int
     codes: dict[str, tuple[list[str], NDArray[np.uint16]]]
-    at: NDArray[np.float64] | None = None
+    times: NDArray[np.float64] | None = None  # of each row, s
 
 
 def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda _: None) -> Survey:
@@ -128,7 +127,6 @@ def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda
     is_split = {parts[0] if parts else "" for parts in inner.values()} == set(PARTS)
     found = Survey(source, files, Counter(), form, is_split, "file", "", {}, {})
     seen = []
-    rates: list[float] = []
     for number, path in enumerate(files):
         told(f"{number + 1:,} of {len(files):,}: {path.name}")
         found.kinds[path.suffix.lower().lstrip(".")] += 1
@@ -137,10 +135,9 @@ def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda
             found.notes.append(f"{path} holds no rows")
             continue
         found.first = found.first or table.columns
-        seen.append(_look(table, values, found, rates))
+        seen.append(_look(table, values, found))
     if not seen:
         raise UsageError("holds no rows", where=str(source))
-    found.rates_hz = tuple(rates)
     for column in found.columns.values():
         column.role = _role(column)
     if not found.of_role("number"):  # what only rises like a clock is a reading, where nothing else is
@@ -150,6 +147,7 @@ def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda
     _choose_clients(found, seen, {path: parts[is_split:] for path, parts in inner.items()})
     _choose_label(found, seen, inner)
     _count(found, seen, inner)
+    _look_at_times(found, seen)
     _note(found)
     return found
 
@@ -179,9 +177,8 @@ def _read(path: Path, found: Survey) -> tuple[Table, dict[str, NDArray[np.float6
     raise UsageError("is read by no format that was tried", where=str(path))
 
 
-def _look(table: Table, numbers: dict[str, NDArray[np.float64]], found: Survey, rates: list[float]) -> _Seen:
+def _look(table: Table, numbers: dict[str, NDArray[np.float64]], found: Survey) -> _Seen:
     seen = _Seen(table.path, table.rows, {})
-    clock: tuple[str, NDArray[np.float64]] | None = None
     for name in table.columns:
         column = found.columns.setdefault(name, Column(name))
         values = numbers[name]
@@ -207,20 +204,18 @@ def _look(table: Table, numbers: dict[str, NDArray[np.float64]], found: Survey, 
             or _is_stamp(text)
             or (not column.counts_up and not table.rate_hz and good.all() and _is_even(values))
         )
-        if clock is None and is_time and (unit := unit_of(table, name)):
+        if seen.times is None and is_time and (unit := unit_of(table, name)):
             times = elapsed(table, name, unit)
             if not np.isnan(times).all() and ((np.diff(times[~np.isnan(times)]) >= 0).mean() > 0.5 or table.rows < 2):
-                column.unit, clock = unit, (name, times)
+                column.unit, seen.times = unit, times
                 told = seconds(table, name, unit)
                 column.times_s = min(column.times_s[0], np.nanmin(told)), max(column.times_s[1], np.nanmax(told))
-        elif clock is None and not column.unit and _is_stamp(text):
+        elif seen.times is None and not column.unit and _is_stamp(text):
             found.notes.append(
                 f"{table.path}: column {name!r}: is the day first, or the month? --time {name}:DMY or MDY"
             )
     if table.rate_hz:
-        rates.append(table.rate_hz)
-    elif clock is not None:
-        _look_at_times(table, clock[1], found, rates)
+        seen.times, found.rates_hz = None, (*found.rates_hz, table.rate_hz)
     return seen
 
 
@@ -260,17 +255,24 @@ def _keep_values(
     seen.codes[column.name] = names.tolist(), at.astype(np.uint16)
 
 
-def _look_at_times(table: Table, times: NDArray[np.float64], found: Survey, rates: list[float]) -> None:
-    whole = np.flatnonzero(~np.isnan(times))
-    rate = rate_of(times[whole])
-    if rate:
-        rates.append(rate)
-    cuts = pieces(times[whole])
-    for before, after in itertools.pairwise(cuts):
-        found.gaps += 1
-        length = float(times[whole[after.start]] - times[whole[before.stop - 1]])
-        found.longest_gap_s = max(found.longest_gap_s, length)
-        found.first_gap = found.first_gap or table.place(int(whole[after.start]))
+def _look_at_times(found: Survey, seen: Sequence[_Seen]) -> None:
+    """Rates and gaps by client: in a file of many each has a clock of its own."""
+    for one in seen:
+        if one.times is None:
+            continue
+        names, whose = [""], np.zeros(one.rows, np.uint16)
+        if found.by not in ("file", "folder"):
+            names, whose = one.codes[found.by]
+        order = np.argsort(whose, kind="stable")
+        order = order[~np.isnan(one.times[order])]
+        for rows in np.split(order, np.searchsorted(whose[order], np.arange(1, len(names)))):
+            times = one.times[rows]
+            if rate := rate_of(times):
+                found.rates_hz = (*found.rates_hz, rate)
+            for after in pieces(times)[1:]:
+                found.gaps += 1
+                found.longest_gap_s = max(found.longest_gap_s, float(times[after.start] - times[after.start - 1]))
+                found.first_gap = found.first_gap or _read(one.path, found)[0].place(int(rows[after.start]))
 
 
 def _role(column: Column) -> str:
@@ -360,7 +362,9 @@ def _note(found: Survey) -> None:
     if not found.label:
         say("no column looks like a label: 2 to 32 different words or whole numbers; --target takes numbers to learn")
     if found.rates_hz and max(found.rates_hz) > 1.1 * min(found.rates_hz):
-        say(f"files differ in rate: {min(found.rates_hz):.4g} to {max(found.rates_hz):.4g} Hz: resample with --rate")
+        who = "files" if found.by in ("file", "folder") else "clients"
+        low, high = min(found.rates_hz), max(found.rates_hz)
+        say(f"{who} differ in rate: {low:.4g} to {high:.4g} Hz: resample with --rate")
 
 
 def column_facts(column: Column) -> dict[str, Any]:

@@ -20,9 +20,9 @@ FEATURES: dict[str, Callable[[Values], Values]] = {
 }
 
 
-def rate_of(times: Values) -> float:
-    """Readings a second, by the median step between them; 0 where fewer than two tell."""
-    steps = np.diff(times)
+def rate_of(*times: Values) -> float:
+    """Readings a second, by the median step between those of each of `times` (s); 0 where fewer than two tell."""
+    steps = np.concatenate([np.empty(0), *map(np.diff, times)])
     steps = steps[steps > 0]
     return 1.0 / float(np.median(steps)) if steps.size else 0.0
 

@@ -187,7 +187,8 @@ def _print(found: Survey, shots: int, task: Task | None) -> None:
     print_line("")
     if found.rates_hz:
         many = "gaps" if found.gaps > 1 else "gap"
-        gaps = f"{found.gaps:,} {many}, the longest {_duration(found.longest_gap_s)}, the first at {found.first_gap}"
+        longest = f"the longest {_duration(found.longest_gap_s)}" if found.longest_gap_s else "where time goes back"
+        gaps = f"{found.gaps:,} {many}, {longest}, the first at {found.first_gap}"
         rate = f"{found.rate_hz:.4g} Hz" if found.rate_hz >= 1 else f"a reading each {_duration(1 / found.rate_hz)}"
         print_line(f"time: {rate}; {gaps if found.gaps else 'no gaps'}")
     parts = [f"{sum(c.part == part for c in found.clients.values())} in {part}/" for part in ("train", "held_out")]

@@ -97,6 +97,49 @@ def test_one_file_with_a_column_of_clients(tinyfed: Tinyfed, raw: Path) -> None:
     assert shlex.split(facts["import"])[5:9] == ["--client", "user_id", "--label", "label"]
 
 
+def test_what_counts_rows_is_no_time_and_no_input(tinyfed: Tinyfed, raw: Path) -> None:
+    """As rows are left out: every tenth, and in `sample` every fifth too. `number` falls and rises: it is a reading."""
+    for person in range(3):
+        rows = [
+            f"{140 + 400 * person + k},{k + k // 4},{k // 10 % 3},{k % 7}.5,{k},{'ab'[k // 10 % 2]}"
+            for k in range(200)
+            if k % 10
+        ]
+        (raw / "rest").mkdir(exist_ok=True)
+        (raw / f"rest/p{person}.csv").write_text("\n".join([",sample,number,x,__index_level_0__,label", *rows]) + "\n")
+    (facts,) = tinyfed.lines("data", "check", "rest")
+    assert roles(facts) == {
+        "column 1": "index", "sample": "index", "number": "number", "x": "number", "__index_level_0__": "index",
+        "label": "label",
+    }  # fmt: skip
+    assert facts["rate_hz"] is None and "--time" not in facts["import"]
+    made = tinyfed.lines(*shlex.split(facts["import"])[1:], "--json")[-1]
+    assert made["columns"] == ["number", "x"] and made["time"] in (None, "", "none")
+    assert made["left_out"] == ["column 1 (an index)", "sample (an index)", "__index_level_0__ (an index)"]
+
+
+def test_a_number_that_only_tells_the_client_is_no_input(tinyfed: Tinyfed, raw: Path) -> None:
+    """`room` changes within a client, `age` is not called so, `device` is the same for all: they stay."""
+    for person in range(4):
+        rows = [f"{person + 1},{k // 20},{20 + person},3,{k % 7}.5,{'ab'[k % 2]}" for k in range(40)]
+        (raw / "who").mkdir(exist_ok=True)
+        (raw / f"who/p{person}.csv").write_text("\n".join(["SubjectID,room,age,device,x,label", *rows]) + "\n")
+    (facts,) = tinyfed.lines("data", "check", "who")
+    assert roles(facts) == {
+        "SubjectID": "client", "room": "number", "age": "number", "device": "constant", "x": "number", "label": "label"
+    }  # fmt: skip
+    assert facts["client"] == "file"
+    assert "column 'SubjectID' only tells the client: it is left out" in facts["notes"]
+    made = tinyfed.lines("data", "import", "who", "out", "--json")[-1]
+    assert (made["columns"], made["left_out"]) == (
+        ["room", "age", "device", "x"],
+        ["SubjectID (only tells the client)"],
+    )
+    assert len(made["train"]) == 3 and made["skipped"] == {}
+    kept = tinyfed.lines("data", "import", "who", "kept", "--keep", "SubjectID,x", "--json")[-1]
+    assert kept["columns"] == ["SubjectID", "x"]
+
+
 def mixed_rooms(path: Path, *, by_time: bool = True) -> None:
     """Three rooms, each read 120 times every 300 s, 2 s apart; the last misses 10 readings before its 60th."""
     at = [(300 * k + 2 * room, room, k) for room in range(3) for k in range(120) if room < 2 or not 50 <= k < 60]

@@ -24,7 +24,9 @@ from tinyfed.text import listed, printable
 
 PARTS = ("train", "held_out")
 LABELS = ("label", "labels", "activity", "class", "target", "y")  # what a label's column may be called
-INDEX_WORDS = ("index", "idx", "row", "no", "nr", "number", "unnamed: 0", "unnamed 0")  # an index
+CLIENT_WORDS = {"client", "subject", "person", "participant", "user", "device", "sensor", "room", "patient", "people"}
+_INDEX_WORDS = ("index", "idx", "row", "no", "nr", "number")
+_NAMELESS = re.compile(r"unnamed:? \d+(\.\d+)?|__index_level_\d+__", re.IGNORECASE)  # what pandas calls such a column
 CLASSES_MAX = 32
 RATES_DIFFER = 0.1  # of the first file's
 
@@ -135,18 +137,24 @@ def import_samples(source: Path, request: Request, told: Callable[[str], None] =
     Raises UsageError naming the file and the place; MissingToolError where a package is needed.
     """
     files = tables_below(source)
-    reader = _Reader(request, source, files)
-    for number, path in enumerate(files):
-        told(f"{number + 1:,} of {len(files):,}: {path.name}")
-        reader.read(path)
-    return reader.done()
+    whose: tuple[str, ...] = ()
+    while True:
+        reader = _Reader(request, source, files, whose)
+        for number, path in enumerate(files):
+            told(f"{number + 1:,} of {len(files):,}: {path.name}")
+            reader.read(path)
+        if not (found := reader.client_columns()):
+            return reader.done()
+        whose += found  # all files had to be seen for that: read them again without
 
 
 class _Reader:
     """Reads files one by one, by what the first one holds."""
 
-    def __init__(self, request: Request, source: Path, files: Sequence[Path]) -> None:
+    def __init__(self, request: Request, source: Path, files: Sequence[Path], whose: tuple[str, ...]) -> None:
         self._request = request
+        self._whose = whose  # columns that only tell the client
+        self._values: dict[str, dict[str, set[float]]] = {}  # of columns that may do so: by client up to two
         self._source = source
         self._files = files
         self._root = source if source.is_dir() else source.parent
@@ -300,8 +308,10 @@ class _Reader:
             fault = table.fault(name, int(np.flatnonzero(~numbers)[0]))
             if isinstance(fault, FormatError):  # numbers, read in another way
                 raise fault
-        elif _is_index(table, name, values):
+        elif is_index(table, name, values):
             reason = "an index"
+        elif name in self._whose:
+            reason = "only tells the client"
         if reason:
             self._left_out.append(f"{name} ({reason})")
         return not reason
@@ -417,6 +427,9 @@ class _Reader:
         made = self._samples.setdefault(client, [])
         request = self._request
         kept = rows[good[rows]]
+        for name in filter(names_client, () if request.keep else self._columns):
+            seen = self._values.setdefault(name, {}).setdefault(client, set())
+            seen.update(np.unique(values[kept, self._columns.index(name)])[:2].tolist())
         if request.window is None and not (times is not None and request.rate_hz):  # each row is a sample
             x, y = self._split(values[kept], labels[kept])
             made.append((x.astype(np.float32), y))
@@ -472,6 +485,15 @@ class _Reader:
             return length, length if step is None else step.readings(self._rate_hz, length)
         except UsageError as error:
             raise error.located(key="--step") from None
+
+    def client_columns(self) -> tuple[str, ...]:
+        """Columns that are called as clients are, and hold a whole number for each client, not the same for all."""
+        return tuple(
+            name
+            for name, seen in self._values.items()
+            if all(len(some) < 2 and all(map(float.is_integer, some)) for some in seen.values())
+            and len(set().union(*seen.values())) > 1
+        )
 
     def done(self) -> Imported:
         """All that was read, split. Raises UsageError where nothing can be learned from it."""
@@ -597,13 +619,24 @@ class _Reader:
         return chosen
 
 
-def _is_index(table: Table, name: str, values: NDArray[np.float64]) -> bool:
-    """Whether a column counts the rows, or is whole numbers without a name or with an index's."""
+def names_client(name: str) -> bool:
+    """Whether a column is called as clients are: `subject`, `user_id`, `SensorId`."""
+    return not CLIENT_WORDS.isdisjoint(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name))
+
+
+def is_index(table: Table, name: str, values: NDArray[np.float64]) -> bool:
+    """Whether a column of whole numbers counts the rows, also where some were left out: it has no name; or an index's,
+    and hardly ever falls or stays; or it only rises, mostly by 1."""
     if not (values == np.rint(values)).all():
         return False
-    return (
-        name.lower() in INDEX_WORDS or name in table.unnamed or (len(values) > 2 and bool((np.diff(values) == 1).all()))
-    )
+    if name in table.unnamed or _NAMELESS.fullmatch(name):
+        return True
+    steps = np.diff(values)
+    if len(steps) < 2:
+        return False
+    if name.lower() in _INDEX_WORDS:
+        return bool((steps > 0).mean() > 0.9)
+    return bool((steps > 0).all() and (steps == 1).mean() > 0.5)
 
 
 def _is_column(what: str) -> bool:

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.delimited import FormatError, TableFormat
-from tinyfed.data.importing import CLASSES_MAX, INDEX_WORDS, LABELS, PARTS
+from tinyfed.data.importing import CLASSES_MAX, LABELS, PARTS, is_index, names_client
 from tinyfed.data.tables import FLOAT32_ROUNDING, Table, read_table, tables_below
 from tinyfed.data.times import elapsed, is_named_time, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of
 from tinyfed.errors import UsageError
 from tinyfed.text import listed
 
-CLIENT_WORDS = ("client", "subject", "person", "participant", "user", "device", "sensor", "room", "patient", "people")
 VALUES_MAX = 4096  # different values of a column that may be a label or a client
 
 
@@ -35,7 +34,7 @@ class Column:
     low: float = np.inf
     high: float = -np.inf
     is_whole: bool = True
-    counts_up: bool = True  # by one from row to row, in each file
+    is_index: bool = True  # in each file
     values: Counter[str] | None = field(default_factory=Counter)  # None: too many
     unit: str = ""  # of time
     times_s: tuple[float, float] = (np.inf, -np.inf)  # from, to
@@ -145,9 +144,10 @@ def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda
             if column.role == "time" and column.numbers and not is_named_time(column.name):
                 column.role = "number"
     _choose_clients(found, seen, {path: parts[is_split:] for path, parts in inner.items()})
+    _set_client_columns(found, seen, inner)
     _choose_label(found, seen, inner)
     _count(found, seen, inner)
-    _look_at_times(found, seen)
+    _look_at_times(found, seen, inner)
     _note(found)
     return found
 
@@ -196,13 +196,12 @@ def _look(table: Table, numbers: dict[str, NDArray[np.float64]], found: Survey) 
             some = values[good]
             column.low, column.high = min(column.low, float(some.min())), max(column.high, float(some.max()))
             column.is_whole = column.is_whole and bool((some == np.rint(some)).all())
-        counts = table.rows > 2 and bool((np.diff(values) == 1).all())
-        column.counts_up = column.counts_up and counts
+        column.is_index = column.is_index and is_index(table, name, values)
         _keep_values(table, column, seen, values, text)
         is_time = (
             is_named_time(name)
             or _is_stamp(text)
-            or (not column.counts_up and not table.rate_hz and good.all() and _is_even(values))
+            or (not column.is_index and not table.rate_hz and good.all() and _is_even(values))
         )
         if seen.times is None and is_time and (unit := unit_of(table, name)):
             times = elapsed(table, name, unit)
@@ -255,14 +254,12 @@ def _keep_values(
     seen.codes[column.name] = names.tolist(), at.astype(np.uint16)
 
 
-def _look_at_times(found: Survey, seen: Sequence[_Seen]) -> None:
+def _look_at_times(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
     """Rates and gaps by client: in a file of many each has a clock of its own."""
     for one in seen:
         if one.times is None:
             continue
-        names, whose = [""], np.zeros(one.rows, np.uint16)
-        if found.by not in ("file", "folder"):
-            names, whose = one.codes[found.by]
+        names, whose = _whose(one, found, inner)
         order = np.argsort(whose, kind="stable")
         order = order[~np.isnan(one.times[order])]
         for rows in np.split(order, np.searchsorted(whose[order], np.arange(1, len(names)))):
@@ -281,9 +278,7 @@ def _role(column: Column) -> str:
         return "empty"
     if column.unit:
         return "time"
-    if column.counts_up or (column.name.lower() in INDEX_WORDS and column.is_whole and column.numbers == filled):
-        return "index"
-    if re.fullmatch(r"column \d+", column.name) and column.is_whole and column.values is None:
+    if column.is_index:
         return "index"
     if column.is_constant and (column.numbers or column.files > 1):
         return "constant"
@@ -299,9 +294,27 @@ def _choose_clients(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tupl
         return
     words = [c for c in found.columns.values() if c.values is not None and 1 < len(c.values) < c.rows / 2]
     for column in words:
-        if set(re.split(r"[^a-z]+", column.name.lower())) & set(CLIENT_WORDS):
+        if names_client(column.name):
             found.by, column.role = column.name, "client"
             return
+
+
+def _set_client_columns(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
+    """What only tells the client is nothing to learn from: one value in each client, not the same in all."""
+    for column in found.columns.values():
+        if column.role not in ("number", "text") or not (
+            column.is_whole and column.values and names_client(column.name)
+        ):
+            continue
+        values: dict[str, set[str]] = {}
+        for one in seen:
+            names, whose = _whose(one, found, inner)
+            words, which = one.codes.get(column.name, ([""], np.zeros(one.rows, np.uint16)))
+            for k, name in enumerate(names):
+                values.setdefault(name, set()).update(words[at] for at in np.unique(which[whose == k]).tolist())
+        if all(len(some) == 1 for some in values.values()) and len(set().union(*values.values())) > 1:
+            column.role = "client"
+            found.notes.append(f"column {column.name!r} only tells the client: it is left out")
 
 
 def _choose_label(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
@@ -320,14 +333,18 @@ def _client_of(path: Path, found: Survey, inner: dict[Path, tuple[str, ...]]) ->
     return parts[0] if found.by == "folder" and parts else path.stem
 
 
+def _whose(one: _Seen, found: Survey, inner: dict[Path, tuple[str, ...]]) -> tuple[list[str], NDArray[np.uint16]]:
+    """The clients in a file, and of each row which of them it is of."""
+    if found.by in ("file", "folder"):
+        return [_client_of(one.path, found, inner)], np.zeros(one.rows, np.uint16)
+    return one.codes[found.by]
+
+
 def _count(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
     for one in seen:
         part = inner[one.path][0] if found.is_split else ""
         labels, which = one.codes.get(found.label, ([""], np.zeros(one.rows, np.uint16)))
-        if found.by in ("file", "folder"):
-            names, whose = [_client_of(one.path, found, inner)], np.zeros(one.rows, np.uint16)
-        else:
-            names, whose = one.codes[found.by]
+        names, whose = _whose(one, found, inner)
         table = np.zeros((len(names), len(labels)), np.int64)
         np.add.at(table, (whose, which), 1)
         for name, counts in zip(names, table.tolist(), strict=True):

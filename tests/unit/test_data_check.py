@@ -229,3 +229,62 @@ def test_stamps_are_shown_as_dates_and_numbers_to_learn_as_targets(tinyfed: Tiny
     assert "next: tinyfed data import rooms rooms-samples --client file --target COLUMN --held-out 0.2" in said
     said = tinyfed.text("data", "check", "days")
     assert "- days/a.csv: column 'date': is the day first, or the month? --time date:DMY or MDY" in said
+
+
+PEOPLE = ("anna", "bert", "cleo")
+
+
+@pytest.mark.parametrize(
+    ("names", "client", "label", "classes"),
+    [
+        ([f"{who}/{what}" for who in PEOPLE for what in ("walk", "sit")], "folder", "file", ["sit", "walk"]),
+        ([f"{what}/p0{k}" for what in ("walk", "sit") for k in range(3)], "file:.+", "folder", ["sit", "walk"]),
+        (
+            [f"{who}/{what}/day{k}" for who in PEOPLE for what in ("walk", "sit") for k in range(2)],
+            "folder", "folder", ["sit", "walk"],
+        ),
+        (
+            [f"spk{k}/{what}_{j}" for k in range(3) for what in ("low", "high") for j in range(2)],
+            "folder", "file:^([^ _.-]+)", ["high", "low"],
+        ),
+        (
+            [f"{digit}_{who}_{j}" for digit in range(3) for who in PEOPLE for j in range(2)],
+            "file:^[^ _.-]*[ _.-]([^ _.-]+)", "file:^([^ _.-]+)", ["0", "1", "2"],
+        ),
+        ([f"{who}/2024-0{k}" for who in PEOPLE for k in (1, 2)], "folder", None, []),
+        ([f"{who}_{k}" for who in PEOPLE for k in (1, 2)], "file", None, []),
+    ],
+)  # fmt: skip
+def test_labels_in_names(
+    tinyfed: Tinyfed, raw: Path, names: list[str], client: str, label: str | None, classes: list[str]
+) -> None:
+    for name in names:
+        (raw / f"n/{name}.csv").parent.mkdir(parents=True, exist_ok=True)
+        (raw / f"n/{name}.csv").write_text("v,w\n" + "".join(f"{k % 7}.5,{k * k % 11}.25\n" for k in range(40)))
+    (facts,) = tinyfed.lines("data", "check", "n")
+    assert (facts["client"], facts["label"]) == (client, label)
+    assert sorted({each for one in facts["clients"].values() for each in one["classes"]} - {""}) == classes
+    words = shlex.split(facts["import"])[1:]
+    if label:
+        (made,) = tinyfed.lines(*words)
+        assert made["classes"] == classes and {**made["train"], **made["held_out"]} == {
+            name: one["classes"] for name, one in facts["clients"].items()
+        }
+    else:
+        assert words[4:8] == ["--client", client, "--target", "COLUMN"]
+
+
+def test_all_people_in_the_file_of_each_day(tinyfed: Tinyfed, raw: Path) -> None:
+    (raw / "days").mkdir()
+    for day in range(3):
+        rows = [f"{k % 7}.5,s{k % 4},{'ab'[k // 4 % 2]}" for k in range(40)]
+        (raw / f"days/day{day}.csv").write_text("v,subject,state\n" + "\n".join(rows) + "\n")
+    (facts,) = tinyfed.lines("data", "check", "days")
+    assert facts["client"] == "subject" and facts["clients"]["s3"] == {
+        "part": "",
+        "rows": 30,
+        "classes": {"a": 15, "b": 15},
+    }
+    assert "--client subject --label state" in facts["import"]
+    said = tinyfed.error(2, "data", "import", "days", "out")
+    assert "no column is called label; there are v, subject, state; say --label state, which looks like one, or" in said

@@ -148,6 +148,10 @@ def import_samples(source: Path, request: Request, told: Callable[[str], None] =
         whose += found  # all files had to be seen for that: read them again without
 
 
+class NoLabelError(UsageError):
+    """None was told, and no column is called as labels are."""
+
+
 class _Reader:
     """Reads files one by one, by what the first one holds."""
 
@@ -240,7 +244,7 @@ class _Reader:
             self._label = next((lower[word] for word in LABELS if word in lower), "")
             if not self._label:
                 problem = f"no column is called label; there are {listed(there)}"
-                raise UsageError(problem, where=str(table.path), remedy="say --label COLUMN, file or folder")
+                raise NoLabelError(problem, where=str(table.path), remedy="say --label COLUMN, file or folder")
         if not self._client:
             problem = f"is one file: which column names the client? There are {listed(there)}"
             raise UsageError(problem, where=str(table.path), remedy="say --client COLUMN")
@@ -248,7 +252,7 @@ class _Reader:
             *request.keep,
             *request.drop,
             *request.targets,
-            *filter(_is_column, filter(None, (self._client, self._label))),
+            *filter(is_column, filter(None, (self._client, self._label))),
         ):
             table.column(name)  # raises where it is missing
         self._choose_time(table)
@@ -290,7 +294,7 @@ class _Reader:
 
     def _steps(self, table: Table, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """From each known time to the next one of the same client."""
-        cells = table.text(self._client) if _is_column(self._client) else np.zeros(table.rows)
+        cells = table.text(self._client) if is_column(self._client) else np.zeros(table.rows)
         _, whose = np.unique(cells, return_inverse=True)
         order = np.argsort(whose, kind="stable")
         order = order[~np.isnan(times[order])]
@@ -318,7 +322,7 @@ class _Reader:
 
     def _check(self, table: Table) -> None:
         """The file has the columns of the first one."""
-        for name in filter(_is_column, filter(None, (self._client, self._label, self._time))):
+        for name in filter(is_column, filter(None, (self._client, self._label, self._time))):
             table.column(name)  # raises where it is missing
         missing = [name for name in self._numbers if name not in table.columns]
         if missing:
@@ -331,7 +335,7 @@ class _Reader:
 
     def _labels(self, table: Table) -> NDArray[np.int64]:
         """The number of each row's label, (rows,); -1 for none."""
-        if not _is_column(self._label):
+        if not is_column(self._label):
             texts = [self._from_path(self._label, table.path, last=True)] * table.rows
         else:
             texts = [cell.strip() for cell in table.text(self._label)]
@@ -371,7 +375,7 @@ class _Reader:
             if not self._request.window or not rate_hz or len(one) < self._spans()[0]:
                 continue
             if abs(rate_hz / self._rate_hz - 1) > RATES_DIFFER:
-                whose = f"client {client!r} " if _is_column(self._client) else ""
+                whose = f"client {client!r} " if is_column(self._client) else ""
                 others = "others have" if whose else f"{self._first} has"
                 problem = f"{whose}has {rate_hz:.4g} readings a second, {others} {self._rate_hz:.4g}"
                 raise UsageError(problem, where=str(table.path), remedy="say --rate to resample all of them")
@@ -379,7 +383,7 @@ class _Reader:
 
     def _clients(self, table: Table) -> Iterator[tuple[str, NDArray[np.intp]]]:
         """The clients in a file, each with the rows it has."""
-        if not _is_column(self._client):
+        if not is_column(self._client):
             yield self._from_path(self._client, table.path), np.arange(table.rows)
             return
         names, at = np.unique(np.array([cell.strip() for cell in table.text(self._client)]), return_inverse=True)
@@ -392,20 +396,8 @@ class _Reader:
 
     def _from_path(self, what: str, path: Path, *, last: bool = False) -> str:
         """A client's name, or a label (`last`: of the folder next to the file), out of a path."""
-        word, _, pattern = what.partition(":")
-        inner = self._inner[path]
-        if word == "folder":
-            if not inner:
-                raise UsageError("lies in no folder of its own", where=str(path), key="--label" if last else "--client")
-            text = inner[-1] if last else inner[0]
-        else:
-            text = path.stem
-        if pattern:
-            found = re.search(pattern, text)
-            if not found:
-                raise UsageError(f"{text!r} does not match {pattern!r}", where=str(path))
-            return found[1] if found.re.groups else found[0]
-        if word == "file" and not last and self._of_file.setdefault(text, path) != path:
+        text = word_of_path(what, path, self._inner[path], last=last)
+        if what == "file" and not last and self._of_file.setdefault(text, path) != path:
             problem = f"{self._of_file[text]} and {path} are one client by name"
             raise UsageError(problem, remedy="say --client folder, or rename one")
         return text
@@ -639,5 +631,21 @@ def is_index(table: Table, name: str, values: NDArray[np.float64]) -> bool:
     return bool((steps > 0).all() and (steps == 1).mean() > 0.5)
 
 
-def _is_column(what: str) -> bool:
+def word_of_path(what: str, path: Path, inner: Sequence[str], *, last: bool = False) -> str:
+    """What "file", "folder", "file:REGEX" or "folder:REGEX" says of a file in the folders `inner`, of which a label
+    (`last`) is the last one, a client the first. Raises UsageError."""
+    word, _, pattern = what.partition(":")
+    if word == "folder" and not inner:
+        raise UsageError("lies in no folder of its own", where=str(path), key="--label" if last else "--client")
+    text = path.stem if word == "file" else inner[-1] if last else inner[0]
+    if not pattern:
+        return text
+    found = re.search(pattern, text)
+    if not found:
+        raise UsageError(f"{text!r} does not match {pattern!r}", where=str(path))
+    return found[1] if found.re.groups else found[0]
+
+
+def is_column(what: str) -> bool:
+    """Of what says whose a row is, or its label."""
     return what.partition(":")[0] not in ("file", "folder")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.data.delimited import FormatError, TableFormat
-from tinyfed.data.importing import CLASSES_MAX, LABELS, PARTS, is_index, names_client
+from tinyfed.data.importing import CLASSES_MAX, LABELS, PARTS, is_column, is_index, names_client, word_of_path
 from tinyfed.data.tables import FLOAT32_ROUNDING, Table, read_table, tables_below
 from tinyfed.data.times import elapsed, is_named_time, seconds, unit_of
 from tinyfed.data.windows import pieces, rate_of
@@ -66,12 +66,13 @@ class Survey:
     kinds: Counter[str]  # of files, by suffix
     format: TableFormat  # of the text files
     is_split: bool  # into train/ and held_out/
-    by: str  # whose samples: "file", "folder", or a column
-    label: str  # a column, "folder", or "" where nothing looks like one
+    by: str  # whose samples: "file", "folder", "file:REGEX", or a column
+    label: str  # the same, or "" where nothing looks like one
     columns: dict[str, Column]
     clients: dict[str, Client]
     first: tuple[str, ...] = ()  # the columns of the first file with rows
     rates_hz: tuple[float, ...] = ()  # of each file, or client in one, that tells the time
+    file_rows: float = 0.0  # nine of ten files have more
     gaps: int = 0
     longest_gap_s: float = 0.0
     first_gap: str = ""
@@ -143,9 +144,13 @@ def survey(source: Path, form: TableFormat, told: Callable[[str], None] = lambda
         for column in found.columns.values():
             if column.role == "time" and column.numbers and not is_named_time(column.name):
                 column.role = "number"
-    _choose_clients(found, seen, {path: parts[is_split:] for path, parts in inner.items()})
+    found.file_rows = float(np.quantile([one.rows for one in seen], 0.1))
+    below = {path: parts[is_split:] for path, parts in inner.items()}
+    _choose_clients(found, seen, below)
     _set_client_columns(found, seen, inner)
-    _choose_label(found, seen, inner)
+    _choose_label(found)
+    if not found.label and not found.partly:
+        _choose_from_names(found, seen, below)
     _count(found, seen, inner)
     _look_at_times(found, seen, inner)
     _note(found)
@@ -286,14 +291,17 @@ def _role(column: Column) -> str:
 
 
 def _choose_clients(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
-    """Whose samples: a folder each, a file each; in one file a column."""
+    """Whose samples: a folder each, a file each; a column in one file, or where most of its values are in several."""
     if all(inner[one.path] for one in seen):
         found.by = "folder"
         return
-    if len(seen) > 1:
-        return
     words = [c for c in found.columns.values() if c.values is not None and 1 < len(c.values) < c.rows / 2]
     for column in words:
+        if len(seen) > 1 and (column.files < len(seen) or len(column.values or ()) < 3):
+            continue
+        each = [len(one.codes[column.name][0]) for one in seen]
+        if len(seen) > 1 and (min(each) < 2 or sum(each) < 1.5 * len(column.values or ())):
+            continue
         if names_client(column.name):
             found.by, column.role = column.name, "client"
             return
@@ -317,7 +325,7 @@ def _set_client_columns(found: Survey, seen: Sequence[_Seen], inner: dict[Path, 
             found.notes.append(f"column {column.name!r} only tells the client: it is left out")
 
 
-def _choose_label(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
+def _choose_label(found: Survey) -> None:
     lower = {name.lower(): column for name, column in reversed(found.columns.items())}
     named = [lower[word] for word in LABELS if word in lower]
     likely = [c for c in found.columns.values() if c.values is not None and c.role in ("text", "number") and c.is_whole]
@@ -328,22 +336,69 @@ def _choose_label(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[
             return
 
 
-def _client_of(path: Path, found: Survey, inner: dict[Path, tuple[str, ...]]) -> str:
-    parts = inner[path][found.is_split :]
-    return parts[0] if found.by == "folder" and parts else path.stem
+def _choose_from_names(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
+    """The label by what files or their folders are called, where clients have several of a few words there; with it
+    the client, where both stand in a file's name."""
+    words = {"file": tuple(one.path.stem for one in seen)}
+    parts = {name: re.split("[ _.-]", name) for name in words["file"]}
+    count = len(next(iter(parts.values())))
+    if count > 1 and all(len(each) == count for each in parts.values()):
+        for k in range(count):
+            words[f"file:^{'[^ _.-]*[ _.-]' * k}([^ _.-]+)"] = tuple(parts[one.path.stem][k] for one in seen)
+    labels, clients = dict(words), {f"{what}:.+" if what == "file" else what: each for what, each in words.items()}
+    if all(inner[one.path] for one in seen):
+        labels["folder"] = tuple(inner[one.path][-1] for one in seen)
+        clients["folder"] = tuple(inner[one.path][0] for one in seen)
+    if is_column(found.by):
+        whose = {found.by: [set(one.codes[found.by][0]) for one in seen]}
+    else:
+        is_deep = any(len(inner[one.path]) > 1 for one in seen)  # or walk/p01.csv, where folders are classes
+        order = sorted(clients, key=lambda what: (is_deep or not _are_numbered(clients[what]), what != "folder"))
+        whose = {what: [{name} for name in clients[what]] for what in order
+                 if what == "folder" or any(re.search(r"[^\W\d_]", name) for name in clients[what])}  # fmt: skip
+    for by, names in whose.items():
+        for label in sorted(labels, key=lambda what: len(set(labels[what]))):
+            if _are_classes(label, labels[label]) and _are_shared(labels[label], names):
+                found.by, found.label = by, label
+                return
+
+
+def _are_numbered(words: Sequence[str]) -> bool:
+    """As clients are: p01, p02; the word before is the same."""
+    found = [re.fullmatch(r"([^\W\d]+[ _-]?)\d+", word) for word in words]
+    return all(found) and len({each[1] for each in found if each}) == 1
+
+
+def _are_classes(what: str, words: Sequence[str]) -> bool:
+    """A few, which count nothing; digits are classes in front of a name, but for years."""
+    if not 2 <= len(set(words)) <= CLASSES_MAX or _are_numbered(words):
+        return False
+    digits = not all(re.search(r"[^\W\d_]", word) for word in words)
+    return not digits or (what.startswith("file:^(") and not any(re.fullmatch(r"(19|20)\d\d", word) for word in words))
+
+
+def _are_shared(labels: Sequence[str], names: Sequence[set[str]]) -> bool:
+    """Whether each label is of several clients, and half of the clients have several labels."""
+    pairs = {(label, name) for label, some in zip(labels, names, strict=True) for name in some}
+    clients, by_label = Counter(name for _, name in pairs), Counter(label for label, _ in pairs)
+    return min(by_label.values()) > 1 and 2 * sum(count > 1 for count in clients.values()) >= len(clients)
 
 
 def _whose(one: _Seen, found: Survey, inner: dict[Path, tuple[str, ...]]) -> tuple[list[str], NDArray[np.uint16]]:
     """The clients in a file, and of each row which of them it is of."""
-    if found.by in ("file", "folder"):
-        return [_client_of(one.path, found, inner)], np.zeros(one.rows, np.uint16)
+    if not is_column(found.by):
+        return [word_of_path(found.by, one.path, inner[one.path][found.is_split :])], np.zeros(one.rows, np.uint16)
     return one.codes[found.by]
 
 
 def _count(found: Survey, seen: Sequence[_Seen], inner: dict[Path, tuple[str, ...]]) -> None:
     for one in seen:
         part = inner[one.path][0] if found.is_split else ""
-        labels, which = one.codes.get(found.label, ([""], np.zeros(one.rows, np.uint16)))
+        below, all_rows = inner[one.path][found.is_split :], np.zeros(one.rows, np.uint16)
+        if found.label and not is_column(found.label):
+            labels, which = [word_of_path(found.label, one.path, below, last=True)], all_rows
+        else:
+            labels, which = one.codes.get(found.label, ([""], all_rows))
         names, whose = _whose(one, found, inner)
         table = np.zeros((len(names), len(labels)), np.int64)
         np.add.at(table, (whose, which), 1)
@@ -379,7 +434,7 @@ def _note(found: Survey) -> None:
     if not found.label:
         say("no column looks like a label: 2 to 32 different words or whole numbers; --target takes numbers to learn")
     if found.rates_hz and max(found.rates_hz) > 1.1 * min(found.rates_hz):
-        who = "files" if found.by in ("file", "folder") else "clients"
+        who = "clients" if is_column(found.by) else "files"
         low, high = min(found.rates_hz), max(found.rates_hz)
         say(f"{who} differ in rate: {low:.4g} to {high:.4g} Hz: resample with --rate")
 

@@ -10,6 +10,7 @@ import typer
 
 from tinyfed import tasks
 from tinyfed.data.delimited import TableFormat
+from tinyfed.data.importing import is_column
 from tinyfed.data.survey import Column, Survey, column_facts, survey
 from tinyfed.data.times import is_named_time, moment_text
 from tinyfed.errors import UsageError
@@ -23,7 +24,7 @@ CLASSES_SHOWN = 8
 COLUMNS_SHOWN = 30
 CLIENTS_SHOWN = 60
 WINDOWS_HZ = 5.0  # from this rate on, samples are windows of readings: the longest of which there are enough
-WINDOWS_S = (2.0, 1.0, 0.5)
+WINDOWS_S = (2.0, 1.0, 0.5, 0.25)
 WINDOWS_MIN = 12  # of a class
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 ENDINGS = {"csv", "tsv", "parquet", "npz"}  # what a client's file may be in a folder that is run as it is
@@ -76,7 +77,7 @@ def check(
 
 
 def _is_ready(found: Survey) -> bool:
-    return found.is_split and found.by == "file" and bool(found.label) and set(found.kinds) <= ENDINGS
+    return found.is_split and found.by == "file" and found.label in found.columns and set(found.kinds) <= ENDINGS
 
 
 def _dropped(found: Survey) -> list[str]:
@@ -123,7 +124,8 @@ def _import_line(found: Survey) -> str:
     if found.rates_hz and max(found.rates_hz) > 1.1 * min(found.rates_hz):
         words += ["--rate", f"{found.rate_hz:.3g}"]
     for seconds in WINDOWS_S if found.rate_hz >= WINDOWS_HZ else ():
-        if 2 * _usual_rows(found) / (seconds * found.rate_hz) - 1 >= WINDOWS_MIN:
+        length = seconds * found.rate_hz
+        if length <= found.file_rows and 2 * _usual_rows(found) / length - 1 >= WINDOWS_MIN:
             words += ["--window", f"{seconds:g}s", "--step", "50%"]
             break
     for key, value in _format(found).items():
@@ -193,7 +195,8 @@ def _print(found: Survey, shots: int, task: Task | None) -> None:
         print_line(f"time: {rate}; {gaps if found.gaps else 'no gaps'}")
     parts = [f"{sum(c.part == part for c in found.clients.values())} in {part}/" for part in ("train", "held_out")]
     split = f" ({', '.join(parts)})" if found.is_split else ""
-    by = f"one a {found.by}" if found.by in ("file", "folder") else f"by column {found.by!r}"
+    by = f"one a {found.by}" if found.by in ("file", "folder") else f"by {found.by}"
+    by = f"by column {found.by!r}" if is_column(found.by) else by
     print_line(
         f"clients: {len(found.clients):,}, {by}{split}; classes: {len(found.classes)}, by {found.label or 'nothing'}"
     )

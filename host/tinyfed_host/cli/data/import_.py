@@ -12,7 +12,8 @@ import numpy as np
 import typer
 
 from tinyfed.data.delimited import FormatError, TableFormat
-from tinyfed.data.importing import Imported, Request, Samples, Span, import_samples
+from tinyfed.data.importing import Imported, NoLabelError, Request, Samples, Span, import_samples
+from tinyfed.data.survey import survey
 from tinyfed.data.tables import read_number
 from tinyfed.data.windows import FEATURES
 from tinyfed.errors import UsageError
@@ -115,6 +116,11 @@ def import_(
     with working(f"reading {source}") as told:
         try:
             made = import_samples(source, request, told)
+        except NoLabelError as error:
+            label = survey(source, request.format).label
+            remedy = f"say --label {shlex.quote(label)}, which looks like one" if label else error.remedy
+            remedy += ", or --target COLUMN for numbers to learn"
+            raise UsageError(error.problem, where=error.where, remedy=remedy) from error
         except FormatError as error:
             remedy = f"say --{error.option} {shlex.quote(error.setting)}"
             raise UsageError(error.problem, where=error.where, remedy=remedy) from error

@@ -72,6 +72,8 @@ def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pyt
 
 def test_every_help_says_what_the_arguments_are(installed: Installed) -> None:
     assert "Run an experiment" in installed.run("tinyfed", "--help")
+    rows = installed.run("tinyfed", "boards").splitlines()  # each in a line, whatever version of rich sets the table
+    assert len(rows) > 5 and not any(row.startswith(" ") for row in rows)
     said = installed.run("tinyfed", "model", "quantize", "--help")
     assert "SavedModel" in said  # an argument's own help
 

@@ -140,18 +140,20 @@ def print_table(
                     console.print(Text(label) + line)
                     label = " " * len(label)
         return
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    table = Table(box=None, padding=0, header_style="bold")  # versions of rich differ in where padding counts
     for number, wide in zip(kept, widths, strict=True):
+        if table.columns:
+            table.add_column(width=GAP)
         sentences = _is_text(cells, number)
         table.add_column(
             Text(columns[number]),
             justify="right" if _is_numeric(rows, number) else "left",
             no_wrap=not sentences and not _is_figures(cells, number),
             overflow="fold" if sentences else "ellipsis",
-            width=wide - GAP if number == kept[-1] and wide > GAP else wide,  # it counts a gap behind the last too
+            width=wide,
         )
     for row in cells:
-        table.add_row(*(Text(row[number]) for number in kept))
+        table.add_row(*[part for number in kept for part in (Text(), Text(row[number]))][1:])
     console.print(table)
 
 

@@ -171,3 +171,34 @@ def test_derived_seeds_differ_and_stay() -> None:
     seeds = {derive_seed(1, part, other) for part in range(50) for other in range(50)}
     assert len(seeds) == 2500
     assert derive_seed(1, 2) == SplitMix64(SplitMix64(1).next() ^ 2).next()
+
+
+def test_a_stream_begins_where_32_bits_can_say() -> None:
+    order = Order("shard", 2, 5, 0, 1, 0.01, in_time=True)
+    assert Order("shard", 2, 5, 0, 1, 0.01, in_time=True, start=2**32 - 1).start == 2**32 - 1
+    assert order.started_at(2**32 - 1).start == 2**32 - 1
+    assert order.started_at(2**32 + 7).start == 7
+
+
+def test_what_a_device_says_of_a_visit_is_bounded() -> None:
+    """At most 2^20 bytes of stack, 2^24 samples judged on, and no more than the device has as an arena."""
+    order = Order("shard", 2, 5, 0, 1, 0.01, (1, 5))  # 10 samples; judged on what its shard leaves
+    points = (Checkpoint(1, 2**24, 2**23, 0.5), Checkpoint(5, 2**24, 2**23, 0.4))
+    most = Result(10, 0.5, 0.4, 3, 4, 2**20, points, arena_bytes=4096)
+    most.check(order, 4096)
+    more = tuple(replace(point, count=2**24 + 1) for point in points)
+    for lie, said in (
+        (replace(most, stack_bytes=2**20 + 1), "more memory in use"),
+        (replace(most, arena_bytes=4097), "more memory in use"),
+        (replace(most, checkpoints=more), "judged on 16777217 samples"),
+        (replace(most, checkpoints=(points[0], replace(points[1], count=7, correct=7))), "judged on"),
+        (replace(most, samples=9), "9 training steps, the order asks for 10"),
+        (replace(most, train_us=2**32 - 1), "a counter is at its end"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            lie.check(order, 4096)
+    asked = replace(order, queries=4)  # 2 ways of 4: judged on 8
+    told = tuple(replace(point, count=8, correct=3) for point in points)
+    replace(most, checkpoints=told).check(asked, 4096)
+    with pytest.raises(UsageError, match="judged on 16777216 samples, the order asks for 8"):
+        most.check(asked, 4096)

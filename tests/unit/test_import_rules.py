@@ -274,3 +274,9 @@ def test_importing_the_library_brings_no_heavy_package() -> None:
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_no_two_files_of_tests_share_a_name() -> None:
+    """pytest imports them by their names alone: of two with one name only the first would run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -44,7 +44,7 @@ def find_run(text: str) -> Path | None:
         return run_folder(text)
     if path.suffix in MODELS and path.name != MODEL and path.is_file():
         return None
-    is_model = bool(path.suffix) or path.is_file() or (path / SAVED_MODEL).is_file()
+    is_model = bool(path.suffix) or path.is_file() or any((path / name).is_file() for name in (SAVED_MODEL, MODEL))
     try:
         folder = run_folder(text)
     except UsageError:
@@ -60,8 +60,8 @@ def model_path(text: str | Path) -> Path:
     from tinyfed_host.run.store import MODEL, check_there
 
     folder = find_run(str(text))
-    if folder is None:
-        return Path(text)
+    if folder is None:  # what a run learned, in a folder that is no run any more, is its model
+        return Path(text) / MODEL if (Path(text) / MODEL).is_file() else Path(text)
     check_there(folder, "there is no run, nor a model's file of that name")
     return folder / MODEL
 

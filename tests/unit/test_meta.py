@@ -14,11 +14,22 @@ from tinyfed.data.shard import read_shard
 from tinyfed.errors import UsageError
 from tinyfed.meta import simulate
 from tinyfed.meta.adaptation import adaptation, orders
-from tinyfed.meta.strategy import Array, Reply, State, check_layers, falling, pick, takes_late
+from tinyfed.meta.strategy import (
+    Array,
+    Assignment,
+    Reply,
+    State,
+    Streams,
+    check_layers,
+    falling,
+    pick,
+    takes_late,
+)
 from tinyfed.meta.transfer import pool, transfer
 from tinyfed.model import encode, initialize, mlp
 from tinyfed.random import SplitMix64, derive_seed
 from tinyfed.tasks.task import Client
+from tinyfed.weights import Weights
 from tinyfed.wire.order import Order, Result
 
 ORDER = Order("shard", ways=3, shots=4, queries=0, seed=0, learning_rate=0.05)
@@ -323,3 +334,23 @@ def test_transfer_keeps_the_layers_and_starts_the_last_at_zero() -> None:
     first = initialize(mlp(2, (5,), 4, loss="softmax_cross_entropy"), 3)[:15]
     assert weights.shape == (33,) and not weights[15:].any()
     assert weights[:15].any() and weights[:15].tolist() != first.tolist()
+
+
+def test_each_clients_stream_goes_on_where_its_last_visit_ended() -> None:
+    """5 samples of each class a visit; an order that is not in time keeps its draw."""
+    in_time = Assignment(Weights.of(b"\0" * 8), Order("shard", 2, 5, 0, 1, 0.01, in_time=True))
+    drawn = replace(in_time, order=replace(in_time.order, in_time=False))
+    streams = Streams()
+    assert streams.placed(in_time, "anna") is in_time
+    for _ in range(2):
+        streams.ended(streams.placed(in_time, "anna").order, "anna")
+    streams.ended(drawn.order, "bert")
+    assert streams.placed(in_time, "anna").order == replace(in_time.order, start=10)
+    assert streams.placed(in_time, "bert").order.start == 0
+    assert streams.placed(drawn, "anna") is drawn
+    assert streams.document() == {"anna": 10}
+    again = Streams()
+    again.restore({"anna": 2**32 - 3})
+    last = again.placed(in_time, "anna").order
+    again.ended(last, "anna")
+    assert (last.start, again.document()) == (2**32 - 3, {"anna": 2})

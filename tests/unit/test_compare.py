@@ -1,6 +1,7 @@
 """`tinyfed compare` and `tinyfed runs export`: groups over seeds, what differs, chance; metrics as files and sinks."""
 
 import csv
+import importlib.util
 import json
 import sqlite3
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from conftest import require
 from sine_toml import sine_toml
 from tinyfed_command import Tinyfed
 from tinyfed_host.evaluation.kept import EVALUATION
@@ -188,7 +190,7 @@ def test_metrics_as_csv_and_parquet(tinyfed: Tinyfed, folder: Path) -> None:
     assert [(row["device"], row["loss_last"]) for row in visits] == [
         (visit["device"], str(visit["loss_last"])) for entry in rounds for visit in entry["visits"]
     ]
-    pytest.importorskip("pyarrow")
+    require(importlib.util.find_spec("pyarrow"), "pyarrow is not installed: run `make setup`")
     from pyarrow import parquet
 
     tinyfed.lines("runs", "export", "a", "-o", "m.parquet")

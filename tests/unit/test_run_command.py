@@ -314,18 +314,7 @@ def test_columns_that_are_constant_are_named_once(tinyfed: Tinyfed, folder: Path
         (folder / name).parent.mkdir(exist_ok=True)
         rows = "".join(f"{i + len(name)},0.1,{'ab'[i % 2]}\n" for i in range(24))
         (folder / f"{name}.csv").write_text("x,flat,label\n" + rows)
-    text = """
-        rounds = 4
-        [model]
-        inputs = 2
-        loss = "softmax_cross_entropy"
-        layers = [{ outputs = 2 }]
-        [task]
-        name = "folder"
-        path = "."
-        [strategy]
-        name = "tinyreptile"
-    """
+    text = OWN_DATA.replace("rounds = 40", "rounds = 4").replace('path = "data"', 'path = "."')
     (folder / "own.toml").write_text(text)
     note = "task folder: constant over the training clients, so 0 in every sample: column 'flat'"
     assert [e["text"] for e in tinyfed.lines("run", "own.toml") if e.get("event") == "note"] == [note]

@@ -61,7 +61,7 @@ class Line:
 
     def begin(self, sequence: int, content: bytes = CONTENT, *, kind: int = Kind.IMAGE, round_: int = 1) -> None:
         structure = 0 if kind == Kind.IMAGE else 77
-        head = TransferBegin(kind, 0, len(content), hash64(content), structure)
+        head = TransferBegin(kind, 0, len(content), hash64(content), structure, 0, 0, 0)
         self.say(MessageType.TRANSFER_BEGIN, sequence, head.pack(round_))
 
     def chunk(self, sequence: int, offset: int, data: bytes, round_: int = 1) -> None:
@@ -308,7 +308,7 @@ def test_a_chunk_may_not_go_beyond_the_end() -> None:
 @pytest.mark.parametrize("total", [0, 1 << 24])
 def test_a_transfer_of_no_bytes_or_too_many_is_refused(total: int) -> None:
     line = Line()
-    line.say(MessageType.TRANSFER_BEGIN, 2, TransferBegin(Kind.IMAGE, 0, total, 0).pack(0))
+    line.say(MessageType.TRANSFER_BEGIN, 2, TransferBegin(Kind.IMAGE, 0, total, 0, 0, 0, 0, 0).pack(0))
     assert status(line.hear()[-1]).status == Status.ARGUMENT
 
 

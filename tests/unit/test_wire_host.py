@@ -147,6 +147,66 @@ def test_a_gap_of_an_earlier_round_is_not_gone_back_for() -> None:
     assert heard(session) == []
 
 
+def chunks(frames: list[Frame]) -> list[tuple[int, int]]:
+    """Offset and length of each chunk among frames sent down."""
+    found = [messages.unpack_chunk(frame.payload) for frame in frames if frame.type == MessageType.CHUNK_DOWN]
+    return [(offset, len(piece)) for offset, _, piece in found]
+
+
+def test_after_a_gap_the_device_has_a_whole_interval_to_answer() -> None:
+    """0.2 s and twice 1,024 bytes at 11,520 a second: 0.378 s. Gone back at 0.3 s, it asks at 0.678 s."""
+    transfer = TransferOperation(Kind.IMAGE, bytes(9000))
+    session = start(transfer)
+    session.poll(0.0)
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(0))
+    _, round_, _ = messages.unpack_chunk(heard(session)[0].payload)
+    gap = transfer_status(0, gap=True, round_=round_)
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, gap, now_s=0.3)
+    assert chunks(heard(session, 0.3))[0] == (0, 512)
+    assert heard(session, 0.67) == []
+    assert [frame.type for frame in heard(session, 0.68)] == [MessageType.TRANSFER_BEGIN]
+
+
+def test_what_a_device_has_already_is_not_sent_though_it_was_never_sent_in_this_round() -> None:
+    """After a loss the host goes back to 0, and the device says that all it had thrown away is there: 9,000 - 4,096."""
+    transfer = TransferOperation(Kind.IMAGE, bytes(9000))
+    session = start(transfer)
+    session.poll(0.0)
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(0))
+    round_ = messages.unpack_chunk(heard(session)[0].payload)[1]
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(0, gap=True, round_=round_))
+    assert chunks(heard(session)) == [(0, 512), (512, 512), (1024, 512)]
+    say(session, MessageType.TRANSFER_STATUS, transfer.sequence, transfer_status(4096, round_=round_ + 1))
+    assert chunks(heard(session)) == [(4096, 512), (4608, 512), (5120, 512)]
+
+
+def test_an_upload_that_falls_silent_is_asked_about_once_before_it_is_begun_anew() -> None:
+    """The device has spoken in it: the host says what it has; only after silence does it ask with a new number."""
+    upload = UploadOperation(8)
+    session = start(upload)
+    session.poll(0.0)
+    first = upload.sequence
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(8, 0, 0))
+    assert [(frame.type, frame.sequence) for frame in heard(session, 0.4)] == [(MessageType.ACK, first)]
+    (again,) = heard(session, 1.2)
+    assert again.type == MessageType.UPLOAD_REQUEST and again.sequence > first
+
+
+def test_chunks_up_grow_again_after_sixteen_that_passed() -> None:
+    """A damaged frame halves them, 1,024 to 512 bytes; each acknowledgement says how long the next ones may be."""
+    upload = UploadOperation(200)
+    session = start(upload)
+    session.poll(0.0)
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(200, 0, 0))
+    session.feed(b"\x05spoiled\x00", 0.0)
+    sizes = []
+    for index in range(17):
+        say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(index, 0, b"x"))
+        (ack,) = [frame for frame in heard(session) if frame.type == MessageType.ACK][-1:]
+        sizes.append(int.from_bytes(ack.payload[4:6], "little"))
+    assert sizes == [512] * 15 + [1024] * 2
+
+
 def test_content_that_arrives_wrong_as_a_whole_is_sent_three_times_at_most() -> None:
     """Each frame is good, the device's hash of the whole is not: two retries, each with a new number, then an error."""
     transfer = TransferOperation(Kind.IMAGE, b"abcd")
@@ -258,6 +318,38 @@ def test_a_visit_that_evaluates_for_long_is_alive() -> None:
     assert visit.failure is not None and visit.failure.reason is Reason.STALLED
 
 
+def test_a_greeting_whose_name_is_cut_off_is_malformed() -> None:
+    whole = messages._HELLO.pack(1, 2, 3, 0, 65536, 0, 0, 0, 1024, 0, 0, 0, 4) + b"pair"
+    assert messages.Hello.unpack(whole).board == "pair"
+    with pytest.raises(messages.MalformedError, match=r"^the board's name is cut off$"):
+        messages.Hello.unpack(whole[:-1])
+
+
+def test_a_visit_tells_when_it_was_accepted_and_asks_again_a_second_later() -> None:
+    """Accepted at 0.2 s: it is asked about at 1.2 s, not before, and the moment stays as more comes."""
+    visit = VisitOperation(b"order")
+    session = start(visit)
+    session.poll(0.0)
+    assert visit.accepted_s is None and visit.number is not None
+    status = messages._VISIT_STATUS.pack(visit.number, 0, 3, 0, 0, 0)
+    say(session, MessageType.VISIT_STATUS, visit.sequence, status, now_s=0.2)
+    assert visit.accepted_s == 0.2
+    assert heard(session, 1.19) == []
+    assert [frame.type for frame in heard(session, 1.21)] == [MessageType.ORDER]
+    say(session, MessageType.VISIT_STATUS, visit.sequence, status, now_s=1.3)
+    assert heard(session, 2.2) == []
+    say(session, MessageType.RESULT, visit.sequence, messages._RESULT.pack(visit.number, 7), now_s=2.5)
+    assert visit.done and visit.accepted_s == 0.2
+
+
+def test_a_visit_whose_result_comes_first_was_accepted_then() -> None:
+    visit = VisitOperation(b"order")
+    session = start(visit)
+    session.poll(0.0)
+    say(session, MessageType.RESULT, visit.sequence, messages._RESULT.pack(visit.number or 0, 7), now_s=0.5)
+    assert visit.accepted_s == 0.5
+
+
 @pytest.mark.parametrize(
     ("done", "total", "steps", "field"),
     [(4, 3, 4, "done"), (0, 4, 1, "total"), (2**32 - 1, 3, 9, "done"), (3, 3, 10, "steps"), (3, 3, 9, "")],
@@ -300,10 +392,17 @@ def test_a_recording_has_the_samples_that_were_asked_for(
 
 @pytest.mark.parametrize(
     ("told", "field"),
-    [(((0, 99), (40, 99)), ""), (((9, 8),), "done"), (((0, 99), (0, 98)), "total"), (((0, 2**32 - 1),), "total")],
+    [
+        (((0, 99), (40, 99)), ""),
+        (((9, 8),), "done"),
+        (((0, 99), (0, 98)), "total"),
+        (((0, 67_108_860),), ""),  # four times the largest image
+        (((0, 67_108_861),), "total"),
+    ],
 )
 def test_a_saving_writes_what_it_said_it_would(told: tuple[tuple[int, int], ...], field: str) -> None:
     operation = SaveOperation()
+    assert (operation.bytes_done, operation.bytes_total) == (0, 0)
     session = start(operation)
     session.poll(0.0)
     for done, total in told:

@@ -126,10 +126,10 @@ class TransferBegin:
     encoding: int
     total_bytes: int
     content_hash: int
-    structure_hash: int = 0
-    base_hash: int = 0
-    first_value: int = 0  # weights: only `value_count` of the values, from this one on
-    value_count: int = 0  # 0: all
+    structure_hash: int
+    base_hash: int
+    first_value: int  # weights: only `value_count` of the values, from this one on
+    value_count: int  # 0: all
 
     def pack(self, round_: int) -> bytes:
         """The payload; `round_` of the chunks that follow."""

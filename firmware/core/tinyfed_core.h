@@ -24,7 +24,9 @@ typedef struct tinyfed_int8 {
     uint32_t program_bytes;
     uint32_t work_bytes; /* of its work area, aligned to TINYFED_ALIGNMENT */
     uint32_t ports_at;   /* inputs, then outputs */
+    uint32_t states_at;
     uint16_t operator_count;
+    uint16_t state_count; /* of a network that keeps something from one run to the next */
     uint8_t input_count;
     uint8_t output_count;
     uint8_t kernels; /* tinyfed_int8_kernels_t; may be lowered by the caller */

@@ -33,8 +33,13 @@ tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, 
 tinyfed_int8_port_t tinyfed_int8_input(const tinyfed_int8_t *net, uint32_t index);
 tinyfed_int8_port_t tinyfed_int8_output(const tinyfed_int8_t *net, uint32_t index);
 
+/* Give the state of that name in work, or with NULL every state, its first value: before the first run of a network
+ * with states (state_count), and where a new stream begins. E_ARGUMENT: no state has the name. */
+tinyfed_status_t tinyfed_int8_reset(const tinyfed_int8_t *net, void *work, uint32_t work_bytes,
+                                    const char *name) TINYFED_MUST_USE;
+
 /* Run the program on the inputs that lie in work[0..work_bytes); the outputs lie there until the next run.
- * Inputs may be overwritten. */
+ * Inputs may be overwritten. States are kept, so nothing else may lie in work between runs of a stream. */
 tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_t work_bytes) TINYFED_MUST_USE;
 
 /* real -> int8, rounded half away from zero and clamped; and back. NaN becomes the zero point. */

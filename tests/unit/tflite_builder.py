@@ -77,6 +77,8 @@ class Builder:
             "MUL": "MulOptions",
             "MEAN": "ReducerOptions",
             "LEAKY_RELU": "LeakyReluOptions",
+            "CALL_ONCE": "CallOnceOptions",
+            "VAR_HANDLE": "VarHandleOptions",
             "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
         }
         if name in kinds:
@@ -87,6 +89,24 @@ class Builder:
                 assert hasattr(operator.builtinOptions, field), field
                 setattr(operator.builtinOptions, field, value)
         self.graph.operators.append(operator)
+
+    def variables(self, first: dict[str, int]) -> dict[str, int]:
+        """Handles of variables that begin with these constants of this graph's builder: CALL_ONCE and its subgraph."""
+        main, handles = self.graph, {}
+        self.operator("CALL_ONCE", [], [], initSubgraphIndex=len(self.model.subgraphs))
+        for name in first:
+            handles[name] = self.tensor([], "RESOURCE")
+            self.operator("VAR_HANDLE", [], [handles[name]], sharedName=name)
+        self.graph = self.schema.SubGraphT()
+        self.graph.tensors, self.graph.operators, self.graph.inputs, self.graph.outputs = [], [], [], []
+        self.model.subgraphs.append(self.graph)
+        for name, constant in first.items():
+            handle = self.tensor([], "RESOURCE")
+            self.operator("VAR_HANDLE", [], [handle], sharedName=name)
+            self.graph.tensors.append(main.tensors[constant])
+            self.operator("ASSIGN_VARIABLE", [handle, len(self.graph.tensors) - 1], [])
+        self.graph = main
+        return handles
 
     def content(self, inputs: list[int], outputs: list[int]) -> bytes:
         """The finished file."""

@@ -43,7 +43,7 @@ static int prepare(opened_t *opened, const Py_buffer *bytes)
     memcpy(program, bytes->buf, program_bytes);
     opened->net.program = program;
     opened->work = program + work_at;
-    return 0;
+    return tinyfed_int8_reset(&opened->net, opened->work, opened->net.work_bytes, NULL) == TINYFED_OK ? 0 : -1;
 }
 
 static PyObject *py_open(PyObject *self, PyObject *args)
@@ -110,6 +110,19 @@ static PyObject *py_run(PyObject *self, PyObject *args)
     return result;
 }
 
+static PyObject *py_reset(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *capsule;
+    const char *name = NULL;
+    if (!PyArg_ParseTuple(args, "O|z", &capsule, &name)) return NULL;
+    const opened_t *opened = PyCapsule_GetPointer(capsule, CAPSULE_NAME);
+    if (opened == NULL) return NULL;
+    if (tinyfed_int8_reset(&opened->net, opened->work, opened->net.work_bytes, name) != TINYFED_OK)
+        return PyErr_Format(PyExc_ValueError, "no state is named %s", name);
+    Py_RETURN_NONE;
+}
+
 static PyObject *quantize_or_back(PyObject *args, int back)
 {
     Py_buffer in;
@@ -141,6 +154,7 @@ static PyObject *py_dequantize(PyObject *self, PyObject *args)
 static PyMethodDef methods[] = {
     {"open", py_open, METH_VARARGS, "open(program) -> handle; ValueError says what is wrong and where"},
     {"run", py_run, METH_VARARGS, "run(handle, inputs, kernels=2) -> the outputs' bytes, one after the other"},
+    {"reset", py_reset, METH_VARARGS, "reset(handle, name=None): first values of a state, or of all"},
     {"quantize", py_quantize, METH_VARARGS, "quantize(float32 bytes, scale, zero_point) -> int8 bytes"},
     {"dequantize", py_dequantize, METH_VARARGS, "dequantize(int8 bytes, scale, zero_point) -> float32 bytes"},
     {NULL, NULL, 0, NULL},

@@ -18,7 +18,10 @@ enum {
     AT_OUTPUTS = 21,
     AT_PORT_BYTES = 22,
     AT_PORTS = 24,
-    AT_DATA = 28
+    AT_DATA = 28,
+    AT_STATES = 40,
+    AT_STATE_COUNT = 44,
+    AT_STATE_BYTES = 46
 };
 
 #define COUNT_MAX 0x4000000u /* values of one tensor */
@@ -283,6 +286,32 @@ static fault_t check_header(const uint8_t *b, uint32_t count)
     return fine;
 }
 
+static fault_t check_state(const program_t *p, const uint8_t *state)
+{
+    const uint32_t bytes = tinyfed_get32(state + 4), first = tinyfed_get32(state + 8);
+    const uint32_t name_bytes = tinyfed_get32(state + 16);
+    if (bytes == 0 || !in_work(p, tinyfed_get32(state), bytes)) return wrong(0, TINYFED_E_MEMORY);
+    if (first != 0 && !in_data(p, first, bytes)) return wrong(8, TINYFED_E_TRUNCATED);
+    if (name_bytes == 0 || !in_data(p, tinyfed_get32(state + 12), name_bytes)) return wrong(12, TINYFED_E_TRUNCATED);
+    return fine;
+}
+
+/* A program from before there were states has zeros here. */
+static fault_t check_states(const program_t *p)
+{
+    const uint8_t *b = p->bytes;
+    const uint32_t count = tinyfed_get16(b + AT_STATE_COUNT), at = tinyfed_get32(b + AT_STATES);
+    if (count == 0) return at == 0 ? fine : wrong(AT_STATES, TINYFED_E_VERSION);
+    if (count > TINYFED_INT8_STATES_MAX) return wrong(AT_STATE_COUNT, TINYFED_E_SHAPE);
+    if (tinyfed_get16(b + AT_STATE_BYTES) != TINYFED_INT8_STATE_BYTES) return wrong(AT_STATE_BYTES, TINYFED_E_VERSION);
+    if (!in_data(p, at, count * TINYFED_INT8_STATE_BYTES)) return wrong(AT_STATES, TINYFED_E_TRUNCATED);
+    for (uint32_t i = 0; i < count; i++) {
+        const fault_t fault = check_state(p, b + at + i * TINYFED_INT8_STATE_BYTES);
+        if (fault.status != TINYFED_OK) return wrong(at + i * TINYFED_INT8_STATE_BYTES + fault.at, fault.status);
+    }
+    return fine;
+}
+
 static fault_t check(const uint8_t *b, uint32_t count)
 {
     fault_t fault = check_header(b, count);
@@ -300,7 +329,7 @@ static fault_t check(const uint8_t *b, uint32_t count)
         fault = check_port(&p, b + at);
         if (fault.status != TINYFED_OK) return wrong(at + fault.at, fault.status);
     }
-    return fine;
+    return check_states(&p);
 }
 
 static uint8_t best_kernels(void)
@@ -326,6 +355,8 @@ tinyfed_status_t tinyfed_int8_open(tinyfed_int8_t *net, uint32_t *error_offset, 
     net->program_bytes = program_bytes;
     net->work_bytes = tinyfed_get32(program + AT_WORK_BYTES);
     net->ports_at = tinyfed_get32(program + AT_PORTS);
+    net->states_at = tinyfed_get32(program + AT_STATES);
+    net->state_count = tinyfed_get16(program + AT_STATE_COUNT);
     net->operator_count = tinyfed_get16(program + AT_OPERATORS);
     net->input_count = program[AT_INPUTS];
     net->output_count = program[AT_OUTPUTS];

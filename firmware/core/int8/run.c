@@ -43,11 +43,36 @@ static void run_operator(const tinyfed_int8_op_t *op)
     }
 }
 
-tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_t work_bytes)
+static tinyfed_status_t check_work(const tinyfed_int8_t *net, const void *work, uint32_t work_bytes)
 {
     if (net == NULL || work == NULL) return TINYFED_E_ARGUMENT;
     if ((uintptr_t)work % TINYFED_ALIGNMENT != 0) return TINYFED_E_ALIGNMENT;
-    if (work_bytes < net->work_bytes) return TINYFED_E_MEMORY;
+    return work_bytes < net->work_bytes ? TINYFED_E_MEMORY : TINYFED_OK;
+}
+
+tinyfed_status_t tinyfed_int8_reset(const tinyfed_int8_t *net, void *work, uint32_t work_bytes, const char *name)
+{
+    const tinyfed_status_t status = check_work(net, work, work_bytes);
+    if (status != TINYFED_OK) return status;
+    uint8_t *base = work;
+    const uint8_t *state = net->program + net->states_at;
+    bool found = name == NULL;
+    for (uint32_t i = 0; i < net->state_count; i++, state += TINYFED_INT8_STATE_BYTES) {
+        const char *own = (const char *)net->program + tinyfed_get32(state + 12);
+        const uint32_t name_bytes = tinyfed_get32(state + 16);
+        if (name != NULL && (strlen(name) != name_bytes || memcmp(name, own, name_bytes) != 0)) continue;
+        const uint32_t first = tinyfed_get32(state + 8), bytes = tinyfed_get32(state + 4);
+        found = true;
+        if (first == 0) memset(base + tinyfed_get32(state), state[20], bytes);
+        else memcpy(base + tinyfed_get32(state), net->program + first, bytes);
+    }
+    return found ? TINYFED_OK : TINYFED_E_ARGUMENT;
+}
+
+tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_t work_bytes)
+{
+    const tinyfed_status_t status = check_work(net, work, work_bytes);
+    if (status != TINYFED_OK) return status;
     int8_t *base = work;
     const uint8_t *record = net->program + TINYFED_INT8_HEADER_BYTES;
     for (uint32_t i = 0; i < net->operator_count; i++, record += TINYFED_INT8_RECORD_BYTES) {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinyfed.engine import _int8
 from tinyfed.errors import UsageError
-from tinyfed.model.int8.image import Int8Port, read_ports
+from tinyfed.model.int8.image import Int8Port, Int8StatePlace, read_ports, read_states
 
 
 class Kernels(IntEnum):
@@ -23,12 +23,14 @@ class Kernels(IntEnum):
 
 @dataclass(frozen=True)
 class Int8Engine:
-    """An opened program. `run` takes and gives int8 arrays of the ports' shapes, without a batch."""
+    """An opened program. `run` takes and gives int8 arrays of the ports' shapes, without a batch; it goes on from the
+    states that the run before left."""
 
     program: bytes
     kernels: Kernels = Kernels.BEST
     inputs: tuple[Int8Port, ...] = field(init=False)
     outputs: tuple[Int8Port, ...] = field(init=False)
+    states: tuple[Int8StatePlace, ...] = field(init=False)
     _handle: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -40,6 +42,7 @@ class Int8Engine:
         object.__setattr__(self, "_handle", handle)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "outputs", outputs)
+        object.__setattr__(self, "states", read_states(self.program))
 
     def run(self, *values: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
         """The outputs for one int8 array an input."""
@@ -50,6 +53,14 @@ class Int8Engine:
                 raise UsageError(f"the network takes {port.count} int8 values, not {value.size} {value.dtype}")
         raw = _int8.run(self._handle, b"".join(v.tobytes() for v in values), int(self.kernels))
         return tuple(_split(np.frombuffer(raw, np.int8), self.outputs))
+
+    def reset(self, name: str | None = None) -> None:
+        """First values of the state `name`, or of all: a new stream begins. Raises UsageError for an unknown name."""
+        try:
+            _int8.reset(self._handle, name)
+        except ValueError as error:
+            known = ", ".join(state.name for state in self.states) or "none"
+            raise UsageError(str(error), remedy=f"the network's states: {known}") from error
 
     def quantize(self, values: NDArray[np.float32], index: int = 0) -> NDArray[np.int8]:
         """Real values of input `index` as int8, as the board does it."""

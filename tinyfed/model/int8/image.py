@@ -16,10 +16,12 @@ from tinyfed.model.int8.plan import ALIGNMENT, Buffer, aligned, place
 
 MAGIC = 0x38494654  # "TFI8"
 VERSION = 1
-HEADER = struct.Struct("<IHHIIHHBBHIIQ24x")  # magic .. multiply-adds
+HEADER = struct.Struct("<IHHIIHHBBHIIQIHH16x")  # magic .. multiply-adds, states
 RECORD = struct.Struct("<10B5bxHHIHHI7I4x")
 PORT = struct.Struct("<IIHHIfiB7x")  # of an input or output
+STATE = struct.Struct("<5IB11x")  # place, bytes, first values, name, its bytes, fill
 MOST_OPERATORS = 512
+MOST_STATES = 256
 
 KINDS = {
     "conv": 1,
@@ -60,6 +62,15 @@ class Int8Port:
         return int(np.prod(self.shape))
 
 
+@dataclass(frozen=True)
+class Int8StatePlace:
+    """What a network keeps from one run to the next: `byte_count` bytes of the work area."""
+
+    name: str
+    offset: int
+    byte_count: int
+
+
 def read_plan(program: bytes) -> Int8Plan:
     """What an encoded program takes; the program must be a valid one."""
     fields = HEADER.unpack_from(program)
@@ -75,6 +86,17 @@ def read_ports(program: bytes) -> tuple[tuple[Int8Port, ...], tuple[Int8Port, ..
         offset, _, height, width, channels, scale, zero_point, rank = PORT.unpack_from(program, at + index * PORT.size)
         ports.append(Int8Port(offset, (height, width, channels)[3 - rank :], scale, zero_point))
     return tuple(ports[:inputs]), tuple(ports[inputs:])
+
+
+def read_states(program: bytes) -> tuple[Int8StatePlace, ...]:
+    """What an encoded program keeps; the program must be a valid one."""
+    states_at, count = HEADER.unpack_from(program)[13:15]
+    places = []
+    for index in range(count):
+        offset, size, _, name_at, name_bytes, _ = STATE.unpack_from(program, states_at + index * STATE.size)
+        name = program[name_at : name_at + name_bytes].decode("utf-8", "replace")
+        places.append(Int8StatePlace(name, offset, size))
+    return tuple(places)
 
 
 @dataclass
@@ -97,6 +119,7 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     """The program of `network`, and what it needs. UsageError names a layer that cannot be carried."""
     aliases = _aliases(network)
     operators = [op for layer in network.layers if (op := _lower(network, layer)) is not None]
+    operators = _without_copies(network, operators, aliases)
     inputs = {aliases[index] for index in network.inputs}
     for index in network.outputs:
         if aliases[index] in inputs:
@@ -108,11 +131,12 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     ports = [*network.inputs, *network.outputs]
     ports_at = HEADER.size + len(operators) * RECORD.size
     data_start = aligned(ports_at + len(ports) * PORT.size)
-    data = _lay_out(operators, data_start)
+    data, states_at = _lay_out(network, operators, data_start, offsets)
     total = data_start + len(data)
     header = HEADER.pack(
         MAGIC, VERSION, HEADER.size, total, work_bytes, len(operators), RECORD.size,
         len(network.inputs), len(network.outputs), PORT.size, ports_at, data_start, macs,
+        states_at, len(network.states), STATE.size if network.states else 0,
     )  # fmt: skip
     records = b"".join(_record(network, op, offsets, scratch[index], aliases) for index, op in enumerate(operators))
     port_bytes = b"".join(_port(network.tensors[index], offsets[aliases[index]]) for index in ports)
@@ -140,6 +164,10 @@ def _lower_checked(
         case spec.Int8Reshape():
             _same_count(source, output)
             return None
+        case spec.Int8Copy():
+            _same_count(source, output)
+            # A table that changes nothing.
+            return _table(layer, np.arange(-128, 128, dtype=np.int8), source, output)
         case spec.Int8Conv2D():
             return _weighted(layer, "conv", pack_convolution(layer, source, output), output)
         case spec.Int8DepthwiseConv2D():
@@ -290,6 +318,31 @@ def _aliases(network: spec.Int8Network) -> dict[int, int]:
     return aliases
 
 
+def _without_copies(
+    network: spec.Int8Network, operators: Sequence[_Operator], aliases: dict[int, int]
+) -> list[_Operator]:
+    """Writes of a state that need no copy fall away, and `aliases` says so: what makes the new value makes it in the
+    state's place, where nobody wants the old one then."""
+    states = {state.tensor for state in network.states}
+    kept = list(operators)
+    for op in operators:
+        state, value = op.output, aliases[op.inputs[0]]
+        if state not in states or value in states or [o.output for o in operators].count(state) != 1:
+            continue
+        writer = next((step for step, o in enumerate(operators) if aliases[o.output] == value), None)
+        if writer is None or network.tensors[value].count != network.tensors[state].count:
+            continue
+        early = writer + (1 if operators[writer].in_place else 0)
+        late = any(aliases[index] == state for o in operators[early:] for index in o.inputs)
+        if late or state in {aliases[index] for index in network.outputs}:
+            continue
+        for index, root in list(aliases.items()):
+            if root == value:
+                aliases[index] = state
+        kept.remove(op)
+    return kept
+
+
 def _place(
     network: spec.Int8Network, operators: Sequence[_Operator], aliases: dict[int, int]
 ) -> tuple[dict[int, int], list[int], int]:
@@ -302,12 +355,15 @@ def _place(
             last[aliases[index]] = step
     for index in network.outputs:
         last[aliases[index]] = len(operators)
+    for state in network.states:
+        first[state.tensor], last[state.tensor] = 0, len(operators)
+    states = {state.tensor for state in network.states}
     # An operator that may run in place takes over the bytes of an input nobody reads later.
     holder = {index: index for index in first}
     size = {index: network.tensors[index].count for index in first}
     for step, op in enumerate(operators):
         output = aliases[op.output]
-        for index in op.inputs if op.in_place else ():
+        for index in op.inputs if op.in_place and output not in states else ():
             held = holder[aliases[index]]
             if last[held] == step and size[held] >= network.tensors[output].count and held != holder[output]:
                 holder[output] = held
@@ -321,7 +377,10 @@ def _place(
     return {index: at[holder[index]] for index in holder}, placed[len(held_by) :], max(work_bytes, ALIGNMENT)
 
 
-def _lay_out(operators: Sequence[_Operator], start: int) -> bytes:
+def _lay_out(
+    network: spec.Int8Network, operators: Sequence[_Operator], start: int, offsets: dict[int, int]
+) -> tuple[bytes, int]:
+    """Weights, tables and what states need, which begin at `start` in the program; where the table of states is."""
     data = bytearray()
     seen: dict[bytes, int] = {}
 
@@ -337,8 +396,17 @@ def _lay_out(operators: Sequence[_Operator], start: int) -> bytes:
     for op in operators:
         op.data_at = put(op.packed.weights)
         op.table_at = put(op.packed.table)
+    states = b""
+    for state in network.states:
+        name = state.name.encode()
+        even = len(set(state.first)) == 1
+        first_at = 0 if even else put(state.first)
+        states += STATE.pack(
+            offsets[state.tensor], len(state.first), first_at, put(name), len(name), state.first[0] if even else 0
+        )
+    states_at = put(states)
     data.extend(bytes(-len(data) % ALIGNMENT))
-    return bytes(data)
+    return bytes(data), states_at
 
 
 def _record(

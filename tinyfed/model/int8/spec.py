@@ -191,8 +191,23 @@ class Int8ResizeNearest(Layer):
     half_pixel_centers: bool = False
 
 
+@dataclass(frozen=True)
+class Int8Copy(Layer):
+    """The same bytes in another place. The one layer whose output may be a state's tensor: the state's next value."""
+
+
+@dataclass(frozen=True)
+class Int8State:
+    """`tensor` keeps its value from one run to the next; before the first run of a stream it is `first` (bytes)."""
+
+    name: str
+    tensor: int
+    first: bytes
+
+
 Int8Layer: TypeAlias = (
-    Int8Conv2D
+    Int8Copy
+    | Int8Conv2D
     | Int8DepthwiseConv2D
     | Int8Dense
     | Int8MaxPool2D
@@ -220,17 +235,22 @@ class Int8Network:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     name: str = ""
+    states: tuple[Int8State, ...] = ()
 
     def __post_init__(self) -> None:
-        known = set(self.inputs)
-        self._check_indices(self.inputs, "input")
+        kept = {state.tensor for state in self.states}
+        known = kept | set(self.inputs)
+        self._check_indices((*self.inputs, *kept), "input or state")
+        for state in self.states:
+            if len(state.first) != self.tensors[state.tensor].count:
+                raise UsageError(f"{len(state.first)} first values", key=f"state {state.name!r}")
         for layer in self.layers:
             where = f"{type(layer).__name__} {layer.name!r}"
             self._check_indices((*layer.inputs, layer.output), where)
             for index in layer.inputs:
                 if index not in known:
                     raise UsageError(f"reads tensor {self.tensors[index].name!r} before a layer writes it", key=where)
-            if layer.output in known:
+            if layer.output in known and not (layer.output in kept and isinstance(layer, Int8Copy)):
                 raise UsageError(f"writes tensor {self.tensors[layer.output].name!r} a second time", key=where)
             known.add(layer.output)
         self._check_indices(self.outputs, "output")

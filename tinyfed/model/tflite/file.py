@@ -1,6 +1,6 @@
 """.tflite files, read without TensorFlow and without an interpreter; and the interpreter, where one is installed.
 
-The reader takes one subgraph of tensors and operators in order, checks every offset and every reference between
+The reader takes the tensors and operators of every subgraph in order, checks every offset and every reference between
 them, and names the tensor or operator that is wrong.
 """
 
@@ -97,8 +97,19 @@ class Operator:
 
 
 @dataclass(frozen=True)
+class Subgraph:
+    """What an operator calls: CALL_ONCE to set variables, or a loop. `inputs` and `outputs` are indices."""
+
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class TfliteModel:
-    """A .tflite file: its tensors, its operators in order of execution, the indices of its inputs and outputs."""
+    """A .tflite file: its tensors, its operators in order of execution, the indices of its inputs and outputs, all of
+    the first subgraph; `others` are the subgraphs behind it."""
 
     source: str
     content: bytes
@@ -107,6 +118,7 @@ class TfliteModel:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    others: tuple[Subgraph, ...] = ()
 
     def input_tensors(self) -> tuple[Tensor, ...]:
         return tuple(self.tensors[index] for index in self.inputs)
@@ -133,19 +145,26 @@ def _model(model: Table, content: bytes, source: str) -> TfliteModel:
     if version != 3:
         raise UsageError(f"schema version {version}; only version 3 is known")
     subgraphs = model.tables(2, "subgraph", 64)
-    if len(subgraphs) != 1:
-        raise UsageError(f"{len(subgraphs)} subgraphs; convert a model without control flow, which has one")
-    graph = subgraphs[0]
+    if not subgraphs:
+        raise UsageError("no subgraph")
     buffers = model.tables(4, "buffer", MOST_BUFFERS)
+    codes = model.tables(1, "operator code", MOST_OPERATORS)
+    first, *others = (_subgraph(graph, buffers, codes, content) for graph in subgraphs)
+    if not first.inputs or not first.outputs:
+        raise UsageError("the model has no input or no output")
+    return TfliteModel(
+        source, content, model.string(3), first.tensors, first.operators, first.inputs, first.outputs, tuple(others)
+    )
+
+
+def _subgraph(graph: Table, buffers: list[Table], codes: list[Table], content: bytes) -> Subgraph:
     tensors = tuple(
         _tensor(table, index, buffers, content) for index, table in enumerate(graph.tables(0, "tensor", MOST_TENSORS))
     )
-    codes = model.tables(1, "operator code", MOST_OPERATORS)
     operators = tuple(
         _operator(table, index, codes) for index, table in enumerate(graph.tables(3, "operator", MOST_OPERATORS))
     )
-    inputs, outputs = _indices(graph, 1), _indices(graph, 2)
-    result = TfliteModel(source, content, model.string(3), tensors, operators, inputs, outputs)
+    result = Subgraph(tensors, operators, _indices(graph, 1), _indices(graph, 2))
     _check_references(result)
     return result
 
@@ -259,11 +278,14 @@ def _operator(table: Table, index: int, codes: list[Table]) -> Operator:
         for slot, field in enumerate(fields):
             if field is not None:
                 label, layout, default = field
-                options[label] = default if found is None else found.scalar(slot, layout, default)
+                if found is None:
+                    options[label] = default
+                else:
+                    options[label] = found.string(slot) if layout == "string" else found.scalar(slot, layout, default)
     return Operator(index, name, code.scalar(2, "i", 1), _indices(table, 1), _indices(table, 2), options)
 
 
-def _check_references(model: TfliteModel) -> None:
+def _check_references(model: Subgraph) -> None:
     """Every operand exists, is written before it is read, and is written once."""
     count = len(model.tensors)
 
@@ -274,8 +296,6 @@ def _check_references(model: TfliteModel) -> None:
 
     check("the model's inputs", model.inputs, 0)
     check("the model's outputs", model.outputs, 0)
-    if not model.inputs or not model.outputs:
-        raise UsageError("the model has no input or no output")
     written = {tensor.index for tensor in model.tensors if tensor.constant_bytes}
     for index in model.inputs:
         if index in written:

@@ -32,8 +32,8 @@ OPERATORS = tuple(_OPERATORS.split())
 CUSTOM_OPERATOR = OPERATORS.index("CUSTOM")
 
 # operator -> (number of its option table in the BuiltinOptions union, its fields in slot order).
-# A field is (name, struct code, default); None skips a slot that nobody here reads.
-Field = tuple[str, str, int | float | bool]
+# A field is (name, struct code or "string", default); None skips a slot that nobody here reads.
+Field = tuple[str, str, int | float | bool | str]
 _FUSED: Field = ("activation", "b", 0)
 _WINDOW: tuple[Field, ...] = (("padding", "b", 0), ("stride_x", "i", 0), ("stride_y", "i", 0))
 _DILATION: tuple[Field, ...] = (("dilation_x", "i", 1), ("dilation_y", "i", 1))
@@ -49,6 +49,8 @@ OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
     "MEAN": (27, (("keep_dims", "?", False),)),
     "RESIZE_NEAREST_NEIGHBOR": (74, (("align_corners", "?", False), ("half_pixel_centers", "?", False))),
     "LEAKY_RELU": (75, (("alpha", "f", 0.0),)),
+    "CALL_ONCE": (103, (("subgraph", "i", 0),)),
+    "VAR_HANDLE": (111, (("container", "string", ""), ("shared_name", "string", ""))),
 }
 OPTIONS["MAX_POOL_2D"] = OPTIONS["AVERAGE_POOL_2D"]
 

@@ -1,5 +1,6 @@
 """A full-integer .tflite file as the int8 network that tinyfed's engine runs."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.tflite.file import Tensor, TfliteModel
+from tinyfed.model.tflite.state import LOOP_REMEDY, Variables
 from tinyfed.model.tflite.view import View, check_sizes, sample_shape, short_name
 
 _WRONG_TYPE = {
@@ -40,6 +42,8 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
     """
     for operator in model.operators:
         if operator.name not in _CONVERT:
+            if operator.name in ("IF", "WHILE"):
+                View(model, operator).refuse(LOOP_REMEDY)
             known = ", ".join(sorted(_CONVERT))
             View(model, operator).refuse(f"the int8 engine does not have this operator; it has {known}")
     check_sizes(model)
@@ -60,6 +64,8 @@ class _Converter:
         self.numbers: dict[int, int] = {}
         self.tensors: list[i8.Int8Tensor] = []
         self.stands_for: dict[int, int] = {}
+        self.variables = Variables(model)
+        self.states: dict[str, int] = {}
 
     def network(self) -> i8.Int8Network:
         layers: list[i8.Int8Layer] = []
@@ -76,7 +82,8 @@ class _Converter:
                 layers.append(layer)
         outputs = [self.tensor(self.stands_for.get(index, index)) for index in self.model.outputs]
         try:
-            return i8.Int8Network(tuple(self.tensors), tuple(layers), tuple(inputs), tuple(outputs))
+            states = self._states()
+            return i8.Int8Network(tuple(self.tensors), tuple(layers), tuple(inputs), tuple(outputs), states=states)
         except UsageError as error:
             raise error.located(self.model.source) from error
 
@@ -316,6 +323,40 @@ class _Converter:
         self.stands_for[result.index] = view.input(0).index
         return None
 
+    def nothing(self, view: View) -> None:
+        """An operator whose work is done already: what it makes known is in `variables`."""
+
+    def _states(self) -> tuple[i8.Int8State, ...]:
+        return tuple(
+            i8.Int8State(name, number, self.variables.first(name, self.tensors[number].zero_point))
+            for name, number in self.states.items()
+        )
+
+    def _state(self, view: View, described: Tensor) -> int:
+        """The network's number of the variable that the operator's first operand is a handle of."""
+        name = self.variables.name_of(view)
+        if name not in self.states:
+            number = self.tensor(described.index)
+            self.states[name] = len(self.tensors)
+            self.tensors.append(dataclasses.replace(self.tensors[number], name=name))
+        return self.states[name]
+
+    def read_variable(self, view: View) -> i8.Int8Layer:
+        """The state itself, or a copy where the value is wanted after the state has another."""
+        kind = i8.Int8Copy if self.variables.changes_before_last_use(view) else i8.Int8Reshape
+        return kind((self._state(view, view.output),), self.tensor(view.output.index), name=short_name(view.output))
+
+    def assign_variable(self, view: View) -> i8.Int8Layer:
+        value = view.input(1)
+        state = self._state(view, value)
+        number = self.tensor(value.index)
+        ours, theirs = self.tensors[state], self.tensors[number]
+        view.require(
+            (ours.count, ours.scale, ours.zero_point) == (theirs.count, theirs.scale, theirs.zero_point),
+            f"{value} has another shape or scale than the variable {ours.name}",
+        )
+        return i8.Int8Copy((number,), state, name=ours.name)
+
     def resize(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 2)
         size: NDArray[Any] = view.constant(1, "int32")
@@ -334,7 +375,9 @@ class _Converter:
 
 _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
     "ADD": _Converter.add,
+    "ASSIGN_VARIABLE": _Converter.assign_variable,
     "AVERAGE_POOL_2D": _Converter.pool,
+    "CALL_ONCE": _Converter.nothing,
     "CONV_2D": _Converter.conv2d,
     "DEPTHWISE_CONV_2D": _Converter.depthwise,
     "DEQUANTIZE": _Converter.dequantize,
@@ -347,6 +390,7 @@ _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
     "PAD": _Converter.pad,
     "PADV2": _Converter.pad,
     "QUANTIZE": _Converter.quantize,
+    "READ_VARIABLE": _Converter.read_variable,
     "RELU": _Converter.relu,
     "RELU6": _Converter.relu,
     "RELU_N1_TO_1": _Converter.relu,
@@ -354,4 +398,5 @@ _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
     "RESIZE_NEAREST_NEIGHBOR": _Converter.resize,
     "SOFTMAX": _Converter.softmax,
     "SQUEEZE": _Converter.reshape,
+    "VAR_HANDLE": _Converter.nothing,
 }

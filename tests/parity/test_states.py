@@ -1,0 +1,109 @@
+"""Networks that keep something from one run to the next, step by step beside TFLite Micro's interpreter."""
+
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, require
+from int8_oracle import Oracle
+
+from tinyfed.errors import UsageError
+from tinyfed.model.convert import Int8Model, read_tflite
+from tinyfed.model.int8.engine import Int8Engine, Kernels
+from tinyfed.model.tflite.file import parse
+
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+from tflite_builder import Builder
+
+try:
+    import tflite_micro
+except ImportError:
+    tflite_micro = None
+
+STEPS = 100
+SCALE = {"dtype": "INT8", "scale": 0.25, "zero_point": -3}
+
+
+@pytest.fixture(autouse=True)
+def oracle_is_there() -> None:
+    require(tflite_micro is not None, "the oracle, PyPI's tflite-micro, is not installed: run `make setup`")
+
+
+def program_of(content: bytes) -> bytes:
+    model = read_tflite(parse(content))
+    assert isinstance(model, Int8Model)
+    return model.content
+
+
+def same_steps(content: bytes, shape: tuple[int, ...], steps: int = STEPS) -> Int8Engine:
+    """Every output of a stream is TFLM's; so is that of a second stream after a reset."""
+    engine = Int8Engine(program_of(content))
+    engines = (engine, Int8Engine(engine.program, Kernels.PLAIN))
+    rng = np.random.default_rng(5)
+    for _ in range(2):
+        oracle = Oracle(content)
+        for step in range(steps):
+            given = rng.integers(-128, 128, shape, np.int8)
+            expected = oracle.run(given)
+            for one in engines:
+                found = one.run(given[0])[0]
+                np.testing.assert_array_equal(found.reshape(-1), expected.reshape(-1), f"step {step}")
+        for one in engines:
+            one.reset()
+    return engine
+
+
+def accumulator() -> bytes:
+    """y = x + s, s = y: the sum is made where s lies. A leaky ReLU reads it too."""
+    b = Builder()
+    x, read, y, out = (b.tensor([1, 5], **SCALE) for _ in range(4))
+    s = b.variables({"sum": b.constant(np.array([[-3, 0, 7, 20, -90]], np.int8), scale=0.25, zero_point=-3)})["sum"]
+    b.operator("READ_VARIABLE", [s], [read])
+    b.operator("ADD", [x, read], [y], fusedActivationFunction=0)
+    b.operator("ASSIGN_VARIABLE", [s, y], [])
+    b.operator("LEAKY_RELU", [y], [out], alpha=0.3)
+    return b.content([x], [out])
+
+
+def delay_line() -> bytes:
+    """y = x[t-1] + x[t-2]: both are read before they change, and the input must be copied."""
+    b = Builder()
+    x, one, two, y = (b.tensor([1, 3], **SCALE) for _ in range(4))
+    zero = b.constant(np.full((1, 3), -3, np.int8), scale=0.25, zero_point=-3)
+    handles = b.variables({"one": zero, "two": zero})
+    b.operator("READ_VARIABLE", [handles["one"]], [one])
+    b.operator("READ_VARIABLE", [handles["two"]], [two])
+    b.operator("ASSIGN_VARIABLE", [handles["two"], one], [])
+    b.operator("ASSIGN_VARIABLE", [handles["one"], x], [])
+    b.operator("ADD", [one, two], [y], fusedActivationFunction=0)
+    return b.content([x], [y])
+
+
+def test_states_in_place_and_copied() -> None:
+    engine = same_steps(accumulator(), (1, 5))
+    assert [(state.name, state.byte_count) for state in engine.states] == [("sum", 5)]
+    assert len(engine.program) and engine.program[16:18] == b"\x02\x00", "the write of the state was not elided"
+    engine = same_steps(delay_line(), (1, 3))
+    assert [state.name for state in engine.states] == ["one", "two"]
+
+
+def test_a_state_is_reset_by_its_name() -> None:
+    content = delay_line()
+    engine, given = Int8Engine(program_of(content)), np.array([5, 6, 7], np.int8)
+    engine.run(given)
+    engine.run(given)
+    (both,) = engine.run(given)
+    engine.reset("two")
+    (first,) = engine.run(given)
+    np.testing.assert_array_equal(both, 2 * given + 3)
+    np.testing.assert_array_equal(first, given)
+    with pytest.raises(UsageError, match="three"):
+        engine.reset("three")
+
+
+def test_a_loop_is_refused_with_what_works() -> None:
+    b = Builder()
+    x, y = b.tensor([1, 5], **SCALE), b.tensor([1, 5], **SCALE)
+    b.operator("WHILE", [x], [y])
+    with pytest.raises(UsageError, match="unroll=True"):
+        read_tflite(parse(b.content([x], [y])))

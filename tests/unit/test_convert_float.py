@@ -172,10 +172,9 @@ def test_a_batch_is_named() -> None:
 
 def test_float16_is_named() -> None:
     b = Builder()
-    x, weights, out = b.tensor([1, 3]), b.tensor([2, 3], name="half"), b.tensor([1, 2])
-    b.operator("DEQUANTIZE", [b.constant(np.ones((2, 3), np.float16), name="stored")], [weights])
-    b.operator("FULLY_CONNECTED", [x, weights], [out])
-    assert 'tensor 3 "stored" is float16; convert the model again as float32' in refused(b, [x], [out])
+    half, out = b.tensor([1, 3], "FLOAT16", name="half"), b.tensor([1, 3])
+    b.operator("DEQUANTIZE", [half], [out])
+    assert 'tensor 0 "half" is float16; convert the model again as float32' in refused(b, [half], [out])
 
 
 def test_int16_is_named() -> None:

@@ -32,11 +32,11 @@ def int16_file() -> bytes:
 
 def float16_file() -> bytes:
     b = Builder()
-    x, w, y = b.tensor([1, 4], name="in"), b.tensor([3, 4], name="kernel"), b.tensor([1, 3], name="out")
-    half = b.tensor([3, 4], "FLOAT16", data=np.ones((3, 4), np.float16), name="stored")
-    b.operator("DEQUANTIZE", [half], [w])
+    x, w, y = b.tensor([1, 4], name="in"), b.constant(np.ones((3, 4), np.float32)), b.tensor([1, 3], name="out")
+    half = b.tensor([1, 4], "FLOAT16", name="stored")
+    b.operator("DEQUANTIZE", [half], [x])
     b.operator("FULLY_CONNECTED", [x, w], [y])
-    return b.content([x], [y])
+    return b.content([half], [y])
 
 
 def dynamic_file() -> bytes:

@@ -80,6 +80,10 @@ class Builder:
             "CALL_ONCE": "CallOnceOptions",
             "VAR_HANDLE": "VarHandleOptions",
             "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+            "CONCATENATION": "ConcatenationOptions",
+            "PACK": "PackOptions",
+            "REDUCE_PROD": "ReducerOptions",
+            "STRIDED_SLICE": "StridedSliceOptions",
         }
         if name in kinds:
             kind = kinds[name]

@@ -37,6 +37,7 @@ Field = tuple[str, str, int | float | bool | str]
 _FUSED: Field = ("activation", "b", 0)
 _WINDOW: tuple[Field, ...] = (("padding", "b", 0), ("stride_x", "i", 0), ("stride_y", "i", 0))
 _DILATION: tuple[Field, ...] = (("dilation_x", "i", 1), ("dilation_y", "i", 1))
+_MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
 OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
     "CONV_2D": (1, (*_WINDOW, _FUSED, *_DILATION)),
     "DEPTHWISE_CONV_2D": (2, (*_WINDOW, ("depth_multiplier", "i", 0), _FUSED, *_DILATION)),
@@ -47,12 +48,21 @@ OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
     "SUB": (28, (_FUSED,)),
     "MUL": (21, (_FUSED,)),
     "MEAN": (27, (("keep_dims", "?", False),)),
+    "CONCATENATION": (10, (("axis", "i", 0), _FUSED)),
+    "GATHER": (23, (("axis", "i", 0), ("batch_dims", "i", 0))),
+    "DIV": (29, (_FUSED,)),
+    "STRIDED_SLICE": (32, (*((f"{name}_mask", "i", 0) for name in _MASKS), ("offset", "?", False))),
+    "TRANSPOSE_CONV": (49, (("padding", "b", 0), ("stride_x", "i", 0), ("stride_y", "i", 0), _FUSED)),
+    "PACK": (59, (("values_count", "i", 0), ("axis", "i", 0))),
+    "UNPACK": (64, (("num", "i", 0), ("axis", "i", 0))),
+    "RESIZE_BILINEAR": (15, (None, None, ("align_corners", "?", False), ("half_pixel_centers", "?", False))),
     "RESIZE_NEAREST_NEIGHBOR": (74, (("align_corners", "?", False), ("half_pixel_centers", "?", False))),
     "LEAKY_RELU": (75, (("alpha", "f", 0.0),)),
     "CALL_ONCE": (103, (("subgraph", "i", 0),)),
     "VAR_HANDLE": (111, (("container", "string", ""), ("shared_name", "string", ""))),
 }
 OPTIONS["MAX_POOL_2D"] = OPTIONS["AVERAGE_POOL_2D"]
+OPTIONS.update(dict.fromkeys(("SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN"), OPTIONS["MEAN"]))
 
 PADDINGS = ("same", "valid")
 ACTIVATIONS = ("none", "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import ConvertError
 from tinyfed.model.graph import Converted, Graph, Node, convert_graph
 from tinyfed.model.tflite.file import Tensor, TfliteModel
+from tinyfed.model.tflite.fold import fold_constants
 from tinyfed.model.tflite.view import View, check_sizes, sample_shape
 
 _WRONG_TYPE = {
@@ -26,6 +27,7 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted:
     `loss` as in `graph.convert_graph`. Raises ConvertError, which names the operator or tensor, the reason, and
     what would work instead.
     """
+    model = fold_constants(model)
     for operator in model.operators:
         if operator.name not in (*_CONVERT, "DEQUANTIZE"):
             known = ", ".join(sorted(_CONVERT))

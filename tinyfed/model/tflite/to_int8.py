@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.tflite.file import Tensor, TfliteModel
+from tinyfed.model.tflite.fold import fold_constants
 from tinyfed.model.tflite.state import LOOP_REMEDY, Variables
 from tinyfed.model.tflite.view import View, check_sizes, sample_shape, short_name
 
@@ -40,6 +41,7 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
     that make int8 of a uint8 input and uint8 of an output: the same numbers, stored 128 lower. Raises ConvertError,
     which names the operator or tensor, the reason, and what would work instead.
     """
+    model = fold_constants(model)
     for operator in model.operators:
         if operator.name not in _CONVERT:
             if operator.name in ("IF", "WHILE"):

@@ -23,6 +23,12 @@ from tinyfed.wire.messages import MessageType
 
 PORT = ROOT / "firmware" / "port"
 STRICT = ["-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+FLASH_MODELS = [
+    "-DTINYFED_STM32F4_MODEL",
+    "-DTINYFED_NRF52_MODEL",
+    "-DTINYFED_BAUD=1000000u",
+    "-DTINYFED_RESET_PIN=18u",
+]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -44,10 +50,27 @@ def test_the_stm32_clock_never_waits_for_ever(tmp_path: Path) -> None:
 
 
 def test_the_flash_drivers_hold_to_their_controllers(tmp_path: Path) -> None:
-    sources = [PORT / "stm32f4" / "flash.c", PORT / "nrf52" / "nvmc.c"]
+    sources = [PORT / "stm32f4" / "flash.c", PORT / "nrf52" / "nvmc.c", PORT / "nrf52" / "uicr.c"]
     includes = [PORT, PORT.parent / "base"]
-    models = ["-DTINYFED_STM32F4_MODEL", "-DTINYFED_NRF52_MODEL"]
-    run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *models)
+    run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *FLASH_MODELS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("    tinyfed_nrf52_barrier();", "READY is asked before"),
+        ("parts = (uint8_t)(good ? (parts + 1u) % PARTS : 0u);", "an erase without end"),
+    ],
+)
+def test_the_model_notices_a_flash_driver_without(line: str, told: str, tmp_path: Path) -> None:
+    source = (PORT / "nrf52" / "nvmc.c").read_text()
+    assert source.count(line) == 1
+    (tmp_path / "nvmc.c").write_text(source.replace(line, "parts = 1u;" if "parts" in line else ""))
+    sources = [PORT / "stm32f4" / "flash.c", tmp_path / "nvmc.c", PORT / "nrf52" / "uicr.c"]
+    includes = [PORT, PORT.parent / "base", PORT / "nrf52"]
+    with pytest.raises(AssertionError, match=told):
+        run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *FLASH_MODELS)
 
 
 def test_the_host_writes_what_an_emulated_board_reads(tmp_path: Path) -> None:
@@ -292,11 +315,24 @@ def test_the_nrf52_line_on_a_modelled_uarte(tmp_path: Path) -> None:
     run_c_test("test_uarte.c", [PORT / "nrf52" / "uarte.c"], [PORT / "nrf52"], tmp_path, "-DTINYFED_NRF52_MODEL")
 
 
-def test_the_model_notices_a_driver_that_forgets_a_block(tmp_path: Path) -> None:
-    """The test above can fail: without the interrupt's new block DMA writes over the old one."""
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "instead", "told"),
+    [
+        ("offer_block(++started);", "++started;", "bytes in order"),
+        ("if (counted(CC_INTERRUPT) - begun >= TINYFED_NRF52_UARTE_BLOCK_BYTES) slipped = true;", "", "that took long"),
+        ("if (slipped || tinyfed_nrf52_read(NRF52_UARTE_ERROR) != 0u) {", "if (slipped) {", "framing error"),
+        ("if (started > 0u && ", "if (false && ", "count without a byte"),
+        ("tinyfed_nrf52_write(NRF52_UARTE_FLUSHRX, 1u);", "receive();", "bytes in the FIFO"),
+        ("now() - stopping_us > STOP_US", "false", "without RXTO"),
+        ("settled = seen;", "settled = received;", "not in RAM yet"),
+        ("if (room_wanted && ", "if (false && ", "room again: no sleep"),
+    ],
+)
+def test_the_model_notices_a_driver_without(line: str, instead: str, told: str, tmp_path: Path) -> None:
+    """Each line of the driver that stands against a fault of the line: the test above fails without it."""
     source = (PORT / "nrf52" / "uarte.c").read_text()
-    broken = source.replace("        offer_block(next_block);\n", "")
-    assert broken != source
-    (tmp_path / "uarte.c").write_text(broken)
-    with pytest.raises(AssertionError, match="bytes in order"):
+    assert source.count(line) == 1
+    (tmp_path / "uarte.c").write_text(source.replace(line, instead))
+    with pytest.raises(AssertionError, match=told):
         run_c_test("test_uarte.c", [tmp_path / "uarte.c"], [PORT / "nrf52"], tmp_path, "-DTINYFED_NRF52_MODEL")

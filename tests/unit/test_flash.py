@@ -4,6 +4,7 @@ programs (OpenOCD 0.12, st-flash 1.7, dfu-util 0.11, pyOCD 0.46), but were not y
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,7 @@ def test_what_each_tool_is_called_with(fakes: Fakes, tmp_path: Path) -> None:
     elf, binary = str(tmp_path / "firmware.elf"), str(tmp_path / "firmware.bin")
     ocd = ["-f", "interface/stlink.cfg", "-c", "adapter serial SER1", "-f", "target/stm32f4x.cfg", "-c"]
     pyocd = ["--uid", "SER1", "--no-wait", "--target", "nrf52840"]
+    write = ["pyocd", "flash", "--uid", "SER1", "--no-wait", "-O", "auto_unlock=false", "--target", "nrf52840"]
     dfu = ["dfu-util", "-S", "SER1", "-a", "0", "-d", "0483:df11", "-s"]
     readback = str(flash._own_files().path / "readback.bin")
     wanted = [
@@ -109,9 +111,9 @@ def test_what_each_tool_is_called_with(fakes: Fakes, tmp_path: Path) -> None:
         [*dfu, "0x08080000:100", "-U", readback],
         [*dfu, "0x08000000", "-D", binary],
         [*dfu, "0x08000000:100:leave", "-U", readback],
-        ["pyocd", "flash", *pyocd, "--format", "bin", "--base-address", "0x08080000", str(shard)],
+        [*write, "--format", "bin", "--base-address", "0x08080000", str(shard)],
         ["pyocd", "commander", *pyocd, "-c", f'compare 0x08080000 "{shard}"'],
-        ["pyocd", "flash", *pyocd, elf],
+        [*write, elf],
         ["pyocd", "commander", *pyocd, "-c", f'compare 0x08000000 "{binary}"'],
     ]
     assert [[Path(call[0]).name, *call[1:]] for call in fakes.calls()] == wanted
@@ -143,8 +145,8 @@ FAILURES = [
         "Error: Multiple devices found, specify the desired device\n",
         "several debug probes; disconnect",
     ),
-    ("openocd", "Error: stm32x device protected\nError: failed erasing sectors 0 to 0\n", "the chip is locked; "),
-    ("openocd", "Warn : nRF52 device has AP lock engaged (see UICR APPROTECT register).\n", "nrf52_recover"),
+    ("openocd", "Error: stm32x device protected\nError: failed erasing sectors 0 to 0\n", "stm32f2x unlock 0; exit'"),
+    ("openocd", "Warn : nRF52 device has AP lock engaged (see UICR APPROTECT register).\n", "nrf52_recover; halt; "),
     (
         "openocd",
         "Error: checksum mismatch - attempting binary compare\n** Verify Failed **\n",
@@ -191,7 +193,7 @@ FAILURES = [
 ]
 
 
-WAYS = ("was found|in DFU mode; hold", "several", "locked", "reads back differently", "broke off")
+WAYS = ("was found|in DFU mode; hold", "several", "locked|unlock|recover", "reads back differently", "broke off")
 
 
 def test_each_tool_fails_in_each_of_the_five_ways() -> None:
@@ -234,6 +236,32 @@ def test_an_unknown_failure_shows_the_tools_own_words(fakes: Fakes, tmp_path: Pa
     fakes.script("", code=-9)
     with pytest.raises(BuildError, match="openocd: it said nothing"):
         flash_with("openocd", tmp_path)
+
+
+LOCKS = [(tool, says) for tool, says, told in FAILURES if "locked" in told or "unlock" in told or "recover" in told]
+
+
+@pytest.mark.parametrize(("name", "says"), LOCKS, ids=[name for name, _ in LOCKS])
+def test_unlocking_says_what_it_erases(name: str, says: str, fakes: Fakes, tmp_path: Path) -> None:
+    fakes.script(says, code=1)
+    with pytest.raises(BuildError, match=r"locked; what unlocks it also erases program, saved models and samples: \w"):
+        flash_with(name, tmp_path)
+
+
+def test_the_remedy_is_the_line_to_type(fakes: Fakes, tmp_path: Path) -> None:
+    """A J-Link begins with JTAG, which the nRF52840 has not; an erased chip is locked again by the next reset."""
+    locked = "Warn : nRF52 device has AP lock engaged (see UICR APPROTECT register).\n"
+    fakes.script(locked, code=1)
+    step = flash.plan(read_board("nrf52840dk"), an_image(tmp_path), method="openocd")[0]
+    with pytest.raises(BuildError) as caught:
+        flash.run(step, lambda text: None)
+    typed = shlex.split(str(caught.value).partition("samples: ")[2])
+    jlink = ["openocd", "-f", "interface/jlink.cfg", "-c", "transport select swd", "-f", "target/nrf52.cfg"]
+    assert typed[:-2] == jlink
+    assert typed[-1] == f"init; nrf52_recover; halt; flash write_image {{{tmp_path / 'firmware.elf'}}}; reset run; exit"
+    fakes.script("APPROTECT enabled: not automatically unlocking\n", code=1)
+    with pytest.raises(BuildError, match="pyocd erase --chip --target nrf52840; then flash again"):
+        flash_with("pyocd", tmp_path)
 
 
 def test_progress_is_told_once_a_percent(fakes: Fakes, tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 #include "registers.h"
 #include "tinyfed_bytes.h"
+#include "uarte.h"
 
 #include <stdbool.h>
 
-#define PART_MS 10u
-#define PARTS 10u /* 85 ms, and a tenth more for the parts' own inaccuracy */
+/* Half of what a block of the UARTE's ring lasts: the processor stands still meanwhile (Product Specification 1.7,
+ * NVMC, Partial erase), and the interrupt for the next block must not come a block late. */
+#define HALF_BLOCK_MS (TINYFED_NRF52_UARTE_BLOCK_BYTES * 10u * 500u / TINYFED_BAUD)
+#define PART_MS (HALF_BLOCK_MS < 10u ? HALF_BLOCK_MS : 10u)
+#define PARTS ((100u + PART_MS - 1u) / PART_MS) /* 85 ms, and more for the parts' own inaccuracy */
+_Static_assert(HALF_BLOCK_MS > 0u && PARTS < 256u, "a part lasts a millisecond or more");
 
 /* Turns of at least 10 cycles at 64 MHz: 150 ms. */
 #define PATIENCE 1000000u
@@ -15,6 +20,7 @@ static uint8_t parts; /* done of the page that is being erased */
 
 static bool rest(void)
 {
+    tinyfed_nrf52_barrier(); /* READY is that of before while the write is in the processor's buffer */
     for (uint32_t turn = 0; turn < PATIENCE; turn++) {
         if ((tinyfed_nrf52_read(NRF52_NVMC_READY) & 1u) != 0u) return true;
     }

@@ -6,8 +6,8 @@
 
 #define TINYFED_NRF52_NVMC_PAGE_BYTES 4096u
 
-/* 10 ms of the 85 that a page takes: less than a block of the UARTE's ring lasts, so the line loses nothing. Call it
- * with the same page until it is DONE. */
+/* A part of the 85 ms that a page takes: less than a block of the UARTE's ring lasts, so the line loses nothing. Call
+ * it with the same page until it is DONE. */
 tinyfed_flash_state_t tinyfed_nrf52_nvmc_erase(uint32_t address);
 tinyfed_flash_state_t tinyfed_nrf52_nvmc_write(uint32_t address, const uint8_t *bytes, uint32_t byte_count);
 

@@ -3,6 +3,7 @@
 #include "nvmc.h"
 #include "registers.h"
 #include "uarte.h"
+#include "uicr.h"
 
 #define IRQ_UARTE 2u
 #define IRQ_TIMER0 8u
@@ -32,6 +33,7 @@ int tinyfed_port_start(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
+    if (tinyfed_nrf52_uicr_restore()) tinyfed_port_reset();
     tinyfed_nrf52_write(NRF52_NVMC_ICACHECNF, 1u);
     /* The crystal keeps the baud rate; without it the internal oscillator's 1.5 % still does for a UART. */
     tinyfed_nrf52_write(NRF52_CLOCK_HFCLKSTART, 1u);
@@ -59,11 +61,7 @@ size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
     return tinyfed_nrf52_uarte_write(bytes, byte_count);
 }
 
-uint32_t tinyfed_port_now_us(void)
-{
-    tinyfed_nrf52_write(NRF52_TIMER0 + NRF52_TIMER_CAPTURE(0u), 1u);
-    return tinyfed_nrf52_read(NRF52_TIMER0 + NRF52_TIMER_CC(0u));
-}
+uint32_t tinyfed_port_now_us(void) { return tinyfed_nrf52_capture(NRF52_TIMER0, 0u); }
 
 void tinyfed_port_idle(uint32_t timeout_ms)
 {

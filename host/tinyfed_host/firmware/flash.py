@@ -239,7 +239,7 @@ def run(step: Step, say: Say) -> str:
         process.stdout.close()  # type: ignore[union-attr]
     text = output.decode(errors="replace")
     if code != 0 or re.search(MISMATCH, text, re.IGNORECASE):
-        failure = explain(step.tool, text, step.image)
+        failure = explain(step.tool, text, step.image, step.command)
         kind = FlashDiffersError if failure.differs else BuildError
         raise kind(failure.what, where=step.tool.name, remedy=failure.remedy)
     if step.readback is not None and step.expected is not None:

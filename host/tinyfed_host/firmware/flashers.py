@@ -4,8 +4,9 @@ A tool is data: adding one is an entry in `TOOLS`. What a board uses, and with w
 """
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from tinyfed_host.firmware.build import GO_ONLINE, NO_REGISTRY, UNREACHED
 
 @dataclass(frozen=True)
 class Failure:
-    """What a tool's output tells: `pattern` (a regular expression, any case) -> what happened, what to do."""
+    """What a tool's output tells: `pattern` (a regular expression, any case) -> what happened, what to do. The remedy
+    takes `connect` (the failed command up to what the tool was to do), `target` and `image`."""
 
     pattern: str
     what: str
@@ -46,7 +48,8 @@ STLINK = "0483:37(48|4[a-f]|5[0-9])"
 CMSIS_DAP = ".*CMSIS-DAP|1366:"  # 1366 is Segger: development kits carry a J-Link
 NO_PROBE = "connect the board's debug probe with a data cable (some only charge) and check `lsusb`"
 SEVERAL = "disconnect all but one, or name one with --probe SERIAL"
-LOCKED = "the chip is locked against reading and writing; unlock it, which erases it"
+LOCKED = "the chip is locked"
+UNLOCK = "what unlocks it also erases program, saved models and samples"
 DIFFERS = "the flash reads back differently"
 VERIFY = "try again; if it stays, power the board from another port: the supply may sag while flash is written"
 UNPLUGGED = "check cable and power and flash again; until then the board has half an image and does not answer"
@@ -89,10 +92,16 @@ TOOLS: Mapping[str, Tool] = {
                     NO_PROBE,
                 ),
                 Failure(
-                    r"AP lock engaged|device protected|flash.*(write|read) protected|could not find MEM-AP",
-                    "the chip is locked",
-                    f'{LOCKED}: openocd -f INTERFACE -f TARGET -c "init; nrf52_recover; exit" (nRF52) or '
-                    '"init; reset halt; stm32f2x unlock 0; exit" (STM32)',
+                    r"AP lock engaged|could not find MEM-AP",
+                    LOCKED,
+                    # before a reset, which would lock the erased chip again: the firmware in it keeps it open
+                    f"{UNLOCK}: {{connect}} -c 'init; nrf52_recover; halt; flash write_image {{{{{{image}}}}}}; "
+                    "reset run; exit'",
+                ),
+                Failure(
+                    r"device protected|flash.*(write|read) protected",
+                    LOCKED,
+                    f"{UNLOCK}: {{connect}} -c 'init; reset halt; stm32f2x unlock 0; exit'",
                 ),
                 Failure(r"verify failed|checksum mismatch|contents differ", DIFFERS, VERIFY, differs=True),
                 Failure(
@@ -118,9 +127,9 @@ TOOLS: Mapping[str, Tool] = {
                 Failure(r"couldn't find any st-link|no st-link|failed to open", "no ST-Link was found", NO_PROBE),
                 Failure(
                     r"protected|locked|rdp",
-                    "the chip is locked",
-                    f"{LOCKED}: openocd -f interface/stlink.cfg -f target/stm32f4x.cfg "
-                    '-c "init; reset halt; stm32f2x unlock 0; exit"',
+                    LOCKED,
+                    f"{UNLOCK}: openocd -f interface/stlink.cfg -f target/stm32f4x.cfg "
+                    "-c 'init; reset halt; stm32f2x unlock 0; exit'",
                 ),
                 Failure(r"verif.*(fail|mismatch)", DIFFERS, VERIFY, differs=True),
                 Failure(r"LIBUSB_ERROR|usb error|send_recv|failed to connect", "the connection broke off", UNPLUGGED),
@@ -149,7 +158,7 @@ TOOLS: Mapping[str, Tool] = {
                     r"vendor specific error|unable to write memory|memory erase function failed|ERASE_PAGE|protected|"
                     r"not (writeable|readable)",
                     "the chip refuses to be written, it is locked",
-                    f"{LOCKED}: dfu-util -a 0 -s 0x08000000:unprotect:force -D FILE (any file)",
+                    f"{UNLOCK}: dfu-util -a 0 -s 0x08000000:unprotect:force -D FILE (any file)",
                 ),
                 Failure(
                     r"LIBUSB_ERROR|error during download|lost device|get_status", "the connection broke off", UNPLUGGED
@@ -161,9 +170,10 @@ TOOLS: Mapping[str, Tool] = {
             package="pip install pyocd",
             usb=f"{STLINK}|{CMSIS_DAP}",
             fields=("target",),
-            write=("flash", "--no-wait", "--target", "{target}", "{image}"),
+            # by itself it would erase all of a locked chip, unasked
+            write=("flash", "--no-wait", "-O", "auto_unlock=false", "--target", "{target}", "{image}"),
             write_data=(
-                *("flash", "--no-wait", "--target", "{target}"),
+                *("flash", "--no-wait", "-O", "auto_unlock=false", "--target", "{target}"),
                 *("--format", "bin", "--base-address", "{address}", "{binary}"),
             ),
             # ends with 0 whatever it finds
@@ -175,7 +185,9 @@ TOOLS: Mapping[str, Tool] = {
                 Failure(r"enter the number|multiple|more than one", "there are several debug probes", SEVERAL),
                 Failure(r"no (available|connected) debug probe|no probe", "no debug probe was found", NO_PROBE),
                 Failure(
-                    r"approtect|is locked|locked", "the chip is locked", f"{LOCKED}: pyocd erase --chip --target TARGET"
+                    r"approtect|is locked|locked",
+                    LOCKED,
+                    f"{UNLOCK}: pyocd erase --chip --target {{target}}; then flash again",
                 ),
                 Failure(MISMATCH, DIFFERS, VERIFY, differs=True),
                 Failure(
@@ -245,11 +257,13 @@ def command(
     return [tool.name, *selecting, *line]
 
 
-def explain(tool: Tool, output: str, image: Path) -> Failure:
-    """What a failed run of the tool means and what to do."""
+def explain(tool: Tool, output: str, image: Path, called: Sequence[str]) -> Failure:
+    """What a failed run of the tool, `called` so, means and what to do."""
     for failure in tool.failures:
         if re.search(failure.pattern, output, re.IGNORECASE):
-            return failure
+            target = called[called.index("--target") + 1] if "--target" in called else ""
+            remedy = failure.remedy.format(connect=shlex.join(called[:-2]), target=target, image=image)
+            return replace(failure, remedy=remedy)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|fail|cannot|could not", line, re.IGNORECASE)]
     last = (errors or lines or ["it said nothing"])[-1]

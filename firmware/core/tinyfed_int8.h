@@ -15,13 +15,26 @@ typedef enum tinyfed_int8_kernels {
     TINYFED_INT8_KERNELS_BEST = 2   /* what this processor has beyond that: AVX2 */
 } tinyfed_int8_kernels_t;
 
-/* An input or output of the network. real value = scale * (q - zero_point). */
+/* How an input or output is stored. */
+typedef enum tinyfed_int8_type {
+    TINYFED_TYPE_INT8 = 0,
+    TINYFED_TYPE_UINT8 = 1,
+    TINYFED_TYPE_FLOAT32 = 2
+} tinyfed_int8_type_t;
+
+/* An input or output of the network. real value = scale * (q - zero_point); a float32 is the real value. */
 typedef struct tinyfed_int8_port {
     uint32_t offset; /* in the work area */
     uint32_t count;  /* values */
     float scale;
     int32_t zero_point;
+    uint8_t type; /* tinyfed_int8_type_t */
 } tinyfed_int8_port_t;
+
+static inline uint32_t tinyfed_int8_port_bytes(const tinyfed_int8_port_t *port)
+{
+    return port->count * (port->type == TINYFED_TYPE_FLOAT32 ? (uint32_t)sizeof(float) : 1u);
+}
 
 /* Validate everything about program[0..program_bytes), aligned to TINYFED_ALIGNMENT, and fill net. Running
  * a validated program writes nothing outside its work area and reads nothing outside it and the program.
@@ -42,7 +55,7 @@ tinyfed_status_t tinyfed_int8_reset(const tinyfed_int8_t *net, void *work, uint3
  * Inputs may be overwritten. States are kept, so nothing else may lie in work between runs of a stream. */
 tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_t work_bytes) TINYFED_MUST_USE;
 
-/* real -> int8, rounded half away from zero and clamped; and back. NaN becomes the zero point. */
+/* real -> what the port stores, int8 rounded half away from zero and clamped; and back. NaN becomes the zero point. */
 void tinyfed_int8_quantize(int8_t *q, const tinyfed_int8_port_t *port, const float *values, uint32_t count);
 void tinyfed_int8_dequantize(float *values, const tinyfed_int8_port_t *port, const int8_t *q, uint32_t count);
 

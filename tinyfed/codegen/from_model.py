@@ -65,7 +65,12 @@ def image_bundle(model: Model, name: str, labels: tuple[str, ...] = ()) -> Bundl
 
 def _int8_bundle(model: Int8Model, name: str, labels: tuple[str, ...]) -> Bundle:
     inputs, outputs = (
-        tuple(Port(role, "int8", (1, *port.shape), port.scale, port.zero_point) for port in ports)
+        tuple(
+            Port(
+                role, port.dtype, (1, *port.shape), *(() if port.dtype == "float32" else (port.scale, port.zero_point))
+            )
+            for port in ports
+        )
         for role, ports in zip(("input", "output"), model.ports, strict=True)
     )
     check_labels(labels, outputs)
@@ -73,7 +78,7 @@ def _int8_bundle(model: Int8Model, name: str, labels: tuple[str, ...]) -> Bundle
         ("WORK_BYTES", f"{model.plan.work_bytes}u", "RAM it runs in, aligned; the image stays in flash"),
         ("MULTIPLY_ADDS", f"{model.plan.multiply_adds}u", "of one inference"),
     )
-    array = Array("image", "The int8 program, for tinyfed's engine.", model.content)
+    array = Array("image", f"The {model.engine} program, for tinyfed's engine.", model.content)
     return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels, figures)
 
 

@@ -65,11 +65,13 @@ static PyObject *py_open(PyObject *self, PyObject *args)
 
 static uint32_t total(const tinyfed_int8_t *net, int outputs)
 {
-    uint32_t count = 0;
+    uint32_t bytes = 0;
     const uint32_t ports = outputs ? net->output_count : net->input_count;
-    for (uint32_t i = 0; i < ports; i++)
-        count += outputs ? tinyfed_int8_output(net, i).count : tinyfed_int8_input(net, i).count;
-    return count;
+    for (uint32_t i = 0; i < ports; i++) {
+        const tinyfed_int8_port_t port = outputs ? tinyfed_int8_output(net, i) : tinyfed_int8_input(net, i);
+        bytes += tinyfed_int8_port_bytes(&port);
+    }
+    return bytes;
 }
 
 static PyObject *py_run(PyObject *self, PyObject *args)
@@ -88,8 +90,8 @@ static PyObject *py_run(PyObject *self, PyObject *args)
         const uint8_t *from = in.buf;
         for (uint32_t i = 0; i < net->input_count; i++) {
             const tinyfed_int8_port_t port = tinyfed_int8_input(net, i);
-            memcpy(opened->work + port.offset, from, port.count);
-            from += port.count;
+            memcpy(opened->work + port.offset, from, tinyfed_int8_port_bytes(&port));
+            from += tinyfed_int8_port_bytes(&port);
         }
         tinyfed_int8_t chosen = *net;
         if (kernels >= 0 && kernels < (int)chosen.kernels) chosen.kernels = (uint8_t)kernels;
@@ -101,8 +103,8 @@ static PyObject *py_run(PyObject *self, PyObject *args)
             char *to = result == NULL ? NULL : PyBytes_AsString(result);
             for (uint32_t i = 0; to != NULL && i < net->output_count; i++) {
                 const tinyfed_int8_port_t port = tinyfed_int8_output(net, i);
-                memcpy(to, opened->work + port.offset, port.count);
-                to += port.count;
+                memcpy(to, opened->work + port.offset, tinyfed_int8_port_bytes(&port));
+                to += tinyfed_int8_port_bytes(&port);
             }
         }
     }
@@ -129,7 +131,7 @@ static PyObject *quantize_or_back(PyObject *args, int back)
     float scale;
     int zero_point;
     if (!PyArg_ParseTuple(args, "y*fi", &in, &scale, &zero_point)) return NULL;
-    const tinyfed_int8_port_t port = {0, 0, scale, zero_point};
+    const tinyfed_int8_port_t port = {0, 0, scale, zero_point, TINYFED_TYPE_INT8};
     const Py_ssize_t count = back ? in.len : in.len / 4;
     PyObject *result = PyBytes_FromStringAndSize(NULL, back ? count * 4 : count);
     if (result != NULL && back)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from tinyfed.errors import UsageError
 from tinyfed.model import image, spec
-from tinyfed.model.graph import Converted
+from tinyfed.model.graph import Converted, Program
 from tinyfed.model.int8 import image as image_int8
 from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.int8.spec import Int8Network
@@ -35,7 +35,7 @@ class FloatModel:
 
 @dataclass(frozen=True)
 class Int8Model:
-    """An int8 network as the program of docs/int8.md, ready to run, not to train."""
+    """A network as the program of docs/int8.md, ready to run, not to train. Its ports say whether they are int8."""
 
     source: str
     content: bytes
@@ -44,6 +44,11 @@ class Int8Model:
     @property
     def plan(self) -> image_int8.Int8Plan:
         return image_int8.read_plan(self.content)
+
+    @property
+    def engine(self) -> str:
+        """The type that the network computes on, of its inputs."""
+        return self.ports[0][0].dtype
 
     @property
     def ports(self) -> tuple[tuple[image_int8.Int8Port, ...], tuple[image_int8.Int8Port, ...]]:
@@ -117,7 +122,9 @@ def read_tflite(model: TfliteModel, loss: str | None = None) -> Model:
     return float_model(model.source, convert_float(model, loss))
 
 
-def float_model(source: str, converted: Converted) -> FloatModel:
-    """The image of a network on its way. `source` names it."""
+def float_model(source: str, converted: Converted | Program) -> Model:
+    """The image or the program of a network on its way. `source` names it."""
+    if isinstance(converted, Program):
+        return Int8Model(source, program_of(converted.network, source), converted.notes)
     content = image.encode(converted.spec, converted.weights)
     return FloatModel(source, converted.spec, converted.weights, content, converted.notes)

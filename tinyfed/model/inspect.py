@@ -19,7 +19,7 @@ from tinyfed.model.convert import (
     read_tflite,
     unknown_format,
 )
-from tinyfed.model.int8.image import read_plan
+from tinyfed.model.int8.image import read_plan, read_ports
 from tinyfed.model.keras.convert import convert_keras_model
 from tinyfed.model.keras.file import KerasLayer, KerasModel, parse_keras
 from tinyfed.model.keras.hdf5 import SIGNATURE
@@ -27,6 +27,8 @@ from tinyfed.model.plan import plan
 from tinyfed.model.spec import ModelSpec
 from tinyfed.model.tflite.file import ABSENT, Operator, Tensor, TfliteModel, parse
 from tinyfed.reading import read_model_file
+
+LEARNS_NOT = {"int8": "int8 does not learn: attach-head", "float32": "a program of these operators does not learn"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _converted(convert: Callable[[], Model], boards: list[Board]) -> dict[str, A
     except UsageError as error:
         none = (Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards)
         return {"engine": "", "why_not": error.detail, "image_bytes": None, "fits": tuple(none)}
-    engine = "int8" if isinstance(model, Int8Model) else "float32"
+    engine = model.engine if isinstance(model, Int8Model) else "float32"
     fits = tuple(_fit(model, board) for board in boards)
     return {"engine": engine, "why_not": "", "image_bytes": len(model.content), "fits": fits}
 
@@ -218,9 +220,12 @@ def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> Mode
     shapes = dict[str, tuple[tuple[int, ...], int]]()
     outputs: list[tuple[int, ...]] = []
 
-    def convert() -> FloatModel:
+    def convert() -> Model:
         converted = float_model(model.source, convert_keras_model(model, shapes=shapes))
-        outputs.append(converted.spec.output_shape)
+        if isinstance(converted, FloatModel):
+            outputs.append(converted.spec.output_shape)
+        else:
+            outputs.extend(port.shape for port in converted.ports[1])
         return converted
 
     conversion = _converted(convert, boards)
@@ -255,9 +260,9 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
     spec = model.spec
     layers = []
     if spec.frozen:
-        macs = read_plan(spec.frozen).multiply_adds
-        size = len(spec.frozen)
-        layers.append(LayerFacts("frozen network", "in flash", spec.input_shape, "int8", 0, size, macs, ""))
+        facts = (0, len(spec.frozen), read_plan(spec.frozen).multiply_adds, "")
+        dtype = read_ports(spec.frozen)[0][0].dtype
+        layers.append(LayerFacts("frozen network", "in flash", spec.input_shape, dtype, *facts))
     for index, record in enumerate(spec.records):
         frozen = "" if record.trains or not record.parameter_count else ", frozen"
         layers.append(
@@ -274,7 +279,7 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
         )
     return ModelFacts(
         source=model.source,
-        format=f"model image, float32{' on a frozen int8 network' if spec.frozen else ''}, loss {spec.loss}",
+        format=f"model image, float32{' on a frozen network' if spec.frozen else ''}, loss {spec.loss}",
         file_bytes=len(model.content),
         inputs=(PortFacts("input", spec.sample_shape, "float32"),),
         outputs=(PortFacts("output", spec.output_shape, "float32"),),
@@ -286,14 +291,15 @@ def _image_facts(model: FloatModel, boards: list[Board]) -> ModelFacts:
 def _program_facts(model: Int8Model, boards: list[Board]) -> ModelFacts:
     """A program says its ports and its work, not its layers' names: inspect the .tflite file for those."""
     inputs, outputs = (
-        tuple(PortFacts(role, port.shape, "int8", port.scale, port.zero_point) for port in ports)
+        tuple(PortFacts(role, port.shape, port.dtype, *port.scaled) for port in ports)
         for role, ports in zip(("input", "output"), model.ports, strict=True)
     )
     bytes_of = len(model.content)
-    layer = LayerFacts("program", "all layers", outputs[0].shape, "int8", 0, bytes_of, model.plan.multiply_adds, "")
+    facts = (0, bytes_of, model.plan.multiply_adds, "")
+    layer = LayerFacts("program", "all layers", outputs[0].shape, model.engine, *facts)
     return ModelFacts(
         source=model.source,
-        format="int8 program",
+        format=f"{model.engine} program",
         file_bytes=bytes_of,
         inputs=inputs,
         outputs=outputs,
@@ -318,7 +324,7 @@ def _int8_fit(model: Int8Model, board: Board) -> Fit:
     else:
         needed += len(model.content)
         inference = _verdict(needed, board.arena_bytes)
-    return Fit(board.name, board.arena_bytes, inference, needed, "no: int8 does not learn: attach-head", None)
+    return Fit(board.name, board.arena_bytes, inference, needed, f"no: {LEARNS_NOT[model.engine]}", None)
 
 
 def _float_fit(spec: ModelSpec, board: Board) -> Fit:

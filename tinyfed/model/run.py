@@ -35,29 +35,30 @@ def input_shapes(model: Model) -> tuple[tuple[int, ...], ...]:
 def check_batch(
     model: Model, arrays: Sequence[NDArray[Any]], where: str
 ) -> tuple[NDArray[np.float32] | NDArray[np.int8], ...]:
-    """One array an input, (count, *shape): float32, or int8 as it is for an int8 model. Raises UsageError."""
+    """One array an input, (count, *shape): float32, or int8 as it is where the input is int8. Raises UsageError."""
     shapes = input_shapes(model)
     if len(arrays) != len(shapes):
         raise UsageError(f"{len(arrays)} arrays for {len(shapes)} inputs", where=where)
     checked: list[Any] = []
-    for array, shape in zip(arrays, shapes, strict=True):
+    types = [port.dtype for port in model.ports[0]] if isinstance(model, Int8Model) else ["float32"]
+    for array, shape, dtype in zip(arrays, shapes, types, strict=True):
         values = check_inputs(array, shape, where)
-        stored = isinstance(model, Int8Model) and array.dtype == np.int8
+        stored = dtype == "int8" and array.dtype == np.int8
         checked.append(array.reshape(values.shape) if stored else values)
     if len({len(array) for array in checked}) > 1:
         raise UsageError("the inputs have different numbers of samples", where=where)
     return tuple(checked)
 
 
-def stored_inputs(engine: Int8Engine, arrays: Sequence[NDArray[Any]]) -> list[list[NDArray[np.int8]]]:
-    """int8 values of every sample's inputs: quantized where the arrays are real, as the board does it."""
+def stored_inputs(engine: Int8Engine, arrays: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:
+    """What every sample's inputs are stored as: quantized where the arrays are real, as the board does it."""
     return [
         [values if values.dtype == np.int8 else engine.quantize(values, index) for index, values in enumerate(sample)]
         for sample in zip(*arrays, strict=True)
     ]
 
 
-def real_outputs(engine: Int8Engine, raw: Sequence[Sequence[NDArray[np.int8]]]) -> Outputs:
+def real_outputs(engine: Int8Engine, raw: Sequence[Sequence[NDArray[Any]]]) -> Outputs:
     """The outputs of all samples, each a list of the network's outputs."""
     stacked = tuple(
         np.stack([sample[index].reshape(port.shape) for sample in raw]) for index, port in enumerate(engine.outputs)
@@ -111,8 +112,10 @@ def run_remotely(
     raw = []
     for (stored,) in stored_inputs(engine, arrays):
         real = (stored.astype(np.float32) - np.float32(port.zero_point)) * np.float32(port.scale)
-        values = infer(real) / np.float32(output.scale) + np.float32(output.zero_point)
-        raw.append([np.rint(values).astype(np.int8).reshape(output.shape)])
+        values = infer(real)
+        if output.dtype == "int8":
+            values = np.rint(values / np.float32(output.scale) + np.float32(output.zero_point)).astype(np.int8)
+        raw.append([values.reshape(output.shape)])
     return real_outputs(engine, raw)
 
 

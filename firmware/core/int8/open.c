@@ -1,6 +1,7 @@
 /* Validation of a program: everything the kernels take for granted is checked here, once. */
 #include <stddef.h>
 
+#include "float/float.h"
 #include "kernels.h"
 #if defined(TINYFED_INT8_SSE2)
 #include "kernels/x86/avx2_support.h"
@@ -233,6 +234,13 @@ static fault_t check_places(const program_t *p, const tinyfed_int8_record_t *r, 
 
 static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
 {
+#if defined(TINYFED_FLOAT)
+    if (r->kind >= TINYFED_FLOAT_FIRST && r->kind <= TINYFED_FLOAT_LAST) {
+        fault_t found = fine;
+        found.status = tinyfed_float_check(&found.at, r, p->bytes, p->count, p->data_at, p->work_bytes);
+        return found;
+    }
+#endif
     if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_RESIZE) return wrong(FIELD(kind), TINYFED_E_LAYER);
     if ((r->flags & ~(has_weights(r->kind) ? TINYFED_INT8_GENERAL : 0u)) != 0)
         return wrong(FIELD(flags), TINYFED_E_VERSION);
@@ -253,7 +261,11 @@ static fault_t check_port(const program_t *p, const uint8_t *port)
 {
     float scale;
     memcpy(&scale, port + 16, sizeof scale);
-    if (tinyfed_get32(port + 4) == 0 || !in_work(p, tinyfed_get32(port), tinyfed_get32(port + 4)))
+    const bool is_float = port[25] == TINYFED_TYPE_FLOAT32;
+    if (!is_float && port[25] != TINYFED_TYPE_INT8) return wrong(25, TINYFED_E_VERSION);
+    if (tinyfed_get32(port + 4) == 0 || tinyfed_get32(port + 4) > COUNT_MAX ||
+        !in_work(p, tinyfed_get32(port), tinyfed_get32(port + 4) * (is_float ? 4u : 1u)) ||
+        (is_float && tinyfed_get32(port) % 4u != 0))
         return wrong(0, TINYFED_E_MEMORY);
     if (product(tinyfed_get16(port + 8), tinyfed_get16(port + 10), tinyfed_get32(port + 12)) != tinyfed_get32(port + 4))
         return wrong(8, TINYFED_E_SHAPE);

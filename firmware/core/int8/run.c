@@ -1,4 +1,4 @@
-#include "program.h"
+#include "float/float.h"
 
 static const uint8_t *port_at(const tinyfed_int8_t *net, uint32_t index)
 {
@@ -12,6 +12,7 @@ static tinyfed_int8_port_t read_port(const uint8_t *p)
     memcpy(&port.count, p + 4, 4);
     memcpy(&port.scale, p + 16, 4);
     memcpy(&port.zero_point, p + 20, 4);
+    port.type = p[25];
     return port;
 }
 
@@ -39,7 +40,12 @@ static void run_operator(const tinyfed_int8_op_t *op)
     case TINYFED_INT8_PAD: tinyfed_int8_pad(op); break;
     case TINYFED_INT8_SOFTMAX: tinyfed_int8_softmax(op); break;
     case TINYFED_INT8_TABLE: tinyfed_int8_table(op); break;
+#if defined(TINYFED_FLOAT)
+    case TINYFED_INT8_RESIZE: tinyfed_int8_resize(op); break;
+    default: tinyfed_float_run(op); break;
+#else
     default: tinyfed_int8_resize(op); break;
+#endif
     }
 }
 
@@ -92,7 +98,8 @@ tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_
 
 void tinyfed_int8_quantize(int8_t *q, const tinyfed_int8_port_t *port, const float *values, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++) {
+    if (port->type == TINYFED_TYPE_FLOAT32) memcpy(q, values, count * sizeof *values);
+    for (uint32_t i = 0; i < count && port->type != TINYFED_TYPE_FLOAT32; i++) {
         const float real = values[i] / port->scale;
         /* Beyond this nothing but the ends is left, and the cast below stays defined; NaN fails both. */
         float magnitude = real < 0.0f ? -real : real;
@@ -106,5 +113,7 @@ void tinyfed_int8_quantize(int8_t *q, const tinyfed_int8_port_t *port, const flo
 
 void tinyfed_int8_dequantize(float *values, const tinyfed_int8_port_t *port, const int8_t *q, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++) values[i] = port->scale * (float)(q[i] - port->zero_point);
+    if (port->type == TINYFED_TYPE_FLOAT32) memcpy(values, q, count * sizeof *values);
+    for (uint32_t i = 0; i < count && port->type != TINYFED_TYPE_FLOAT32; i++)
+        values[i] = port->scale * (float)(q[i] - port->zero_point);
 }

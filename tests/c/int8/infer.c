@@ -39,7 +39,7 @@ static void print_outputs(const tinyfed_int8_t *net, const uint8_t *work)
 {
     for (uint32_t i = 0; i < net->output_count; i++) {
         const tinyfed_int8_port_t port = tinyfed_int8_output(net, i);
-        for (uint32_t k = 0; k < port.count; k++) printf("%02x", work[port.offset + k]);
+        for (uint32_t k = 0; k < tinyfed_int8_port_bytes(&port); k++) printf("%02x", work[port.offset + k]);
     }
     printf("\n");
 }
@@ -60,9 +60,10 @@ static void run(const uint8_t *file, uint32_t count, int kernels)
     for (uint32_t k = 0; k < head[1]; k++) {
         for (uint32_t i = 0; i < net.input_count; i++) {
             const tinyfed_int8_port_t port = tinyfed_int8_input(&net, i);
-            if (inputs + port.count > file + count) fail("the file ends before its inputs");
-            memcpy(work + port.offset, inputs, port.count);
-            inputs += port.count;
+            const uint32_t bytes = tinyfed_int8_port_bytes(&port);
+            if (inputs + bytes > file + count) fail("the file ends before its inputs");
+            memcpy(work + port.offset, inputs, bytes);
+            inputs += bytes;
         }
         if (tinyfed_int8_run(&net, work, net.work_bytes) != TINYFED_OK) fail("the run is refused");
         print_outputs(&net, work);

@@ -2,10 +2,11 @@
 
 - `nodes`: what a network is, node by node
 - `simplify`: what is folded and dropped
-- `convert`: a chain that learns, else a program that runs
+- `program`: nodes as operators of a program
+- `convert`: layers that learn, a program that runs, or both
 """
 
-from tinyfed.model.graph.convert import Converted, convert_graph
+from tinyfed.model.graph.convert import Converted, Program, convert_graph
 from tinyfed.model.graph.nodes import MOST_NODES, Graph, Node
 
-__all__ = ["MOST_NODES", "Converted", "Graph", "Node", "convert_graph"]
+__all__ = ["MOST_NODES", "Converted", "Graph", "Node", "Program", "convert_graph"]

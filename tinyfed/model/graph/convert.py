@@ -1,15 +1,21 @@
-"""A float network as what the engine runs: a chain of layers that learns."""
+"""A float network as what the engine runs: layers that learn, a program, or both."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinyfed.errors import ConvertError, UsageError
-from tinyfed.model.graph.nodes import MOST_NODES, Floats, Graph, Node
+from tinyfed.model.graph.nodes import MOST_NODES, WEIGHTED, Floats, Graph, Node
+from tinyfed.model.graph.program import program_of
 from tinyfed.model.graph.simplify import simplify
+from tinyfed.model.int8.image import encode_int8
+from tinyfed.model.int8.spec import Int8Network
 from tinyfed.model.layers import KINDS, Layer, layer_of_record
 from tinyfed.model.layers.base import ACTIVATIONS, HAS_BIAS, PADDINGS, TRAIN_BIAS, TRAIN_WEIGHTS, Record
-from tinyfed.model.spec import ModelSpec
+from tinyfed.model.spec import LAYERS_MAX, ModelSpec
+
+PARAMETERS = (*WEIGHTED, "scale")
 
 
 @dataclass(frozen=True)
@@ -21,23 +27,40 @@ class Converted:
     notes: tuple[str, ...]
 
 
-def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] = ()) -> Converted:
-    """The spec and flat weights of a graph. A softmax or sigmoid at the end becomes the loss, which takes logits.
+@dataclass(frozen=True)
+class Program:
+    """A float network that runs and does not learn."""
 
-    `loss` None: cross-entropy for a softmax, binary cross-entropy for a sigmoid, else mean squared error.
-    Raises UsageError naming the layer that the engine does not have.
+    network: Int8Network
+    notes: tuple[str, ...]
+
+
+def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] = ()) -> Converted | Program:
+    """What the engine makes of a graph: layers that learn where it has them all; else a program of float operators,
+    and behind it, where the last layers can, layers that learn.
+
+    A softmax or sigmoid at the end of what learns becomes the loss, which takes logits. `loss` None: cross-entropy for
+    a softmax, binary cross-entropy for a sigmoid, else mean squared error. Raises UsageError naming the layer that the
+    engine does not have.
     """
     try:
-        return _converted(graph, loss, list(notes))
+        if len(graph.nodes) > MOST_NODES:
+            raise ConvertError(f"{len(graph.nodes)} layers; at most {MOST_NODES} are converted")
+        try:
+            return _trainable(graph, loss, list(notes))
+        except UsageError as error:
+            return _program(graph, loss, list(notes), error)
     except UsageError as error:
         raise error.located(graph.source) from error
 
 
-def _converted(graph: Graph, loss: str | None, found: list[str]) -> Converted:
-    if len(graph.nodes) > MOST_NODES:
-        raise ConvertError(f"{len(graph.nodes)} layers; at most {MOST_NODES} are converted")
+def _trainable(graph: Graph, loss: str | None, found: list[str]) -> Converted:
     graph, loss = _take_loss(graph, loss, found)
-    graph = simplify(graph, found)
+    return _chain(simplify(graph, found), loss, found)
+
+
+def _chain(graph: Graph, loss: str, found: list[str]) -> Converted:
+    """A graph that was simplified as layers that learn."""
     if graph.outputs != (len(graph.nodes),):
         raise ConvertError("the output is not what the last layer gives")
     layers: list[Layer] = []
@@ -57,6 +80,54 @@ def _converted(graph: Graph, loss: str | None, found: list[str]) -> Converted:
     if not np.isfinite(weights).all():
         raise ConvertError("weights hold NaN or infinity; train the model again")
     return Converted(spec, weights, tuple(found))
+
+
+def _program(graph: Graph, loss: str | None, found: list[str], why: UsageError) -> Converted | Program:
+    """`why`: what keeps the whole network from learning."""
+    reason = f"{why.key}: {why.problem}" if why.key else why.problem
+    if len(graph.outputs) == 1 and not any(node.kind == "input" for node in graph.nodes):
+        notes = list(found)
+        whole, suited = _take_loss(graph, loss, notes)
+        whole = simplify(whole, notes)
+        for tail, cut in _tails(whole):
+            try:
+                result = _chain(tail, suited, notes)
+                frozen, _ = encode_int8(program_of(whole, (cut,)))
+            except UsageError:
+                continue
+            learning = [node.where for node in tail.nodes if node.kind in PARAMETERS and node.trainable]
+            notes.append(f"frozen up to what {learning[0]} reads ({reason}); what learns: {', '.join(learning)}")
+            return Converted(replace(result.spec, frozen=frozen), result.weights, tuple(notes))
+    graph = simplify(graph, found)
+    network = program_of(graph, graph.outputs)
+    found.append(f"runs, and does not learn ({reason})")
+    return Program(network, tuple(found))
+
+
+def _tails(graph: Graph) -> Iterator[tuple[Graph, int]]:
+    """Ends of a network that may learn, the longest first, each with the tensor that it reads and nothing else of what
+    comes before."""
+    first = len(graph.nodes)
+    while first and _is_layer(graph.nodes[first - 1]):
+        first -= 1
+    for start in range(max(first, 1, len(graph.nodes) - LAYERS_MAX), len(graph.nodes)):
+        nodes = graph.nodes[start:]
+        read = {tensor for node in nodes for tensor in node.inputs if tensor <= start}
+        if len(read) == 1 and any(node.kind in PARAMETERS and node.trainable for node in nodes):
+            cut = read.pop()
+            moved = tuple(
+                replace(node, inputs=tuple(max(tensor - start, 0) for tensor in node.inputs)) for node in nodes
+            )
+            if cut:
+                yield Graph(graph.source, graph.shape(cut), moved), cut
+
+
+def _is_layer(node: Node) -> bool:
+    try:
+        _lowered(node, 0)
+    except UsageError:
+        return False
+    return True
 
 
 def _take_loss(graph: Graph, loss: str | None, notes: list[str]) -> tuple[Graph, str]:

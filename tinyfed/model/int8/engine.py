@@ -23,8 +23,8 @@ class Kernels(IntEnum):
 
 @dataclass(frozen=True)
 class Int8Engine:
-    """An opened program. `run` takes and gives int8 arrays of the ports' shapes, without a batch; it goes on from the
-    states that the run before left."""
+    """An opened program. `run` takes and gives arrays of the ports' shapes and types, without a batch; it goes on from
+    the states that the run before left."""
 
     program: bytes
     kernels: Kernels = Kernels.BEST
@@ -44,15 +44,15 @@ class Int8Engine:
         object.__setattr__(self, "outputs", outputs)
         object.__setattr__(self, "states", read_states(self.program))
 
-    def run(self, *values: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
-        """The outputs for one int8 array an input."""
+    def run(self, *values: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """The outputs for one array an input."""
         if len(values) != len(self.inputs):
             raise UsageError(f"the network has {len(self.inputs)} inputs, not {len(values)}")
         for value, port in zip(values, self.inputs, strict=True):
-            if value.dtype != np.int8 or value.size != port.count:
-                raise UsageError(f"the network takes {port.count} int8 values, not {value.size} {value.dtype}")
+            if value.dtype != port.dtype or value.size != port.count:
+                raise UsageError(f"the network takes {port.count} {port.dtype} values, not {value.size} {value.dtype}")
         raw = _int8.run(self._handle, b"".join(v.tobytes() for v in values), int(self.kernels))
-        return tuple(_split(np.frombuffer(raw, np.int8), self.outputs))
+        return tuple(_split(raw, self.outputs))
 
     def reset(self, name: str | None = None) -> None:
         """First values of the state `name`, or of all: a new stream begins. Raises UsageError for an unknown name."""
@@ -62,22 +62,26 @@ class Int8Engine:
             known = ", ".join(state.name for state in self.states) or "none"
             raise UsageError(str(error), remedy=f"the network's states: {known}") from error
 
-    def quantize(self, values: NDArray[np.float32], index: int = 0) -> NDArray[np.int8]:
-        """Real values of input `index` as int8, as the board does it."""
+    def quantize(self, values: NDArray[np.float32], index: int = 0) -> NDArray[Any]:
+        """Real values of input `index` as the network takes them, as the board does it."""
         port = self.inputs[index]
+        if port.dtype == "float32":
+            return np.ascontiguousarray(values, np.float32)
         raw = _int8.quantize(np.ascontiguousarray(values, np.float32).tobytes(), port.scale, port.zero_point)
         return np.frombuffer(raw, np.int8).reshape(values.shape)
 
-    def dequantize(self, values: NDArray[np.int8], index: int = 0) -> NDArray[np.float32]:
-        """int8 values of output `index` as real values, float32."""
+    def dequantize(self, values: NDArray[Any], index: int = 0) -> NDArray[np.float32]:
+        """What the network gave as output `index` as real values, float32."""
         port = self.outputs[index]
+        if port.dtype == "float32":
+            return np.ascontiguousarray(values, np.float32)
         raw = _int8.dequantize(np.ascontiguousarray(values, np.int8).tobytes(), port.scale, port.zero_point)
         return np.frombuffer(raw, np.float32).reshape(values.shape)
 
 
-def _split(values: NDArray[np.int8], ports: Sequence[Int8Port]) -> list[NDArray[np.int8]]:
+def _split(raw: bytes, ports: Sequence[Int8Port]) -> list[NDArray[Any]]:
     parts, at = [], 0
     for port in ports:
-        parts.append(values[at : at + port.count].reshape(port.shape))
-        at += port.count
+        parts.append(np.frombuffer(raw, port.dtype, port.count, at).reshape(port.shape))
+        at += parts[-1].nbytes
     return parts

@@ -18,7 +18,7 @@ MAGIC = 0x38494654  # "TFI8"
 VERSION = 1
 HEADER = struct.Struct("<IHHIIHHBBHIIQIHH16x")  # magic .. multiply-adds, states
 RECORD = struct.Struct("<10B5bxHHIHHI7I4x")
-PORT = struct.Struct("<IIHHIfiB7x")  # of an input or output
+PORT = struct.Struct("<IIHHIfiBB6x")  # of an input or output
 STATE = struct.Struct("<5IB11x")  # place, bytes, first values, name, its bytes, fill
 MOST_OPERATORS = 512
 MOST_STATES = 256
@@ -36,7 +36,24 @@ KINDS = {
     "table": 10,
     "resize": 11,
 }
+FLOAT_KINDS = {
+    "float conv": 40,
+    "float depthwise": 41,
+    "float transposed conv": 42,
+    "float max pool": 43,
+    "float average pool": 44,
+    "float reduce": 45,
+    "float binary": 46,
+    "float unary": 47,
+    "float softmax": 48,
+    "float resize": 49,
+    "quantize": 50,
+    "dequantize": 51,
+    "float matmul": 52,
+}
+KINDS |= FLOAT_KINDS
 FLAG_GENERAL = 1
+TYPES = ("int8", "uint8", "float32")  # of a port, by number
 
 
 @dataclass(frozen=True)
@@ -50,12 +67,18 @@ class Int8Plan:
 
 @dataclass(frozen=True)
 class Int8Port:
-    """An input or output of a program. real = scale * (q - zero_point)."""
+    """An input or output of a program. real = scale * (q - zero_point), or of float32 the value itself."""
 
     offset: int
     shape: tuple[int, ...]
     scale: float
     zero_point: int
+    dtype: str = "int8"
+
+    @property
+    def scaled(self) -> tuple[float, int] | tuple[()]:
+        """(scale, zero point); nothing of float32."""
+        return () if self.dtype == "float32" else (self.scale, self.zero_point)
 
     @property
     def count(self) -> int:
@@ -83,8 +106,9 @@ def read_ports(program: bytes) -> tuple[tuple[Int8Port, ...], tuple[Int8Port, ..
     inputs, outputs, at = fields[7], fields[8], fields[10]
     ports = []
     for index in range(inputs + outputs):
-        offset, _, height, width, channels, scale, zero_point, rank = PORT.unpack_from(program, at + index * PORT.size)
-        ports.append(Int8Port(offset, (height, width, channels)[3 - rank :], scale, zero_point))
+        values = PORT.unpack_from(program, at + index * PORT.size)
+        offset, _, height, width, channels, scale, zero_point, rank, kind = values
+        ports.append(Int8Port(offset, (height, width, channels)[3 - rank :], scale, zero_point, TYPES[kind]))
     return tuple(ports[:inputs]), tuple(ports[inputs:])
 
 
@@ -113,6 +137,7 @@ class _Operator:
     flags: int = 0
     data_at: int = 0
     table_at: int = 0
+    shapes: tuple[tuple[int, int, int], tuple[int, int, int]] | None = None  # None: the tensors'
 
 
 def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
@@ -161,6 +186,13 @@ def _lower_checked(
     tensors: Sequence[spec.Int8Tensor],
 ) -> _Operator | None:
     match layer:
+        case spec.FloatOperator():
+            window = (layer.kernel, layer.stride, layer.dilation, layer.pad, layer.chunk)
+            packed = PackedLayer(layer.weights, layer.table, *window, multiply_adds=layer.multiply_adds)
+            return _Operator(
+                layer.kind, layer.inputs, layer.output, packed, in_place=layer.in_place, flags=layer.flags,
+                shapes=(layer.in_shape, layer.out_shape),
+            )  # fmt: skip
         case spec.Int8Reshape():
             _same_count(source, output)
             return None
@@ -273,14 +305,15 @@ def _lower_resize(layer: spec.Int8ResizeNearest, source: spec.Int8Tensor, output
     _same_quantization(source, output)
     _same_channels(source, output)
     lists = [
-        _nearest(source.image_shape[axis], output.image_shape[axis], layer.align_corners, layer.half_pixel_centers)
+        nearest(source.image_shape[axis], output.image_shape[axis], layer.align_corners, layer.half_pixel_centers)
         for axis in (0, 1)
     ]
     packed = PackedLayer(table=np.concatenate(lists).astype("<u2").tobytes())
     return _Operator("resize", layer.inputs, layer.output, packed)
 
 
-def _nearest(size_in: int, size_out: int, align_corners: bool, half_pixel: bool) -> NDArray[np.int64]:
+def nearest(size_in: int, size_out: int, align_corners: bool, half_pixel: bool) -> NDArray[np.int64]:
+    """The input's row (or column) of each of the output's, as TFLite finds them."""
     if align_corners and size_out > 1:
         scale = np.float32(size_in - 1) / np.float32(size_out - 1)
     else:
@@ -360,12 +393,12 @@ def _place(
     states = {state.tensor for state in network.states}
     # An operator that may run in place takes over the bytes of an input nobody reads later.
     holder = {index: index for index in first}
-    size = {index: network.tensors[index].count for index in first}
+    size = {index: network.tensors[index].byte_count for index in first}
     for step, op in enumerate(operators):
         output = aliases[op.output]
         for index in op.inputs if op.in_place and output not in states else ():
             held = holder[aliases[index]]
-            if last[held] == step and size[held] >= network.tensors[output].count and held != holder[output]:
+            if last[held] == step and size[held] >= network.tensors[output].byte_count and held != holder[output]:
                 holder[output] = held
                 last[held] = last[output]
                 break
@@ -418,6 +451,8 @@ def _record(
     second_zero = network.tensors[op.inputs[1]].zero_point if len(op.inputs) > 1 else 0
     in_shape = source.image_shape
     out_shape = output.image_shape
+    if op.shapes is not None:
+        in_shape, out_shape = op.shapes
     if op.kind == "dense":
         in_shape, out_shape = (1, 1, source.count), (1, 1, output.count)
     if op.kind == "mean":
@@ -435,4 +470,7 @@ def _record(
 
 
 def _port(tensor: spec.Int8Tensor, offset: int) -> bytes:
-    return PORT.pack(offset, tensor.count, *tensor.image_shape, tensor.scale, tensor.zero_point, len(tensor.shape))
+    if len(tensor.shape) > 3:
+        raise UsageError(f"{tensor.name!r} has shape {tensor.shape}: an input or output has at most 3 dimensions")
+    ends = (len(tensor.shape), TYPES.index(tensor.dtype))
+    return PORT.pack(offset, tensor.count, *tensor.image_shape, tensor.scale, tensor.zero_point, *ends)

@@ -20,6 +20,10 @@ Int32Array: TypeAlias = NDArray[np.int32]
 Float32Array: TypeAlias = NDArray[np.float32]
 
 
+# Of one value of a type.
+BYTES = {"int8": 1, "float32": 4}
+
+
 class Activation(Enum):
     """What a layer clamps its output to."""
 
@@ -38,18 +42,19 @@ class Padding(Enum):
 
 @dataclass(frozen=True)
 class Int8Tensor:
-    """real value = scale * (q - zero_point), q an int8. `shape` is (n,), (width, channels) or
-    (height, width, channels), without the batch."""
+    """real value = scale * (q - zero_point), q an int8; of float32 the real value itself. `shape` is (n,),
+    (width, channels) or (height, width, channels), without the batch."""
 
     name: str
     shape: tuple[int, ...]
-    scale: float
-    zero_point: int
+    scale: float = 1.0
+    zero_point: int = 0
+    dtype: str = "int8"
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.shape) <= 3 or any(n < 1 for n in self.shape):
+        if not 1 <= len(self.shape) <= 6 or any(n < 1 for n in self.shape):
             raise UsageError(
-                f"shape {self.shape}: 1 to 3 positive dimensions without the batch", key=f"tensor {self.name!r}"
+                f"shape {self.shape}: 1 to 6 positive dimensions without the batch", key=f"tensor {self.name!r}"
             )
         if not (self.scale > 0 and np.isfinite(self.scale)):
             raise UsageError(f"scale {self.scale} must be positive and finite", key=f"tensor {self.name!r}")
@@ -61,10 +66,14 @@ class Int8Tensor:
         return int(np.prod(self.shape))
 
     @property
+    def byte_count(self) -> int:
+        return self.count * BYTES[self.dtype]
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels), ones in front."""
+        """(height, width, channels), ones in front; dimensions before the last three lie in the height."""
         height, width, channels = (1, 1, 1, *self.shape)[-3:]
-        return height, width, channels
+        return height * int(np.prod(self.shape[:-3])), width, channels
 
 
 @dataclass(frozen=True)
@@ -205,8 +214,29 @@ class Int8State:
     first: bytes
 
 
+@dataclass(frozen=True)
+class FloatOperator(Layer):
+    """An operator of float32 tensors as its record has it (docs/int8.md): `kind` is a float one of `image.KINDS`,
+    shapes are (height, width, channels) as the kernel sees them."""
+
+    kind: str
+    in_shape: tuple[int, int, int]
+    out_shape: tuple[int, int, int]
+    weights: bytes = b""
+    table: bytes = b""
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    chunk: int = 0
+    flags: int = 0
+    multiply_adds: int = 0
+    in_place: bool = False
+
+
 Int8Layer: TypeAlias = (
-    Int8Copy
+    FloatOperator
+    | Int8Copy
     | Int8Conv2D
     | Int8DepthwiseConv2D
     | Int8Dense

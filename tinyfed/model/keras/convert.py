@@ -13,7 +13,7 @@ from typing import Any
 
 from tinyfed.errors import ConvertError, MissingToolError, UsageError
 from tinyfed.files import TemporaryFolder
-from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, convert_graph
+from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, Program, convert_graph
 from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras
 from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE
@@ -118,7 +118,7 @@ def rewritten(path: Path) -> bytes:
         raise ConvertError(f"cannot be written again for Keras: {first_line(error)}", where=str(path)) from error
 
 
-def convert_keras(path: Path, loss: str | None = None) -> Converted:
+def convert_keras(path: Path, loss: str | None = None) -> Converted | Program:
     """The spec and weights of a Keras model or a SavedModel, frozen layers not trainable. Only a SavedModel takes
     TensorFlow.
 
@@ -132,7 +132,7 @@ def convert_keras(path: Path, loss: str | None = None) -> Converted:
 
 def convert_keras_model(
     model: KerasModel, loss: str | None = None, shapes: dict[str, tuple[tuple[int, ...], int]] | None = None
-) -> Converted:
+) -> Converted | Program:
     """`convert_keras` of a model that was read. `shapes` takes the output's shape and the multiply-adds of each layer,
     as far as it got."""
     walk = _Walk(model.source, {} if shapes is None else shapes)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError
-from tinyfed.model.graph import Converted, Graph, Node, convert_graph
+from tinyfed.model.graph import Converted, Graph, Node, Program, convert_graph
 from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
 from tinyfed.model.tflite.view import View, check_sizes, sample_shape
@@ -21,7 +21,7 @@ _WRONG_TYPE = {
 }
 
 
-def convert_float(model: TfliteModel, loss: str | None = None) -> Converted:
+def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Program:
     """The spec and weights of a float32 .tflite model, everything trainable.
 
     `loss` as in `graph.convert_graph`. Raises ConvertError, which names the operator or tensor, the reason, and

@@ -32,8 +32,8 @@ def convert(
     facts: dict[str, Any] = {"file": str(output), "bytes": len(result.content), "notes": list(result.notes)}
     if isinstance(result, Int8Model):
         plan = result.plan
-        facts |= {"engine": "int8", "work_bytes": plan.work_bytes, "multiply_adds": plan.multiply_adds}
-        text = f"int8, {plan.multiply_adds:,} multiply-adds, runs in {plan.work_bytes:,} bytes"
+        facts |= {"engine": result.engine, "work_bytes": plan.work_bytes, "multiply_adds": plan.multiply_adds}
+        text = f"{result.engine}, {plan.multiply_adds:,} multiply-adds, runs in {plan.work_bytes:,} bytes"
     else:
         spec = result.spec
         facts |= {

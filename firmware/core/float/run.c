@@ -1,0 +1,28 @@
+#include "float.h"
+#include "tinyfed_int8.h"
+
+static void cast(const tinyfed_int8_op_t *op, uint32_t count)
+{
+    tinyfed_int8_port_t port = {0, count, 0.0f, op->table[1], TINYFED_TYPE_INT8};
+    memcpy(&port.scale, op->table, sizeof port.scale);
+    if (op->r.kind == TINYFED_FLOAT_QUANTIZE) tinyfed_int8_quantize(op->out, &port, tinyfed_float_in(op), count);
+    else tinyfed_int8_dequantize(tinyfed_float_out(op), &port, op->in, count);
+}
+
+void tinyfed_float_run(const tinyfed_int8_op_t *op)
+{
+    switch (op->r.kind) {
+    case TINYFED_FLOAT_CONV: tinyfed_float_conv(op); break;
+    case TINYFED_FLOAT_DEPTHWISE: tinyfed_float_depthwise(op); break;
+    case TINYFED_FLOAT_TRANSPOSED_CONV: tinyfed_float_transposed_conv(op); break;
+    case TINYFED_FLOAT_MAX_POOL:
+    case TINYFED_FLOAT_AVERAGE_POOL: tinyfed_float_pool(op); break;
+    case TINYFED_FLOAT_REDUCE: tinyfed_float_reduce(op); break;
+    case TINYFED_FLOAT_BINARY: tinyfed_float_binary(op); break;
+    case TINYFED_FLOAT_UNARY: tinyfed_float_unary(op); break;
+    case TINYFED_FLOAT_SOFTMAX: tinyfed_float_softmax(op); break;
+    case TINYFED_FLOAT_RESIZE: tinyfed_float_resize(op); break;
+    case TINYFED_FLOAT_MATMUL: tinyfed_float_matmul(op); break;
+    default: cast(op, (uint32_t)op->r.out_h * op->r.out_w * op->r.out_c); break;
+    }
+}

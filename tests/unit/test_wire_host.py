@@ -1,6 +1,7 @@
 """The Python session against hand-made answers: what a device that is wrong, late or repeats itself must not cause."""
 
 import itertools
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -316,6 +317,70 @@ def test_a_visit_that_evaluates_for_long_is_alive() -> None:
         session.feed(encode(Frame(MessageType.VISIT_STATUS, SESSION, visit.sequence, status)), float(second))
         session.poll(float(second))
     assert visit.failure is not None and visit.failure.reason is Reason.STALLED
+
+
+def recorded(operation: LabelOperation, windows: int, *, running: bool = True, capacity: int = 65_535) -> bytes:
+    """RECORD_STATUS of so many samples of class 1, all of this recording."""
+    number = operation._number
+    return record._STATUS.pack(number, 1, int(running), 0, windows, capacity, 0, 2, 0) + struct.pack("<HH", 0, windows)
+
+
+@pytest.mark.parametrize(("again_s", "over_s"), [(None, 89), (40, 129)])
+def test_a_recording_is_given_up_when_its_sensor_gives_no_window_for_a_minute(again_s: int | None, over_s: int) -> None:
+    """The last window, 60 s in which the device is waited for, and 30 s without progress: polled once a second."""
+    operation = LabelOperation(1, windows=5)
+    session = start(operation)
+    session.poll(0.0)
+    for second in range(200):
+        windows = 2 if again_s is not None and second >= again_s else 1
+        say(session, MessageType.RECORD_STATUS, operation.sequence, recorded(operation, windows), now_s=float(second))
+        session.poll(float(second))
+        if operation.done:
+            break
+    assert operation.failure is not None and operation.failure.reason is Reason.STALLED
+    assert second == over_s
+
+
+def test_a_recording_s_status_is_read_whole_or_not() -> None:
+    operation = LabelOperation(1, windows=5)
+    session = start(operation)
+    session.poll(0.0)
+    whole = recorded(operation, 3)
+    assert record.RecordStatus.unpack(whole).counts == (0, 3)
+    with pytest.raises(messages.MalformedError, match=r"^the counts are cut off$"):
+        record.RecordStatus.unpack(whole[:-1])
+    with pytest.raises(messages.MalformedError, match=r"^23 bytes where 24 are needed$"):
+        record.RecordStatus.unpack(whole[:23])
+    say(session, MessageType.RECORD_STATUS, operation.sequence, whole)
+    assert operation.status is not None and operation.failure is None  # 65,535 samples are what a shard can count
+    say(session, MessageType.RECORD_STATUS, operation.sequence, recorded(operation, 3, capacity=65_536))
+    assert operation.failure is not None and operation.failure.field == "capacity"
+
+
+def test_a_saving_is_waited_for_as_long_as_the_device_says_it_will_be_silent() -> None:
+    """12 s without a word while it erases, by what it says at 1 s: the patience of 10 s begins at 13 s."""
+    operation = SaveOperation()
+    session = start(operation)
+    session.poll(0.0)
+    status = messages._SAVE_STATUS.pack(10, 99, 0, 0, 12_000)
+    say(session, MessageType.SAVE_STATUS, operation.sequence, status, now_s=1.0)
+    session.poll(22.9)
+    assert not operation.done
+    session.poll(23.0)
+    assert operation.failure is not None and operation.failure.reason is Reason.SILENT
+
+
+def test_a_saving_that_writes_nothing_more_is_given_up() -> None:
+    operation = SaveOperation()
+    session = start(operation)
+    status = messages._SAVE_STATUS.pack(10, 99, 0, 0, 0)
+    for second in range(60):
+        say(session, MessageType.SAVE_STATUS, operation.sequence, status, now_s=float(second))
+        session.poll(float(second))
+        if operation.done:
+            break
+    assert operation.failure is not None and operation.failure.reason is Reason.STALLED
+    assert second == 30
 
 
 def test_a_greeting_whose_name_is_cut_off_is_malformed() -> None:

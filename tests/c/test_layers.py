@@ -91,7 +91,7 @@ def test_the_rule_would_notice_a_foreign_include(tmp_path: Path) -> None:
 
 
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
-SHARED_BY_PORTS = ("port/cortexm", "port/played")
+SHARED_BY_PORTS = ("port/cortexm", "port/played", "port/stm32")
 
 
 def folders_of(source: Path, firmware: Path) -> tuple[str, ...]:

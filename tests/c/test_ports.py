@@ -24,7 +24,6 @@ from tinyfed.wire.messages import MessageType
 PORT = ROOT / "firmware" / "port"
 STRICT = ["-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 FLASH_MODELS = [
-    "-DTINYFED_STM32F4_MODEL",
     "-DTINYFED_NRF52_MODEL",
     "-DTINYFED_BAUD=1000000u",
     "-DTINYFED_RESET_PIN=18u",
@@ -45,12 +44,44 @@ def run_c_test(source: str, others: list[Path], includes: list[Path], folder: Pa
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_stm32_clock_never_waits_for_ever(tmp_path: Path) -> None:
-    run_c_test("test_clock.c", [PORT / "stm32f4" / "clock.c"], [PORT / "stm32f4"], tmp_path)
+STM32 = ["-DTINYFED_STM32_MODEL", "-DTINYFED_IDENTITY_ADDRESS=0u", "-Wno-int-to-pointer-cast"]
 
 
-def test_the_flash_drivers_hold_to_their_controllers(tmp_path: Path) -> None:
-    sources = [PORT / "stm32f4" / "flash.c", PORT / "nrf52" / "nvmc.c", PORT / "nrf52" / "uicr.c"]
+@pytest.mark.parametrize("crystal_hz", ["8000000u", "12000000u", "25000000u"])
+def test_the_stm32_clock_starts_from_whatever_a_boot_loader_left(crystal_hz: str, tmp_path: Path) -> None:
+    includes = [PORT, PORT / "stm32f4", PORT.parent / "base"]
+    store = ["-DTINYFED_STORE_ADDRESS=0x08040000u", "-DTINYFED_STORE_BYTES=262144u"]
+    sources = [PORT / "stm32f4" / "clock.c", PORT / "stm32f4" / "flash.c"]
+    run_c_test("test_clock.c", sources, includes, tmp_path, *STM32, *store, f"-DTINYFED_HSE_HZ={crystal_hz}")
+
+
+@pytest.mark.parametrize("clear", ["0u", "CLEAR"])
+def test_the_stm32_line_on_a_modelled_usart(clear: str, tmp_path: Path) -> None:
+    sources, includes = [PORT / "stm32" / "usart.c"], [PORT, PORT / "stm32"]
+    run_c_test("test_usart.c", sources, includes, tmp_path, *STM32, f"-DTINYFED_TEST_CLEAR={clear}")
+
+
+def test_the_model_notices_an_overrun_that_is_not_seen_to(tmp_path: Path) -> None:
+    source = (PORT / "stm32" / "usart.c").read_text()
+    broken = source.replace("(status & (RXNE | ORE)) == 0u", "(status & RXNE) == 0u")
+    assert broken != source
+    (tmp_path / "usart.c").write_text(broken)
+    with pytest.raises(AssertionError, match="an interrupt that never ends"):
+        run_c_test(
+            *("test_usart.c", [tmp_path / "usart.c"], [PORT, PORT / "stm32"], tmp_path),
+            *(*STM32, "-DTINYFED_TEST_CLEAR=0u"),
+        )
+
+
+@pytest.mark.parametrize("address", ["0x08040000u", "0x08080000u"])
+def test_the_stm32f4_flash_driver_holds_to_its_controller(address: str, tmp_path: Path) -> None:
+    includes = [PORT, PORT.parent / "base"]
+    store = [f"-DTINYFED_STORE_ADDRESS={address}", "-DTINYFED_STORE_BYTES=262144u"]
+    run_c_test("test_stm32f4_flash.c", [PORT / "stm32f4" / "flash.c"], includes, tmp_path, *STM32, *store)
+
+
+def test_the_nrf52_flash_driver_holds_to_its_controller(tmp_path: Path) -> None:
+    sources = [PORT / "nrf52" / "nvmc.c", PORT / "nrf52" / "uicr.c"]
     includes = [PORT, PORT.parent / "base"]
     run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *FLASH_MODELS)
 
@@ -67,7 +98,7 @@ def test_the_model_notices_a_flash_driver_without(line: str, told: str, tmp_path
     source = (PORT / "nrf52" / "nvmc.c").read_text()
     assert source.count(line) == 1
     (tmp_path / "nvmc.c").write_text(source.replace(line, "parts = 1u;" if "parts" in line else ""))
-    sources = [PORT / "stm32f4" / "flash.c", tmp_path / "nvmc.c", PORT / "nrf52" / "uicr.c"]
+    sources = [tmp_path / "nvmc.c", PORT / "nrf52" / "uicr.c"]
     includes = [PORT, PORT.parent / "base", PORT / "nrf52"]
     with pytest.raises(AssertionError, match=told):
         run_c_test("test_flash_drivers.c", sources, includes, tmp_path, *FLASH_MODELS)

@@ -2,6 +2,7 @@
 #include "cortexm.h"
 
 #define CPACR TINYFED_REG(0xE000ED88u)
+#define ICSR TINYFED_REG(0xE000ED04u)
 #define VTOR TINYFED_REG(0xE000ED08u)
 #define AIRCR TINYFED_REG(0xE000ED0Cu)
 
@@ -19,6 +20,7 @@ extern uint32_t tinyfed_ld_data_load[], tinyfed_ld_data_start[], tinyfed_ld_data
 extern uint32_t tinyfed_ld_bss_start[], tinyfed_ld_bss_end[];
 
 int main(int argc, char **argv);
+void tinyfed_reset(void);
 void tinyfed_start(void);
 
 /* Not zeroed at start: whoever opens a model in it fills what is read. */
@@ -48,13 +50,39 @@ _Static_assert(offsetof(vectors_t, exceptions) == 4 && offsetof(vectors_t, inter
 
 __attribute__((section(".vectors"), used)) static const vectors_t vectors = {
     .stack = tinyfed_ld_stack_end,
-    .exceptions = {tinyfed_start, on_nothing, on_fault, on_fault, on_fault, on_fault, NULL, NULL, NULL, NULL,
+    .exceptions = {tinyfed_reset, on_nothing, on_fault, on_fault, on_fault, on_fault, NULL, NULL, NULL, NULL,
                    on_nothing, on_nothing, NULL, on_nothing, tinyfed_cortexm_tick},
     .interrupts = {[0 ... IRQ_COUNT - 1] = on_interrupt},
 };
 
+/* A reset leaves the processor with its own stack and every mask open; a boot loader that only jumps here may not: it
+ * may run on the process stack, with interrupts masked, enabled and pending. */
+__attribute__((naked)) void tinyfed_reset(void)
+{
+    __asm volatile("cpsid i\n"
+                   "mov r0, #0\n msr control, r0\n isb\n msr basepri, r0\n msr faultmask, r0\n"
+                   "ldr r0, =tinyfed_ld_stack_end\n msr msp, r0\n"
+                   "b tinyfed_start\n .ltorg");
+}
+
+/* SysTick and every interrupt off, none pending, all of one priority (Armv7-M ARM, B3.2.4, B3.2.11, B3.3, B3.4); then
+ * the masks open. */
+static void silence(void)
+{
+    TINYFED_SYST_CSR = 0u;
+    ICSR = 1u << 27 | 1u << 25; /* PENDSVCLR, PENDSTCLR */
+    for (uint32_t word = 0; word < IRQ_COUNT / 32u; word++) {
+        TINYFED_REG(0xE000E180u + 4u * word) = 0xFFFFFFFFu; /* NVIC_ICER */
+        TINYFED_REG(0xE000E280u + 4u * word) = 0xFFFFFFFFu; /* NVIC_ICPR */
+    }
+    for (uint32_t word = 0; word < IRQ_COUNT / 4u; word++) TINYFED_REG(0xE000E400u + 4u * word) = 0u; /* NVIC_IPR */
+    for (uint32_t word = 0; word < 3u; word++) TINYFED_REG(0xE000ED18u + 4u * word) = 0u;             /* SHPR1 to 3 */
+    __asm volatile("dsb\n isb" ::: "memory");
+    tinyfed_interrupts_on();
+}
+
 /* Uses no float and calls nothing before the FPU, the stack's paint and the data are there. */
-void tinyfed_start(void)
+__attribute__((used)) void tinyfed_start(void)
 {
     CPACR |= 0xFu << 20; /* full access to the FPU */
     __asm volatile("dsb\n isb" ::: "memory");
@@ -68,6 +96,7 @@ void tinyfed_start(void)
     for (volatile uint32_t *to = tinyfed_ld_data_start; to < tinyfed_ld_data_end; to++) *to = *from++;
     for (volatile uint32_t *to = tinyfed_ld_bss_start; to < tinyfed_ld_bss_end; to++) *to = 0;
 
+    silence();
     (void)main(0, NULL);
     tinyfed_port_reset();
 }

@@ -1,68 +1,103 @@
-#include "clock.h"
+/* 168 MHz from the crystal, else from the internal oscillator. */
+#include "stm32f4.h"
 
-#define CR 0u
-#define PLLCFGR 1u
-#define CFGR 2u
+/* Bits of RCC_CR, RCC_PLLCFGR, RCC_CFGR, RCC_CIR */
+#define HSION (1u << 0)
+#define HSIRDY (1u << 1)
+#define HSEON (1u << 16)
+#define HSERDY (1u << 17)
+#define HSEBYP (1u << 18)
+#define CSSON (1u << 19)
+#define PLLON (1u << 24)
+#define PLLRDY (1u << 25)
+#define PLLI2SON (1u << 26)
+#define PLL_HSE (1u << 22)
+#define SW_PLL 2u
+#define SWS (3u << 2)
+#define SWS_PLL (2u << 2)
+#define APB1_DIV4 (5u << 10)
+#define APB2_DIV2 (4u << 13)
+#define CIR_CLEAR 0x009F0000u /* every flag, and no interrupt */
+#define AHB1ENR_RESET (1u << 20)
 
-#define CR_HSIRDY (1u << 1)
-#define CR_HSEON (1u << 16)
-#define CR_HSERDY (1u << 17)
-#define CR_PLLON (1u << 24)
-#define CR_PLLRDY (1u << 25)
-#define PLLCFGR_HSE (1u << 22)
-#define CFGR_SW_PLL 2u
-#define CFGR_SWS_MASK (3u << 2)
-#define CFGR_SWS_PLL (2u << 2)
-#define CFGR_APB1_DIV4 (5u << 10)
-#define CFGR_APB2_DIV2 (4u << 13)
-/* Five wait states at 168 MHz and 3.3 V; prefetch, instruction and data cache. */
+/* Five wait states at 168 MHz and 3.3 V; prefetch, instruction and data cache (RM0090, 3.5.1). */
 #define ACR_168MHZ (5u | 1u << 8 | 1u << 9 | 1u << 10)
 
 #define HSI_HZ 16000000u
-#define FULL_HZ 168000000u
 
-/* Turns of a loop of at least 4 cycles at 16 MHz: 25 ms. A crystal starts in 2 ms, the PLL locks in 0.3. */
+/* Turns of at least 4 cycles at 16 MHz: 25 ms. A crystal starts in 2 ms, the PLL locks in 0.3. */
 #define PATIENCE 100000u
 
-static bool becomes(volatile uint32_t *word, uint32_t mask, uint32_t value)
+/* A VCO's input of 1 to 2 MHz, its output of 100 to 432 (RM0090, 7.3.2): here 1 and 336, by 2 the core's 168 MHz, by 7
+ * USB's 48. */
+#if TINYFED_HSE_HZ < 4000000 || TINYFED_HSE_HZ > 26000000 || TINYFED_HSE_HZ % 1000000 != 0
+#error                                                                                                                 \
+    "TINYFED_HSE_HZ of the board's manifest: the PLL makes 168 MHz of a crystal of 4 to 26 MHz, a whole number of MHz"
+#endif
+#define PLL(input_hz) ((input_hz) / 1000000u | 336u << 6 | 0u << 16 | 7u << 24)
+
+static const tinyfed_stm32_clock_t slow = {TINYFED_STM32_CLOCK_SLOW, HSI_HZ, HSI_HZ};
+
+static bool becomes(uint32_t address, uint32_t mask, uint32_t value)
 {
-    for (uint32_t turn = 0; turn < PATIENCE; turn++) {
-        if ((*word & mask) == value) return true;
-    }
-    return false;
+    return tinyfed_stm32_becomes(address, mask, value, PATIENCE);
 }
 
-tinyfed_stm32f4_clock_t tinyfed_stm32f4_clock_start(const tinyfed_stm32f4_clock_registers_t *registers, uint32_t hse_hz)
+/* On HSI, as after a reset: a boot loader may have left the PLL running, and what is written to PLLCFGR then is
+ * ignored. */
+static bool reset(void)
 {
-    volatile uint32_t *const rcc = registers->rcc;
-    /* The chip comes up on HSI and says so; QEMU's model reads as zero. */
-    if ((rcc[CR] & CR_HSIRDY) == 0u)
-        return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_EMULATED, FULL_HZ, FULL_HZ / 2u};
-
-    rcc[CR] |= CR_HSEON;
-    const bool crystal = becomes(&rcc[CR], CR_HSERDY, CR_HSERDY);
-    if (!crystal) rcc[CR] &= ~CR_HSEON;
-    /* The PLL's input is 1 MHz; times 336 by 2 is 168 MHz, by 7 is USB's 48 MHz. */
-    const uint32_t divider = (crystal ? hse_hz : HSI_HZ) / 1000000u;
-    rcc[PLLCFGR] = divider | 336u << 6 | 0u << 16 | (crystal ? PLLCFGR_HSE : 0u) | 7u << 24;
-    rcc[CR] |= CR_PLLON;
-    if (!becomes(&rcc[CR], CR_PLLRDY, CR_PLLRDY)) {
-        rcc[CR] &= ~CR_PLLON;
-        return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_SLOW, HSI_HZ, HSI_HZ};
+    tinyfed_stm32_change(STM32F4_RCC_CR, 0u, HSION);
+    if (!becomes(STM32F4_RCC_CR, HSIRDY, HSIRDY)) return false;
+    tinyfed_stm32_write(STM32F4_RCC_CFGR, 0u);
+    if (!becomes(STM32F4_RCC_CFGR, SWS, 0u)) return false;
+    tinyfed_stm32_change(STM32F4_RCC_CR, HSEON | CSSON | PLLON | PLLI2SON, 0u);
+    if (!becomes(STM32F4_RCC_CR, PLLRDY | HSERDY, 0u)) return false;
+    tinyfed_stm32_change(STM32F4_RCC_CR, HSEBYP, 0u); /* which can be written while HSE is off */
+    tinyfed_stm32_write(STM32F4_RCC_CIR, CIR_CLEAR);
+    for (uint32_t at = 0; at <= 0x14u; at += 4u) { /* AHB1, AHB2, AHB3; a reserved word; APB1, APB2 */
+        if (at == 0x0Cu) continue;
+        tinyfed_stm32_write(STM32F4_RCC_AHB1RSTR + at, 0xFFFFFFFFu);
+        tinyfed_stm32_write(STM32F4_RCC_AHB1RSTR + at, 0u);
+        tinyfed_stm32_write(STM32F4_RCC_AHB1ENR + at, at == 0u ? AHB1ENR_RESET : 0u);
     }
-    registers->flash[0] = ACR_168MHZ; /* before the clock rises */
-    rcc[CFGR] = CFGR_APB1_DIV4 | CFGR_APB2_DIV2 | CFGR_SW_PLL;
-    if (!becomes(&rcc[CFGR], CFGR_SWS_MASK, CFGR_SWS_PLL)) {
-        rcc[CFGR] = 0;
-        return (tinyfed_stm32f4_clock_t){TINYFED_STM32F4_CLOCK_SLOW, HSI_HZ, HSI_HZ};
-    }
-    return (tinyfed_stm32f4_clock_t){crystal ? TINYFED_STM32F4_CLOCK_CRYSTAL : TINYFED_STM32F4_CLOCK_INTERNAL, FULL_HZ,
-                                     FULL_HZ / 2u};
+    return true;
 }
 
-uint64_t tinyfed_stm32f4_ticks(tinyfed_stm32f4_ticks_t *ticks, uint32_t wraps, uint32_t value)
+tinyfed_stm32_clock_t tinyfed_stm32f4_clock_start(void)
 {
-    const uint64_t now = (uint64_t)wraps * ticks->period + (value == 0u ? 0u : ticks->period - value);
-    if (now > ticks->latest) ticks->latest = now;
-    return ticks->latest;
+    if (!reset()) return slow;
+    tinyfed_stm32_change(STM32F4_RCC_CR, 0u, HSEON);
+    const bool crystal = becomes(STM32F4_RCC_CR, HSERDY, HSERDY);
+    if (!crystal) tinyfed_stm32_change(STM32F4_RCC_CR, HSEON, 0u);
+    tinyfed_stm32_write(STM32F4_RCC_PLLCFGR, crystal ? PLL(TINYFED_HSE_HZ) | PLL_HSE : PLL(HSI_HZ));
+    tinyfed_stm32_change(STM32F4_RCC_CR, 0u, PLLON);
+    tinyfed_stm32_write(STM32F4_FLASH_ACR, ACR_168MHZ); /* before the clock rises, and it is read back */
+    if (becomes(STM32F4_RCC_CR, PLLRDY, PLLRDY) && becomes(STM32F4_FLASH_ACR, ACR_168MHZ, ACR_168MHZ)) {
+        tinyfed_stm32_write(STM32F4_RCC_CFGR, APB1_DIV4 | APB2_DIV2 | SW_PLL);
+        if (becomes(STM32F4_RCC_CFGR, SWS, SWS_PLL)) {
+            tinyfed_stm32_clock_t clock = tinyfed_stm32_family.full;
+            if (!crystal) clock.source = TINYFED_STM32_CLOCK_INTERNAL;
+            return clock;
+        }
+        tinyfed_stm32_write(STM32F4_RCC_CFGR, 0u);
+    }
+    tinyfed_stm32_change(STM32F4_RCC_CR, HSEON | PLLON, 0u);
+    return slow;
 }
+
+const tinyfed_stm32_family_t tinyfed_stm32_family = {
+    .clock_start = tinyfed_stm32f4_clock_start,
+    .full = {TINYFED_STM32_CLOCK_CRYSTAL, 168000000u, 84000000u},
+    .gpiob_clock = {STM32F4_RCC_AHB1ENR, 1u << 1},
+    .usart1_clock = {STM32F4_RCC_APB2ENR, 1u << 4},
+    .gpiob = 0x40020400u,
+    .usart1 = {.status = 0x40011000u,
+               .receive = 0x40011004u,
+               .transmit = 0x40011004u,
+               .baud = 0x40011008u,
+               .control = 0x4001100Cu,
+               .enable = 1u << 13},
+    .unique_id = 0x1FFF7A10u, /* RM0090, 39.1 */
+    .flash = &tinyfed_stm32f4_flash,
+};

@@ -22,7 +22,7 @@ from tinyfed_host.firmware import build
 LIBRARY_BYTES = 32
 # What a Cortex-M4F stacks when an interrupt comes while the FPU is in use: 26 words, and one to align.
 EXCEPTION_BYTES = 108
-ENTRY = "tinyfed_start"  # port/cortexm/cortexm.ld
+ENTRY = "tinyfed_start"  # port/cortexm/startup.c
 INDIRECT = "__indirect_call"
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(?:\\n(\d+) bytes \(([^)]*)\))?"')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')

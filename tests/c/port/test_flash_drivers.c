@@ -1,12 +1,9 @@
-/* The flash drivers of two chips against models of their controllers, which hold to the manuals: nothing happens to a
- * locked STM32F4, keys come in their order, caches are emptied only while they are off; a page of the nRF52840 is
- * erased after 85 ms of parts. */
-#include "stm32f4/flash.h"
+/* The nRF52840's flash driver against a model of its controller, which holds to the manual: a page is erased after 85
+ * ms of parts. */
 #include "nrf52/nvmc.h"
 #include "nrf52/registers.h"
 #include "nrf52/uarte.h"
 #include "nrf52/uicr.h"
-#include "stm32f4/registers.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,97 +25,6 @@ static uint32_t word_at(const uint8_t *p)
 static void clear_bits(uint8_t *p, uint32_t value)
 {
     for (uint32_t i = 0; i < 4u; i++) p[i] &= (uint8_t)(value >> (8u * i));
-}
-
-/* ---- STM32F4 ---------------------------------------------------------------------------------------- */
-
-#define SECTOR 6u
-#define SECTOR_ADDRESS 0x08040000u
-#define SECTOR_BYTES 1024u /* as much of it as is modelled */
-
-static struct {
-    uint8_t bytes[SECTOR_BYTES];
-    uint32_t cr, sr, acr, keys, busy, emptied;
-    uint32_t fail_sr; /* error bits of the next operation */
-    bool stuck;
-} stm;
-
-uint32_t tinyfed_stm32f4_read(uint32_t address)
-{
-    if (address == STM32F4_FLASH_CR) return stm.cr;
-    if (address == STM32F4_FLASH_ACR) return stm.acr;
-    check(address == STM32F4_FLASH_SR, "a register that is not modelled was read");
-    if (stm.busy > 0u && !stm.stuck) stm.busy--;
-    return stm.sr | (stm.busy > 0u ? 1u << 16 : 0u);
-}
-
-static void begin_operation(void)
-{
-    check(stm.busy == 0u, "an operation while one runs");
-    stm.busy = 5u;
-    stm.sr |= stm.fail_sr;
-    stm.fail_sr = 0;
-}
-
-void tinyfed_stm32f4_write(uint32_t address, uint32_t value)
-{
-    const bool locked = (stm.cr & 1u << 31) != 0u;
-    if (address == STM32F4_FLASH_KEYR) {
-        const uint32_t wanted = stm.keys == 0u ? 0x45670123u : 0xCDEF89ABu;
-        check(locked && value == wanted, "a wrong key locks the controller until the next reset");
-        if (++stm.keys == 2u) stm.cr &= ~(1u << 31);
-    } else if (address == STM32F4_FLASH_SR) {
-        stm.sr &= ~value;
-    } else if (address == STM32F4_FLASH_ACR) {
-        if ((value & 3u << 11) != 0u) {
-            check((value & 3u << 9) == 0u, "caches are emptied while they are on");
-            stm.emptied++;
-        }
-        stm.acr = value;
-    } else if (address == STM32F4_FLASH_CR) {
-        check(!locked, "the locked control register was written");
-        check(stm.busy == 0u || stm.stuck, "the control register was written while the flash is busy");
-        stm.cr = value & ~(1u << 16);
-        if ((value & 1u << 31) != 0u) stm.keys = 0;
-        if ((value & 1u << 16) == 0u) return;
-        check((value & 2u) != 0u && (value & 3u << 8) == 2u << 8 && (value >> 3 & 15u) == SECTOR, "another sector");
-        begin_operation();
-        if (stm.sr == 0u) memset(stm.bytes, 0xFF, sizeof stm.bytes);
-    } else {
-        check(!locked && (stm.cr & 3u) == 1u && (stm.cr & 3u << 8) == 2u << 8, "a write without programming");
-        check(address >= SECTOR_ADDRESS && address < SECTOR_ADDRESS + SECTOR_BYTES && address % 4u == 0u, "elsewhere");
-        begin_operation();
-        if (stm.sr == 0u) clear_bits(stm.bytes + (address - SECTOR_ADDRESS), value);
-    }
-}
-
-static void start_stm(void)
-{
-    memset(&stm, 0, sizeof stm);
-    stm.cr = 1u << 31;
-    stm.acr = 5u | 7u << 8;
-}
-
-static void stm32(void)
-{
-    uint8_t text[64];
-    for (uint32_t i = 0; i < sizeof text; i++) text[i] = (uint8_t)(i * 7u + 1u);
-    start_stm();
-    check(tinyfed_stm32f4_flash_erase(SECTOR) == TINYFED_FLASH_DONE && stm.bytes[5] == 0xFFu, "it does not erase");
-    check(stm.emptied == 1u && stm.acr == (5u | 7u << 8), "the caches keep what was there, or stay off");
-    check(tinyfed_stm32f4_flash_write(SECTOR_ADDRESS + 128u, text, sizeof text) == TINYFED_FLASH_DONE,
-          "it does not write");
-    check(memcmp(stm.bytes + 128, text, sizeof text) == 0, "it writes something else");
-    check(stm.cr == 1u << 31, "the controller stays open");
-    for (uint32_t bit = 1u; bit <= 7u; bit++) {
-        if (bit == 2u || bit == 3u) continue; /* reserved */
-        stm.fail_sr = 1u << bit;
-        check(tinyfed_stm32f4_flash_write(SECTOR_ADDRESS, text, 16u) == TINYFED_FLASH_FAILED, "a failed write passes");
-        check(stm.cr == 1u << 31, "the controller stays open after an error");
-        stm.fail_sr = 1u << bit;
-        check(tinyfed_stm32f4_flash_erase(SECTOR) == TINYFED_FLASH_FAILED, "a failed erase passes");
-        check(tinyfed_stm32f4_flash_erase(SECTOR) == TINYFED_FLASH_DONE, "an error of before stops it");
-    }
 }
 
 /* ---- nRF52840 --------------------------------------------------------------------------------------- */
@@ -242,7 +148,6 @@ static void nrf52_uicr(void)
 
 int main(void)
 {
-    stm32();
     nrf52();
     nrf52_uicr();
     return 0;

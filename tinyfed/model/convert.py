@@ -63,23 +63,27 @@ def is_tflite(content: bytes) -> bool:
     return content[4:8] == TFLITE_IDENTIFIER
 
 
-def read_model(path: Path, loss: str | None = None) -> Model:
-    """The model of a .tfm, .tflite, .keras or .h5 file or of a SavedModel folder.
+def read_model(path: Path, loss: str | None = None, weights: Path | None = None) -> Model:
+    """The model of a .tfm, .tflite, .keras or .h5 file, of a SavedModel folder, or of a .json file or folder with
+    Keras' weights beside it.
 
-    `loss`: None takes what the file says or suggests. Raises UsageError: what is wrong, where, what would work.
+    `loss`: None takes what the file says or suggests. `weights`: those of a .json file. Raises UsageError: what is
+    wrong, where, what would work.
     """
     if loss is not None and loss not in spec.LOSSES:
         raise UsageError(f"loss {loss!r} is unknown: use one of {', '.join(spec.LOSSES)}")
     if not path.exists():
         raise UsageError("there is no such file", where=str(path))
+    if weights is not None and path.suffix != ".json":
+        raise UsageError("not a .json file, which alone has its weights in another file", where=str(path))
     if is_keras(path):
-        return float_model(str(path), convert_keras(path, loss))
+        return float_model(str(path), convert_keras(path, loss, weights))
     if path.is_dir():
-        raise UsageError("a folder that is not a SavedModel (it has no saved_model.pb)", where=str(path))
+        problem = "a folder that is neither a SavedModel (saved_model.pb) nor one .json file with one .h5 of weights"
+        raise UsageError(problem, where=str(path))
     content = read_model_file(path)
     if content[:4] == image.MAGIC:
-        found, weights = image.decode(content)
-        return FloatModel(str(path), found, weights, content)
+        return FloatModel(str(path), *image.decode(content), content)
     if content[:4] == INT8_MAGIC:
         return read_program(content, str(path))
     if is_tflite(content):

@@ -21,7 +21,7 @@ from tinyfed.model.convert import (
 )
 from tinyfed.model.int8.image import read_plan, read_ports
 from tinyfed.model.keras.convert import convert_keras_model
-from tinyfed.model.keras.file import KerasLayer, KerasModel, parse_keras
+from tinyfed.model.keras.file import KerasLayer, KerasModel, beside, parse_keras, read_keras
 from tinyfed.model.keras.hdf5 import SIGNATURE
 from tinyfed.model.plan import plan
 from tinyfed.model.spec import ModelSpec
@@ -102,6 +102,9 @@ def inspect(path: Path, boards: list[Board] | None = None) -> ModelFacts:
 
     Raises UsageError: what is wrong with the file, where.
     """
+    if path.suffix == ".json" or (path.is_dir() and beside(path)):
+        model = read_keras(path)
+        return keras_facts(model, sum(file.stat().st_size for file in beside(path) or ()), boards or read_boards())
     if path.is_dir():
         raise UsageError("a folder: convert it first (tinyfed model convert), then inspect the result", where=str(path))
     content = read_model_file(path)

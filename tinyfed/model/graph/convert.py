@@ -1,5 +1,6 @@
 """A float network as what the engine runs: layers that learn, a program, or both."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -136,6 +137,8 @@ def _take_loss(graph: Graph, loss: str | None, notes: list[str]) -> tuple[Graph,
     if last is None or last.activation not in by_activation or len(graph.readers(len(graph.nodes))) > 0:
         return graph, loss or "mse"
     suited = by_activation[last.activation]
+    if last.activation == "softmax" and math.prod(last.shape) != last.shape[-1]:  # several, each over the last axis
+        return graph, loss or "mse"
     if loss is None or loss == suited:
         notes.append(f"{last.where}: the {last.activation} at the end is part of the loss: the engine gives logits")
         return replace(graph, nodes=(*graph.nodes[:-1], replace(last, activation="linear"))), suited

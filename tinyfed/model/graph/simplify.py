@@ -62,7 +62,9 @@ def _behind_linear(graph: Graph, kind: str, kinds: Container[str]) -> Iterator[t
 
 def _fold_scale_back(graph: Graph, notes: list[str]) -> Graph | None:
     """scale(W x + b) = (W scale) x + (b scale + shift)."""
-    for index, node, position, source in _behind_linear(graph, "scale", WEIGHTED):
+    for index, node, position, source in _behind_linear(graph, "scale", (*WEIGHTED, "scale")):
+        if source.kind == "scale" and (source.trainable or node.trainable):
+            continue
         assert node.weights is not None and source.weights is not None
         scale = node.weights.astype(np.float64)
         folded = replace(
@@ -78,7 +80,11 @@ def _fold_scale_back(graph: Graph, notes: list[str]) -> Graph | None:
 
 
 def _fold_scale_forward(graph: Graph, notes: list[str]) -> Graph | None:
-    """W (scale x + shift) + b = (W scale) x + (b + W shift), for what sees no padding."""
+    """W (scale x + shift) + b = (W scale) x + (b + W shift), for what sees no padding.
+
+    What brings samples to a common scale stays before weights that learn: a learning rate that suits values around 1
+    does not suit those as they come in.
+    """
     for index, node in enumerate(graph.nodes):
         if node.kind != "scale" or node.activation != "linear":
             continue
@@ -88,6 +94,8 @@ def _fold_scale_forward(graph: Graph, notes: list[str]) -> Graph | None:
         if place is None or graph.nodes[place].kind != "dense":
             continue
         reader = graph.nodes[place]
+        if node.inputs[0] == 0 and reader.trainable and not node.trainable:
+            continue
         assert node.weights is not None and reader.weights is not None
         channels, weights = len(node.weights), reader.weights.astype(np.float64)
         if len(weights) % channels:  # rows of a dense layer that are shorter than what is scaled

@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import json
 import os
 import sys
 import tempfile
@@ -15,12 +16,11 @@ from tinyfed.errors import ConvertError, MissingToolError, UsageError
 from tinyfed.files import TemporaryFolder
 from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, Program, convert_graph
 from tinyfed.model.keras import hdf5
-from tinyfed.model.keras.file import OPTIMIZERS, KerasModel, read_archive, read_keras
-from tinyfed.model.keras.hdf5 import LARGEST_BYTES, SIGNATURE
+from tinyfed.model.keras.file import KerasModel, beside, read_keras, read_parts
+from tinyfed.model.keras.hdf5 import SIGNATURE, Group
 from tinyfed.model.keras.layers import Step, convert_layer
 from tinyfed.model.tflite.file import parse
 from tinyfed.model.tflite.to_float import convert_float
-from tinyfed.reading import read_model_file
 from tinyfed.text import first_line, shown
 
 LONGEST_MESSAGE = 1000
@@ -34,11 +34,13 @@ _LOSSES = {
 
 
 def is_keras(path: Path) -> bool:
-    """Whether a file or folder looks like a Keras model or a SavedModel."""
+    """Whether a file or folder looks like a Keras model, its JSON, or a SavedModel."""
     if path.is_dir():
-        return (path / "saved_model.pb").is_file()
+        return (path / "saved_model.pb").is_file() or beside(path) is not None
     if not path.is_file():  # a FIFO would wait
         return False
+    if path.suffix == ".json":
+        return True
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -99,35 +101,30 @@ def rewritten(path: Path) -> bytes:
 
     Raises UsageError.
     """
-    content = read_model_file(path, LARGEST_BYTES)
-    is_hdf5 = content[:8] == SIGNATURE
-    members = {"": content} if is_hdf5 else read_archive(content, str(path))
+    parts = read_parts(path)
+    config = json.dumps(parts.config).encode()
     try:
-        for name, member in members.items():
-            if is_hdf5 or name.endswith(".h5"):
-                where = f"{path}: {name}" if name else str(path)
-                members[name] = hdf5.write(hdf5.read(member, where, without=OPTIMIZERS))
-        if is_hdf5:
-            return members[""]
+        if parts.legacy:
+            return hdf5.write(Group({"model_weights": parts.weights}, {"model_config": config}))
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as written:
-            for name, member in members.items():
+            for name, member in (("config.json", config), ("model.weights.h5", hdf5.write(parts.weights))):
                 written.writestr(zipfile.ZipInfo(name), member)  # with no date: a zip file has none before 1980
         return buffer.getvalue()
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:  # of h5py, about names and sizes
         raise ConvertError(f"cannot be written again for Keras: {first_line(error)}", where=str(path)) from error
 
 
-def convert_keras(path: Path, loss: str | None = None) -> Converted | Program:
+def convert_keras(path: Path, loss: str | None = None, weights: Path | None = None) -> Converted | Program:
     """The spec and weights of a Keras model or a SavedModel, frozen layers not trainable. Only a SavedModel takes
-    TensorFlow.
+    TensorFlow. `weights`: those of a model whose layers lie alone in a .json file.
 
     The loss is what the model was compiled with where the file says it, else what its last activation suggests.
     Raises UsageError, which names the layer, the reason and what would work instead.
     """
-    if path.is_dir():
+    if (path / "saved_model.pb").is_file():
         return convert_float(parse(saved_model_tflite(path), str(path)), loss)
-    return convert_keras_model(read_keras(path), loss)
+    return convert_keras_model(read_keras(path, weights), loss)
 
 
 def convert_keras_model(
@@ -208,7 +205,7 @@ class _Walk:
                 number = len(self.nodes)
                 macs = sum(node.multiply_adds for node in self.nodes[first:])
                 self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))
-            tensors[call.output] = (number, self.nodes[number - 1].shape if number else shapes[0])
+            tensors[f"{call.name}/0"] = (number, self.nodes[number - 1].shape if number else shapes[0])
             if len(self.nodes) > MOST_NODES:
                 raise ConvertError(f"more than {MOST_NODES} layers; the engine takes fewer", key=where)
         return tensors[model.outputs[0]][0]
@@ -220,7 +217,8 @@ class TfliteSource:
 
     def __init__(self, path: Path) -> None:
         self.source = str(path)
-        loaded = None if path.is_dir() else load_keras(path)  # before TensorFlow takes seconds: it may be no model
+        # Read before TensorFlow takes seconds: it may be no model.
+        loaded = None if (path / "saved_model.pb").is_file() else load_keras(path)
         self.tensorflow = import_tensorflow()
         self.folder: TemporaryFolder | None = None
         self.model: Any = None

@@ -1,7 +1,8 @@
 """Keras models in .keras and .h5 files: layers, how they are connected, and weights, read without Keras.
 
 A .keras file is an archive of the configuration as JSON and the weights as HDF5; an .h5 file is HDF5 with the
-configuration as an attribute. Damage ends in one message: HDF5 is read in a process of its own (`keras.hdf5`).
+configuration as an attribute; both parts may also lie side by side, as a .json and an .h5 file. Damage ends in one
+message: HDF5 is read in a process of its own (`keras.hdf5`).
 """
 
 import io
@@ -31,6 +32,8 @@ _WEIGHTS = "model.weights.h5"
 # Groups at the root of the two forms that hold the state of training.
 OPTIMIZERS = ("optimizer", "optimizer_weights")
 _MODELS = ("Sequential", "Functional", "Model")
+_RECURRENT = ("LSTM", "GRU", "SimpleRNN")
+_WRAPPERS = ("TimeDistributed", "Bidirectional")
 # Weights in the order in which a layer makes them; a name is dropped where the layer's flag of it is off.
 _VARIABLES: dict[str, tuple[str, ...]] = {
     "Dense": ("kernel", "bias"),
@@ -42,6 +45,12 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
     "Normalization": ("mean", "variance"),
+    "LayerNormalization": ("gamma", "beta"),
+    "GroupNormalization": ("gamma", "beta"),
+    "PReLU": ("alpha",),
+    "Conv1DTranspose": ("kernel", "bias"),
+    "Conv2DTranspose": ("kernel", "bias"),
+    **dict.fromkeys(_RECURRENT, ("kernel", "recurrent_kernel", "bias")),
 }
 _FLAGS = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
 # What Keras takes where a configuration leaves it out.
@@ -63,6 +72,7 @@ class KerasLayer:
     trainable: bool
     weights: dict[str, NDArray[Any]] = field(repr=False)
     inner: "KerasModel | None" = None
+    wrapped: tuple["KerasLayer", ...] = ()  # of TimeDistributed, and forward and backward of Bidirectional
 
     def __getattr__(self, key: str) -> Any:
         for values in (self.weights, self.config, _DEFAULTS):
@@ -81,11 +91,11 @@ class KerasLayer:
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a layer; `inputs` and `output` are names of tensors."""
+    """One use of a layer. `inputs` are names of tensors; output number i is the tensor `name`/i."""
 
     layer: KerasLayer
     inputs: tuple[str, ...]
-    output: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -108,33 +118,77 @@ class KerasModel:
                 yield from call.layer.inner.layers() if call.layer.inner is not None else (call.layer,)
 
 
-def read_keras(path: Path) -> KerasModel:
-    """The model of a .keras or .h5 file. Raises UsageError: what is wrong, and in which layer."""
-    return parse_keras(read_model_file(path, LARGEST_BYTES), str(path))
+@dataclass(frozen=True)
+class Parts:
+    """What a Keras file holds: the configuration, what was compiled, and the weights, `legacy` by layers' names."""
+
+    source: str
+    config: dict[str, Any]
+    compiled: Any
+    weights: Group
+    legacy: bool
+
+
+def read_keras(path: Path, weights: Path | None = None) -> KerasModel:
+    """The model of a .keras or .h5 file, or of a .json file and its weights. Raises UsageError: what is wrong, and in
+    which layer."""
+    return keras_model(read_parts(path, weights))
 
 
 def parse_keras(content: bytes, source: str) -> KerasModel:
-    """`read_keras` of a file in memory."""
+    """`read_keras` of a .keras or .h5 file in memory."""
+    return keras_model(parse_parts(content, source))
+
+
+def keras_model(parts: Parts) -> KerasModel:
+    """The layers of what was read. Raises ConvertError."""
+    reader = _Reader(parts.source, parts.weights, parts.legacy)
+    return reader.whole(parts.config, parts.compiled.get("loss") if isinstance(parts.compiled, dict) else None)
+
+
+def beside(path: Path) -> tuple[Path, Path] | None:
+    """The one .json file and the one file of weights that lie in a folder, or beside a .json file; None where there
+    are not both."""
+    folder = path if path.is_dir() else path.parent
+    texts = [path] if path.is_file() else sorted(folder.glob("*.json"))
+    weights = sorted(file for pattern in ("*.h5", "*.hdf5") for file in folder.glob(pattern))
+    return (texts[0], weights[0]) if len(texts) == len(weights) == 1 else None
+
+
+def read_parts(path: Path, weights: Path | None = None) -> Parts:
+    """What `path` holds; a .json file or a folder has its weights in `weights`, or in the one file beside it."""
+    if weights is None and not path.is_dir() and path.suffix != ".json":
+        return parse_parts(read_model_file(path, LARGEST_BYTES), str(path))
+    found = (path, weights) if weights is not None else beside(path)
+    if found is None:
+        raise ConvertError("a model without one file of weights beside it", where=str(path), remedy="say --weights")
+    text, weights = found
+    config = _json(read_model_file(text, LARGEST_CONFIG_BYTES), str(text), "it")
+    root = hdf5.read(read_model_file(weights, LARGEST_BYTES), str(weights), without=OPTIMIZERS)
+    inside = root.find("model_weights")  # where the whole model was saved
+    root = inside if isinstance(inside, Group) else root
+    return Parts(str(text), config, {}, root, legacy="layer_names" in root.attributes)
+
+
+def parse_parts(content: bytes, source: str) -> Parts:
+    """What a .keras or .h5 file in memory holds."""
     if content[:8] == SIGNATURE:
         root = hdf5.read(content, source, without=OPTIMIZERS)
         attributes = root.attributes
         if not isinstance(attributes.get("model_config"), bytes):
-            raise ConvertError("no model_config: weights alone; save the whole model", where=source)
+            remedy = "save the whole model, or give the model's JSON with it: MODEL.json --weights THIS"
+            raise ConvertError("no model_config: weights alone", where=source, remedy=remedy)
         config = _json(attributes["model_config"], source, "model_config")
         training = attributes.get("training_config")
         compiled = _json(training, source, "training_config") if isinstance(training, bytes) else {}
         weights = root.find("model_weights")
         if not isinstance(weights, Group):
             raise ConvertError("no group model_weights", where=source)
-        reader = _Reader(source, weights, legacy=True)
-    else:
-        members = read_archive(content, source)
-        config = _json(members["config.json"], source, "config.json")
-        compiled = config.get("compile_config") or {}
-        root = hdf5.read(members[_WEIGHTS], f"{source}: {_WEIGHTS}", without=OPTIMIZERS)
-        reader = _Reader(source, root, legacy=False)
-    loss = compiled.get("loss") if isinstance(compiled, dict) else None
-    return reader.whole(config, loss)
+        return Parts(source, config, compiled, weights, legacy=True)
+    members = read_archive(content, source)
+    config = _json(members["config.json"], source, "config.json")
+    root = hdf5.read(members[_WEIGHTS], f"{source}: {_WEIGHTS}", without=OPTIMIZERS)
+    return Parts(source, config, config.get("compile_config") or {}, root, legacy=False)
 
 
 def read_archive(content: bytes, source: str) -> dict[str, bytes]:
@@ -215,6 +269,7 @@ class _Reader:
     ) -> list[KerasLayer]:
         used: dict[str, int] = {}
         found = []
+        names = [shown(description["config"].get("name")) for description in descriptions] if self.legacy else []
         for description in descriptions:
             self.count += 1
             if self.count > MOST_LAYERS:
@@ -229,52 +284,71 @@ class _Reader:
             used[snake] = number
             unique = f"{snake}_{number}" if number else snake
             learns = bool(trainable and config.get("trainable", True))
-            below: KerasModel | None = None
-            weights: dict[str, NDArray[Any]] = {}
             if kind in _MODELS and "layers" in config:
                 path = prefix or name if self.legacy else f"{prefix}layers/{unique}/"
                 below = self.model(description, where, group, path, learns, depth + 1, None)
-            elif kind in _VARIABLES:
-                path = prefix or name if self.legacy else f"{prefix}layers/{unique}"
-                weights = self._weights(kind, name, config, where, path)
-            found.append(KerasLayer(kind, name, config, learns, weights, below))
+                found.append(KerasLayer(kind, name, config, learns, {}, below))
+            elif self.legacy:
+                longer = [other for other in names if other.endswith(f"/{name}")]
+                arrays = self._legacy(prefix, kind, name, where, longer)
+                found.append(self._with_weights(kind, name, config, learns, where, arrays))
+            else:
+                found.append(self._with_weights(kind, name, config, learns, where, f"{prefix}layers/{unique}"))
         return found
 
-    def _weights(self, kind: str, name: str, config: dict[str, Any], where: str, path: str) -> dict[str, NDArray[Any]]:
-        wanted = [key for key in _VARIABLES[kind] if config.get(_FLAGS.get(key, ""), True)]
+    def _with_weights(
+        self, kind: str, name: str, config: dict[str, Any], learns: bool, where: str, place: str | list[NDArray[Any]]
+    ) -> KerasLayer:
+        """A layer whose weights lie at a path of the newer form, or are the next of a list."""
+        if kind in _WRAPPERS:
+            wrapped = []
+            for part, description in _parts(kind, config):
+                inside = description["config"]
+                at = f"{place}/{part}" if isinstance(place, str) else place
+                layer = self._with_weights(description["class_name"], name, inside, learns, where, at)
+                wrapped.append(layer)
+            weights = {f"{number}/{key}": values for number, layer in enumerate(wrapped)
+                       for key, values in layer.weights.items()}  # fmt: skip
+            return KerasLayer(kind, name, config, learns, weights, wrapped=tuple(wrapped))
+        wanted = [key for key in _VARIABLES.get(kind, ()) if config.get(_FLAGS.get(key, ""), True)]
         if kind == "Normalization" and config.get("mean") is not None:
-            return {}
-        arrays: dict[str, NDArray[Any]] = {}
+            wanted = []
+        found: dict[str, NDArray[Any]] = {}
         for number, key in enumerate(wanted):
-            if self.legacy:
-                dataset = self._legacy(path, name, key, where)
+            if isinstance(place, list):
+                values = place.pop(0) if place else None
             else:
+                path = f"{place}/cell" if kind in _RECURRENT else place
                 dataset = self.weights.find(f"{path}/vars/{number}") or self.weights.find(
                     f"{path.replace('layers/', '_layer_checkpoint_dependencies/')}/vars/{number}"
                 )
-            if not isinstance(dataset, Dataset):
+                values = dataset.values if isinstance(dataset, Dataset) else None
+            if values is None:
                 raise self.refuse(where, f"its weights have no {key} in the file; save the model again")
-            arrays[key] = dataset.values
-        return arrays
+            found[key] = values
+        return KerasLayer(kind, name, config, learns, found)
 
-    def _legacy(self, path: str, name: str, key: str, where: str) -> Group | Dataset | None:
-        """The weight of layer `name` among those of the outer layer `path`."""
-        group = self.weights.find(path)
-        if not isinstance(group, Group):
-            return None
-        names = group.attributes.get("weight_names")
-        if not isinstance(names, list):
-            return None
-        keys = (key, "depthwise_kernel") if key == "kernel" else (key,)
-        found = []
-        for raw in names:
-            weight = raw.decode("utf-8", "replace")
-            parts = weight.split(":")[0].split("/")
-            if parts[-1] in keys and parts[-2:-1] == [name]:
-                found.append(weight)
-        if len(found) > 1:
-            raise self.refuse(where, f"{len(found)} weights are called {name}/{key}; give layers names of their own")
-        return group.find(found[0]) if found else None
+    def _legacy(self, outer: str, kind: str, name: str, where: str, longer: list[str]) -> list[NDArray[Any]]:
+        """The weights of layer `name`, in the order in which it makes them. They lie with those of the outermost layer
+        that it is part of, where one is called [models/]layer/[parts of it/]weight. `longer`: names that end so too."""
+        group = self.weights.find(outer or name)
+        listed = group.attributes.get("weight_names") if isinstance(group, Group) else None
+        if not isinstance(group, Group) or not isinstance(listed, list):
+            return []
+        names = [raw.decode("utf-8", "replace") for raw in listed]
+        if outer:
+            deepest = 3 if kind == "Bidirectional" else 2 if kind in (*_RECURRENT, *_WRAPPERS) else 1
+            levels = []
+            for depth in range(1, deepest + 1):
+                owners = {text: f"/{text}".rsplit("/", depth)[0] for text in names}
+                mine = [text for text, owner in owners.items() if owner.endswith(f"/{name}")]
+                levels.append([text for text in mine if not owners[text].endswith(tuple(f"/{end}" for end in longer))])
+            names = next((level for level in levels if level), [])
+            lasts = [text.split("/")[-1] for text in names]
+            if kind != "Bidirectional" and len(set(lasts)) < len(lasts):
+                raise self.refuse(where, f"several layers are called {name}; give layers names of their own")
+        found = [group.find(text) for text in names]
+        return [dataset.values for dataset in found if isinstance(dataset, Dataset)]
 
     def _sequential(
         self, config: dict[str, Any], descriptions: list[Any], layers: list[KerasLayer], loss: Any
@@ -291,35 +365,43 @@ class _Reader:
         if shape is None:
             raise self.refuse("the model", "it has no input shape; build it with a fixed one")
         names = ["input", *(f"output {index}" for index in range(len(layers)))]
-        calls = [Call(layer, (names[index],), names[index + 1]) for index, layer in enumerate(layers)]
-        return KerasModel(self.source, (("input", _open(shape)),), tuple(calls), (names[-1],), loss)
+        calls = [Call(layer, (f"{names[index]}/0",), names[index + 1]) for index, layer in enumerate(layers)]
+        return KerasModel(self.source, (("input/0", _open(shape)),), tuple(calls), (f"{names[-1]}/0",), loss)
 
     def _functional(
         self, inner: dict[str, Any], descriptions: list[Any], layers: list[KerasLayer], loss: Any
     ) -> KerasModel:
         calls: list[Call] = []
         inputs: dict[str, tuple[int | None, ...]] = {}
-        for description, layer in zip(descriptions, layers, strict=True):
+        ends = _ends(inner["output_layers"])
+        last: dict[str, int] = {}  # the highest number of a use of a layer that anything reads
+        nodes = [(description, list(description.get("inbound_nodes", ()))) for description in descriptions]
+        for name, node, _ in (*(end[:3] for end in ends), *_references([each[1] for each in nodes])):
+            last[name] = max(last.get(name, 0), int(node))
+        for (description, uses), layer in zip(nodes, layers, strict=True):
             name = description.get("name", layer.name)
             if layer.kind == "InputLayer":
                 inputs[_tensor(name, 0, 0)] = _open(_batch_shape(layer.config))
                 continue
-            for number, node in enumerate(description["inbound_nodes"]):
-                calls.append(Call(layer, tuple(_references(node)), _tensor(name, number, 0)))
+            # A model that is used as a layer has a first use of its own, which is not listed.
+            first = int(layer.inner is not None and last.get(name, 0) >= len(uses))
+            for number, node in enumerate(uses):
+                sources = tuple(_tensor(*reference) for reference in _references(node))
+                calls.append(Call(layer, sources, f"{name}/{first + number}"))
                 if len(calls) > MOST_LAYERS:
                     raise self.refuse("the model", f"more than {MOST_LAYERS} layers")
-        ready = set(inputs)
+        ready = {tensor.rsplit("/", 1)[0] for tensor in inputs}
         ordered: list[Call] = []
         while calls:
-            able = [call for call in calls if ready.issuperset(call.inputs)]
+            able = [call for call in calls if ready.issuperset(tensor.rsplit("/", 1)[0] for tensor in call.inputs)]
             if not able:
                 raise self.refuse(f'layer "{shown(calls[0].layer.name)}"', "its inputs lead nowhere")
-            ready |= {call.output for call in able}
+            ready |= {call.name for call in able}
             ordered += able
-            calls = [call for call in calls if call.output not in ready]
+            calls = [call for call in calls if call.name not in ready]
         firsts = [_tensor(*end[:3]) for end in _ends(inner["input_layers"])]
-        lasts = tuple(_tensor(*end[:3]) for end in _ends(inner["output_layers"]))
-        if missing := [end for end in (*firsts, *lasts) if end not in ready]:
+        lasts = tuple(_tensor(*end[:3]) for end in ends)
+        if missing := [end for end in (*firsts, *lasts) if end.rsplit("/", 1)[0] not in ready]:
             raise self.refuse("the model", f"{shown(missing[0])} is not given by any layer")
         return KerasModel(self.source, tuple((end, inputs[end]) for end in firsts), tuple(ordered), lasts, loss)
 
@@ -346,24 +428,43 @@ def _tensor(name: Any, node: Any, index: Any) -> str:
     return f"{name}/{int(node)}/{int(index)}"
 
 
-def _ends(found: list[Any]) -> list[list[Any]]:
-    """Of one input or output Keras writes [name, node, index] instead of a list of those."""
+def _ends(found: Any) -> list[list[Any]]:
+    """Of one input or output Keras writes [name, node, index] instead of a list of those; named ones are a mapping."""
+    found = list(found.values()) if isinstance(found, dict) else found
     return [found] if found and isinstance(found[0], str) else found
 
 
-def _references(node: Any) -> Iterator[str]:
-    """The tensors that a call is given; the older form is a list of [name, node, index, options]."""
-    if isinstance(node, dict):
-        stack = [node["args"]]
-        while stack:
-            value = stack.pop()
-            if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-                yield _tensor(*value["config"]["keras_history"])
-            elif isinstance(value, list):
-                stack += reversed(value)
-    else:
-        for entry in node:
-            yield _tensor(*entry[:3])
+def _references(node: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """(layer, use, output) of the tensors that a call is given, or those of a list of calls. In the older form they
+    are lists of [name, node, index, options]."""
+    stack = [node]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            name, use, index = value["config"]["keras_history"]
+            yield name, use, index
+        elif isinstance(value, dict):
+            stack += reversed([value[key] for key in ("args", "kwargs") if key in value] or list(value.values()))
+        elif isinstance(value, list | tuple) and len(value) in (3, 4) and _is_tensor(value):
+            yield value[0], value[1], value[2]
+            stack += reversed(value[3:])
+        elif isinstance(value, list | tuple):
+            stack += reversed(value)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value[0], str) and all(isinstance(number, int) for number in value[1:3])
+
+
+def _parts(kind: str, config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The layers inside a wrapper, by the names of their weights' groups."""
+    inner = config["layer"]
+    if kind != "Bidirectional":
+        yield "layer", inner
+        return
+    yield "forward_layer", inner
+    turned = {**inner, "config": {**inner["config"], "go_backwards": not inner["config"].get("go_backwards", False)}}
+    yield "backward_layer", config.get("backward_layer") or turned
 
 
 def finite(values: Any) -> NDArray[np.float64]:

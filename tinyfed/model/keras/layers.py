@@ -1,7 +1,7 @@
 """One Keras layer as nodes of a `Graph`: shapes, weights and activations as Keras defines them, without Keras."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,11 +14,18 @@ from tinyfed.model.layers.base import TENSOR_MAX
 from tinyfed.text import first_line
 
 Shape = tuple[int, ...]
-_NOISE = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise")
+_TRAINING_ONLY = """
+    Dropout SpatialDropout1D SpatialDropout2D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization
+    RandomFlip RandomRotation RandomZoom RandomTranslation RandomShear RandomPerspective RandomContrast RandomBrightness
+    RandomHue RandomSaturation RandomSharpness RandomColorJitter RandomColorDegeneration RandomGrayscale RandomInvert
+    RandomPosterization RandomErasing RandomGaussianBlur RandomElasticTransform RandomHeight RandomWidth
+    MixUp CutMix RandAugment AugMix
+"""
 DROPPED = {
-    **dict.fromkeys((*_NOISE, "ActivityRegularization"), "acts in Keras' training only"),
+    **dict.fromkeys(_TRAINING_ONLY.split(), "acts in Keras' training only"),
     "Identity": "computes nothing",
 }
+_STATISTICS = ("Rescaling", "Normalization")  # hold numbers that Keras does not train either
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN", "Bidirectional")
 INSTEAD = {
     "Lambda": "write it with layers the engine has",
@@ -53,7 +60,8 @@ class Step:
     def add(self, kind: str, shape: Shape, source: int | None = None, **values: Any) -> int:
         """Append a node that reads `source` (the layer's input); the number of its output tensor."""
         inputs = (self.sources[0] if source is None else source,)
-        self.nodes.append(Node(kind, self.where, inputs, shape, trainable=bool(self.layer.trainable), **values))
+        trainable = bool(self.layer.trainable) and self.layer.kind not in _STATISTICS
+        self.nodes.append(Node(kind, self.where, inputs, shape, trainable=trainable, **values))
         return len(self.nodes)
 
     def reshaped(self, source: int, shape: Shape) -> int:
@@ -180,16 +188,33 @@ def _separable(step: Step) -> None:
 
 
 def _dense(step: Step) -> None:
+    """On several rows it is a convolution of size 1."""
     shape = step.shapes[0]
-    if int(np.prod(shape)) != shape[-1]:
-        step.refuse(
-            f"acts on the last of dimensions {list(shape)}; put Flatten before it, or use Conv1D with kernel size 1"
-        )
     kernel = step.array(step.layer.kernel, shape[-1], step.output[-1])
-    result = step.add("dense", (kernel.shape[1],), weights=kernel, bias=step.bias())
-    if len(step.output) > 1:
+    rows = int(np.prod(shape[:-1]))
+    if rows == 1:
+        result = step.add("dense", (kernel.shape[1],), weights=kernel, bias=step.bias())
+    else:
+        source = step.sources[0] if len(shape) == 3 else step.reshaped(step.sources[0], (1, rows, shape[-1]))
+        image = step.output if len(shape) == 3 else (1, rows, kernel.shape[1])
+        result = step.add("conv2d", image, source, weights=kernel[None, None], bias=step.bias())
+    if step.nodes[result - 1].shape != step.output:
         result = step.reshaped(result, step.output)
     step.activate(result, step.output)
+
+
+def _time_distributed(step: Step) -> None:
+    """A layer that does the same at each step of time by itself, or that only forms each step anew."""
+    (inner,) = step.layer.wrapped
+    if inner.kind not in _PER_STEP:
+        step.refuse(f"{inner.kind} at each step of time; the engine has {', '.join(_PER_STEP)} there")
+    own = Step(inner, step.where, step.sources, step.shapes, step.nodes, step.notes)
+    if inner.kind in ("Flatten", "Reshape"):
+        own = replace(own, shapes=(step.shapes[0][1:],))
+        own.output = (step.shapes[0][0], *_target_shape(own))
+        own.reshaped(step.sources[0], own.output)
+    else:
+        convert_layer(own)
 
 
 def _pool(kind: str) -> Callable[[Step], None]:
@@ -341,8 +366,13 @@ CONVERT: dict[str, Callable[[Step], None]] = {
     "SeparableConv1D": _separable,
     "SeparableConv2D": _separable,
     "Softmax": _softmax,
+    "TimeDistributed": _time_distributed,
     **dict.fromkeys(DROPPED, _dropped),
 }
+
+
+# What TimeDistributed takes: layers that act on the last dimension, and those that compute nothing.
+_PER_STEP = ("Dense", "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "Flatten", "Reshape", *DROPPED)
 
 
 def _same_shape(step: Step) -> Shape:
@@ -400,6 +430,12 @@ def _target_shape(step: Step) -> Shape:
     return shape
 
 
+def _distributed_shape(step: Step) -> Shape:
+    if len(step.shapes[0]) < 2:
+        step.refuse(f"an input of shape {list(step.shapes[0])}; it takes (time, ...)")
+    return step.shapes[0]
+
+
 def _units_shape(step: Step) -> Shape:
     return (*step.shapes[0][:-1], int(step.layer.units))
 
@@ -417,6 +453,7 @@ _SHAPE: dict[str, Callable[[Step], Shape]] = {
     "Dense": _units_shape,
     "Flatten": _target_shape,
     "Reshape": _target_shape,
+    "TimeDistributed": _distributed_shape,
 }
 
 

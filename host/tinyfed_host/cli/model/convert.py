@@ -15,17 +15,20 @@ EXAMPLES = (
 
 
 def convert(
-    model: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or a SavedModel folder.")],
+    model: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, Keras' .json, or a SavedModel folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model image to write, NAME.tfm.")],
     loss: Annotated[
         str | None,
         typer.Option(help="mse, softmax_cross_entropy or binary_cross_entropy; left out: as the model suggests."),
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The .h5 file of weights of a .json; left out: the one beside it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Convert a model to a tinyfed model image, which devices run and train (docs/convert.md)."""
     with working(f"reading {model}"):
-        result = read_model(model, loss)
+        result = read_model(model, loss, weights)
     write_file(output, result.content, model)
     for note in result.notes:
         print_note(note)

@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyfed.model.convert import Int8Model, read_tflite
 from tinyfed.model.int8 import spec
+from tinyfed.model.int8.engine import Int8Engine, Kernels
+from tinyfed.model.tflite.file import parse
 
 ACTIVATIONS = {
     spec.Activation.NONE: 0,
@@ -33,10 +36,37 @@ class Oracle:
 
     def run(self, *values: NDArray[Any]) -> NDArray[Any]:
         """The first output for one array an input, with the batch of 1 that .tflite files have."""
+        return self.run_all(1, *values)[0]
+
+    def run_all(self, outputs: int, *values: NDArray[Any]) -> list[NDArray[Any]]:
+        """So many outputs."""
         for index, value in enumerate(values):
             self._interpreter.set_input(value, index)
         self._interpreter.invoke()
-        return np.array(self._interpreter.get_output(0))
+        return [np.array(self._interpreter.get_output(index)) for index in range(outputs)]
+
+
+def same_as_tflm(content: bytes, rng: np.random.Generator, rounds: int = 4) -> Int8Engine:
+    """Every output of an int8 .tflite file is TFLM's, to the byte, by all bodies of the kernels: for random inputs, and
+    for inputs of the smallest and of the largest value."""
+    parsed = parse(content)
+    model = read_tflite(parsed)
+    assert isinstance(model, Int8Model)
+    engines = [Int8Engine(model.content, kernels) for kernels in Kernels]
+    oracle = Oracle(content)
+    for number in range(rounds):
+        given = [
+            rng.integers(-128, 128, tensor.shape, np.int8)
+            if number < rounds - 2
+            else np.full(tensor.shape, (-128, 127)[number - rounds], np.int8)
+            for tensor in parsed.input_tensors()
+        ]
+        expected = oracle.run_all(len(parsed.outputs), *given)
+        for engine in engines:
+            found = engine.run(*(value.reshape(p.shape) for value, p in zip(given, engine.inputs, strict=True)))
+            for mine, theirs in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(mine.reshape(-1), theirs.reshape(-1), f"{engine.kernels!r}")
+    return engines[0]
 
 
 # Networks written as .tflite files.

@@ -24,10 +24,13 @@ pytestmark = pytest.mark.xdist_group("int8_c")  # one build with sanitizers for 
 def network(rng: np.random.Generator) -> spec.Int8Network:
     """Every kind of operator, in place and not, fast and general, with padded windows and partial blocks."""
     shapes = [(9, 7, 3), (5, 4, 6), (5, 4, 6), (5, 4, 6), (5, 4, 6), (6, 6, 7), (3, 3, 7), (2, 2, 7), (4, 5, 7), (7,)]
-    shapes += [(1, 1, 7), (7,), (10,), (10,), (10,)]
-    scales = [0.02, 0.05, 0.04, 0.04, 0.06, 0.06, 0.06, 0.06, 0.06, 0.05, 0.05, 0.05, 0.1, 0.1, 1 / 256]
-    zeros = [-3, -128, 5, 5, -7, -7, -7, -7, -7, 4, 4, 4, 9, 9, -128]
+    shapes += [(1, 1, 7), (7,), (10,), (10,), (10,), (4, 5, 7)]
+    scales = [0.02, 0.05, 0.04, 0.04, 0.06, 0.06, 0.06, 0.06, 0.06, 0.05, 0.05, 0.05, 0.1, 0.1, 1 / 256, 0.06]
+    zeros = [-3, -128, 5, 5, -7, -7, -7, -7, -7, 4, 4, 4, 9, 9, -128, -7]
     tensors = tuple(spec.Int8Tensor(f"t{i}", *each) for i, each in enumerate(zip(shapes, scales, zeros, strict=True)))
+    tensors += (spec.Int8Tensor("c", (2, 5, 7), 0.06, -7, constant=rng.integers(-128, 128, 70, np.int8).tobytes()),)
+    # Columns swapped with rows of a constant, then the last rows of another tensor the wrong way round.
+    pieces = (spec.Piece((5, 2, 7), (7, 35, 1), (7, 35, 1)), spec.Piece((2, 35), (-35, 1), (35, 1), 105, 70))
 
     def weights(*shape: int) -> np.ndarray:
         return rng.integers(-127, 128, shape, np.int8)
@@ -48,7 +51,8 @@ def network(rng: np.random.Generator) -> spec.Int8Network:
         spec.Int8MaxPool2D((5,), 6),
         spec.Int8AveragePool2D((6,), 7, (2, 2), (2, 2), spec.Padding.SAME),
         spec.Int8ResizeNearest((7,), 8),
-        spec.Int8Mean((8,), 9),
+        spec.Int8Move((16, 8), 15, pieces=pieces, fill=3),
+        spec.Int8Mean((15,), 9),
         spec.Int8Reshape((9,), 10),
         spec.Int8LeakyRelu((10,), 11, 0.2),
         spec.Int8Dense((11,), 12, weights(10, 7), np.full(1, 0.02, np.float32), bias(10)),

@@ -5,6 +5,15 @@ from typing import Any
 import numpy as np
 from tflite_models import litert
 
+# Option tables that are not named as their operator is.
+TABLES = {
+    "MAX_POOL_2D": "pool2d",
+    "AVERAGE_POOL_2D": "pool2d",
+    "MINIMUM": "maximumminimum",
+    "MAXIMUM": "maximumminimum",
+}
+TABLES |= dict.fromkeys(("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN"), "reducer")
+
 
 class Builder:
     """Tensors and operators in the order they are added; `content` is the file."""
@@ -65,28 +74,9 @@ class Builder:
         self.model.operatorCodes.append(code)
         operator = s.OperatorT()
         operator.opcodeIndex, operator.inputs, operator.outputs = len(self.model.operatorCodes) - 1, inputs, outputs
-        kinds = {
-            "CONV_2D": "Conv2DOptions",
-            "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
-            "MAX_POOL_2D": "Pool2DOptions",
-            "AVERAGE_POOL_2D": "Pool2DOptions",
-            "FULLY_CONNECTED": "FullyConnectedOptions",
-            "SOFTMAX": "SoftmaxOptions",
-            "ADD": "AddOptions",
-            "SUB": "SubOptions",
-            "MUL": "MulOptions",
-            "MEAN": "ReducerOptions",
-            "LEAKY_RELU": "LeakyReluOptions",
-            "CALL_ONCE": "CallOnceOptions",
-            "VAR_HANDLE": "VarHandleOptions",
-            "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
-            "CONCATENATION": "ConcatenationOptions",
-            "PACK": "PackOptions",
-            "REDUCE_PROD": "ReducerOptions",
-            "STRIDED_SLICE": "StridedSliceOptions",
-        }
-        if name in kinds:
-            kind = kinds[name]
+        kinds = {kind.removesuffix("Options").lower(): kind for kind in vars(s.BuiltinOptions)}
+        kind = kinds.get(TABLES.get(name, name.replace("_", "").lower()))
+        if kind is not None:
             operator.builtinOptionsType = getattr(s.BuiltinOptions, kind)
             operator.builtinOptions = getattr(s, kind + "T")()
             for field, value in options.items():

@@ -177,6 +177,32 @@ static bool pads_fit(const uint8_t *table, const tinyfed_int8_record_t *r)
     return true;
 }
 
+/* Whether everything from `first` on that the steps reach lies in `bytes` bytes. */
+static bool reaches_within(const tinyfed_int8_move_t *m, const int32_t *step, uint32_t first, uint32_t bytes)
+{
+    int64_t low = first, high = (int64_t)first + m->element;
+    for (uint32_t i = 0; i < TINYFED_INT8_MOVE_DIMENSIONS; i++) {
+        const int64_t span = (int64_t)(m->count[i] - 1u) * step[i];
+        if (span < 0) low += span;
+        else high += span;
+    }
+    return low >= 0 && high <= (int64_t)bytes;
+}
+
+static bool move_fits(const uint8_t *table, uint32_t in_bytes, uint32_t out_bytes)
+{
+    tinyfed_int8_move_t m;
+    memcpy(&m, table, sizeof m);
+    uint32_t elements = 1;
+    for (uint32_t i = 0; i < TINYFED_INT8_MOVE_DIMENSIONS; i++) {
+        elements = product(elements, m.count[i], 1);
+        if (elements == 0) return false;
+    }
+    return (m.element == 1 || m.element == 2 || m.element == 4) && m.fills <= 1 && m.fill <= UINT8_MAX &&
+           m.reserved == 0 && reaches_within(&m, m.from_step, m.from_first, in_bytes) &&
+           reaches_within(&m, m.to_step, m.to_first, out_bytes);
+}
+
 static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
 {
     uint32_t bytes = 0;
@@ -186,6 +212,7 @@ static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
     case TINYFED_INT8_PAD: bytes = 16; break;
     case TINYFED_INT8_SOFTMAX: bytes = 12; break;
     case TINYFED_INT8_TABLE: bytes = 256; break;
+    case TINYFED_INT8_MOVE: bytes = sizeof(tinyfed_int8_move_t); break;
     case TINYFED_INT8_RESIZE: bytes = 2u * ((uint32_t)r->out_h + r->out_w); break;
     default: return fine;
     }
@@ -195,6 +222,8 @@ static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
     if (r->kind == TINYFED_INT8_MEAN) fits = shifts_fit(table + 4, 1, 8, -31);
     if (r->kind == TINYFED_INT8_ADD) fits = shifts_fit(table + 4, 3, 8, -31);
     if (r->kind == TINYFED_INT8_SOFTMAX) fits = shifts_fit(table + 4, 1, 8, 0);
+    if (r->kind == TINYFED_INT8_MOVE)
+        fits = move_fits(table, product(r->in_h, r->in_w, r->in_c), product(r->out_h, r->out_w, r->out_c));
     if (r->kind == TINYFED_INT8_PAD) fits = pads_fit(table, r);
     if (r->kind == TINYFED_INT8_RESIZE)
         fits = indices_below(table, r->out_h, r->in_h) && indices_below(table + 2u * r->out_h, r->out_w, r->in_w);
@@ -220,16 +249,26 @@ static fault_t check_shapes(const tinyfed_int8_record_t *r)
 
 static fault_t check_places(const program_t *p, const tinyfed_int8_record_t *r, uint32_t in_count, uint32_t out_count)
 {
-    if (!in_work(p, r->in_at, in_count)) return wrong(FIELD(in_at), TINYFED_E_MEMORY);
     if (!in_work(p, r->out_at, out_count)) return wrong(FIELD(out_at), TINYFED_E_MEMORY);
-    const bool in_place = runs_in_place(r);
-    if (!(in_place && r->in_at == r->out_at) && !apart(r->in_at, in_count, r->out_at, out_count))
-        return wrong(FIELD(out_at), TINYFED_E_MEMORY);
+    if ((r->flags & TINYFED_INT8_CONSTANT) != 0) {
+        if (!in_data(p, r->in_at, in_count)) return wrong(FIELD(in_at), TINYFED_E_MEMORY);
+    } else {
+        if (!in_work(p, r->in_at, in_count)) return wrong(FIELD(in_at), TINYFED_E_MEMORY);
+        const bool in_place = runs_in_place(r);
+        if (!(in_place && r->in_at == r->out_at) && !apart(r->in_at, in_count, r->out_at, out_count))
+            return wrong(FIELD(out_at), TINYFED_E_MEMORY);
+    }
     if (r->kind != TINYFED_INT8_ADD) return r->in_b_at == 0 ? fine : wrong(FIELD(in_b_at), TINYFED_E_MEMORY);
     if (!in_work(p, r->in_b_at, in_count) ||
         (r->in_b_at != r->out_at && !apart(r->in_b_at, in_count, r->out_at, out_count)))
         return wrong(FIELD(in_b_at), TINYFED_E_MEMORY);
     return fine;
+}
+
+static uint32_t flags_of(uint8_t kind)
+{
+    if (kind == TINYFED_INT8_MOVE) return TINYFED_INT8_CONSTANT;
+    return has_weights(kind) ? TINYFED_INT8_GENERAL : 0u;
 }
 
 static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
@@ -241,9 +280,8 @@ static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
         return found;
     }
 #endif
-    if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_RESIZE) return wrong(FIELD(kind), TINYFED_E_LAYER);
-    if ((r->flags & ~(has_weights(r->kind) ? TINYFED_INT8_GENERAL : 0u)) != 0)
-        return wrong(FIELD(flags), TINYFED_E_VERSION);
+    if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_MOVE) return wrong(FIELD(kind), TINYFED_E_LAYER);
+    if ((r->flags & ~flags_of(r->kind)) != 0) return wrong(FIELD(flags), TINYFED_E_VERSION);
     if (r->reserved != 0) return wrong(FIELD(reserved), TINYFED_E_VERSION);
     if (r->reserved_b != 0) return wrong(FIELD(reserved_b), TINYFED_E_VERSION);
     if (r->low > r->high) return wrong(FIELD(low), TINYFED_E_ARGUMENT);

@@ -29,10 +29,25 @@ enum {
     TINYFED_INT8_PAD = 8,
     TINYFED_INT8_SOFTMAX = 9,
     TINYFED_INT8_TABLE = 10,
-    TINYFED_INT8_RESIZE = 11
+    TINYFED_INT8_RESIZE = 11,
+    TINYFED_INT8_MOVE = 12
 };
 
-#define TINYFED_INT8_GENERAL 1u /* weights and rescaling in the general form */
+#define TINYFED_INT8_GENERAL 1u    /* weights and rescaling in the general form */
+#define TINYFED_INT8_CONSTANT 2u   /* the input lies in the program: in_at is an offset in it, like weights_at */
+#define TINYFED_INT8_CONSTANT_B 4u /* the second input does */
+
+#define TINYFED_INT8_MOVE_DIMENSIONS 6
+/* What a move does, for every index below the counts: the element at from_first + sum of index * from_step goes to
+ * to_first + sum of index * to_step. All of it in bytes; the record's shapes too. */
+typedef struct tinyfed_int8_move {
+    uint32_t element; /* 1, 2 or 4 */
+    uint32_t count[TINYFED_INT8_MOVE_DIMENSIONS];
+    int32_t from_step[TINYFED_INT8_MOVE_DIMENSIONS], to_step[TINYFED_INT8_MOVE_DIMENSIONS];
+    uint32_t from_first, to_first;
+    uint32_t fills, fill; /* 1: the whole output holds this byte first */
+    uint32_t reserved;
+} tinyfed_int8_move_t;
 
 /* The first 60 bytes of a record, in their order: read with one copy. */
 typedef struct tinyfed_int8_record {
@@ -98,5 +113,6 @@ void tinyfed_int8_pad(const tinyfed_int8_op_t *op);
 void tinyfed_int8_softmax(const tinyfed_int8_op_t *op);
 void tinyfed_int8_table(const tinyfed_int8_op_t *op);
 void tinyfed_int8_resize(const tinyfed_int8_op_t *op);
+void tinyfed_int8_move(const tinyfed_int8_op_t *op);
 
 #endif

@@ -40,6 +40,7 @@ static void run_operator(const tinyfed_int8_op_t *op)
     case TINYFED_INT8_PAD: tinyfed_int8_pad(op); break;
     case TINYFED_INT8_SOFTMAX: tinyfed_int8_softmax(op); break;
     case TINYFED_INT8_TABLE: tinyfed_int8_table(op); break;
+    case TINYFED_INT8_MOVE: tinyfed_int8_move(op); break;
 #if defined(TINYFED_FLOAT)
     case TINYFED_INT8_RESIZE: tinyfed_int8_resize(op); break;
     default: tinyfed_float_run(op); break;
@@ -80,12 +81,13 @@ tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_
     const tinyfed_status_t status = check_work(net, work, work_bytes);
     if (status != TINYFED_OK) return status;
     int8_t *base = work;
+    const int8_t *data = (const int8_t *)net->program;
     const uint8_t *record = net->program + TINYFED_INT8_HEADER_BYTES;
     for (uint32_t i = 0; i < net->operator_count; i++, record += TINYFED_INT8_RECORD_BYTES) {
         tinyfed_int8_op_t op;
         memcpy(&op.r, record, sizeof op.r);
-        op.in = base + op.r.in_at;
-        op.in_b = base + op.r.in_b_at;
+        op.in = ((op.r.flags & TINYFED_INT8_CONSTANT) != 0 ? data : base) + op.r.in_at;
+        op.in_b = ((op.r.flags & TINYFED_INT8_CONSTANT_B) != 0 ? data : base) + op.r.in_b_at;
         op.out = base + op.r.out_at;
         op.scratch = base + op.r.scratch_at;
         op.weights = net->program + op.r.weights_at;

@@ -3,7 +3,7 @@ weights laid out as the kernels read them."""
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.int8 import arithmetic, spec
+from tinyfed.model.int8.move import pack_move
 from tinyfed.model.int8.pack import PackedLayer, pack_convolution, pack_dense, pack_depthwise
 from tinyfed.model.int8.plan import ALIGNMENT, Buffer, aligned, place
 
@@ -35,6 +36,7 @@ KINDS = {
     "softmax": 9,
     "table": 10,
     "resize": 11,
+    "move": 12,
 }
 FLOAT_KINDS = {
     "float conv": 40,
@@ -54,6 +56,8 @@ FLOAT_KINDS = {
 KINDS |= FLOAT_KINDS
 FLAG_GENERAL = 1
 TYPES = ("int8", "uint8", "float32")  # of a port, by number
+FLAG_CONSTANT, FLAG_CONSTANT_B = 2, 4
+TAKE_CONSTANTS = frozenset({"move"})
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class _Operator:
 def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     """The program of `network`, and what it needs. UsageError names a layer that cannot be carried."""
     aliases = _aliases(network)
-    operators = [op for layer in network.layers if (op := _lower(network, layer)) is not None]
+    operators = [op for layer in network.layers for op in _lower(network, layer)]
     operators = _without_copies(network, operators, aliases)
     inputs = {aliases[index] for index in network.inputs}
     for index in network.outputs:
@@ -156,7 +160,7 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     ports = [*network.inputs, *network.outputs]
     ports_at = HEADER.size + len(operators) * RECORD.size
     data_start = aligned(ports_at + len(ports) * PORT.size)
-    data, states_at = _lay_out(network, operators, data_start, offsets)
+    data, states_at = _lay_out(network, operators, data_start, offsets)  # adds constants to `offsets`
     total = data_start + len(data)
     header = HEADER.pack(
         MAGIC, VERSION, HEADER.size, total, work_bytes, len(operators), RECORD.size,
@@ -169,14 +173,30 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     return head + bytes(data_start - len(head)) + data, Int8Plan(total, work_bytes, macs)
 
 
-def _lower(network: spec.Int8Network, layer: spec.Int8Layer) -> _Operator | None:
-    """The operator of a layer; None for a reshape, which is another name for the same bytes."""
+def _lower(network: spec.Int8Network, layer: spec.Int8Layer) -> list[_Operator]:
+    """The operators of a layer; none for a reshape, which is another name for the same bytes."""
     tensors = network.tensors
     source, output = tensors[layer.inputs[0]], tensors[layer.output]
     try:
-        return _lower_checked(layer, source, output, tensors)
+        if isinstance(layer, spec.Int8Move):
+            return list(_lower_move(layer, output, tensors))
+        operator = _lower_checked(layer, source, output, tensors)
+        for index in layer.inputs:
+            if tensors[index].constant is not None and (operator is None or operator.kind not in TAKE_CONSTANTS):
+                raise UsageError(f"input {tensors[index].name!r} is a constant; fold it into a layer's weights")
+        return [] if operator is None else [operator]
     except UsageError as error:
         raise error.located(key=f"{type(layer).__name__} {layer.name!r}") from error
+
+
+def _lower_move(
+    layer: spec.Int8Move, output: spec.Int8Tensor, tensors: Sequence[spec.Int8Tensor]
+) -> Iterator[_Operator]:
+    for number, (index, piece) in enumerate(zip(layer.inputs, layer.pieces, strict=True)):
+        source = tensors[index]
+        element = spec.BYTES[output.dtype]
+        table = pack_move(piece, source.count, output.count, layer.fill if number == 0 else None, element)
+        yield _Operator("move", (index,), layer.output, PackedLayer(table=table))
 
 
 def _lower_checked(
@@ -248,6 +268,8 @@ def _lower_checked(
             return _table(layer, arithmetic.requantize_table(source, output), source, output)
         case spec.Int8ResizeNearest():
             return _lower_resize(layer, source, output)
+        case spec.Int8Move():
+            raise AssertionError("a move makes several operators")
 
 
 def _weighted(
@@ -385,7 +407,8 @@ def _place(
     for step, op in enumerate(operators):
         first.setdefault(aliases[op.output], step)
         for index in (*op.inputs, op.output):
-            last[aliases[index]] = step
+            if network.tensors[index].constant is None:
+                last[aliases[index]] = step
     for index in network.outputs:
         last[aliases[index]] = len(operators)
     for state in network.states:
@@ -397,6 +420,8 @@ def _place(
     for step, op in enumerate(operators):
         output = aliases[op.output]
         for index in op.inputs if op.in_place and output not in states else ():
+            if network.tensors[index].constant is not None:
+                continue
             held = holder[aliases[index]]
             if last[held] == step and size[held] >= network.tensors[output].byte_count and held != holder[output]:
                 holder[output] = held
@@ -429,6 +454,11 @@ def _lay_out(
     for op in operators:
         op.data_at = put(op.packed.weights)
         op.table_at = put(op.packed.table)
+        for index, flag in zip(op.inputs, (FLAG_CONSTANT, FLAG_CONSTANT_B), strict=False):
+            constant = network.tensors[index].constant
+            if constant is not None:
+                offsets[index] = put(constant)
+                op.flags |= flag
     states = b""
     for state in network.states:
         name = state.name.encode()
@@ -453,6 +483,8 @@ def _record(
     out_shape = output.image_shape
     if op.shapes is not None:
         in_shape, out_shape = op.shapes
+    if op.kind == "move":
+        in_shape, out_shape = (1, 1, source.byte_count), (1, 1, output.byte_count)
     if op.kind == "dense":
         in_shape, out_shape = (1, 1, source.count), (1, 1, output.count)
     if op.kind == "mean":
@@ -470,7 +502,5 @@ def _record(
 
 
 def _port(tensor: spec.Int8Tensor, offset: int) -> bytes:
-    if len(tensor.shape) > 3:
-        raise UsageError(f"{tensor.name!r} has shape {tensor.shape}: an input or output has at most 3 dimensions")
-    ends = (len(tensor.shape), TYPES.index(tensor.dtype))
+    ends = (min(len(tensor.shape), len(tensor.image_shape)), TYPES.index(tensor.dtype))
     return PORT.pack(offset, tensor.count, *tensor.image_shape, tensor.scale, tensor.zero_point, *ends)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from tinyfed.errors import UsageError
 
 Int8Array: TypeAlias = NDArray[np.int8]
+# Of one tensor, and of what is moved.
+MOST_DIMENSIONS = 6
 Int32Array: TypeAlias = NDArray[np.int32]
 Float32Array: TypeAlias = NDArray[np.float32]
 
@@ -43,18 +45,21 @@ class Padding(Enum):
 @dataclass(frozen=True)
 class Int8Tensor:
     """real value = scale * (q - zero_point), q an int8; of float32 the real value itself. `shape` is (n,),
-    (width, channels) or (height, width, channels), without the batch."""
+    (width, channels) or (height, width, channels), without the batch; between layers that only move values it may have
+    up to 6 dimensions. `constant` holds the values of one that no layer writes."""
 
     name: str
     shape: tuple[int, ...]
     scale: float = 1.0
     zero_point: int = 0
     dtype: str = "int8"
+    constant: bytes | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.shape) <= 6 or any(n < 1 for n in self.shape):
+        if not 1 <= len(self.shape) <= MOST_DIMENSIONS or any(n < 1 for n in self.shape):
             raise UsageError(
-                f"shape {self.shape}: 1 to 6 positive dimensions without the batch", key=f"tensor {self.name!r}"
+                f"shape {self.shape}: 1 to {MOST_DIMENSIONS} positive dimensions without the batch",
+                key=f"tensor {self.name!r}",
             )
         if not (self.scale > 0 and np.isfinite(self.scale)):
             raise UsageError(f"scale {self.scale} must be positive and finite", key=f"tensor {self.name!r}")
@@ -206,6 +211,27 @@ class Int8Copy(Layer):
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What of an input goes where in the output: for every index below `counts` the value at `source_first` + the sum
+    of index * `source_steps` goes to `target_first` + the sum of index * `target_steps`, counted in values."""
+
+    counts: tuple[int, ...]
+    source_steps: tuple[int, ...]
+    target_steps: tuple[int, ...]
+    source_first: int = 0
+    target_first: int = 0
+
+
+@dataclass(frozen=True)
+class Int8Move(Layer):
+    """Values put elsewhere: concatenations, slices, transpositions and the like. `pieces[i]` is that of `inputs[i]`;
+    an input may come more than once. Where no piece writes the output holds `fill`."""
+
+    pieces: tuple[Piece, ...]
+    fill: int | None = None
+
+
+@dataclass(frozen=True)
 class Int8State:
     """`tensor` keeps its value from one run to the next; before the first run of a stream it is `first` (bytes)."""
 
@@ -237,6 +263,7 @@ class FloatOperator(Layer):
 Int8Layer: TypeAlias = (
     FloatOperator
     | Int8Copy
+    | Int8Move
     | Int8Conv2D
     | Int8DepthwiseConv2D
     | Int8Dense
@@ -269,7 +296,8 @@ class Int8Network:
 
     def __post_init__(self) -> None:
         kept = {state.tensor for state in self.states}
-        known = kept | set(self.inputs)
+        constants = {index for index, tensor in enumerate(self.tensors) if tensor.constant is not None}
+        known = kept | set(self.inputs) | constants
         self._check_indices((*self.inputs, *kept), "input or state")
         for state in self.states:
             if len(state.first) != self.tensors[state.tensor].count:

@@ -56,6 +56,8 @@ OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
     "PACK": (59, (("values_count", "i", 0), ("axis", "i", 0))),
     "UNPACK": (64, (("num", "i", 0), ("axis", "i", 0))),
     "RESIZE_BILINEAR": (15, (None, None, ("align_corners", "?", False), ("half_pixel_centers", "?", False))),
+    "SPACE_TO_DEPTH": (19, (("block_size", "i", 0),)),
+    "DEPTH_TO_SPACE": (94, (("block_size", "i", 0),)),
     "RESIZE_NEAREST_NEIGHBOR": (74, (("align_corners", "?", False), ("half_pixel_centers", "?", False))),
     "LEAKY_RELU": (75, (("alpha", "f", 0.0),)),
     "CALL_ONCE": (103, (("subgraph", "i", 0),)),

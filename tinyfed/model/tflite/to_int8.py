@@ -12,8 +12,9 @@ from tinyfed.errors import ConvertError, UsageError
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
+from tinyfed.model.tflite.movement import MOVEMENT, moves
 from tinyfed.model.tflite.state import LOOP_REMEDY, Variables
-from tinyfed.model.tflite.view import View, check_sizes, sample_shape, short_name
+from tinyfed.model.tflite.view import View, check_sizes, short_name
 
 _WRONG_TYPE = {
     "uint8": "uint8 inside of an int8 model; quantize again to int8",
@@ -44,11 +45,13 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
     model = fold_constants(model)
     for operator in model.operators:
         if operator.name not in _CONVERT:
+            if operator.name in MOVEMENT:
+                continue
             if operator.name in ("IF", "WHILE"):
                 View(model, operator).refuse(LOOP_REMEDY)
-            known = ", ".join(sorted(_CONVERT))
+            known = ", ".join(sorted({*_CONVERT, *MOVEMENT}))
             View(model, operator).refuse(f"the int8 engine does not have this operator; it has {known}")
-    check_sizes(model)
+    check_sizes(model, inner_batches=True)
     return _Converter(model).network()
 
 
@@ -58,6 +61,11 @@ def _is_128_lower(unsigned: Tensor, signed: Tensor) -> bool:
     if (unsigned.dtype, signed.dtype) != ("uint8", "int8") or ours is None or theirs is None:
         return False
     return np.array_equal(ours.scale, theirs.scale) and np.array_equal(ours.zero_point - 128, theirs.zero_point)
+
+
+def inner_shape(tensor: Tensor) -> tuple[int, ...]:
+    """Without the batch of 1 that most tensors have in front."""
+    return (tensor.shape[1:] if len(tensor.shape) > 1 and tensor.shape[0] == 1 else tensor.shape) or (1,)
 
 
 class _Converter:
@@ -77,11 +85,13 @@ class _Converter:
             if operator.index in self.skipped:
                 continue
             try:
-                layer = _CONVERT[view.kind](self, view)
+                if view.kind in _CONVERT:
+                    layer = _CONVERT[view.kind](self, view)
+                    layers += [] if layer is None else [layer]
+                else:
+                    layers += self.moved(view)
             except UsageError as error:
                 raise error.located(self.model.source, view.where) from error
-            if layer is not None:
-                layers.append(layer)
         outputs = [self.tensor(self.stands_for.get(index, index)) for index in self.model.outputs]
         try:
             states = self._states()
@@ -110,8 +120,8 @@ class _Converter:
             return self.numbers[index]
         tensor = self.model.tensors[index]
         place = {"where": self.model.source, "key": str(tensor)}
-        if tensor.constant_bytes:
-            raise ConvertError("a constant where the engine computes; fold it into a layer's weights", **place)
+        if tensor.constant_bytes and (tensor.data is None or tensor.sparse):
+            raise ConvertError("a constant without its values in the file", **place)
         if tensor.dtype != "int8":
             reason = _WRONG_TYPE.get(tensor.dtype, f"type {tensor.dtype}; quantize the model to int8")
             raise ConvertError(reason, **place)
@@ -120,9 +130,10 @@ class _Converter:
         try:
             described = i8.Int8Tensor(
                 short_name(tensor),
-                sample_shape(self.model, tensor),
+                inner_shape(tensor),
                 float(tensor.quantization.scale[0]),
                 int(tensor.quantization.zero_point[0]),
+                constant=None if tensor.data is None else tensor.data.tobytes(),
             )
         except UsageError as error:
             raise error.located(self.model.source) from error
@@ -269,13 +280,43 @@ class _Converter:
             value = int(constant.reshape(-1)[0])
         return i8.Int8Pad(**self.ends(view), pads=(pairs[0], pairs[1], pairs[2]), value=value)
 
+    def moved(self, view: View) -> list[i8.Int8Layer]:
+        """The layers of an operator that only puts values elsewhere, one an output."""
+        layers: list[i8.Int8Layer] = []
+        for moved in moves(view):
+            output = view.outputs[moved.output]
+            sources = [view.input(operand) for operand, _ in moved.pieces]
+            for source in sources:
+                self._same_scale_of(view, source, output)
+            layers.append(
+                i8.Int8Move(
+                    tuple(self.tensor(source.index) for source in sources),
+                    self.tensor(output.index),
+                    pieces=tuple(piece for _, piece in moved.pieces),
+                    fill=self.fill_value(view) if moved.filled else None,
+                    name=short_name(output),
+                )
+            )
+        return layers
+
+    def fill_value(self, view: View) -> int:
+        """What stands where an operator's output has no value of its input: real 0, or what PADV2 says."""
+        if view.kind == "PADV2":
+            constant = view.constant(2, "int8")
+            view.require(constant.size == 1, f"{view.input(2)} has {constant.size} values, expected one")
+            return int(constant.reshape(-1)[0])
+        return self.tensors[self.tensor(view.input(0).index)].zero_point
+
     def reshape(self, view: View) -> i8.Int8Layer:
         view.check_equal_counts()
         self._same_scale(view)
         return i8.Int8Reshape(**self.ends(view))
 
     def _same_scale(self, view: View) -> None:
-        first, second = view.input(0).quantization, view.output.quantization
+        self._same_scale_of(view, view.input(0), view.output)
+
+    def _same_scale_of(self, view: View, source: Tensor, result: Tensor) -> None:
+        first, second = source.quantization, result.quantization
         if first is None or second is None:
             view.refuse("an operand without a scale")
         view.require(

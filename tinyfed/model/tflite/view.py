@@ -51,6 +51,10 @@ class View:
         return self.model.tensors[self.operator.inputs[position]]
 
     @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return tuple(self.model.tensors[index] for index in self.operator.outputs)
+
+    @property
     def output(self) -> Tensor:
         self.require(len(self.operator.outputs) == 1, f"{len(self.operator.outputs)} outputs, expected one")
         return self.model.tensors[self.operator.outputs[0]]
@@ -160,8 +164,10 @@ class View:
                 )
 
 
-def check_sizes(model: TfliteModel) -> None:
-    """Every activation is of one sample and of known shape. Raises ConvertError naming the tensor."""
+def check_sizes(model: TfliteModel, inner_batches: bool = False) -> None:
+    """Every activation is of one sample and of known shape; inside the model a first dimension may be another one's
+    with `inner_batches`. Raises ConvertError naming the tensor."""
+    ends = (*model.inputs, *model.outputs)
     used = {index for operator in model.operators for index in (*operator.inputs, *operator.outputs)}
     for index in sorted(used | set(model.inputs) | set(model.outputs)):
         tensor = model.tensors[index]
@@ -170,7 +176,7 @@ def check_sizes(model: TfliteModel) -> None:
         place = {"where": model.source, "key": str(tensor)}
         if any(dimension > 0 for dimension in tensor.dynamic_dimensions):
             raise ConvertError("a dynamic shape; convert the model again with fixed sizes", **place)
-        if len(tensor.shape) > 1 and tensor.shape[0] != 1:
+        if len(tensor.shape) > 1 and tensor.shape[0] != 1 and not (inner_batches and index not in ends):
             raise ConvertError(f"a batch of {tensor.shape[0]}; convert the model again with a batch size of 1", **place)
         if 0 in tensor.shape:
             raise ConvertError(f"shape {list(tensor.shape)} has no elements", **place)

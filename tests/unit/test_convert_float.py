@@ -11,8 +11,9 @@ from tinyfed_host.cli.main import run_command
 from tinyfed.engine import Engine
 from tinyfed.errors import UsageError
 from tinyfed.model import decode, encode
-from tinyfed.model.convert import read_model
+from tinyfed.model.convert import Int8Model, read_model, read_tflite
 from tinyfed.model.graph import Converted
+from tinyfed.model.run import run
 from tinyfed.model.tflite import file as tflite
 from tinyfed.model.tflite.to_float import convert_float
 
@@ -48,8 +49,9 @@ def litert_outputs(content: bytes, inputs: np.ndarray) -> np.ndarray:
 
 def assert_same_outputs(content: bytes, samples: int = 8) -> Converted:
     converted = convert_float(tflite.parse(content))
+    assert isinstance(converted, Converted)
     rng = np.random.default_rng(1)
-    inputs = rng.normal(size=(samples, *converted.spec.input_shape)).astype(np.float32)
+    inputs = rng.normal(size=(samples, *converted.spec.sample_shape)).astype(np.float32)
     theirs = litert_outputs(content, inputs)
     ours = engine_outputs(converted, inputs)
     assert np.abs(ours - theirs).max() <= TOLERANCE * np.abs(theirs).max()
@@ -187,9 +189,9 @@ def test_int16_is_named() -> None:
 def test_an_unknown_operator_is_named() -> None:
     b = Builder()
     x, out = b.tensor([1, 3]), b.tensor([1, 3], name="curve")
-    b.operator("HARD_SWISH", [x], [out])
+    b.operator("COS", [x], [out])
     message = refused(b, [x], [out])
-    assert 'operator 0 HARD_SWISH ("curve"): the float engine does not have this operator; it has ADD' in message
+    assert 'operator 0 COS ("curve"): the float engine does not have this operator; it has ABS' in message
 
 
 def test_weights_that_are_not_finite_are_named() -> None:
@@ -199,12 +201,37 @@ def test_weights_that_are_not_finite_are_named() -> None:
     assert 'tensor 2 "kernel" holds NaN or infinity' in refused(b, [x], [out])
 
 
-def test_a_softmax_in_the_middle_is_named() -> None:
+def test_what_cannot_learn_is_frozen_before_what_can() -> None:
+    """A softmax inside, then two dense layers: they learn, behind a program that gives them features."""
+    rng = np.random.default_rng(6)
     b = Builder()
-    x, middle, out = b.tensor([1, 2]), b.tensor([1, 2], name="gate"), b.tensor([1, 2])
-    b.operator("SOFTMAX", [x], [middle], beta=1.0)
-    b.operator("RELU", [middle], [out])
-    assert '("gate"): a softmax inside the network' in refused(b, [x], [out])
+    x, gate, hidden, out = b.tensor([1, 3]), b.tensor([1, 3], name="gate"), b.tensor([1, 5]), b.tensor([1, 2])
+    end = b.tensor([1, 2])
+    b.operator("SOFTMAX", [x], [gate], beta=1.0)
+    kernels = [b.constant(rng.normal(size=shape).astype(np.float32)) for shape in ((5, 3), (2, 5))]
+    b.operator("FULLY_CONNECTED", [gate, kernels[0]], [hidden], fusedActivationFunction=1)
+    b.operator("FULLY_CONNECTED", [hidden, kernels[1]], [out])
+    b.operator("SOFTMAX", [out], [end], beta=1.0)
+    converted = assert_same_outputs(b.content([x], [end]))
+    assert [record.kind for record in converted.spec.records] == ["dense", "dense"]
+    assert converted.spec.frozen and converted.spec.loss == "softmax_cross_entropy"
+    (note,) = [note for note in converted.notes if "frozen" in note]
+    assert "softmax" in note and "FULLY_CONNECTED" in note
+    samples = rng.normal(size=(40, 3)).astype(np.float32)
+    engine = Engine(encode(converted.spec, converted.weights), "online")
+    before = engine.parameters.copy()
+    engine.train_online(samples, (samples[:, 0] > 0).astype(np.int32), 0.1)
+    assert (engine.parameters != before).any()
+
+
+def test_what_nothing_learns_of_is_a_program() -> None:
+    b = Builder()
+    x, y, out = b.tensor([1, 3]), b.tensor([1, 3]), b.tensor([1, 3])
+    b.operator("MUL", [x, y], [out])
+    model = read_tflite(tflite.parse(b.content([x, y], [out])))
+    assert isinstance(model, Int8Model) and model.engine == "float32"
+    values = np.float32([[1, 2, 3]]), np.float32([[4, 5, 6]])
+    np.testing.assert_array_equal(run(model, values).real[0], [[4, 10, 18]])
 
 
 def test_convert_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def dynamic_int8_file() -> bytes:
 def unknown_file() -> bytes:
     b = Builder()
     x, y = b.tensor([1, 4], name="in"), b.tensor([1, 4], name="out")
-    b.operator("SIN", [x], [y])
+    b.operator("COS", [x], [y])
     return b.content([x], [y])
 
 
@@ -63,7 +63,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "float16": (float16_file, 'tensor 3 "stored" is float16'),
     "dynamic": (dynamic_file, 'tensor 0 "in"'),
     "dynamic-int8": (dynamic_int8_file, 'tensor 0 "in"'),
-    "unknown": (unknown_file, 'operator 0 SIN ("out"): the float engine does not have this operator'),
+    "unknown": (unknown_file, 'operator 0 COS ("out"): the float engine does not have this operator'),
     "truncated": (truncated_file, "not a usable .tflite file"),
 }
 COMMANDS = {

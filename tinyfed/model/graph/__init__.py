@@ -7,6 +7,6 @@
 """
 
 from tinyfed.model.graph.convert import Converted, Program, convert_graph
-from tinyfed.model.graph.nodes import MOST_NODES, Graph, Node
+from tinyfed.model.graph.nodes import BINARY, MOST_NODES, Graph, Node
 
-__all__ = ["MOST_NODES", "Converted", "Graph", "Node", "Program", "convert_graph"]
+__all__ = ["BINARY", "MOST_NODES", "Converted", "Graph", "Node", "Program", "convert_graph"]

@@ -152,6 +152,8 @@ def _lowered(node: Node, index: int) -> tuple[Layer, list[Floats]]:
         node.refuse(f"the engine does not have {node.kind.replace('_', ' ')} layers")
     if node.activation not in ACTIVATIONS:
         node.refuse(f"the engine does not have the activation {node.activation} here; it has {', '.join(ACTIVATIONS)}")
+    if len(node.shape) > 3:
+        node.refuse(f"shape {list(node.shape)}; layers that learn have at most 3 dimensions")
     if node.dilation != (1, 1):
         node.refuse("a dilation; layers that learn have none")
     if node.padding not in PADDINGS:

@@ -53,6 +53,8 @@ OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
     "DIV": (29, (_FUSED,)),
     "STRIDED_SLICE": (32, (*((f"{name}_mask", "i", 0) for name in _MASKS), ("offset", "?", False))),
     "TRANSPOSE_CONV": (49, (("padding", "b", 0), ("stride_x", "i", 0), ("stride_y", "i", 0), _FUSED)),
+    "BATCH_MATMUL": (101, (("adj_x", "?", False), ("adj_y", "?", False))),
+    "GELU": (116, (("approximate", "?", False),)),
     "PACK": (59, (("values_count", "i", 0), ("axis", "i", 0))),
     "UNPACK": (64, (("num", "i", 0), ("axis", "i", 0))),
     "RESIZE_BILINEAR": (15, (None, None, ("align_corners", "?", False), ("half_pixel_centers", "?", False))),

@@ -1,5 +1,6 @@
 """A float32 .tflite file as a network that the engine runs and trains."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError
-from tinyfed.model.graph import Converted, Graph, Node, Program, convert_graph
+from tinyfed.model.graph import BINARY, Converted, Graph, Node, Program, convert_graph
 from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
-from tinyfed.model.tflite.view import View, check_sizes, sample_shape
+from tinyfed.model.tflite.view import View, check_sizes, short_name
 
 _WRONG_TYPE = {
     "float16": "float16; convert the model again as float32, or quantize it to int8",
@@ -35,14 +36,18 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Pr
         if operator.name == "DEQUANTIZE":
             source = View(model, operator).input(0)
             View(model, operator).refuse(f"{source} is {_WRONG_TYPE.get(source.dtype, source.dtype)}")
-    check_sizes(model)
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ConvertError(
-            f"{len(model.inputs)} inputs and {len(model.outputs)} outputs; the float engine takes one of each",
-            where=model.source,
-        )
+    check_sizes(model, inner_batches=True)
     reader = _Reader(model)
     return convert_graph(reader.graph(), loss, tuple(reader.notes))
+
+
+def _sample(tensor: Tensor) -> tuple[int, ...]:
+    """Shape without a batch of 1."""
+    return tensor.shape[1:] if _has_batch(tensor) else tensor.shape or (1,)
+
+
+def _has_batch(tensor: Tensor) -> bool:
+    return len(tensor.shape) > 1 and tensor.shape[0] == 1
 
 
 class _Reader:
@@ -50,20 +55,36 @@ class _Reader:
         self.model = model
         self.nodes: list[Node] = []
         self.notes: list[str] = []
-        self.numbers = {model.inputs[0]: 0}
+        self.numbers: dict[int, int] = {}
 
     def graph(self) -> Graph:
-        self.check_float(self.model.input_tensors()[0])
+        inputs = self.model.input_tensors()
+        for position, tensor in enumerate(inputs):
+            self.check_float(tensor)
+            if position:
+                self.nodes.append(Node("input", short_name(tensor), (), _sample(tensor)))
+            self.numbers[tensor.index] = len(self.nodes)
         for operator in self.model.operators:
             view = View(self.model, operator)
+            for tensor in view.outputs:
+                self.check_float(tensor)
             node = _CONVERT[view.kind](self, view)
-            self.check_float(view.output)
-            self.nodes.append(node)
-            self.numbers[view.output.index] = len(self.nodes)
+            self.numbers[view.outputs[0].index] = self.add(node)
             self._fused(view)
-        if self.model.outputs[0] != (self.model.operators[-1].outputs[0] if self.model.operators else -1):
-            raise ConvertError("the output is not what the last operator writes", where=self.model.source)
-        return Graph(self.model.source, sample_shape(self.model, self.model.input_tensors()[0]), tuple(self.nodes))
+        outputs = []
+        for tensor in self.model.output_tensors():
+            if tensor.index not in self.numbers:
+                raise ConvertError(f"output {tensor} is written by no operator", where=self.model.source)
+            outputs.append(self.numbers[tensor.index])
+        return Graph(self.model.source, _sample(inputs[0]), tuple(self.nodes), tuple(outputs))
+
+    def add(self, node: Node) -> int:
+        """Append a node; the number of what it gives."""
+        self.nodes.append(node)
+        return len(self.nodes)
+
+    def constant(self, view: View, values: NDArray[np.float32]) -> int:
+        return self.add(Node("constant", view.where, (), values.shape, values))
 
     def check_float(self, tensor: Tensor) -> None:
         if tensor.dtype != "float32":
@@ -77,21 +98,20 @@ class _Reader:
         name = view.activation()
         if name == "none":
             return
-        if name not in ("relu", "relu6", "tanh"):
-            view.refuse(f"fused activation {name}; the float engine has relu, relu6 and tanh")
+        if name not in ("relu", "relu6", "relu_n1_to_1", "tanh"):
+            view.refuse(f"fused activation {name}; the float engine has relu, relu6, relu_n1_to_1 and tanh")
         node = Node("activation", view.where, (len(self.nodes),), self.nodes[-1].shape, activation=name)
-        self.nodes.append(node)
-        self.numbers[view.output.index] = len(self.nodes)
+        self.numbers[view.output.index] = self.add(node)
 
     def source(self, view: View, position: int = 0) -> int:
         tensor = view.input(position)
         self.check_float(tensor)
         if tensor.index not in self.numbers:
-            view.refuse(f"{tensor} is a constant where the engine computes; fold it into a layer's weights")
+            return self.constant(view, self.floats(view, position).reshape(_sample(tensor)))
         return self.numbers[tensor.index]
 
     def shape(self, view: View) -> tuple[int, ...]:
-        return sample_shape(self.model, view.output)
+        return _sample(view.output)
 
     def floats(self, view: View, position: int) -> NDArray[np.float32]:
         """A constant. int8 weights of a model that computes on float (dynamic range) are dequantized."""
@@ -120,16 +140,22 @@ class _Reader:
         view.inputs_are(2, 3)
         weights = self.floats(view, 1)
         view.check_rank(2)
-        units = view.dense_units()
+        units, inputs = weights.shape
+        rows = view.input(0).element_count // inputs
+        fits = rows * inputs == view.input(0).element_count and rows * units == view.output.element_count
+        view.require(fits, f"weights {list(weights.shape)} between {view.input(0)} and {view.output}")
+        view.require(view.operator.options["weights_format"] == 0, "weights are shuffled; convert the model again")
         values = np.ascontiguousarray(weights.T)
-        return Node("dense", view.where, (self.source(view),), (units,), values, self.bias(view, units))
+        ends = (view.where, (self.source(view),))
+        if rows > 1 or self.shape(view) == (units,):
+            return Node("dense", *ends, self.shape(view), values, self.bias(view, units))
+        dense = self.add(Node("dense", *ends, (units,), values, self.bias(view, units)))
+        return Node("reshape", view.where, (dense,), self.shape(view))
 
     def window(self, view: View, kernel: tuple[int, int], dilated: bool) -> dict[str, Any]:
-        stride = view.pair("stride")
-        if dilated:
-            view.require(view.pair("dilation") == (1, 1), "a dilation; the float engine has none")
-        view.check_window(kernel, stride, (1, 1), view.padding())
-        return {"kernel": kernel, "stride": stride, "padding": view.padding()}
+        stride, dilation = view.pair("stride"), view.pair("dilation") if dilated else (1, 1)
+        view.check_window(kernel, stride, dilation, view.padding())
+        return {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": view.padding()}
 
     def conv2d(self, view: View) -> Node:
         view.inputs_are(2, 3)
@@ -156,10 +182,6 @@ class _Reader:
         if channels_in == 1:  # every output channel sees the one input channel: an ordinary convolution
             values = weights.reshape(height, width, 1, channels_out)
             return Node("conv2d", *ends, values, self.bias(view, channels_out), **window)
-        view.require(
-            channels_in == channels_out,
-            f"a depth multiplier of {channels_out // channels_in}; the float engine has 1 (or one input channel)",
-        )
         return Node("depthwise", *ends, weights[0], self.bias(view, channels_out), **window)
 
     def pool(self, view: View) -> Node:
@@ -169,46 +191,46 @@ class _Reader:
         window = self.window(view, view.pair("filter"), False)
         return Node(kind, view.where, (self.source(view),), self.shape(view), **window)
 
-    def mean(self, view: View) -> Node:
+    def reduce(self, view: View) -> Node:
         view.inputs_are(2, 2)
-        axes, whole = view.mean_axes(), {4: {1, 2}, 3: {1}}
-        view.require(
-            axes == whole.get(len(view.input(0).shape)),
-            f"a mean over axes {sorted(axes)}; the engine has it over height and width, or time",
-        )
-        channels = view.input(0).shape[-1]
-        view.require(view.output.element_count == channels, "the output is not one value a channel")
-        node = Node("global_average", view.where, (self.source(view),), (channels,))
-        if self.shape(view) == (channels,):
-            return node
-        self.nodes.append(node)
-        return Node("reshape", view.where, (len(self.nodes),), self.shape(view))
+        axes, whole, shape = view.mean_axes(), {4: {1, 2}, 3: {1}}, self.shape(view)
+        if view.kind == "MEAN" and axes == whole.get(len(view.input(0).shape)) and _has_batch(view.input(0)):
+            channels = view.input(0).shape[-1]
+            view.require(view.output.element_count == channels, "the output is not one value a channel")
+            node = Node("global_average", view.where, (self.source(view),), (channels,))
+            return node if shape == (channels,) else Node("reshape", view.where, (self.add(node),), shape)
+        batch = int(_has_batch(view.input(0)))
+        inside = tuple(sorted(axis - batch for axis in axes if axis >= batch))
+        kind = f"reduce_{view.kind.removeprefix('REDUCE_').lower()}"
+        return Node(kind, view.where, (self.source(view),), shape, axes=inside)
 
     def elementwise(self, view: View) -> Node:
-        """ADD of two activations; ADD, SUB or MUL of a constant a channel becomes scale and shift."""
+        """ADD, SUB or MUL of a constant a channel becomes scale and shift; the rest is arithmetic of two tensors."""
         view.inputs_are(2, 2)
         constants = [position for position in (0, 1) if view.input(position).constant_bytes]
-        if not constants:
-            view.require(view.kind == "ADD", "of two activations; the engine has ADD of two")
-            view.check_equal_shapes()
-            return Node("add", view.where, (self.source(view, 0), self.source(view, 1)), self.shape(view))
+        scaled = len(constants) == 1 and view.kind in ("ADD", "SUB", "MUL") and self._is_scale(view, constants[0])
+        if not scaled:
+            sources = (self.source(view, 0), self.source(view, 1))
+            return Node(view.kind.lower(), view.where, sources, self.shape(view))
         position = constants[0]
-        view.require(
-            view.kind != "SUB" or position == 1, "a constant minus an activation; the engine has scale and shift"
-        )
         channels = self.shape(view)[-1]
         values = self.floats(view, position)
-        view.require(
-            view.input(1 - position).shape == view.output.shape
-            and values.size in (1, channels)
-            and (values.ndim == 0 or values.shape[-1] == values.size),
-            f"{view.input(position)} of shape {list(values.shape)} is not one value a channel",
-        )
         vector = np.broadcast_to(values.reshape(-1), (channels,)).astype(np.float32)
         scale, shift = np.ones(channels, np.float32), -vector if view.kind == "SUB" else vector
         if view.kind == "MUL":
             scale, shift = vector, np.zeros(channels, np.float32)
         return Node("scale", view.where, (self.source(view, 1 - position),), self.shape(view), scale, shift)
+
+    def _is_scale(self, view: View, position: int) -> bool:
+        """Whether the constant at `position` is one value a channel of the other operand."""
+        shape, channels = view.input(position).shape, self.shape(view)[-1]
+        count = math.prod(shape)
+        return (
+            (view.kind != "SUB" or position == 1)
+            and view.input(1 - position).shape == view.output.shape
+            and count in (1, channels)
+            and (not shape or shape[-1] == count)
+        )
 
     def reshape(self, view: View) -> Node:
         view.check_equal_counts()
@@ -216,37 +238,78 @@ class _Reader:
 
     def activation(self, view: View) -> Node:
         view.require(view.input(0).shape == view.output.shape, "input and output have different shapes")
-        name = {"LOGISTIC": "sigmoid"}.get(view.kind, view.kind.lower())
-        alpha = 0.0
+        options, source, shape = view.operator.options, self.source(view), self.shape(view)
+        name, alpha = _FUNCTIONS.get(view.kind, view.kind.lower()), 0.0
         if view.kind == "LEAKY_RELU":
-            alpha = float(view.operator.options["alpha"])
-            view.require(0 < alpha < 1, f"alpha {alpha} must lie between 0 and 1")
-        if view.kind == "SOFTMAX":
-            view.require(view.operator.options["beta"] == 1, "beta must be 1")
-            view.require(
-                view.output.index == self.model.outputs[0],
-                "a softmax inside the network; the engine has it at the end, with the loss",
-            )
-        return Node("activation", view.where, (self.source(view),), self.shape(view), activation=name, alpha=alpha)
+            alpha = float(options["alpha"])
+        if view.kind == "ELU":
+            alpha = 1.0
+        if view.kind == "GELU" and options["approximate"]:
+            name = "gelu_tanh"
+        if view.kind == "SOFTMAX" and options["beta"] != 1:
+            beta = self.constant(view, np.array([options["beta"]], np.float32))
+            source = self.add(Node("mul", view.where, (source, beta), shape))
+        return Node("activation", view.where, (source,), shape, activation=name, alpha=alpha)
+
+    def resize(self, view: View) -> Node:
+        view.inputs_are(2, 2)
+        options = view.operator.options
+        mode = "align_corners" if options["align_corners"] else "half_pixel" if options["half_pixel_centers"] else ""
+        kind = "resize_bilinear" if view.kind == "RESIZE_BILINEAR" else "resize_nearest"
+        view.require(view.image(view.input(0))[2] == view.image(view.output)[2], "the numbers of channels differ")
+        return Node(kind, view.where, (self.source(view),), self.shape(view), mode=mode)
+
+    def transposed(self, view: View) -> Node:
+        """Operands: the output's shape, weights (out, kernel height, kernel width, in), what is read, a bias."""
+        view.inputs_are(3, 4)
+        weights = self.floats(view, 1)
+        view.check_rank(4)
+        bias = None
+        if view.has_input(3):
+            bias = self.floats(view, 3).reshape(-1)
+            view.require(len(bias) == len(weights), f"{view.input(3)} has {len(bias)} values")
+        return Node(
+            "conv2d_transpose",
+            view.where,
+            (self.source(view, 2),),
+            self.shape(view),
+            np.ascontiguousarray(weights.transpose(1, 2, 3, 0)),
+            bias,
+            kernel=(weights.shape[1], weights.shape[2]),
+            stride=view.pair("stride"),
+            padding=view.padding(),
+        )
+
+    def matmul(self, view: View) -> Node:
+        view.inputs_are(2, 2)
+        options = view.operator.options
+        view.require(not options["adj_x"], "its first operand transposed; transpose it before")
+        if not options["adj_y"]:
+            return Node("matmul", view.where, (self.source(view), self.source(view, 1)), self.shape(view))
+        shape = _sample(view.input(1))
+        axes = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
+        turned = tuple(shape[axis] for axis in axes)
+        second = self.add(Node("transpose", view.where, (self.source(view, 1),), turned, axes=axes))
+        return Node("matmul", view.where, (self.source(view), second), self.shape(view))
 
 
+_FUNCTIONS = {"LOGISTIC": "sigmoid"}
+_ACTIVATIONS = """
+    ABS ELU EXP GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC LOG_SOFTMAX NEG RELU RELU6 RELU_N1_TO_1 RSQRT SIN SOFTMAX SQRT
+    SQUARE TANH
+"""
 _CONVERT: dict[str, Callable[[_Reader, View], Node]] = {
-    "ADD": _Reader.elementwise,
     "AVERAGE_POOL_2D": _Reader.pool,
+    "BATCH_MATMUL": _Reader.matmul,
     "CONV_2D": _Reader.conv2d,
     "DEPTHWISE_CONV_2D": _Reader.depthwise,
-    "EXPAND_DIMS": _Reader.reshape,
     "FULLY_CONNECTED": _Reader.dense,
-    "LEAKY_RELU": _Reader.activation,
-    "LOGISTIC": _Reader.activation,
     "MAX_POOL_2D": _Reader.pool,
-    "MEAN": _Reader.mean,
-    "MUL": _Reader.elementwise,
-    "RELU": _Reader.activation,
-    "RELU6": _Reader.activation,
-    "RESHAPE": _Reader.reshape,
-    "SOFTMAX": _Reader.activation,
-    "SQUEEZE": _Reader.reshape,
-    "SUB": _Reader.elementwise,
-    "TANH": _Reader.activation,
+    "RESIZE_BILINEAR": _Reader.resize,
+    "RESIZE_NEAREST_NEIGHBOR": _Reader.resize,
+    "TRANSPOSE_CONV": _Reader.transposed,
+    **dict.fromkeys(_ACTIVATIONS.split(), _Reader.activation),
+    **dict.fromkeys((kind.upper() for kind in BINARY), _Reader.elementwise),
+    **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _Reader.reshape),
+    **dict.fromkeys(("MEAN", "REDUCE_MAX", "REDUCE_MIN", "SUM"), _Reader.reduce),
 }

@@ -34,7 +34,7 @@ static void answer_hello(tinyfed_app_t *app)
     };
     if (app_record_possible(app)) info.capabilities |= TINYFED_CAPABILITY_SENSOR;
 #if defined(TINYFED_INT8)
-    info.capabilities |= TINYFED_CAPABILITY_FROZEN;
+    info.capabilities |= TINYFED_CAPABILITY_FROZEN | TINYFED_CAPABILITY_STEPS;
 #endif
     memcpy(info.unique_id, app->config.unique_id, sizeof info.unique_id);
     if (app->config.flash != NULL && app->config.flash->erase != NULL) info.capabilities |= TINYFED_CAPABILITY_SAVE;

@@ -18,6 +18,9 @@ static tinyfed_status_t place_of_input(const tinyfed_app_t *app, tinyfed_plan_t 
     return TINYFED_E_MEMORY;
 }
 
+/* Of a stream, a step behind its first. */
+static bool goes_on(const tinyfed_link_event_t *event) { return event->value_count != 0 && event->first_value != 0; }
+
 void app_infer_begin(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 {
     tinyfed_plan_t plan;
@@ -26,6 +29,7 @@ void app_infer_begin(tinyfed_app_t *app, const tinyfed_link_event_t *event)
     /* Local layers stay: outputs would give them away. */
     tinyfed_status_t status = app->held == TINYFED_APP_WEIGHTS ? TINYFED_OK : TINYFED_E_STATE;
     if (event->base_hash != 0 && event->base_hash != app->weights_hash) status = TINYFED_E_STATE;
+    if (goes_on(event) && event->first_value != app->steps) status = TINYFED_E_STATE;
     if (status == TINYFED_OK && event->encoding != TINYFED_WIRE_PLAIN) status = TINYFED_E_ARGUMENT;
     if (status == TINYFED_OK) {
         detail = app->model.input_count * (uint32_t)sizeof(float);
@@ -38,19 +42,23 @@ void app_infer_begin(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 }
 
 /* One sample takes less than a step of learning: it is run at once. */
-tinyfed_status_t app_infer_run(tinyfed_app_t *app, uint32_t *detail)
+tinyfed_status_t app_infer_run(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail)
 {
     tinyfed_plan_t plan;
     uint8_t *place;
     const float *output;
+    app->steps = 0;
     tinyfed_status_t status = place_of_input(app, &plan, &place, detail);
     if (status != TINYFED_OK) return status;
     status = tinyfed_engine_open(&app->engine, &app->model, app_parameters(app), TINYFED_MODE_INFER,
                                  app->config.arena + app_work_at(app), plan.work_bytes);
-    if (status == TINYFED_OK) status = tinyfed_infer(&app->engine, &output, (const float *)(const void *)place);
+    const float *input = (const float *)(const void *)place;
+    if (status == TINYFED_OK && goes_on(event)) status = tinyfed_infer_next(&app->engine, &output, input);
+    else if (status == TINYFED_OK) status = tinyfed_infer(&app->engine, &output, input);
     if (status != TINYFED_OK) return status;
     memcpy(place, output, app->model.output_count * sizeof *output);
     app->answer = TINYFED_APP_OUTPUT;
+    if (event->value_count != 0) app->steps = event->first_value + 1u;
     return TINYFED_OK;
 }
 

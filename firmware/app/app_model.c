@@ -6,6 +6,7 @@ void app_drop_weights(tinyfed_app_t *app)
 {
     if (app->held > TINYFED_APP_STRUCTURE) app->held = TINYFED_APP_STRUCTURE;
     app->answer = TINYFED_APP_NO_ANSWER;
+    app->steps = 0;
     app->weights_hash = 0;
 }
 

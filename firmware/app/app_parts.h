@@ -40,7 +40,7 @@ void app_upload(tinyfed_app_t *app, const tinyfed_link_event_t *event);
 /* ---- app_infer.c: an input, and the model's output for it */
 
 void app_infer_begin(tinyfed_app_t *app, const tinyfed_link_event_t *event);
-tinyfed_status_t app_infer_run(tinyfed_app_t *app, uint32_t *detail);
+tinyfed_status_t app_infer_run(tinyfed_app_t *app, const tinyfed_link_event_t *event, uint32_t *detail);
 void app_infer_upload(tinyfed_app_t *app);
 
 /* ---- app_visit.c: VISITING */

@@ -95,6 +95,7 @@ static tinyfed_status_t begin(tinyfed_app_t *app, const tinyfed_link_event_t *ev
 void app_record_answer(tinyfed_app_t *app, const tinyfed_link_event_t *event)
 {
     app->answer = TINYFED_APP_NO_ANSWER; /* samples may lie there from now on */
+    app->steps = 0;
     if (!app_record_possible(app)) {
         app->record.recording = event->recording;
         app->record.label = event->label;

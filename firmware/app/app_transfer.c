@@ -59,7 +59,7 @@ void app_transfer_complete(tinyfed_app_t *app, const tinyfed_link_event_t *event
         status = app_open_image(app, event->total_bytes, &detail);
         if (status != TINYFED_OK) app_drop_model(app);
     } else if (event->transfer_kind == TINYFED_WIRE_INPUT) {
-        status = app_infer_run(app, &detail);
+        status = app_infer_run(app, event, &detail);
     } else {
         status = app_accept_weights(app, &detail);
     }

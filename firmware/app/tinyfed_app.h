@@ -80,6 +80,7 @@ typedef struct tinyfed_app {
     tinyfed_app_state_t state;
     tinyfed_app_held_t held;
     tinyfed_app_answer_t answer;
+    uint32_t steps;                 /* of the stream of inputs whose states lie in the work area; 0: none lie there */
     const tinyfed_shard_t *samples; /* what a visit draws from: `shard`, or NULL */
     uint32_t held_bytes;     /* at the arena's start: the image, or its parameters while the rest stays in flash */
     uint32_t parameters_at;  /* in the arena */

@@ -119,9 +119,15 @@ typedef struct tinyfed_score {
 tinyfed_status_t tinyfed_engine_open(tinyfed_engine_t *engine, const tinyfed_model_t *model, float *parameters,
                                      tinyfed_mode_t mode, void *work, uint32_t work_bytes) TINYFED_MUST_USE;
 
-/* Run the network on input[input_count]. *output points to output_count values inside the work area,
- * valid until the next call: logits where the loss is a cross-entropy. */
+/* Run the network on input[input_count]; a frozen one with several inputs has them there one after the other. *output
+ * points to output_count values inside the work area, valid until the next call: logits where the loss is a
+ * cross-entropy. */
 tinyfed_status_t tinyfed_infer(tinyfed_engine_t *engine, const float **output, const float *input) TINYFED_MUST_USE;
+
+/* The same for the next step of a stream: a frozen network goes on from the states that tinyfed_infer, which begins a
+ * stream, or this left. */
+tinyfed_status_t tinyfed_infer_next(tinyfed_engine_t *engine, const float **output,
+                                    const float *input) TINYFED_MUST_USE;
 
 /* One step of online SGD: forward, loss, backward fused with the update. score (may be NULL) is of the
  * weights before the update. input is not written. */

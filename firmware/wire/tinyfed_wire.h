@@ -68,6 +68,7 @@ typedef enum tinyfed_wire_save { TINYFED_WIRE_SAVE = 0, TINYFED_WIRE_FORGET = 1 
 #define TINYFED_CAPABILITY_PARTIAL (1u << 12) /* takes a part of the weights, and keeps layers to itself */
 #define TINYFED_CAPABILITY_ANSWERS (1u << 13) /* gives weights back shorter than float32 */
 #define TINYFED_CAPABILITY_INFER (1u << 14)   /* runs its model on inputs that it is sent */
+#define TINYFED_CAPABILITY_STEPS (1u << 15)   /* keeps a network's states from one input of a stream to the next */
 #define TINYFED_CAPABILITY_SENSOR (1u << 9)   /* records labelled samples itself */
 
 /* What the device says of itself in HELLO. */
@@ -118,7 +119,8 @@ typedef struct tinyfed_link_event {
     uint64_t content_hash; /* of the bytes on the wire: of plain weights, their weights hash */
     uint64_t structure_hash;
     uint64_t base_hash;                /* DELTA, INPUT: hash of the weights that must be held; INPUT, 0: any */
-    uint32_t first_value, value_count; /* WEIGHTS: only so many of the values, from this one on; count 0: all */
+    uint32_t first_value, value_count; /* WEIGHTS: only so many of the values, from this one on; count 0: all.
+                                        * INPUT: count 1: it is the step `first_value`, from 0, of a stream */
     /* ORDER, SAVE: */
     uint64_t weights_hash; /* it is only for a device that holds these weights; 0: any */
     /* SAVE: */

@@ -22,6 +22,7 @@ from tinyfed.tasks.raw import standardizing
 from tinyfed.tasks.standardization import Standardization
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
+from streaming import two_ports
 from tflite_models import path_of
 
 ID = "0f0e0d0c0b0a090807060506"
@@ -89,6 +90,38 @@ def test_a_network_larger_than_the_ram_goes_into_flash(tmp_path: Path) -> None:
     tools("mps2_an386")
     x = np.random.default_rng(33).integers(-128, 128, (1, 96, 96, 3), np.int8)
     same_bytes(tmp_path, path_of("vww_96_int8"), x, "--board", "mps2_an386")
+
+
+@pytest.mark.parametrize("board", ["mps2_an386", "native"])
+def test_several_inputs_and_outputs_and_states(board: str, tmp_path: Path) -> None:
+    """A stream of nine steps: its states stay on the board between the inputs. The third step is the second again."""
+    tools(board)
+    (tmp_path / "two.tflite").write_bytes(two_ports())
+    rng = np.random.default_rng(36)
+    x = {"x0": rng.integers(-40, 40, (9, 5), np.int8), "x1": rng.normal(0, 4, (9, 2, 3)).astype(np.float32)}
+    for values in x.values():
+        values[2] = values[1]
+    np.savez(tmp_path / "x.npz", **x)
+    assert run_command(["model", "convert", str(tmp_path / "two.tflite"), "-o", str(tmp_path / "two.tfm")]) == 0
+    outputs = {}
+    for name, model, *where in (
+        ("here", "two.tflite", "--stream"),
+        ("image", "two.tfm", "--stream"),
+        ("there", "two.tflite", "--stream", "--board", board),
+        ("apart", "two.tflite"),
+        ("apart there", "two.tflite", "--board", board),
+    ):
+        command = ["model", "run", str(tmp_path / model), "--input", str(tmp_path / "x.npz")]
+        assert run_command([*command, "-o", str(tmp_path / "y.npy"), *where]) == 0
+        outputs[name] = [np.load(tmp_path / f"y.{index}.npy") for index in (0, 1)]
+    first = (x["x0"] + 3) * np.float32(0.25)
+    before = np.concatenate([np.full((1, 5), 1.75, np.float32), first[:-1]])
+    np.testing.assert_array_equal(outputs["here"][0], np.clip(first + before, -31.25, 32.5))
+    np.testing.assert_array_equal(outputs["apart"][0], np.clip(first + np.float32(1.75), -31.25, 32.5))
+    assert outputs["here"][1].shape == (9, 2, 3)
+    for name, like in (("image", "here"), ("there", "here"), ("apart there", "apart")):
+        for index in (0, 1):
+            np.testing.assert_array_equal(outputs[name][index], outputs[like][index], name)
 
 
 def test_a_connected_device_is_sent_the_model_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

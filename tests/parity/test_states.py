@@ -13,6 +13,7 @@ from tinyfed.model.int8.engine import Int8Engine, Kernels
 from tinyfed.model.tflite.file import parse
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
+from streaming import SCALE, accumulator, delay_line
 from tflite_builder import Builder
 
 try:
@@ -21,7 +22,6 @@ except ImportError:
     tflite_micro = None
 
 STEPS = 100
-SCALE = {"dtype": "INT8", "scale": 0.25, "zero_point": -3}
 
 
 @pytest.fixture(autouse=True)
@@ -51,32 +51,6 @@ def same_steps(content: bytes, shape: tuple[int, ...], steps: int = STEPS) -> In
         for one in engines:
             one.reset()
     return engine
-
-
-def accumulator() -> bytes:
-    """y = x + s, s = y: the sum is made where s lies. A leaky ReLU reads it too."""
-    b = Builder()
-    x, read, y, out = (b.tensor([1, 5], **SCALE) for _ in range(4))
-    s = b.variables({"sum": b.constant(np.array([[-3, 0, 7, 20, -90]], np.int8), scale=0.25, zero_point=-3)})["sum"]
-    b.operator("READ_VARIABLE", [s], [read])
-    b.operator("ADD", [x, read], [y], fusedActivationFunction=0)
-    b.operator("ASSIGN_VARIABLE", [s, y], [])
-    b.operator("LEAKY_RELU", [y], [out], alpha=0.3)
-    return b.content([x], [out])
-
-
-def delay_line() -> bytes:
-    """y = x[t-1] + x[t-2]: both are read before they change, and the input must be copied."""
-    b = Builder()
-    x, one, two, y = (b.tensor([1, 3], **SCALE) for _ in range(4))
-    zero = b.constant(np.full((1, 3), -3, np.int8), scale=0.25, zero_point=-3)
-    handles = b.variables({"one": zero, "two": zero})
-    b.operator("READ_VARIABLE", [handles["one"]], [one])
-    b.operator("READ_VARIABLE", [handles["two"]], [two])
-    b.operator("ASSIGN_VARIABLE", [handles["two"], one], [])
-    b.operator("ASSIGN_VARIABLE", [handles["one"], x], [])
-    b.operator("ADD", [one, two], [y], fusedActivationFunction=0)
-    return b.content([x], [y])
 
 
 def test_states_in_place_and_copied() -> None:

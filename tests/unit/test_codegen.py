@@ -10,6 +10,7 @@ import pytest
 from conftest import FIRMWARE, RECIPE, require_tools
 from hypothesis import given
 from hypothesis import strategies as st
+from streaming import two_ports
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
@@ -185,10 +186,14 @@ def test_the_example_computes_what_the_engine_does(compiler: str, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_the_int8_example_computes_what_the_engine_does(compiler: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("compiler", "several"), [("gcc", False), ("clang", False), ("gcc", True)])
+def test_the_int8_example_computes_what_the_engine_does(compiler: str, several: bool, tmp_path: Path) -> None:
+    """One input and output; two of each, and a state."""
     require_tools(compiler)
     model = path_of("micro_speech_quantized")
+    if several:
+        model = tmp_path / "two.tflite"
+        model.write_bytes(two_ports())
     arguments = ["model", "codegen", str(model), "-o", str(tmp_path), "--name", "speech"]
     assert run_command([*arguments, "--example"]) == 0
     program = tmp_path / "program"
@@ -200,9 +205,10 @@ def test_the_int8_example_computes_what_the_engine_does(compiler: str, tmp_path:
     converted = read_model(model)
     assert isinstance(converted, Int8Model)
     engine = Int8Engine(converted.content)
-    inputs = (np.arange(1960) % 16).astype(np.float32) / 8 - 1
-    (outputs,) = engine.run(engine.quantize(inputs))
-    assert [np.float32(text) for text in printed] == list(engine.dequantize(outputs))
+    inputs = [(np.arange(port.count) % 16).astype(np.float32) / 8 - 1 for port in engine.inputs]
+    outputs = engine.run(*(engine.quantize(values, index) for index, values in enumerate(inputs)))
+    expected = [engine.dequantize(values, index).reshape(-1) for index, values in enumerate(outputs)]
+    assert [np.float32(text) for text in printed] == list(np.concatenate(expected))
     assert len(set(printed)) > 1
 
 

@@ -1,5 +1,7 @@
 """NAME_example.c: a program that runs one inference of the generated image with tinyfed's engine."""
 
+import math
+
 from tinyfed.codegen.generate import Bundle
 from tinyfed.errors import UsageError
 
@@ -59,31 +61,41 @@ _INT8 = """\
 #include "tinyfed_int8.h"
 
 static @NAME@_ALIGN uint8_t work[@NAME@_WORK_BYTES];
+static float values[@MOST@]; /* of the largest input or output */
 
 int main(void) {
     tinyfed_int8_t net;
-    tinyfed_int8_port_t input, output;
-    uint32_t i;
+    uint32_t i, k;
 
     if (tinyfed_int8_open(&net, NULL, @name@_image, @NAME@_IMAGE_BYTES) != TINYFED_OK) {
         return 1;
     }
-    input = tinyfed_int8_input(&net, 0);
-    output = tinyfed_int8_output(&net, 0);
-    for (i = 0; i < @NAME@_INPUT_0_COUNT; i++) {
-        const float value = (float)(i % 16u) / 8.0f - 1.0f;
-        tinyfed_int8_quantize((int8_t *)work + input.offset + i, &input, &value, 1);
+@RESET@    for (k = 0; k < net.input_count; k++) {
+        const tinyfed_int8_port_t input = tinyfed_int8_input(&net, k);
+        for (i = 0; i < input.count; i++) {
+            values[i] = (float)(i % 16u) / 8.0f - 1.0f;
+        }
+        tinyfed_int8_quantize((int8_t *)work + input.offset, &input, values, input.count);
     }
     if (tinyfed_int8_run(&net, work, sizeof work) != TINYFED_OK) {
         return 1;
     }
-    for (i = 0; i < @NAME@_OUTPUT_0_COUNT; i++) {
-        float value;
-        tinyfed_int8_dequantize(&value, &output, (const int8_t *)work + output.offset + i, 1);
-        printf(@FORMAT@);
+    for (k = 0; k < net.output_count; k++) {
+        const tinyfed_int8_port_t output = tinyfed_int8_output(&net, k);
+        tinyfed_int8_dequantize(values, &output, (const int8_t *)work + output.offset, output.count);
+        for (i = 0; i < output.count; i++) {
+            printf(@FORMAT@);
+        }
     }
     return 0;
 }
+"""
+
+_RESET = """\
+    /* A stream begins: after this every run goes on from the states that the one before left. */
+    if (tinyfed_int8_reset(&net, work, sizeof work, NULL) != TINYFED_OK) {
+        return 1;
+    }
 """
 
 
@@ -91,14 +103,18 @@ def example_text(bundle: Bundle) -> str:
     """The program. Raises UsageError where the bundle has no image to run."""
     if not any(array.suffix == "image" for array in bundle.arrays):
         raise UsageError("an example runs tinyfed's engine: add --array image (or both)")
-    if bundle.inputs[0].dtype == "int8":
-        if len(bundle.inputs) > 1:
-            raise UsageError(f"{len(bundle.inputs)} inputs; the example feeds one", where=bundle.source)
-        shown = '"%s %.9g\\n", @name@_labels[i], (double)value' if bundle.labels else '"%.9g\\n", (double)value'
-        text = _INT8.replace("@FORMAT@", shown)
-        return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())
-    shown = '"%s %.9g\\n", @name@_labels[i], (double)output[i]' if bundle.labels else '"%.9g\\n", (double)output[i]'
-    frozen = any(suffix == "FEATURES" for suffix, _, _ in bundle.figures)
-    source = _FLOAT.replace("-ffp-contract=off", "-ffp-contract=off -DTINYFED_INT8") if frozen else _FLOAT
+    has = {suffix for suffix, _, _ in bundle.figures}
+    values = "values" if "WORK_BYTES" in has else "output"
+    shown = f'"%.9g\\n", (double){values}[i]'
+    if bundle.labels:
+        shown = f'"%s %.9g\\n", @name@_labels[i], (double){values}[i]'
+    if "WORK_BYTES" in has:
+        most = max(math.prod(port.shape) for port in (*bundle.inputs, *bundle.outputs))
+        source = _INT8.replace("@MOST@", str(most)).replace("@RESET@", _RESET if "STATE_BYTES" in has else "")
+        if any(port.dtype == "float32" for port in (*bundle.inputs, *bundle.outputs)):
+            source = source.replace("-ffp-contract=off", "-ffp-contract=off -DTINYFED_FLOAT")
+    else:
+        defines = " -DTINYFED_INT8 -DTINYFED_FLOAT" if "FEATURES" in has else ""
+        source = _FLOAT.replace("-ffp-contract=off", f"-ffp-contract=off{defines}")
     text = source.replace("@FORMAT@", shown)
     return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())

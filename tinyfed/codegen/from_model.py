@@ -7,6 +7,7 @@ from tinyfed.codegen.generate import Array, Bundle, Port, check_labels
 from tinyfed.errors import UsageError
 from tinyfed.model import image
 from tinyfed.model.convert import FloatModel, Int8Model, Model, is_tflite, read_model, read_tflite
+from tinyfed.model.int8.image import read_states
 from tinyfed.model.plan import plan
 from tinyfed.model.tflite.file import Tensor, TfliteModel, parse
 from tinyfed.reading import read_model_file
@@ -74,10 +75,13 @@ def _int8_bundle(model: Int8Model, name: str, labels: tuple[str, ...]) -> Bundle
         for role, ports in zip(("input", "output"), model.ports, strict=True)
     )
     check_labels(labels, outputs)
-    figures = (
+    figures: tuple[tuple[str, str, str], ...] = (
         ("WORK_BYTES", f"{model.plan.work_bytes}u", "RAM it runs in, aligned; the image stays in flash"),
         ("MULTIPLY_ADDS", f"{model.plan.multiply_adds}u", "of one inference"),
     )
+    if states := read_states(model.content):
+        kept = sum(state.byte_count for state in states)
+        figures += (("STATE_BYTES", f"{kept}u", "of that RAM, kept from one run to the next"),)
     array = Array("image", f"The {model.engine} program, for tinyfed's engine.", model.content)
     return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels, figures)
 

@@ -10,12 +10,13 @@ from tinyfed.wire.record import RecordStatus
 class InferenceDevice(Device, Protocol):
     """A device that answers one sample at a time."""
 
-    def infer(self, sample: bytes) -> bytes:
-        """What the model it holds makes of a sample, both float32 little-endian.
+    def infer(self, sample: bytes, step: int | None = None) -> bytes:
+        """What the model it holds makes of a sample, both float32 little-endian. `step`: of a stream, from 0 on; the
+        device goes on from the states that the step before left.
 
         Raises:
             DoesNotFitError: the arena has no room for the sample behind the model.
-            DeviceError: it holds no model, or cannot.
+            DeviceError: it holds no model, or cannot; the step before is not the last input it had.
         """
 
 

@@ -220,7 +220,8 @@ static PyObject *engine_infer(PyObject *object, PyObject *args)
 {
     engine_object_t *self = (engine_object_t *)object;
     Py_buffer y, x;
-    if (!PyArg_ParseTuple(args, "w*y*", &y, &x)) return NULL;
+    int stream = 0;
+    if (!PyArg_ParseTuple(args, "w*y*|p", &y, &x, &stream)) return NULL;
     const size_t inputs = self->model.input_count, outputs = self->model.output_count;
     const size_t count = (size_t)x.len / (inputs * 4);
     tinyfed_status_t status = TINYFED_E_SHAPE;
@@ -229,7 +230,9 @@ static PyObject *engine_infer(PyObject *object, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         for (size_t k = 0; k < count && status == TINYFED_OK; k++) {
             const float *output = NULL;
-            status = tinyfed_infer(&self->engine, &output, (const float *)x.buf + k * inputs);
+            const float *input = (const float *)x.buf + k * inputs;
+            if (stream && k != 0) status = tinyfed_infer_next(&self->engine, &output, input);
+            else status = tinyfed_infer(&self->engine, &output, input);
             if (status == TINYFED_OK) memcpy((float *)y.buf + k * outputs, output, outputs * 4);
         }
         Py_END_ALLOW_THREADS

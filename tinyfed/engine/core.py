@@ -160,11 +160,12 @@ class Engine:
             raise UsageError(f"labels must lie in 0..{self.output_count - 1}, found {labels.min()}..{labels.max()}")
         return np.ascontiguousarray(labels, dtype=np.int32)
 
-    def infer(self, x: ArrayLike) -> Floats:
-        """Outputs of shape (count, output_count); logits where the loss is a cross-entropy."""
+    def infer(self, x: ArrayLike, *, stream: bool = False) -> Floats:
+        """Outputs of shape (count, output_count); logits where the loss is a cross-entropy. `stream`: the samples are
+        the steps of one stream, so a frozen network's states go from each to the next."""
         inputs = self._inputs(x)
         outputs = np.empty((len(inputs), self.output_count), np.float32)
-        self._core.infer(outputs, inputs)
+        self._core.infer(outputs, inputs, stream)
         return outputs
 
     def train_online(self, x: ArrayLike, y: ArrayLike, learning_rate: float) -> Floats:

@@ -78,19 +78,19 @@ def _called(network: i8.Int8Network, source: str, features: str) -> int:
 
 def cut(network: i8.Int8Network, features: int) -> i8.Int8Network:
     """The network up to tensor `features`, without what that does not need. Raises UsageError."""
-    needed = {features}
-    layers: list[i8.Int8Layer] = []
-    for layer in reversed(network.layers):
-        if layer.output in needed:
-            layers.append(layer)
-            needed.update(layer.inputs)
+    needed, before = {features}, -1
+    while len(needed) != before:  # what a state is given next may be written behind its readers
+        before = len(needed)
+        layers = [layer for layer in network.layers if layer.output in needed]
+        needed.update(index for layer in layers for index in layer.inputs)
+    states = tuple(state for state in network.states if state.tensor in needed)
     inputs = tuple(index for index in network.inputs if index in needed)
     if not layers or len(inputs) != 1:
         raise UsageError(
             f"{network.tensors[features].name!r} comes of {len(layers)} layers and {len(inputs)} inputs; "
             "a head is put on one input's features"
         )
-    return i8.Int8Network(network.tensors, tuple(reversed(layers)), inputs, (features,), network.name)
+    return i8.Int8Network(network.tensors, tuple(layers), inputs, (features,), network.name, states)
 
 
 def normalized(model: FloatModel, x: NDArray[np.float32]) -> FloatModel:

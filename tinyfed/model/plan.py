@@ -46,7 +46,7 @@ def frozen_bytes(program: bytes) -> int:
     """Of the work area: a frozen int8 network's features as float32, and its own."""
     if not program:
         return 0
-    return aligned(4 * read_ports(program)[1][0].count) + aligned(read_plan(program).work_bytes)
+    return aligned(4 * sum(port.count for port in read_ports(program)[1])) + aligned(read_plan(program).work_bytes)
 
 
 def plan(spec: ModelSpec, mode: str = "online") -> Plan:

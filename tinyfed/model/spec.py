@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tinyfed.errors import LayerError
-from tinyfed.model.int8.image import Int8Port, read_ports
+from tinyfed.model.int8.image import read_ports
 from tinyfed.model.layers.base import Layer, Place, Record, Shape, Weighted, require, shape_problem
 from tinyfed.model.layers.dense import Dense
 from tinyfed.model.layers.scale import ScaleShift
@@ -30,21 +30,20 @@ class ModelSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "records", _lower(self))
         if self.frozen:
-            features = self._frozen_input_and_output()[1].count
+            features = sum(port.count for port in read_ports(self.frozen)[1])
             require(
                 features == math.prod(self.input_shape),
                 f"the frozen network gives {features} features, the first layer reads {self.input_shape}",
             )
 
-    def _frozen_input_and_output(self) -> tuple[Int8Port, Int8Port]:
-        inputs, outputs = read_ports(self.frozen)
-        require(len(inputs) == len(outputs) == 1, "a frozen network has one input and one output")
-        return inputs[0], outputs[0]
-
     @property
     def sample_shape(self) -> Shape:
-        """What a sample is: the frozen network's input where there is one, else the first layer's."""
-        return self._frozen_input_and_output()[0].shape if self.frozen else self.input_shape
+        """What a sample is: the frozen network's input where there is one, all its inputs one after the other where it
+        has several, else the first layer's input."""
+        if not self.frozen:
+            return self.input_shape
+        inputs, _ = read_ports(self.frozen)
+        return inputs[0].shape if len(inputs) == 1 else (sum(port.count for port in inputs),)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

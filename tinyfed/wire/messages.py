@@ -78,6 +78,7 @@ CAPABILITIES = {
     "partial": 12,
     "answers": 13,
     "infer": 14,
+    "steps": 15,
 }
 
 
@@ -128,8 +129,8 @@ class TransferBegin:
     content_hash: int
     structure_hash: int
     base_hash: int
-    first_value: int  # weights: only `value_count` of the values, from this one on
-    value_count: int  # 0: all
+    first_value: int  # weights: only `value_count` of the values, from this one on; input: step of a stream
+    value_count: int  # weights, 0: all; input, 1: of a stream
 
     def pack(self, round_: int) -> bytes:
         """The payload; `round_` of the chunks that follow."""

@@ -25,7 +25,8 @@ class TransferOperation(Operation):
         base_hash: int = 0,
         part: tuple[int, int] = (0, 0),
     ) -> None:
-        """`content`: the bytes on the wire, encoded already; `part`: first and count of the values, count 0: all."""
+        """`content`: the bytes on the wire, encoded already; `part`: first and count of the values, count 0: all; of an
+        input step and 1, where a stream of them is sent."""
         super().__init__(survives_reset=kind == messages.Kind.IMAGE)
         if not 0 < len(content) <= messages.TRANSFER_BYTES_MAX:
             raise UsageError(f"{len(content)} bytes cannot be sent to a device: 1 to 16,777,215 can")

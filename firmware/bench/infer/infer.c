@@ -75,6 +75,7 @@ void bench_main(void)
     tinyfed_int8_t net;
     if (tinyfed_int8_open(&net, NULL, program, program_bytes) != TINYFED_OK) finish(3);
     if (net.work_bytes > WORK_BYTES) finish(5);
+    if (tinyfed_int8_reset(&net, work, sizeof work, NULL) != TINYFED_OK) finish(4);
     TIMER_RELOAD = 0xFFFFFFFFu;
     TIMER_VALUE = 0xFFFFFFFFu;
     TIMER_CONTROL = 1;

@@ -32,23 +32,47 @@ tinyfed_status_t tinyfed_frozen_open(tinyfed_frozen_t *frozen, uint32_t *at, con
     *at = program_at(image) + inside;
     if (status != TINYFED_OK) return status;
     *at = TINYFED_AT_INPUT_SHAPE;
-    if (frozen->net.input_count != 1 || frozen->net.output_count != 1) return TINYFED_E_SHAPE;
-    if (tinyfed_int8_output(&frozen->net, 0).count != frozen->input_count) return TINYFED_E_SHAPE;
-    frozen->input_count = tinyfed_int8_input(&frozen->net, 0).count;
+    uint64_t inputs = 0, features = 0; /* of at most 16 ports */
+    for (uint32_t i = 0; i < frozen->net.input_count; i++) inputs += tinyfed_int8_input(&frozen->net, i).count;
+    for (uint32_t i = 0; i < frozen->net.output_count; i++) features += tinyfed_int8_output(&frozen->net, i).count;
+    if (features != frozen->input_count || inputs > UINT32_MAX / sizeof(float)) return TINYFED_E_SHAPE;
+    frozen->input_count = (uint32_t)inputs;
     return TINYFED_OK;
+}
+
+static uint8_t *work_of(const tinyfed_engine_t *engine)
+{
+    return engine->work + engine->frozen_at + feature_bytes(engine->model->image);
 }
 
 const float *tinyfed_frozen_features(const tinyfed_engine_t *engine, const float *input)
 {
     const tinyfed_int8_t *net = &engine->model->frozen;
+    if (net->program != NULL && tinyfed_int8_reset(net, work_of(engine), net->work_bytes, NULL) != TINYFED_OK)
+        return input;
+    return tinyfed_frozen_next(engine, input);
+}
+
+const float *tinyfed_frozen_next(const tinyfed_engine_t *engine, const float *input)
+{
+    const tinyfed_int8_t *net = &engine->model->frozen;
     if (net->program == NULL) return input;
     float *features = (float *)(void *)(engine->work + engine->frozen_at);
-    uint8_t *work = engine->work + engine->frozen_at + feature_bytes(engine->model->image);
-    const tinyfed_int8_port_t in = tinyfed_int8_input(net, 0), out = tinyfed_int8_output(net, 0);
-    tinyfed_int8_quantize((int8_t *)work + in.offset, &in, input, in.count);
+    uint8_t *work = work_of(engine);
+    const float *from = input;
+    for (uint32_t i = 0; i < net->input_count; i++) {
+        const tinyfed_int8_port_t port = tinyfed_int8_input(net, i);
+        tinyfed_int8_quantize((int8_t *)work + port.offset, &port, from, port.count);
+        from += port.count;
+    }
     /* It cannot fail: the area has the network's size and alignment. */
     if (tinyfed_int8_run(net, work, net->work_bytes) != TINYFED_OK) return input;
-    tinyfed_int8_dequantize(features, &out, (const int8_t *)work + out.offset, out.count);
+    float *to = features;
+    for (uint32_t i = 0; i < net->output_count; i++) {
+        const tinyfed_int8_port_t port = tinyfed_int8_output(net, i);
+        tinyfed_int8_dequantize(to, &port, (const int8_t *)work + port.offset, port.count);
+        to += port.count;
+    }
     return features;
 }
 
@@ -66,6 +90,11 @@ const float *tinyfed_frozen_features(const tinyfed_engine_t *engine, const float
 {
     (void)engine;
     return input;
+}
+
+const float *tinyfed_frozen_next(const tinyfed_engine_t *engine, const float *input)
+{
+    return tinyfed_frozen_features(engine, input);
 }
 
 uint32_t tinyfed_frozen_bytes(const uint8_t *image)

@@ -16,7 +16,11 @@ tinyfed_status_t tinyfed_frozen_open(tinyfed_frozen_t *frozen, uint32_t *at, con
 /* Of the work area: features and the network's own. */
 uint32_t tinyfed_frozen_bytes(const uint8_t *image);
 
-/* What the first layer reads: the features of input, or input itself where nothing is frozen. */
+/* What the first layer reads: the features of input, or input itself where nothing is frozen. A sample is the network's
+ * inputs one after the other, features are its outputs. A network with states begins anew. */
 const float *tinyfed_frozen_features(const tinyfed_engine_t *engine, const float *input);
+
+/* The same of the next step of a stream: states are what the step before left. */
+const float *tinyfed_frozen_next(const tinyfed_engine_t *engine, const float *input);
 
 #endif

@@ -37,6 +37,13 @@ tinyfed_status_t tinyfed_infer(tinyfed_engine_t *engine, const float **output, c
     return TINYFED_OK;
 }
 
+tinyfed_status_t tinyfed_infer_next(tinyfed_engine_t *engine, const float **output, const float *input)
+{
+    if (engine == NULL || output == NULL || input == NULL) return TINYFED_E_ARGUMENT;
+    *output = tinyfed_forward(engine, tinyfed_frozen_next(engine, input));
+    return TINYFED_OK;
+}
+
 static tinyfed_status_t check_target(const tinyfed_model_t *model, const tinyfed_target_t *target)
 {
     if (target == NULL) return TINYFED_E_ARGUMENT;

@@ -15,9 +15,10 @@ from tinyfed.model.run import Outputs, board_image, run_remotely
 from tinyfed.weights import Weights
 
 
-def run_on(model: Model, arrays: Sequence[NDArray[Any]], device: InferenceDevice) -> Outputs:
-    """Outputs for one checked array an input. The device holds the model afterwards; one that holds it already, or
-    carries it in its flash, is not sent it again. Raises DeviceError for outputs that are none of this model."""
+def run_on(model: Model, arrays: Sequence[NDArray[Any]], device: InferenceDevice, *, stream: bool = False) -> Outputs:
+    """Outputs for one checked array an input; `stream` as in `tinyfed.model.run.run`. The device holds the model
+    afterwards; one that holds it already, or carries it in its flash, is not sent it again. Raises DeviceError for
+    outputs that are none of this model."""
     image = board_image(model)
     info = device.info
     if (info.structure_hash, info.weights_hash) != (structure_hash(image), weights_hash(read_weights(image))):
@@ -25,8 +26,8 @@ def run_on(model: Model, arrays: Sequence[NDArray[Any]], device: InferenceDevice
 
     count = math.prod(decode(image)[0].output_shape)
 
-    def infer(sample: NDArray[np.float32]) -> NDArray[np.float32]:
-        content = device.infer(Weights.of(sample))
+    def infer(sample: NDArray[np.float32], step: int | None) -> NDArray[np.float32]:
+        content = device.infer(Weights.of(sample), step)
         outputs = np.frombuffer(content, "<f4") if len(content) == 4 * count else np.zeros(0, np.float32)
         if not outputs.size or not np.isfinite(outputs).all():
             raise DeviceError(
@@ -35,4 +36,4 @@ def run_on(model: Model, arrays: Sequence[NDArray[Any]], device: InferenceDevice
             )
         return outputs
 
-    return run_remotely(model, arrays, infer)
+    return run_remotely(model, arrays, infer, stream=stream)

@@ -222,13 +222,19 @@ class RemoteDevice:
             train_s=trained - sent,
         )
 
-    def infer(self, sample: bytes) -> bytes:
+    def infer(self, sample: bytes, step: int | None = None) -> bytes:
         """See `InferenceDevice.infer`: the bits of the in-process engine."""
         self._cancelled.clear()
         if "infer" not in self.info.capabilities:
             raise self._wrong("its firmware takes no inputs over the line", FLASH_IT)
+        if step is not None and "steps" not in self.info.capabilities:
+            raise self._wrong("its firmware keeps no states between inputs", FLASH_IT)
         transfer = TransferOperation(
-            Kind.INPUT, sample, structure_hash=self.info.structure_hash, base_hash=self._held_hash
+            Kind.INPUT,
+            sample,
+            structure_hash=self.info.structure_hash,
+            base_hash=self._held_hash,
+            part=(0, 0) if step is None else (step, 1),
         )
         self._run(transfer)
         failure = transfer.failure

@@ -56,6 +56,7 @@ static void run(const uint8_t *file, uint32_t count, int kernels)
     if (kernels < net.kernels) net.kernels = (uint8_t)kernels;
     uint8_t *work = exact(net.work_bytes);
     memset(work, 0x55, net.work_bytes);
+    if (tinyfed_int8_reset(&net, work, net.work_bytes, NULL) != TINYFED_OK) fail("the states are refused");
     const uint8_t *inputs = file + 8 + head[0];
     for (uint32_t k = 0; k < head[1]; k++) {
         for (uint32_t i = 0; i < net.input_count; i++) {

@@ -257,3 +257,53 @@ def test_resize(rng: np.random.Generator, case: int, name: str, mode: str) -> No
 def test_matrix_product(rng: np.random.Generator, case: int) -> None:
     batch, rows, inner, columns = sides(rng, 4, 2)
     one(rng, "BATCH_MATMUL", [[1, batch, rows, inner], [1, batch, inner, columns]], [1, batch, rows, columns])
+
+
+def moved(
+    rng: np.random.Generator, name: str, shape: list[int], outputs: list[list[int]], *operands: Any, **options: Any
+) -> None:
+    """A movement of what ABS gives; None among the operands is that."""
+    b = Builder()
+    x, between = b.tensor(shape), b.tensor(shape)
+    b.operator("ABS", [x], [between])
+    results = [b.tensor(output) for output in outputs]
+    b.operator(name, [between if value is None else b.constant(value) for value in operands], results, **options)
+    check(rng, b, [x], results)
+
+
+def test_moves(rng: np.random.Generator) -> None:
+    """What moves is held to TFLM, int8, in test_int8_movement.py; here that float32 values go the same ways."""
+    i32 = np.int32
+    moved(rng, "TRANSPOSE", [1, 3, 4, 5], [[1, 5, 3, 4]], None, i32([0, 3, 1, 2]))
+    moved(rng, "SLICE", [1, 6, 5, 3], [[1, 2, 3, 2]], None, i32([0, 1, 2, 1]), i32([1, 2, 3, 2]))
+    moved(rng, "STRIDED_SLICE", [1, 7, 4], [[1, 3, 4]], None, i32([0, 6, 0]), i32([1, 0, 4]), i32([1, -2, 1]))
+    moved(rng, "SPLIT", [1, 4, 6], [[1, 4, 2]] * 3, i32(2), None, numSplits=3)
+    moved(rng, "PAD", [1, 3, 4, 2], [[1, 6, 5, 3]], None, i32([[0, 0], [1, 2], [0, 1], [1, 0]]))
+    moved(rng, "PADV2", [1, 3, 4], [[1, 6, 5]], None, i32([[0, 0], [1, 2], [0, 1]]), np.float32([-1.5]))
+    moved(rng, "TILE", [1, 3, 2], [[1, 6, 6]], None, i32([1, 2, 3]))
+    moved(rng, "REVERSE_V2", [1, 3, 5], [[1, 3, 5]], None, i32([2]))
+    moved(rng, "GATHER", [1, 5, 3], [[1, 4, 3]], None, i32([4, 0, 1, 1]), axis=1)
+    moved(rng, "CONCATENATION", [1, 3, 2], [[1, 7, 2]], None, spread(rng, 1, 1, 2), None, axis=1)
+    moved(rng, "DEPTH_TO_SPACE", [1, 3, 2, 8], [[1, 6, 4, 2]], None, blockSize=2)
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_padding_of_a_convolution(rng: np.random.Generator, case: int) -> None:
+    """Folded into the window where that can be, materialized where a window would lie in zeros alone."""
+    pads = [(0, 1), (1, 1), (3, 0), (0, 4)][case]
+    size, stride = 8, 2
+    result = (size + sum(pads) - 3) // stride + 1
+    b = Builder()
+    x, padded, y = (
+        b.tensor([1, size, size, 3]),
+        b.tensor([1, size + sum(pads), size + sum(pads), 3]),
+        b.tensor([1, result, result, 4]),
+    )
+    b.operator("PAD", [x, b.constant(np.array([[0, 0], pads, pads, [0, 0]], np.int32))], [padded])
+    operands = [b.constant(spread(rng, 4, 3, 3, 3)), b.constant(spread(rng, 4))]
+    b.operator("CONV_2D", [padded, *operands], [y], padding=1, strideH=stride, strideW=stride)
+    model = check(rng, b, [x], [y])
+    # (0, 1) is what "same" pads here: the layer learns.
+    assert isinstance(model, Int8Model) == (case != 0)
+    if isinstance(model, Int8Model):
+        assert len(model.content) and int.from_bytes(model.content[16:18], "little") == (1 if case == 1 else 2)

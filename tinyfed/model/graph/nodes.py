@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError
+from tinyfed.model.int8.spec import Piece
 
 Floats = NDArray[np.float32]
 Pairs = tuple[tuple[int, int], ...]
@@ -50,6 +51,7 @@ class Node:
     steps: tuple[int, ...] = ()
     beta: float = 0.0
     mode: str = ""
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def multiply_adds(self) -> int:

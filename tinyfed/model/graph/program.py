@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinyfed.model.graph.nodes import BINARY, REDUCTIONS, Floats, Graph, Node
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.int8.image import nearest
+from tinyfed.model.int8.spec import Piece
 
 MOST_AXES = 6
 BIAS = 1
@@ -296,8 +297,96 @@ class _Program:
         ends = {"in_shape": image, "out_shape": result}
         return self.operator(node, "float resize", (source,), node.shape, table=table, **ends)
 
+    def moved(self, node: Node, sources: list[int], pieces: list[Piece], fill: float | None = None) -> int:
+        """Append a move of `pieces`, one of each source; where nothing is put the output holds `fill`."""
+        output = self.tensor(node.where, node.shape)
+        if fill:  # the value everywhere first: a fill is of bytes
+            count = math.prod(node.shape)
+            value = i8.Int8Tensor(f"{node.where}, value", (1,), dtype="float32", constant=struct.pack("<f", fill))
+            self.tensors.append(value)
+            sources, pieces = [len(self.tensors) - 1, *sources], [Piece((count,), (0,), (1,)), *pieces]
+        fills = None if fill is None or fill else 0
+        self.layers.append(i8.Int8Move(tuple(sources), output, tuple(pieces), fills, name=node.where))
+        return output
+
+    def operand(self, node: Node, position: int) -> int:
+        """A tensor, or a constant as one."""
+        number = node.inputs[position]
+        if number not in self.constants:
+            return self.numbers[number]
+        values = self.constants[number].astype("<f4")
+        described = i8.Int8Tensor(node.where, values.shape or (1,), dtype="float32", constant=values.tobytes())
+        self.tensors.append(described)
+        return len(self.tensors) - 1
+
+    def move(self, node: Node) -> int:
+        sources = [self.operand(node, position) for position in range(len(node.inputs))]
+        return self.moved(node, sources, list(node.pieces), node.alpha if node.mode == "fill" else None)
+
+    def transpose(self, node: Node) -> int:
+        return self.picked(node, lambda values: values.transpose(node.axes))
+
+    def picked(self, node: Node, pick: Callable[[NDArray[np.int8]], NDArray[np.int8]]) -> int:
+        """What `pick` makes of the input, as NumPy's view of it says where its values lie."""
+        base = np.empty(self.graph.shape(node.inputs[0]), np.int8)
+        try:
+            found = pick(base)
+        except (ValueError, IndexError) as error:
+            node.refuse(f"of shape {list(base.shape)}: {error}")
+        if math.prod(found.shape) != math.prod(node.shape):
+            node.refuse(f"shape {list(found.shape)} instead of {list(node.shape)}")
+        target = np.empty(found.shape, np.int8)
+        return self.moved(node, [self.source(node)], [_piece(base, found, target, target)])
+
+    def slice(self, node: Node) -> int:
+        steps = node.steps or (1,) * len(node.begin)
+        if len(node.shape) != len(node.begin):
+            node.refuse(f"begins at {list(node.begin)} for {list(node.shape)}")
+        ends = [first + count * step for first, count, step in zip(node.begin, node.shape, steps, strict=True)]
+        index = tuple(
+            slice(first, None if end < 0 else end, step)
+            for first, end, step in zip(node.begin, ends, steps, strict=True)
+        )
+        return self.picked(node, lambda values: values[index])
+
+    def tile(self, node: Node) -> int:
+        def repeated(values: NDArray[np.int8]) -> NDArray[np.int8]:
+            inner = (1,) * (len(node.shape) - values.ndim) + values.shape
+            outer = [size // own for size, own in zip(node.shape, inner, strict=True)]
+            both = tuple(size for pair in zip(outer, inner, strict=True) for size in pair)
+            return np.broadcast_to(values.reshape([size for own in inner for size in (1, own)]), both)
+
+        return self.picked(node, repeated)
+
+    def concatenate(self, node: Node) -> int:
+        target, at = np.empty(node.shape, np.int8), 0
+        axis = node.axes[0]
+        pieces, sources = [], []
+        for position, number in enumerate(node.inputs):
+            base = np.empty(self.graph.shape(number), np.int8)
+            end = at + base.shape[axis]
+            part = target[(slice(None),) * axis + (slice(at, end),)]
+            if part.shape != base.shape:
+                node.refuse(f"{list(base.shape)} along axis {axis} of {list(node.shape)}")
+            pieces.append(_piece(base, base, target, part))
+            sources.append(self.operand(node, position))
+            at = end
+        return self.moved(node, sources, pieces)
+
+    def pad(self, node: Node) -> int:
+        source = self.source(node)
+        return self.padded(node, source, self.graph.shape(node.inputs[0]), node.shape)
+
     def padded(self, node: Node, source: int, shape: tuple[int, ...], result: tuple[int, ...]) -> int:
-        node.refuse("padding that a window cannot have")
+        base, target = np.empty(shape, np.int8), np.empty(result, np.int8)
+        if any(min(pair) < 0 for pair in node.pads):
+            node.refuse(f"pads {node.pads} below 0")
+        sides = zip(node.pads, result, strict=True)
+        part = target[tuple(slice(before, size - after) for (before, after), size in sides)]
+        if part.shape != base.shape:
+            node.refuse(f"pads {node.pads} of {list(shape)} do not give {list(result)}")
+        piece = _piece(base, base, target, part)
+        return self.moved(replace(node, shape=result), [source], [piece], node.alpha)
 
 
 def collapsed(node: Node, *shapes: tuple[int, ...]) -> list[list[int]]:
@@ -321,6 +410,15 @@ def collapsed(node: Node, *shapes: tuple[int, ...]) -> list[list[int]]:
         node.refuse(f"shapes {[list(shape) for shape in shapes]}: at most {MOST_AXES} axes that walk apart")
     axes = [[1] + [0] * len(shapes)] * (MOST_AXES - len(axes)) + axes
     return [list(part) for part in zip(*axes, strict=True)]
+
+
+def _piece(
+    source_base: NDArray[np.int8], source: NDArray[np.int8], target_base: NDArray[np.int8], target: NDArray[np.int8]
+) -> Piece:
+    """What goes from one array's view to another's."""
+    pairs = ((source, source_base), (target, target_base))
+    first = [view.__array_interface__["data"][0] - base.__array_interface__["data"][0] for view, base in pairs]
+    return Piece(source.shape, source.strides, target.strides, *first)
 
 
 def _u32(values: Sequence[int]) -> bytes:
@@ -352,6 +450,12 @@ def _between(size_in: int, size_out: int, mode: str) -> bytes:
 
 _LOWER: dict[str, Callable[[_Program, Node], int]] = {
     "activation": _Program.activation,
+    "concatenate": _Program.concatenate,
+    "move": _Program.move,
+    "pad": _Program.pad,
+    "slice": _Program.slice,
+    "tile": _Program.tile,
+    "transpose": _Program.transpose,
     "conv2d": _Program.convolution,
     "conv2d_transpose": _Program.transposed,
     "dense": _Program.dense,

@@ -14,7 +14,7 @@ def simplify(graph: Graph, notes: list[str]) -> Graph:
     changed = True
     while changed:
         changed = False
-        for rule in (_drop_identity, _fold_scale_back, _fold_scale_forward, _fuse_activation, _drop_reshape):
+        for rule in (_drop_identity, _fold_pad, _fold_scale_back, _fold_scale_forward, _fuse_activation, _drop_reshape):
             result = rule(graph, notes)
             while result is not None:
                 graph, changed = result, True
@@ -58,6 +58,36 @@ def _behind_linear(graph: Graph, kind: str, kinds: Container[str]) -> Iterator[t
             source = graph.nodes[tensor - 1]
             if source.kind in kinds and source.activation == "linear":
                 yield index, node, tensor - 1, source
+
+
+def _fold_pad(graph: Graph, notes: list[str]) -> Graph | None:
+    """Zeros around an image that only a convolution reads are its padding, "same" where they are those."""
+    for index, node, position, source in _behind_pads(graph):
+        size = graph.shape(source.inputs[0])[:-1]
+        kernel, stride = node.kernel[-len(size) :], node.stride[-len(size) :]
+        same = []
+        for axis, length in enumerate(size):
+            total = max((-(-length // stride[axis]) - 1) * stride[axis] + kernel[axis] - length, 0)
+            same.append((total // 2, total - total // 2))
+        pads = source.pads[:-1]
+        if node.dilation == (1, 1) and list(pads) == same:
+            folded = replace(node, padding="same")
+        else:
+            folded = replace(node, padding="explicit", pads=((0, 0),) * (2 - len(pads)) + pads)
+        notes.append(f"{source.where}: is the padding of {node.where}")
+        return _without(graph, position, {index: folded})
+    return None
+
+
+def _behind_pads(graph: Graph) -> Iterator[tuple[int, Node, int, Node]]:
+    """Convolutions without padding, numbered, and the padding of height and width that each alone reads."""
+    for index, node in enumerate(graph.nodes):
+        if node.kind not in ("conv2d", "depthwise") or node.padding != "valid" or not node.inputs[0]:
+            continue
+        source = graph.nodes[node.inputs[0] - 1]
+        zeros = source.kind == "pad" and not source.alpha and source.pads[-1] == (0, 0)
+        if zeros and len(source.pads) in (2, 3) and graph.only_reader(node.inputs[0]) is not None:
+            yield index, node, node.inputs[0] - 1, source
 
 
 def _fold_scale_back(graph: Graph, notes: list[str]) -> Graph | None:

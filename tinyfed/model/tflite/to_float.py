@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import ConvertError
 from tinyfed.model.graph import BINARY, Converted, Graph, Node, Program, convert_graph
+from tinyfed.model.int8.move import is_run
 from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
+from tinyfed.model.tflite.movement import MOVEMENT, moves
 from tinyfed.model.tflite.view import View, check_sizes, short_name
 
 _WRONG_TYPE = {
@@ -30,8 +32,8 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Pr
     """
     model = fold_constants(model)
     for operator in model.operators:
-        if operator.name not in (*_CONVERT, "DEQUANTIZE"):
-            known = ", ".join(sorted(_CONVERT))
+        if operator.name not in (*_CONVERT, *MOVEMENT, "DEQUANTIZE"):
+            known = ", ".join(sorted({*_CONVERT, *MOVEMENT}))
             View(model, operator).refuse(f"the float engine does not have this operator; it has {known}")
         if operator.name == "DEQUANTIZE":
             source = View(model, operator).input(0)
@@ -68,6 +70,9 @@ class _Reader:
             view = View(self.model, operator)
             for tensor in view.outputs:
                 self.check_float(tensor)
+            if view.kind in MOVEMENT and view.kind not in _CONVERT:
+                self.moved(view)
+                continue
             node = _CONVERT[view.kind](self, view)
             self.numbers[view.outputs[0].index] = self.add(node)
             self._fused(view)
@@ -77,6 +82,33 @@ class _Reader:
                 raise ConvertError(f"output {tensor} is written by no operator", where=self.model.source)
             outputs.append(self.numbers[tensor.index])
         return Graph(self.model.source, _sample(inputs[0]), tuple(self.nodes), tuple(outputs))
+
+    def moved(self, view: View) -> None:
+        """What an operator puts elsewhere, a node an output."""
+        for moved in moves(view):
+            output = view.outputs[moved.output]
+            sources = tuple(self.source(view, operand) for operand, _ in moved.pieces)
+            pieces = tuple(piece for _, piece in moved.pieces)
+            filled = "fill" if moved.filled else ""
+            node = Node("move", view.where, sources, _sample(output), pieces=pieces, mode=filled)
+            whole = len(pieces) == 1 and is_run(pieces[0]) and math.prod(pieces[0].counts) == output.element_count
+            if whole and view.input(moved.pieces[0][0]).element_count == output.element_count:
+                node = Node("reshape", view.where, sources, _sample(output))
+            self.numbers[output.index] = self.add(node)
+
+    def pad(self, view: View) -> Node:
+        view.inputs_are(2, 3)
+        amounts = view.constant(1, "int32", "int64")
+        view.require(
+            amounts.shape == (len(view.input(0).shape), 2),
+            f"{view.input(1)} has shape {list(amounts.shape)} for an input of {len(view.input(0).shape)} dimensions",
+        )
+        pads = tuple((int(before), int(after)) for before, after in amounts)
+        if _has_batch(view.input(0)):
+            view.require(pads[0] == (0, 0), "padding of the batch")
+            pads = pads[1:]
+        value = float(self.floats(view, 2).reshape(-1)[0]) if view.has_input(2) else 0.0
+        return Node("pad", view.where, (self.source(view),), self.shape(view), pads=pads, alpha=value)
 
     def add(self, node: Node) -> int:
         """Append a node; the number of what it gives."""
@@ -307,6 +339,8 @@ _CONVERT: dict[str, Callable[[_Reader, View], Node]] = {
     "MAX_POOL_2D": _Reader.pool,
     "RESIZE_BILINEAR": _Reader.resize,
     "RESIZE_NEAREST_NEIGHBOR": _Reader.resize,
+    "PAD": _Reader.pad,
+    "PADV2": _Reader.pad,
     "TRANSPOSE_CONV": _Reader.transposed,
     **dict.fromkeys(_ACTIVATIONS.split(), _Reader.activation),
     **dict.fromkeys((kind.upper() for kind in BINARY), _Reader.elementwise),

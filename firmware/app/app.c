@@ -24,6 +24,7 @@ static void answer_hello(tinyfed_app_t *app)
     tinyfed_link_info_t info = {
         .board = app->config.board,
         .firmware_build = app->config.firmware_build,
+        .reset_cause = app->config.reset_cause,
         .arena_bytes = app->config.arena_bytes,
         .capabilities = TINYFED_CAPABILITY_TRAIN | TINYFED_CAPABILITY_SINE | TINYFED_CAPABILITY_RESET |
                         TINYFED_CAPABILITY_FLOAT16 | TINYFED_CAPABILITY_INT8 | TINYFED_CAPABILITY_DELTA |

@@ -81,11 +81,12 @@ static tinyfed_app_t app;
 static uint8_t incoming[INCOMING_BYTES], outgoing[OUTGOING_BYTES];
 static size_t outgoing_bytes, outgoing_sent;
 
-static void start(void)
+static void start(tinyfed_reset_cause_t cause)
 {
     tinyfed_app_config_t config = {
         .board = image_info.board,
         .firmware_build = info->build_id,
+        .reset_cause = (uint8_t)cause,
         .now_us = tinyfed_port_now_us,
         .instructions = tinyfed_port_instructions,
         .stack_bytes = tinyfed_port_stack_bytes,
@@ -126,15 +127,16 @@ static void restart(void)
     while (!send() && tinyfed_port_now_us() - start_us < FAREWELL_US) tinyfed_port_idle(1);
     tinyfed_port_idle(10);
     tinyfed_port_reset();
-    start();
+    start(TINYFED_CAUSE_SOFTWARE);
 }
 
 int TINYFED_MAIN(int argc, char **argv)
 {
     const int status = tinyfed_port_start(argc, argv);
     if (status != 0) return status;
-    start();
+    start(tinyfed_port_reset_cause());
     for (;;) {
+        tinyfed_port_feed();
         const size_t received = tinyfed_port_read(incoming, sizeof incoming);
         if (received > 0u) tinyfed_app_receive(&app, incoming, received, tinyfed_port_now_us());
         const bool sent = send();

@@ -23,7 +23,8 @@ typedef struct tinyfed_app_config {
     uint8_t unique_id[TINYFED_WIRE_UNIQUE_ID_BYTES];
     const char *board;
     uint64_t firmware_build;
-    uint32_t watchdog_ms; /* 0: the link's default */
+    uint8_t reset_cause;  /* tinyfed_reset_cause_t */
+    uint32_t watchdog_ms; /* of the host's silence; 0: the link's default */
     /* What the board can measure; each may be NULL. Microseconds, instructions (0: cannot count), bytes. */
     uint32_t (*now_us)(void);
     uint32_t (*instructions)(void);

@@ -12,8 +12,26 @@
 
 #define TINYFED_PORT_UNIQUE_ID_BYTES 12u
 
-/* Set up clocks, the serial line and the timer. argc and argv are 0 and NULL on a bare board. Returns 0;
- * anything else ends the firmware: it is the exit code of ports that have a process to end. */
+/* Why a device started. Values are part of the wire format (HELLO): never renumber. */
+typedef enum tinyfed_reset_cause {
+    TINYFED_CAUSE_UNKNOWN = 0,
+    TINYFED_CAUSE_POWER = 1, /* power came */
+    TINYFED_CAUSE_PIN = 2,   /* the reset button, or a debugger */
+    TINYFED_CAUSE_SOFTWARE = 3,
+    TINYFED_CAUSE_WATCHDOG = 4, /* the main loop did not come round in time */
+    TINYFED_CAUSE_BROWN_OUT = 5,
+    TINYFED_CAUSE_FAULT = 6 /* the processor met a fault, or locked up */
+} tinyfed_reset_cause_t;
+
+/* A watchdog resets a board whose main loop has not come round for so long. Between two rounds lies at most one piece
+ * of work and one erasure of flash: 4 s for the largest sector of an STM32F405 (datasheet, table "Flash memory
+ * programming"). Less than the 10 s of silence after which a host gives up (docs/wire.md), so that it hears of the
+ * reset. Clocks of watchdogs may be wrong by half. */
+#define TINYFED_WATCHDOG_MS 8000u
+
+/* Set up clocks, the serial line and the timer, and last, where the board has one, the watchdog. argc and argv are 0
+ * and NULL on a bare board. Returns 0; anything else ends the firmware: it is the exit code of ports that have a
+ * process to end. */
 int tinyfed_port_start(int argc, char **argv);
 
 /* Take up to capacity received bytes without waiting; returns how many. */
@@ -49,6 +67,12 @@ uint32_t tinyfed_port_stack_bytes(void);
 
 /* The sensor, or NULL: there is none on this very board. Called once, at start, where the manifest has record_bytes. */
 const tinyfed_sensor_t *tinyfed_port_sensor(void);
+
+/* Why the firmware started: the same on every call. */
+tinyfed_reset_cause_t tinyfed_port_reset_cause(void);
+
+/* The main loop has come round: the only place that feeds the watchdog. Nothing to do on a board without one. */
+void tinyfed_port_feed(void);
 
 /* Start anew, as after power-on. Returns where that is impossible; the firmware then starts its own state anew. */
 void tinyfed_port_reset(void);

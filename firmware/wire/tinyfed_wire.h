@@ -82,6 +82,7 @@ typedef struct tinyfed_link_info {
     uint16_t class_count;
     uint64_t structure_hash; /* of the loaded model; 0: none */
     uint64_t weights_hash;   /* 0: none, or not valid */
+    uint8_t reset_cause;     /* a tinyfed_reset_cause_t; 0: unknown, and not said */
 } tinyfed_link_info_t;
 
 typedef enum tinyfed_link_event_kind {
@@ -245,7 +246,7 @@ tinyfed_wire_status_t tinyfed_wire_expand(tinyfed_wire_expander_t *expander, con
 bool tinyfed_wire_expanded(const tinyfed_wire_expander_t *expander);
 
 #define TINYFED_WIRE_CONTROL_BYTES_MAX (TINYFED_WIRE_HEADER_BYTES + 12u + TINYFED_WIRE_ORDER_BYTES_MAX)
-#define TINYFED_WIRE_HELLO_BYTES_MAX (TINYFED_WIRE_GREETING_BYTES + 70u + TINYFED_WIRE_BOARD_BYTES_MAX)
+#define TINYFED_WIRE_HELLO_BYTES_MAX (TINYFED_WIRE_GREETING_BYTES + 71u + TINYFED_WIRE_BOARD_BYTES_MAX)
 
 /* Decoder of one frame: COBS and CRC undone as bytes come. */
 typedef struct tinyfed_wire_decoder {

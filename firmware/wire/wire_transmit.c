@@ -206,7 +206,10 @@ static void make_hello(tinyfed_link_t *link)
     const tinyfed_link_info_t *info = &link->info;
     uint8_t name_bytes = 0;
     while (name_bytes < TINYFED_WIRE_BOARD_BYTES_MAX && info->board[name_bytes] != 0) name_bytes++;
-    (void)begin(link, HELLO, 0, 68u + name_bytes); /* together as long as a header and a payload of its own */
+    /* The last byte came later: without it a HELLO is what it always was. */
+    const uint32_t cause_bytes = info->reset_cause != 0 ? 1u : 0u;
+    /* together as long as a header and a payload of its own */
+    (void)begin(link, HELLO, 0, 68u + name_bytes + cause_bytes);
     uint8_t *p = link->out.head + TINYFED_WIRE_GREETING_BYTES;
     tinyfed_put32(link->out.head + 2, link->hello_tag);
     tinyfed_put32(p, link->boot);
@@ -224,6 +227,7 @@ static void make_hello(tinyfed_link_t *link)
     p[68] = hello_state(link);
     p[69] = name_bytes;
     memcpy(p + 70, info->board, name_bytes);
+    if (cause_bytes > 0u) p[70 + name_bytes] = info->reset_cause;
 }
 
 static void make_transfer_status(tinyfed_link_t *link)

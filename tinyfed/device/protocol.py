@@ -23,6 +23,8 @@ class DeviceInfo:
     class_count: int
     structure_hash: int  # of the loaded model's architecture; 0: none
     weights_hash: int  # of the loaded model's weights; 0: none
+    boot: int = 0  # another number after each reset; 0: not known
+    reset_cause: str = "unknown"  # why it started: a name of tinyfed.wire.messages.RESET_CAUSES
 
 
 @dataclass

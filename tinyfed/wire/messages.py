@@ -61,6 +61,9 @@ class Encoding(IntEnum):
 # `status` of a message: 0 under way, this when all is done, or a negative `tinyfed.status.Status`.
 COMPLETE = 1
 
+# HELLO's reset cause by number: tinyfed_reset_cause_t of firmware/port/tinyfed_port.h.
+RESET_CAUSES = ("unknown", "power", "pin", "software", "watchdog", "brown-out", "fault")
+
 # Bit numbers of HELLO's capabilities.
 CAPABILITIES = {
     "train": 0,
@@ -207,6 +210,7 @@ class Hello:
     weights_hash: int
     state: int  # 0 idle, 1 a transfer is not complete, 2 a visit runs, 3 a result waits, 4 a model is being saved
     board: str
+    reset_cause: str = "unknown"  # why it started, of RESET_CAUSES
 
     @classmethod
     def unpack(cls, payload: bytes) -> "Hello":
@@ -215,7 +219,11 @@ class Hello:
         name = payload[_HELLO.size : _HELLO.size + length]
         if len(name) < length:
             raise MalformedError("the board's name is cut off")
-        said: tuple[Any, ...] = (boot, nonce, session, payload[16:28], *numbers, name.decode("ascii", "replace"))
+        cause = int.from_bytes(payload[_HELLO.size + length :][:1], "little")  # an older device says none
+        said: tuple[Any, ...] = (
+            *(boot, nonce, session, payload[16:28], *numbers, name.decode("ascii", "replace")),
+            RESET_CAUSES[cause if cause < len(RESET_CAUSES) else 0],
+        )
         return cls(*said)
 
     def capability_names(self) -> frozenset[str]:

@@ -125,4 +125,8 @@ extern "C" const tinyfed_sensor_t *tinyfed_port_sensor(void)
 
 #endif
 
+extern "C" tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
+
+extern "C" void tinyfed_port_feed(void) {}
+
 extern "C" void tinyfed_port_reset(void) { NVIC_SystemReset(); }

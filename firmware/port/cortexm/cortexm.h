@@ -31,6 +31,21 @@ void tinyfed_cortexm_interrupt(uint32_t irq);
 /* SysTick's interrupt; a port that keeps time with it defines it. */
 void tinyfed_cortexm_tick(void);
 
+/* The non-maskable interrupt; a port whose watchdog raises it defines it. */
+void tinyfed_cortexm_nmi(void);
+
+/* Where a word is left before a reset, for the start after it: memory that a reset does not touch. A port whose
+ * emulator fills .noinit anew gives a place of its own. */
+extern volatile uint32_t *const tinyfed_cortexm_note;
+
+/* Leave word of the cause and start anew. */
+void tinyfed_cortexm_reset(tinyfed_reset_cause_t cause);
+
+/* Which word was left: SOFTWARE or FAULT, or what else the port has said; PIN: none since the last start;
+ * UNKNOWN: the memory has lost its content. Ask once a start. A chip with reset flags believes it of FAULT alone, and
+ * only where they say that software has reset it. */
+tinyfed_reset_cause_t tinyfed_cortexm_noted(void);
+
 /* Sleep until an interrupt or for at most timeout_ms, unless `awake` says there is work already. The check
  * happens with interrupts off, so that a byte that comes between the check and the sleep still wakes the
  * core: WFI returns on a pending interrupt even when PRIMASK holds it back. */

@@ -26,10 +26,35 @@ void tinyfed_start(void);
 /* Not zeroed at start: whoever opens a model in it fills what is read. */
 static uint8_t arena[TINYFED_ARENA_BYTES] __attribute__((aligned(16), section(".noinit.arena")));
 
+#define NOTE 0x7EC05E00u /* and the cause: by chance no memory holds that after power-on */
+
+static volatile uint32_t noted __attribute__((section(".noinit.note")));
+__attribute__((weak)) volatile uint32_t *const tinyfed_cortexm_note = &noted;
+
+/* Inline: a fault may have come of a full stack. */
+static inline void reset(tinyfed_reset_cause_t cause)
+{
+    *tinyfed_cortexm_note = NOTE + (uint32_t)cause;
+    __asm volatile("dsb" ::: "memory");
+    AIRCR = 0x05FA0004u; /* key, SYSRESETREQ */
+    for (;;) __asm volatile("dsb");
+}
+
+void tinyfed_cortexm_reset(tinyfed_reset_cause_t cause) { reset(cause); }
+
+tinyfed_reset_cause_t tinyfed_cortexm_noted(void)
+{
+    const uint32_t cause = *tinyfed_cortexm_note - NOTE;
+    *tinyfed_cortexm_note = NOTE + (uint32_t)TINYFED_CAUSE_PIN;
+    return cause > (uint32_t)TINYFED_CAUSE_FAULT ? TINYFED_CAUSE_UNKNOWN : (tinyfed_reset_cause_t)cause;
+}
+
 /* A fault in the firmware must not take the device off the line for ever. */
-static void on_fault(void) { tinyfed_port_reset(); }
+static void on_fault(void) { reset(TINYFED_CAUSE_FAULT); }
 
 static void on_nothing(void) {}
+
+__attribute__((weak)) void tinyfed_cortexm_nmi(void) {}
 
 __attribute__((weak)) void tinyfed_cortexm_tick(void) {}
 
@@ -50,7 +75,7 @@ _Static_assert(offsetof(vectors_t, exceptions) == 4 && offsetof(vectors_t, inter
 
 __attribute__((section(".vectors"), used)) static const vectors_t vectors = {
     .stack = tinyfed_ld_stack_end,
-    .exceptions = {tinyfed_reset, on_nothing, on_fault, on_fault, on_fault, on_fault, NULL, NULL, NULL, NULL,
+    .exceptions = {tinyfed_reset, tinyfed_cortexm_nmi, on_fault, on_fault, on_fault, on_fault, NULL, NULL, NULL, NULL,
                    on_nothing, on_nothing, NULL, on_nothing, tinyfed_cortexm_tick},
     .interrupts = {[0 ... IRQ_COUNT - 1] = on_interrupt},
 };
@@ -101,12 +126,7 @@ __attribute__((used)) void tinyfed_start(void)
     tinyfed_port_reset();
 }
 
-void tinyfed_port_reset(void)
-{
-    __asm volatile("dsb" ::: "memory");
-    AIRCR = 0x05FA0004u; /* key, SYSRESETREQ */
-    for (;;) __asm volatile("dsb");
-}
+void tinyfed_port_reset(void) { reset(TINYFED_CAUSE_SOFTWARE); }
 
 uint8_t *tinyfed_port_arena(size_t *byte_count)
 {

@@ -23,9 +23,24 @@
 #define IRQ_RX 0u
 #define IRQ_TX 1u
 
+/* CMSDK APB watchdog (Cortex-M System Design Kit TRM, ARM DDI0479C, "APB watchdog"): it counts down from LOAD, raises
+ * the NMI at 0, counts again, and resets the board when nobody has cleared the interrupt by then. */
+#define MPS2_WATCHDOG 0x40008000u
+#define MPS2_WATCHDOG_LOAD TINYFED_REG(MPS2_WATCHDOG + 0x0u)
+#define MPS2_WATCHDOG_CONTROL TINYFED_REG(MPS2_WATCHDOG + 0x8u) /* bit 0: interrupt and count, bit 1: reset */
+#define MPS2_WATCHDOG_INTCLR TINYFED_REG(MPS2_WATCHDOG + 0xCu)  /* counts from LOAD again */
+#define MPS2_WATCHDOG_LOCK TINYFED_REG(MPS2_WATCHDOG + 0xC00u)
+#define WATCHDOG_UNLOCK 0x1ACCE551u
+
 #define STORE_BLOCK_BYTES 4096u
 
+/* Behind the identity: memory that is zero when the emulator starts and that a reset leaves alone. The board has no
+ * register that says why it was reset. */
+volatile uint32_t *const tinyfed_cortexm_note =
+    (volatile uint32_t *)(TINYFED_IDENTITY_ADDRESS + TINYFED_IDENTITY_BYTES);
+
 static tinyfed_ring_t received, sending;
+static tinyfed_reset_cause_t reset_cause;
 static uint32_t ticks_seen, now_us, now_rest; /* now_rest: ticks that do not fill a microsecond */
 static uint64_t ticks_total;
 
@@ -86,10 +101,15 @@ void tinyfed_cortexm_interrupt(uint32_t irq)
     if (irq == IRQ_TX) transmit();
 }
 
+/* The watchdog's time is over. Where nobody can leave word any more it resets the board itself, after as long again. */
+void tinyfed_cortexm_nmi(void) { tinyfed_cortexm_reset(TINYFED_CAUSE_WATCHDOG); }
+
 int tinyfed_port_start(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
+    reset_cause = tinyfed_cortexm_noted();
+    if (reset_cause == TINYFED_CAUSE_UNKNOWN) reset_cause = TINYFED_CAUSE_POWER;
     MPS2_TIMER0_RELOAD = 0xFFFFFFFFu;
     MPS2_TIMER0_VALUE = 0xFFFFFFFFu;
     MPS2_TIMER0_CTRL = 1u;
@@ -97,8 +117,15 @@ int tinyfed_port_start(int argc, char **argv)
     MPS2_UART0_CTRL = 0xFu;   /* transmit and receive, each with its interrupt */
     tinyfed_irq_enable(IRQ_RX);
     tinyfed_irq_enable(IRQ_TX);
+    MPS2_WATCHDOG_LOCK = WATCHDOG_UNLOCK;
+    MPS2_WATCHDOG_LOAD = TINYFED_WATCHDOG_MS * (CLOCK_HZ / 1000u);
+    MPS2_WATCHDOG_CONTROL = 3u;
     return 0;
 }
+
+tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return reset_cause; }
+
+void tinyfed_port_feed(void) { MPS2_WATCHDOG_INTCLR = 1u; }
 
 size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
 {

@@ -109,4 +109,8 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
     }
 }
 
+tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
+
+void tinyfed_port_feed(void) {}
+
 const tinyfed_sensor_t *tinyfed_port_sensor(void) { return NULL; }

@@ -188,5 +188,9 @@ const tinyfed_sensor_t *tinyfed_port_sensor(void)
     return tinyfed_played_sensor(recording, recording_bytes, tinyfed_port_now_us);
 }
 
+tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
+
+void tinyfed_port_feed(void) {}
+
 /* The line stays open: who is at its other end would lose it with the process. The firmware starts anew. */
 void tinyfed_port_reset(void) {}

@@ -89,4 +89,17 @@ const tinyfed_sensor_t *tinyfed_port_sensor(void)
     return NULL;
 }
 
+tinyfed_reset_cause_t tinyfed_port_reset_cause(void)
+{
+    /* Most microcontrollers have a register of reset flags. Read it in tinyfed_port_start and clear it there: flags add
+     * up over resets. A Cortex-M's fault looks like a reset by software: tinyfed_cortexm_noted tells them apart. */
+    return TINYFED_CAUSE_UNKNOWN;
+}
+
+void tinyfed_port_feed(void)
+{
+    /* Have the watchdog count TINYFED_WATCHDOG_MS anew. Start it at the end of tinyfed_port_start, also while the
+     * processor sleeps; let it stand still only while a debugger holds the processor. */
+}
+
 void tinyfed_port_reset(void) {}

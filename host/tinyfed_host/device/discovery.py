@@ -85,6 +85,7 @@ def probe_all(ports: Sequence[str]) -> list[dict[str, Any]]:
             "class_count": info.class_count,
             "structure_hash": f"{info.structure_hash:016x}" if info.structure_hash else "",
             "weights_hash": f"{info.weights_hash:016x}" if info.weights_hash else "",
+            "reset_cause": info.reset_cause,
         }
 
     return side_by_side(ask, asked)

@@ -91,6 +91,8 @@ def device_info(hello: Hello, where: str) -> DeviceInfo:
         class_count=hello.class_count,
         structure_hash=hello.structure_hash,
         weights_hash=hello.weights_hash,
+        boot=hello.boot,
+        reset_cause=hello.reset_cause,
     )
 
 

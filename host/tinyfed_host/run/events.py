@@ -11,9 +11,9 @@ class Event:
 
     Kinds: `note` (about data and clients), `run-started` (rounds, done, devices, clients: names by device),
     `round-started` (devices), `visit-started`, `visit-ended` (the visit's metrics), `retry`, `device-failed`,
-    `device-back`, `device-joined`, `device-left`, `fallback` (a device lacks a capability), `late` (a visit goes on
-    after its round), `waiting` (no device answers; left_s, null: without end), `round-ended` (the round's metrics),
-    `run-ended` (rounds, weights_sha256).
+    `device-back`, `device-restarted` (by itself: reset_cause), `device-joined`, `device-left`, `fallback` (a device
+    lacks a capability), `late` (a visit goes on after its round), `waiting` (no device answers; left_s, null: without
+    end), `round-ended` (the round's metrics), `run-ended` (rounds, weights_sha256).
     """
 
     kind: str

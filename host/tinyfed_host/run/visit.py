@@ -23,6 +23,12 @@ from tinyfed_host.run.exchange import WeightsExchange, as_if_sent_exactly
 
 RETRY_FIRST_S = 0.05  # doubled with each retry of a visit
 WORTH_PREPARING_S = 0.005
+# Resets that nobody asked for, by what a device says of them (docs/wire.md).
+RESTARTED = {
+    "watchdog": "its watchdog has reset it: its firmware had stood still",
+    "brown-out": "it has restarted: its power had been too low",
+    "fault": "it has restarted: its processor had met a fault",
+}
 
 
 class Devices(Protocol):
@@ -106,6 +112,7 @@ class Visitor:
         self._observe = observe
         self._clock = clock
         self._loaded: dict[str, Device] = {}  # those that hold the model's structure
+        self._boots: dict[str, int] = {}  # of devices, when they were last ready
         self._last_image = Weights(), Content()
         self.tries_again = True  # what failed, at once
         self.is_slow = False  # getting a device ready takes long
@@ -175,6 +182,13 @@ class Visitor:
         begun = self._clock.now()
         device = self._fleet.ready(unique_id, round_index)
         self.is_slow = self.is_slow or self._clock.now() - begun > WORTH_PREPARING_S
+        info = device.info
+        before = self._boots.get(unique_id)
+        self._boots[unique_id] = info.boot
+        if before not in (None, info.boot) and info.reset_cause in RESTARTED:
+            told = RESTARTED[info.reset_cause]
+            data = {"reset_cause": info.reset_cause}
+            self._observe(Event("device-restarted", round_index + 1, unique_id, told, data))
         return device
 
     def _prepare_one(self, unique_id: str, round_index: int) -> None:

@@ -15,7 +15,10 @@ TROUBLES_KEPT = 4
 SPARKS = "▁▂▃▄▅▆▇█"
 RATE_OVER_ROUNDS = 200
 # events that a person must hear of
-TOLD = ("device-failed", "device-back", "device-joined", "device-left", "retry", "fallback", "late", "note")
+TOLD = (
+    *("device-failed", "device-back", "device-restarted", "device-joined", "device-left"),
+    *("retry", "fallback", "late", "note"),
+)
 SAID = {  # of events that have no text
     "run-started": "{rounds:,} rounds, {done:,} of them done",
     "run-ended": "{rounds:,} rounds done, weights {weights_sha256}",

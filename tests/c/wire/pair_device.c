@@ -155,7 +155,8 @@ static void answer(device_t *d, const tinyfed_link_event_t *e)
                                     4,
                                     2,
                                     d->image_known ? 77u : 0u,
-                                    d->weights_hash};
+                                    d->weights_hash,
+                                    0};
         tinyfed_link_hello(&d->link, &info);
         break;
     }

@@ -55,7 +55,7 @@ def devices(
     elif not found:
         print_line("no USB serial port found; plug a board in, or start one with `tinyfed emulate`")
     else:
-        columns = ("port", "board", "unique id", "firmware", "model", "RAM for models", "samples", "USB")
+        columns = ("port", "board", "unique id", "firmware", "model", "RAM for models", "samples", "started by", "USB")
         print_table(columns, [_row(entry) for entry in found])
     if ports and not answering:
         first = found[0]["error"]
@@ -65,12 +65,12 @@ def devices(
 
 def _row(entry: dict[str, Any]) -> list[str]:
     if entry["error"]:
-        return [entry["port"], *["–"] * 5, entry["problem"], entry["usb_id"]]
+        return [entry["port"], *["–"] * 5, entry["problem"], "–", entry["usb_id"]]
     model = entry["structure_hash"] or "none"
     samples = f"{entry['class_count']} x {entry['feature_count']}" if entry["feature_count"] else "none stored"
     return [
         entry["port"], entry["board"], entry["unique_id"], entry["firmware_build"], model,
-        f"{entry['arena_bytes']:,} B", samples, entry["usb_id"],
+        f"{entry['arena_bytes']:,} B", samples, entry["reset_cause"], entry["usb_id"],
     ]  # fmt: skip
 
 

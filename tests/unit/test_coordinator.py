@@ -363,6 +363,59 @@ def test_the_time_for_which_a_device_is_waited_for_is_what_was_asked(store: RunS
     assert sum(event.kind == "device-failed" for event in events) == 2  # not again with each time they are asked
 
 
+def test_a_device_is_asked_after_half_a_second_then_after_twice_as_long_each_time(store: RunStore) -> None:
+    """Of 20 s are left when it is asked: all, and after 0.5, 1, 2, 4, 5 and 5 s more."""
+    events: list[Event] = []
+    strategy = TinyReptile(ORDER, 1)
+    rules = dataclasses.replace(RULES, retries=0)
+    with Fleet(slots(1, d0=fail)) as fleet, pytest.raises(DeviceError):
+        coordinator = Coordinator(strategy, fleet, store, IMAGE, rules, events.append, VirtualClock(), wait_s=20.0)
+        coordinator.run(strategy.begin(np.zeros(PARAMETERS, np.float32), 7))
+    left = [event.data["left_s"] for event in events if event.kind == "waiting"]
+    assert left == pytest.approx([20, 19.5, 18.5, 16.5, 12.5, 7.5, 2.5])
+
+
+def test_after_a_wait_a_device_that_fails_once_is_tried_again_at_once(store: RunStore) -> None:
+    """In round 2 it fails until it is waited for; in round 3 once: that is a retry and no failure."""
+    visits = itertools.count(1)
+
+    def fails(device: ScriptedDevice, data: bytes) -> bytes:
+        return fail(device, data) if next(visits) in (2, 3, 4, 7) else data
+
+    end, events = run(store, slots(1, d0=fails), rounds=4)
+    assert end.rounds == 4
+    assert [
+        (event.round, event.kind) for event in events if event.kind in ("device-failed", "retry") and event.device
+    ] == [
+        (2, "retry"),
+        (2, "retry"),
+        (2, "device-failed"),
+        (4, "retry"),
+    ]
+
+
+def test_the_loss_of_a_run_that_goes_on_is_the_mean_over_the_rounds_before_too(store: RunStore) -> None:
+    """(0.9 + 0.9 + 0.3) / 3 = 0.7."""
+    run(store, tell((1.0, 0.9)), rounds=2, strategy=Everybody(ORDER, 3))
+    run(store, tell((1.0, 0.3)), rounds=3, strategy=Everybody(ORDER, 3))
+    assert [entry["loss"] for entry in store.rounds()] == pytest.approx([0.9, 0.9, 0.7])
+
+
+def test_an_update_far_larger_than_the_others_is_not_used(store: RunStore) -> None:
+    """Of three devices' updates the median norm is near 1, one is 1,000 long: more than 10 times that."""
+
+    def far(device: ScriptedDevice, data: bytes) -> bytes:
+        return np.float32([1000, 0, 0, 0, 0, 0]).tobytes()
+
+    _, events = run(store, slots(3, d1=far), rounds=1, strategy=Everybody(ORDER, 1))
+    (failure,) = [event for event in events if event.kind == "device-failed"]
+    assert failure.device == device_id(1)
+    assert "not used" in failure.text
+    snapshot = store.snapshot()
+    assert snapshot is not None
+    assert np.abs(np.frombuffer(snapshot.arrays["weights"], "<f4")).max() < 1
+
+
 def test_forever_is_without_end(store: RunStore) -> None:
     clock, events = VirtualClock(), list[Event]()
     strategy = TinyReptile(ORDER, 1)

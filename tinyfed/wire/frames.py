@@ -15,7 +15,7 @@ BODY_BYTES_MAX = HEADER.size + 4 + CHUNK_BYTES_MAX + CRC.size
 HELLO_REQUEST = 0x01
 HELLO = 0x81
 # and COBS' code bytes: more than this between two delimiters is no frame
-_STUFFED_BYTES_MAX = BODY_BYTES_MAX + BODY_BYTES_MAX // 254 + 2
+_STUFFED_BYTES_MAX = BODY_BYTES_MAX + BODY_BYTES_MAX // 254 + 1
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 /* Counts an int8 program's instructions on QEMU's mps2-an386: a bare image that talks by semihosting. The host
  * loads a blob at BLOB: magic, program bytes, input bytes, runs; then the program and the runs' inputs, each on 16
- * bytes. A line a run: instructions and the output's bytes in hexadecimal; then the deepest stack. */
+ * bytes. A line a run: instructions and the outputs' bytes in hexadecimal; then the deepest stack. */
 #include "../semihost.h"
 #include "tinyfed_int8.h"
 
@@ -20,7 +20,6 @@ static void print_bytes(const uint8_t *bytes, uint32_t count)
 {
     static const char hex[] = "0123456789abcdef";
     char text[65];
-    print("output ");
     while (count != 0) {
         const uint32_t now = count < 32u ? count : 32u;
         for (uint32_t i = 0; i < now; i++) {
@@ -32,7 +31,6 @@ static void print_bytes(const uint8_t *bytes, uint32_t count)
         bytes += now;
         count -= now;
     }
-    print("\n");
 }
 
 static uint32_t elapsed(uint32_t from) { return from - TIMER_VALUE; }
@@ -60,7 +58,7 @@ static void load_inputs(const tinyfed_int8_t *net, const uint8_t *inputs)
 {
     for (uint32_t i = 0; i < net->input_count; i++) {
         const tinyfed_int8_port_t port = tinyfed_int8_input(net, i);
-        for (uint32_t k = 0; k < port.count; k++) work[port.offset + k] = *inputs++;
+        for (uint32_t k = 0; k < tinyfed_int8_port_bytes(&port); k++) work[port.offset + k] = *inputs++;
     }
 }
 
@@ -89,8 +87,12 @@ void bench_main(void)
         const uint32_t used = deepest_stack() - ((uint32_t)(uintptr_t)bench_stack_end - here);
         if (used > stack) stack = used;
         tell("instructions", (uint32_t)((uint64_t)ticks * 10u / 32u));
-        const tinyfed_int8_port_t port = tinyfed_int8_output(&net, 0);
-        print_bytes(work + port.offset, port.count);
+        print("output ");
+        for (uint32_t k = 0; k < net.output_count; k++) {
+            const tinyfed_int8_port_t port = tinyfed_int8_output(&net, k);
+            print_bytes(work + port.offset, tinyfed_int8_port_bytes(&port));
+        }
+        print("\n");
     }
     tell("stack", stack);
     finish(0);

@@ -27,3 +27,15 @@ env.Append(
     CPPDEFINES=[*defines, ("TINYFED_BUILD_ID", f"0x{build_id}u"), ("TINYFED_MAIN", "tinyfed_main")],
     CCFLAGS=[*tinyfed_build.ARITHMETIC],
 )
+
+
+def compile_source(env, node):  # type: ignore[no-untyped-def]
+    """Each source of ours with its own optimization, behind the framework's -Os: the last one counts."""
+    path = Path(node.srcnode().get_abspath())
+    if firmware not in path.parents:
+        return node
+    own = tinyfed_build.optimization(manifest, path.relative_to(firmware).as_posix())
+    return env.Object(node, CCFLAGS=[*env["CCFLAGS"], own])
+
+
+env.AddBuildMiddleware(compile_source)

@@ -50,7 +50,8 @@ SMALL_IF_DENSE_ONLY = ("core/kernels/cortexm4/dense.c", "core/training/backward.
 
 def optimization(manifest: dict[str, Any], source: str, dense_only: bool = False) -> str:
     """The compiler's flag for a source, named relative to firmware/: speed where the arithmetic is, else size."""
-    if "linker_script" not in manifest["tinyfed"]:  # an operating system's memory is large
+    bare = "linker_script" in manifest["tinyfed"] or manifest.get("frameworks")
+    if not bare:  # an operating system's memory is large
         return "-O2" if source.startswith("core/") else "-Os"
     small = SMALL + (SMALL_IF_DENSE_ONLY if dense_only else ())
     return "-O2" if source.startswith(FAST) and source not in small else "-Os"

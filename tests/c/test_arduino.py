@@ -1,9 +1,13 @@
 """The Arduino port, compiled against a stand-in for Arduino.h and run behind it. The real framework comes from
 PlatformIO's registry and is not seen here."""
 
+import contextlib
 import hashlib
+import os
 import socket
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +16,11 @@ from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.transport.socket import SocketTransport
 
 from tinyfed.device.simulated import SimulatedDevice
+from tinyfed.errors import DeviceError
 from tinyfed.model.image import encode
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
+from tinyfed.wire import frames
 from tinyfed.wire.order import Order
 
 STAND_IN = ROOT / "tests" / "c" / "port" / "arduino"
@@ -23,12 +29,13 @@ INCLUDES = RECIPE.include_flags(FIRMWARE, "app")
 DEFINES = ["-DTINYFED_ARENA_BYTES=65536u", "-DTINYFED_BAUD=115200u", "-DTINYFED_UNIQUE_ID_BYTES=8u"]
 DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u"]
 IMUS = {"nano33ble": "lsm9ds1", "nano33ble_rev2": "bmi270"}
+MBED = ["-D__MBED__=1"]
 MAIN = ["-DTINYFED_BUILD_ID=0x1234u", "-DTINYFED_MAIN=tinyfed_main"]
 MAIN += ["-DTINYFED_RECORD_STORE_BYTES=16384u"]
 M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-fno-exceptions", "-fno-rtti"]
 
 
-@pytest.fixture(params=IMUS)
+@pytest.fixture(params=[*IMUS, "other"])
 def board(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -70,8 +77,37 @@ def program(board: str, objects: list[Path], tmp_path: Path) -> Path:
 
 
 def stand_in(board: str) -> list[str]:
-    """Where Arduino.h and the library of the board's IMU are."""
-    return [f"-I{STAND_IN}", f"-I{STAND_IN / IMUS[board]}"]
+    """Where Arduino.h and the library of the board's IMU are; other boards than the Nanos have none, and no mbed."""
+    return [f"-I{STAND_IN}", *([f"-I{STAND_IN / IMUS[board]}", *MBED] if board in IMUS else [])]
+
+
+@contextlib.contextmanager
+def started(program: Path, **environment: str) -> Iterator[socket.socket]:
+    """The program's line; it must not end by itself."""
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    process = subprocess.Popen([program], stdin=theirs, stdout=theirs, env=os.environ | environment)
+    theirs.close()
+    try:
+        yield ours
+        assert process.poll() is None, "the stand-in has ended it"
+    finally:
+        ours.close()
+        try:
+            process.wait(10)
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def running(program: Path, **environment: str) -> Iterator[RemoteDevice]:
+    """The device behind the framework."""
+    with started(program, **environment) as line:
+        device = RemoteDevice(SocketTransport(line.dup(), "arduino stand-in"))
+        try:
+            yield device
+        finally:
+            device.close()
 
 
 def test_it_compiles_for_the_boards_processor(board: str, tmp_path: Path) -> None:
@@ -91,25 +127,45 @@ def test_a_device_behind_the_framework_learns_the_same_bits(board: str, program:
     spec = mlp(1, (16,), 1, "tanh")
     image = encode(spec, initialize(spec, 4))
     order = Order("sine", ways=1, shots=16, queries=5, seed=3, learning_rate=0.05, checkpoints=(16,))
-    ours, theirs = socket.socketpair()
-    process = subprocess.Popen([program], stdin=theirs, stdout=theirs)
-    theirs.close()
-    device = RemoteDevice(SocketTransport(ours, "arduino stand-in"))
-    try:
+    with running(program) as device:
         assert device.info.board == board
         assert device.info.unique_id == "a1a2a3a4a5a6a7a800000000"
         assert device.info.class_count == 0, "erased flash is no shard"
         device.load(image)
-        status = device.record(0, seconds=3.2)  # 2 s are a window, the next one ends a second later
-        assert (status.windows, status.counts, status.capacity) == (2, (2,), 32)
-        assert (device.info.class_count, device.info.feature_count) == (1, 120)
+        if board in IMUS:
+            status = device.record(0, seconds=3.2)  # 2 s are a window, the next one ends a second later
+            assert (status.windows, status.counts, status.capacity) == (2, (2,), 32)
+            assert (device.info.class_count, device.info.feature_count) == (1, 120)
         simulated = SimulatedDevice(arena_bytes=65536)
         simulated.load(image)
         there = device.visit(None, order, want_weights=True).weights
         here = simulated.visit(None, order, want_weights=True).weights
         assert there is not None and here is not None
         assert hashlib.sha256(there).digest() == hashlib.sha256(here).digest()
-    finally:
+
+
+def test_a_host_that_does_not_read_stops_nothing(program: Path) -> None:
+    """It holds the port and asks on; the line takes no more, the device works on, and answers when it is read."""
+    with started(program) as line:
+        line.settimeout(10)
+        waiting = 0
+        for tag in range(1, 2000):
+            line.send(frames.encode(frames.Frame(frames.HELLO_REQUEST, tag, payload=bytes(range(1, 25)))))
+            if tag % 20 == 0:
+                time.sleep(0.02)
+                before, waiting = waiting, len(line.recv(1 << 20, socket.MSG_PEEK))
+                if waiting == before:
+                    break
+        assert 0 < waiting == before, "the line is full"
+        spec = mlp(1, (16,), 1, "tanh")
+        device = RemoteDevice(SocketTransport(line.dup(), "arduino stand-in"))
+        device.load(encode(spec, initialize(spec, 4)))
         device.close()
-        process.wait(10)
-        process.kill()
+
+
+@pytest.mark.parametrize("state", ["gone", "still"])
+def test_a_sensor_that_gives_nothing_ends_the_recording(state: str, board: str, program: Path) -> None:
+    """`gone`: -1 is no reading, though it is true. `still`: without a new reading the old one does not count again."""
+    if board in IMUS:
+        with running(program, STAND_IN_IMU=state) as device, pytest.raises(DeviceError, match="sensor gives nothing"):
+            device.record(0, seconds=3.2)

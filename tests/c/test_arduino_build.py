@@ -4,6 +4,7 @@ real ones do (platform 10.11). No registry is asked."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,8 @@ from SCons.Script import DefaultEnvironment
 env = DefaultEnvironment()
 own = ["-mcpu=cortex-m4", "-mfloat-abi=softfp", "-mfpu=fpv4-sp-d16", "-mthumb"]
 soft = ["-mfloat-abi=soft", "-mfpu=fpv4-sp-d16"]
-env.Append(ASFLAGS=[*own, *soft], CCFLAGS=["-Os", *own, "-nostdlib", *soft], CFLAGS=["-std=gnu11"])
+env.Append(ASFLAGS=[*own, *soft], CCFLAGS=["-g", "-Os", *own, "-nostdlib", *soft], CFLAGS=["-std=gnu11"])
+env.Append(CPPDEFINES=[("__MBED__", 1)])
 env.Append(CXXFLAGS=["-std=gnu++14", "-fno-exceptions", "-fno-rtti"], CPPPATH=[STAND_IN], LIBPATH=[STAND_IN])
 env.Append(LINKFLAGS=["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=softfp", "--specs=nosys.specs", "-Wl,--gc-sections"])
 env.Append(LINKFLAGS=soft, CCFLAGS=["-ffunction-sections", "-fdata-sections"])
@@ -64,6 +66,10 @@ void StandInSerial::begin(unsigned long) {}
 int StandInSerial::available() { return 0; }
 int StandInSerial::read() { return 0; }
 size_t StandInSerial::write(const uint8_t *, size_t byte_count) { return byte_count; }
+int StandInSerial::availableForWrite() { return 0; }
+bool StandInSerial::connected() { return false; }
+void StandInSerial::send_nb(uint8_t *, uint32_t, uint32_t *taken, bool) { *taken = 0; }
+bool stand_in_imu_is(const char *) { return false; }
 unsigned long micros() { return 0; }
 unsigned long millis() { return 0; }
 void delay(unsigned long) {}
@@ -132,6 +138,17 @@ def test_the_board_computes_with_its_floating_point_unit(name: str, stand_in: Pa
     assert build.info(elf).board == name
     disassembly = subprocess.run(["arm-none-eabi-objdump", "-d", elf], capture_output=True, text=True).stdout
     assert "vmla.f32" in disassembly or "vmul.f32" in disassembly
+    objects = elf.parent / "src"
+    for source, flag in (
+        ("core/kernels/cortexm4/dense.c", "-O2"),
+        ("core/model/layout.c", "-Os"),
+        ("app/app.c", "-Os"),
+    ):
+        told = subprocess.run(
+            ["arm-none-eabi-readelf", "--debug-dump=info", objects / f"{source}.o"], capture_output=True, text=True
+        ).stdout
+        producer = next(line for line in told.splitlines() if "DW_AT_producer" in line)
+        assert re.findall(r" (-O\w+)", producer)[-1] == flag, source
 
 
 @pytest.mark.slow

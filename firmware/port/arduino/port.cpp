@@ -3,7 +3,8 @@
 #include <Arduino.h>
 #include <string.h>
 
-/* Both revisions of the Sense have an IMU whose library offers the same object; the build knows one of the two. */
+/* The Nano 33 BLE and its Sense have an LSM9DS1, those of the second revision a BMI270 and BMM150. Both libraries offer
+ * the same object; the build knows one of the two. */
 #if __has_include(<Arduino_LSM9DS1.h>)
 #include <Arduino_LSM9DS1.h>
 #elif __has_include(<Arduino_BMI270_BMM150.h>)
@@ -17,8 +18,15 @@ extern "C" {
 int tinyfed_main(int argc, char **argv);
 }
 
-/* A USB packet: more at once only waits longer. */
-static const size_t WRITE_BYTES_MAX = 64;
+/* One less than a USB packet of full speed: a host ends its read with a packet that is not full, and mbed sends no
+ * empty one behind a full one. */
+static const size_t WRITE_BYTES_MAX = 63;
+
+/* A host that reads takes a packet within a frame of USB, 1 ms. */
+static const uint32_t HOST_READS_US = 2000;
+
+static bool line_full;         /* the last write took less than it was given */
+static uint32_t line_taken_us; /* when the line last took something */
 
 static uint8_t arena[TINYFED_ARENA_BYTES] __attribute__((aligned(16)));
 
@@ -39,14 +47,34 @@ extern "C" size_t tinyfed_port_read(uint8_t *bytes, size_t capacity)
     return count;
 }
 
+/* Bytes that the line takes without waiting. Serial's operator bool waits 1 ms, and mbed's write until a host that may
+ * never read has read. */
+static size_t send(const uint8_t *bytes, size_t byte_count)
+{
+#ifdef __MBED__
+    uint32_t taken = 0;
+    if (!Serial.connected()) return byte_count; /* no host has opened the port: as on a wire without a cable */
+    Serial.send_nb(const_cast<uint8_t *>(bytes), static_cast<uint32_t>(byte_count), &taken);
+    return taken;
+#else
+    const int room = Serial.availableForWrite();
+    if (room <= 0) return 0;
+    return Serial.write(bytes, byte_count < static_cast<size_t>(room) ? byte_count : static_cast<size_t>(room));
+#endif
+}
+
 extern "C" size_t tinyfed_port_write(const uint8_t *bytes, size_t byte_count)
 {
-    if (!Serial) return byte_count; /* no host has opened the port: as on a wire without a cable */
-    return Serial.write(bytes, byte_count < WRITE_BYTES_MAX ? byte_count : WRITE_BYTES_MAX);
+    const size_t taken = send(bytes, byte_count < WRITE_BYTES_MAX ? byte_count : WRITE_BYTES_MAX);
+    line_full = taken < byte_count;
+    if (taken > 0) line_taken_us = static_cast<uint32_t>(micros());
+    return taken;
 }
 
 extern "C" void tinyfed_port_idle(uint32_t timeout_ms)
 {
+    if (line_full && static_cast<uint32_t>(micros()) - line_taken_us < HOST_READS_US) return;
+    if (line_full && timeout_ms > 1) timeout_ms = 1; /* there may be room then */
     const uint32_t start_ms = millis();
     while (Serial.available() <= 0 && millis() - start_ms < timeout_ms) delay(1); /* the framework sleeps in delay */
 }
@@ -93,23 +121,47 @@ static const uint32_t SENSOR_RATE_HZ = TINYFED_WINDOW_RATE_HZ;
 static const uint32_t SENSOR_PERIOD_US = 1000000 / SENSOR_RATE_HZ;
 static const double RADIANS = 0.017453292519943295; /* of a degree */
 
-static uint32_t sensor_due_us;
+static const uint32_t SILENT_MAX = SENSOR_RATE_HZ / 2u; /* half a second without a reading: it gives none any more */
 
-static void sensor_start(void) { sensor_due_us = static_cast<uint32_t>(micros()) + SENSOR_PERIOD_US; }
+static uint32_t sensor_due_us, sensor_silent;
+static bool sensor_waited;
+
+static void sensor_restart(void)
+{
+    sensor_due_us = static_cast<uint32_t>(micros()) + SENSOR_PERIOD_US;
+    sensor_waited = false;
+}
+
+static void sensor_start(void)
+{
+    sensor_silent = 0;
+    sensor_restart();
+}
 
 /* Accelerometer in g, gyroscope in rad/s. The libraries run the IMU at 100 or 119 Hz; at SENSOR_RATE_HZ its newest
- * reading counts. */
+ * reading counts. An address that nobody acknowledges gives -1, and "available". */
 static tinyfed_sensor_got_t sensor_read(double *reading)
 {
     const uint32_t late_us = static_cast<uint32_t>(micros()) - sensor_due_us;
+    const bool lost = late_us >= SENSOR_PERIOD_US;
     if (static_cast<int32_t>(late_us) < 0) return TINYFED_SENSOR_NOTHING;
-    if (late_us >= SENSOR_PERIOD_US) { /* the board was busy for longer than a reading */
-        sensor_start();
+    if (IMU.accelerationAvailable() <= 0) {
+        sensor_waited = true;
+        if (!lost) return TINYFED_SENSOR_NOTHING;
+        sensor_restart();
+        return ++sensor_silent < SILENT_MAX ? TINYFED_SENSOR_GAP : TINYFED_SENSOR_OVER;
+    }
+    sensor_silent = 0;
+    if (lost) { /* the board was busy for longer than a reading */
+        sensor_restart();
         return TINYFED_SENSOR_GAP;
     }
     float a[3], w[3];
-    if (!IMU.readAcceleration(a[0], a[1], a[2]) || !IMU.readGyroscope(w[0], w[1], w[2])) return TINYFED_SENSOR_OVER;
-    sensor_due_us += SENSOR_PERIOD_US;
+    if (IMU.readAcceleration(a[0], a[1], a[2]) <= 0 || IMU.readGyroscope(w[0], w[1], w[2]) <= 0)
+        return TINYFED_SENSOR_OVER;
+    /* What was waited for comes at the IMU's own pace. */
+    sensor_due_us = (sensor_waited ? static_cast<uint32_t>(micros()) : sensor_due_us) + SENSOR_PERIOD_US;
+    sensor_waited = false;
     for (int i = 0; i < 3; i++) {
         reading[i] = static_cast<double>(a[i]);
         if (TINYFED_WINDOW_CHANNELS > 3u) reading[3 + i] = static_cast<double>(w[i]) * RADIANS;
@@ -117,10 +169,11 @@ static tinyfed_sensor_got_t sensor_read(double *reading)
     return TINYFED_SENSOR_READING;
 }
 
+/* The libraries' rates are nominal: 99.84 Hz is said for 100. */
 extern "C" const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
     static const tinyfed_sensor_t sensor = {TINYFED_WINDOW_CHANNELS, SENSOR_RATE_HZ, sensor_start, sensor_read};
-    return IMU.begin() ? &sensor : nullptr;
+    return IMU.begin() && IMU.accelerationSampleRate() + 1.0f >= SENSOR_RATE_HZ ? &sensor : nullptr;
 }
 
 #endif

@@ -12,9 +12,16 @@ class StandInSerial
     void begin(unsigned long baud);
     int available();
     int read();
-    size_t write(const uint8_t *bytes, size_t byte_count);
-    explicit operator bool() const { return true; }
+    size_t write(const uint8_t *bytes, size_t byte_count); /* with mbed it waits until the host has read */
+    int availableForWrite();
+    explicit operator bool(); /* waits 1 ms */
+#ifdef __MBED__
+    bool connected();
+    void send_nb(uint8_t *bytes, uint32_t byte_count, uint32_t *taken, bool now = true);
+#endif
 };
+
+bool stand_in_imu_is(const char *state);
 
 extern StandInSerial Serial;
 extern const uint8_t stand_in_id[8], *stand_in_flash;

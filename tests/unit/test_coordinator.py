@@ -627,6 +627,23 @@ def test_a_late_answer_that_never_comes_is_given_up(store: RunStore, clock: Virt
     assert not any(age for round_ in strategy.given[0] for _, age in round_)
 
 
+def test_one_late_answer_comes_though_another_is_still_out(store: RunStore) -> None:
+    """Device 0 hangs, device 1 answers after round 1: in round 2 its answer is there, and device 0 is waited for."""
+    clock = VirtualClock()
+    strategy = Remembering(ORDER, 3, devices=3, given=([],))
+
+    def pass_time(event: Event) -> None:
+        if event.kind == "round-ended" and event.round == 1:
+            clock.advance(SLOW_S)
+
+    with Fleet(slots(3, d0=hang(clock), d1=slow_once(clock))) as fleet:
+        Coordinator(strategy, fleet, store, IMAGE, LATE_RULES, pass_time, clock).run(
+            strategy.begin(np.zeros(PARAMETERS, np.float32), 7), rounds=2
+        )
+    assert strategy.given[0][0] == [(device_id(2), 0)]
+    assert (device_id(1), 1) in strategy.given[0][1]
+
+
 @dataclasses.dataclass(frozen=True)
 class Everybody(TinyReptile):
     """All devices at once."""

@@ -265,6 +265,43 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     RunStore.create(tmp_path / "r", HEADER).close()  # and no lock
 
 
+def test_another_process_that_begins_its_run_first_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes its whole run between this one's look at the folder and its lock."""
+    take = store_module._take_lock
+
+    def late(folder: Path) -> IO[bytes]:
+        monkeypatch.undo()
+        with RunStore.create(folder, HEADER) as other:
+            other.commit_round(record(1))
+        return take(folder)
+
+    monkeypatch.setattr(store_module, "_take_lock", late)
+    with pytest.raises(StoreError, match="there is a run already"):
+        RunStore.create(tmp_path / "r", HEADER)
+    with RunStore.resume(tmp_path / "r") as store:
+        assert [entry["round"] for entry in store.rounds()] == [1]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_is_left_as_it_was_when_no_lock_is_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    folder = tmp_path / "r"
+    if there:
+        folder.mkdir()
+
+    def refuses(lock: IO[bytes], how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with (
+        monkeypatch.context() as during,
+        pytest.raises(StoreError, match=r"r: its file system takes no lock \(No locks available\); choose a folder on"),
+    ):
+        during.setattr(fcntl, "flock", refuses)
+        RunStore.create(folder, HEADER)
+    assert folder.exists() == there
+
+
 @pytest.mark.parametrize("written", [0, 3])
 def test_a_lock_that_a_full_disk_cut_short_hinders_no_new_run(tmp_path: Path, written: int) -> None:
     store = RunStore.create(tmp_path / "whole", HEADER)

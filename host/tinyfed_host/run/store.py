@@ -592,13 +592,23 @@ def _take_lock(folder: Path) -> IO[bytes]:
     """Held until closed or until this process ends, however it ends."""
     path = folder / LOCK
     while True:
+        is_new = not path.exists()
         lock = path.open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             lock.close()
             raise StoreError(
                 f"{folder}: another tinyfed process is working on this run: wait for it or choose another --name"
+            ) from error
+        except OSError as error:
+            lock.close()
+            if is_new:
+                path.unlink()
+            raise StoreError(
+                f"its file system takes no lock ({error.strerror})",
+                where=str(folder),
+                remedy="choose a folder on a local disk",
             ) from error
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), os.fstat(lock.fileno())):

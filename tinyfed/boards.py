@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from tinyfed.errors import UsageError
-from tinyfed.fields import Field, Source, Table, fields_of, near, number, quote, text, texts, whole, word
+from tinyfed.fields import Field, Source, Table, fields_of, near, number, quote, show, text, texts, whole, word
 from tinyfed.paths import config, share
 from tinyfed.reading import read_text
 from tinyfed.text import shown
@@ -50,6 +50,14 @@ class Region:
 
     address: int
     size_bytes: int
+
+    @property
+    def end(self) -> int:
+        """The address behind its last byte."""
+        return self.address + self.size_bytes
+
+    def __str__(self) -> str:
+        return f"{self.address:#010x}..{self.end - 1:#010x}"
 
 
 @dataclass(frozen=True)
@@ -280,7 +288,15 @@ def _window(table: Table) -> Window:
 
 def _memory(regions: Table) -> dict[str, Region]:
     read = {name: regions.table(name).read(REGION) for name in regions.values}
-    return {name: Region(region["address"], region["bytes"]) for name, region in read.items()}
+    memory = {name: Region(region["address"], region["bytes"]) for name, region in read.items()}
+    before = None  # what ends last of all that begin before
+    for name, region in sorted(memory.items(), key=lambda item: item[1].address):
+        if region.end > 2**32:
+            raise regions.error(name, f"{region} ends behind the last address, 0xffffffff")
+        if before is not None and memory[before].end > region.address:
+            raise regions.error(name, f"{region} overlaps {show((*regions.path, before))}, {memory[before]}")
+        before = name
+    return memory
 
 
 def _check_port(tinyfed: Table, port: str, script: str, memory: Mapping[str, Region]) -> None:

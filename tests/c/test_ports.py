@@ -44,6 +44,7 @@ def run_c_test(source: str, others: list[Path], includes: list[Path], folder: Pa
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+STM32_SOURCES = [PORT / "stm32" / "flash.c"]
 STM32 = ["-DTINYFED_STM32_MODEL", "-DTINYFED_IDENTITY_ADDRESS=0u", "-Wno-int-to-pointer-cast"]
 
 
@@ -51,8 +52,16 @@ STM32 = ["-DTINYFED_STM32_MODEL", "-DTINYFED_IDENTITY_ADDRESS=0u", "-Wno-int-to-
 def test_the_stm32_clock_starts_from_whatever_a_boot_loader_left(crystal_hz: str, tmp_path: Path) -> None:
     includes = [PORT, PORT / "stm32f4", PORT.parent / "base"]
     store = ["-DTINYFED_STORE_ADDRESS=0x08040000u", "-DTINYFED_STORE_BYTES=262144u"]
-    sources = [PORT / "stm32f4" / "clock.c", PORT / "stm32f4" / "flash.c"]
+    sources = [*STM32_SOURCES, PORT / "stm32f4" / "clock.c", PORT / "stm32f4" / "flash.c"]
     run_c_test("test_clock.c", sources, includes, tmp_path, *STM32, *store, f"-DTINYFED_HSE_HZ={crystal_hz}")
+
+
+@pytest.mark.parametrize("address", ["0x08080000u", "0x080D0000u"])
+def test_the_stm32l4_clock_and_flash_hold_to_their_controllers(address: str, tmp_path: Path) -> None:
+    includes = [PORT, PORT / "stm32l4", PORT.parent / "base"]
+    store = [f"-DTINYFED_STORE_ADDRESS={address}", "-DTINYFED_STORE_BYTES=196608u"]
+    sources = [*STM32_SOURCES, PORT / "stm32l4" / "clock.c", PORT / "stm32l4" / "flash.c"]
+    run_c_test("test_stm32l4.c", sources, includes, tmp_path, *STM32, *store)
 
 
 @pytest.mark.parametrize("clear", ["0u", "CLEAR"])
@@ -73,11 +82,37 @@ def test_the_model_notices_an_overrun_that_is_not_seen_to(tmp_path: Path) -> Non
         )
 
 
+@pytest.mark.parametrize(
+    ("source", "defines", "told"),
+    [
+        ("stm32f4/flash.c", ("0x08041000u", 262144), "whole sectors of 128 KB, from 0x08020000"),
+        ("stm32f4/flash.c", ("0x08040000u", 131072), "whole sectors of 128 KB"),
+        ("stm32f4/flash.c", ("0x080E0000u", 262144), "to 0x080fffff"),
+        ("stm32f4/flash.c", ("0x08000000u", 262144), "from 0x08020000"),
+        ("stm32l4/flash.c", ("0x08080400u", 131072), "whole pages of 2 KB"),
+        ("stm32l4/flash.c", ("0x08040000u", 131072), "in the second bank"),
+        ("stm32l4/flash.c", ("0x080F0000u", 131072), "to 0x080fffff"),
+        ("stm32f4/clock.c", ("8500000u",), "TINYFED_HSE_HZ"),
+        ("stm32f4/clock.c", ("3000000u",), "TINYFED_HSE_HZ"),
+        ("stm32f4/clock.c", ("27000000u",), "TINYFED_HSE_HZ"),
+    ],
+)
+def test_the_build_refuses_what_the_chip_has_not(source: str, defines: tuple[str, ...], told: str) -> None:
+    names = ("TINYFED_STORE_ADDRESS", "TINYFED_STORE_BYTES") if len(defines) == 2 else ("TINYFED_HSE_HZ",)
+    flags = [f"-D{name}={value}" for name, value in zip(names, defines, strict=True)]
+    command = ["gcc", *STM32, *flags, f"-I{PORT}", f"-I{PORT.parent / 'base'}", "-fsyntax-only", PORT / source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert told in build.first_error(done.stderr)
+
+
 @pytest.mark.parametrize("address", ["0x08040000u", "0x08080000u"])
 def test_the_stm32f4_flash_driver_holds_to_its_controller(address: str, tmp_path: Path) -> None:
     includes = [PORT, PORT.parent / "base"]
     store = [f"-DTINYFED_STORE_ADDRESS={address}", "-DTINYFED_STORE_BYTES=262144u"]
-    run_c_test("test_stm32f4_flash.c", [PORT / "stm32f4" / "flash.c"], includes, tmp_path, *STM32, *store)
+    run_c_test(
+        "test_stm32f4_flash.c", [*STM32_SOURCES, PORT / "stm32f4" / "flash.c"], includes, tmp_path, *STM32, *store
+    )
 
 
 def test_the_nrf52_flash_driver_holds_to_its_controller(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import atexit
 import hashlib
 import json
 import shutil
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ LONG = replace(SINE, shots=1000, passes=200, checkpoints=())  # minutes on an em
 SHARD = Order("shard", ways=3, shots=4, queries=0, seed=99, learning_rate=0.05, checkpoints=(1, 4))
 EMULATED = [board.name for board in read_boards() if board.emulator is not None]
 # One board for each port, emulator and instruction set; the others differ from these in data only.
-PORTS = ["mps2_an386", "stm32f405", "raspberrypi", "raspberrypi32", "native"]
+PORTS = ["mps2_an386", "stm32f405", "b_l475e_iot01a", "raspberrypi", "raspberrypi32", "native"]
 
 
 def sine_model(seed: int = 1) -> bytes:
@@ -70,9 +71,17 @@ def board_for(name: str) -> Board:
     return with_sanitizers() if name == "native" else read_board(name)
 
 
+@lru_cache(maxsize=1)
+def machines() -> str:
+    """What QEMU says of the machines it has."""
+    return subprocess.check_output(["qemu-system-arm", "-M", "help"], text=True)
+
+
 def emulate(name: str, data: bytes | None = None, *, counting: bool = False) -> EmulatedDevice:
     board = board_for(name)
     require_tools(*filter(None, [board.compiler.prefix + "gcc", board.emulator.program if board.emulator else ""]))
+    if name == "b_l475e_iot01a" and "b-l475e-iot01a" not in machines():
+        pytest.skip("QEMU has this machine from version 9 on, Debian from 13 on")
     return start(board, ID, data, counting=counting)
 
 

@@ -129,6 +129,30 @@ def test_a_wrong_field_is_told_in_one_line(field: str, value: object, told: str,
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("name", [board.name for board in read_boards() if "store" in board.memory])
+def test_memory_overlaps_nowhere(name: str, tmp_path: Path) -> None:
+    """Erasing a store that lies in the program, or in the samples, would take them along."""
+    memory = read_board(name).memory
+    changed = json.loads(read_board(name).path.read_text())
+
+    def refused(region: str, address: int) -> str:
+        changed["tinyfed"]["memory"][region]["address"] = address
+        with pytest.raises(UsageError) as caught:
+            read_changed(tmp_path, changed)
+        changed["tinyfed"]["memory"][region]["address"] = memory[region].address
+        return str(caught.value)
+
+    for other in memory.keys() - {"store"}:
+        said = refused("store", max(0, memory[other].end - 1))
+        assert re.search(
+            r"tinyfed\.memory\.\w+: 0x[0-9a-f]{8}\.\.0x[0-9a-f]{8} overlaps tinyfed\.memory\.\w+, 0x", said
+        )
+    said = refused("store", memory["flash"].address + 4096)
+    assert "overlaps tinyfed.memory.flash" in said
+    assert "ends behind the last address" in refused("store", 2**32 - 16)
+    assert read_changed(tmp_path, changed).memory == memory
+
+
 @pytest.mark.parametrize(
     "flag",
     [

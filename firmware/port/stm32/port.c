@@ -37,7 +37,7 @@ int tinyfed_port_start(int argc, char **argv)
     const tinyfed_stm32_family_t *const family = &tinyfed_stm32_family;
     (void)argc;
     (void)argv;
-    clock = emulated() ? family->full : family->clock_start();
+    clock = family->clock_start(emulated());
 
     ticks_seen.period = clock.core_hz / 1000u * WRAP_MS;
     TINYFED_SYST_RVR = ticks_seen.period - 1u;

@@ -29,6 +29,20 @@ static inline bool tinyfed_stm32_becomes(uint32_t address, uint32_t mask, uint32
     return false;
 }
 
+/* Peripherals as after a reset. `count` registers, one a bus, reset them: AHB1 (of which those in `ahb1`), AHB2, AHB3,
+ * a reserved one, APB1 and its second, APB2; `apart` bytes behind them lie those that switch them on. */
+static inline void tinyfed_stm32_reset_buses(uint32_t first, uint32_t count, uint32_t apart, uint32_t ahb1,
+                                             uint32_t ahb1_on)
+{
+    for (uint32_t bus = 0; bus < count; bus++) {
+        if (bus == 3u) continue;
+        const uint32_t address = first + 4u * bus;
+        tinyfed_stm32_write(address, bus == 0u ? ahb1 : 0xFFFFFFFFu);
+        tinyfed_stm32_write(address, 0u);
+        tinyfed_stm32_write(address + apart, bus == 0u ? ahb1_on : 0u);
+    }
+}
+
 typedef enum tinyfed_stm32_clock_source {
     TINYFED_STM32_CLOCK_CRYSTAL = 1,  /* HSE through the PLL */
     TINYFED_STM32_CLOCK_INTERNAL = 2, /* HSI through the PLL: there is no crystal, or it did not start */
@@ -44,8 +58,7 @@ typedef struct tinyfed_stm32_clock {
 /* A family: GPIOB and USART1 on PB6 (transmit) and PB7 (receive), which the boards of both families bring out. */
 typedef struct tinyfed_stm32_family {
     /* From whatever a boot loader left to full speed; peripherals are reset. */
-    tinyfed_stm32_clock_t (*clock_start)(void);
-    tinyfed_stm32_clock_t full; /* what the core and USART1 run at when all is well, as emulated */
+    tinyfed_stm32_clock_t (*clock_start)(bool emulated);
     struct {
         uint32_t address, bit;
     } gpiob_clock, usart1_clock; /* where they are switched on */
@@ -60,6 +73,20 @@ typedef struct tinyfed_stm32_family {
 
 /* That of the board. */
 extern const tinyfed_stm32_family_t tinyfed_stm32_family;
+
+/* ---- the flash controller ------------------------------------------------------------------------- */
+
+typedef struct tinyfed_stm32_controller {
+    uint32_t access, keys, status, control; /* addresses */
+    uint32_t errors;                        /* of status, and the end of an operation in bit 0 */
+} tinyfed_stm32_controller_t;
+
+/* All wait for it, at most some seconds. Open it and forget errors of before; what it does becomes done, and whether it
+ * is; close it; empty the caches, after an erase. */
+bool tinyfed_stm32_flash_open(const tinyfed_stm32_controller_t *controller);
+bool tinyfed_stm32_flash_done(const tinyfed_stm32_controller_t *controller);
+tinyfed_flash_state_t tinyfed_stm32_flash_close(const tinyfed_stm32_controller_t *controller, bool good);
+void tinyfed_stm32_flash_empty_caches(const tinyfed_stm32_controller_t *controller);
 
 /* ---- the line ------------------------------------------------------------------------------------- */
 

@@ -55,17 +55,14 @@ static bool reset(void)
     if (!becomes(STM32F4_RCC_CR, PLLRDY | HSERDY, 0u)) return false;
     tinyfed_stm32_change(STM32F4_RCC_CR, HSEBYP, 0u); /* which can be written while HSE is off */
     tinyfed_stm32_write(STM32F4_RCC_CIR, CIR_CLEAR);
-    for (uint32_t at = 0; at <= 0x14u; at += 4u) { /* AHB1, AHB2, AHB3; a reserved word; APB1, APB2 */
-        if (at == 0x0Cu) continue;
-        tinyfed_stm32_write(STM32F4_RCC_AHB1RSTR + at, 0xFFFFFFFFu);
-        tinyfed_stm32_write(STM32F4_RCC_AHB1RSTR + at, 0u);
-        tinyfed_stm32_write(STM32F4_RCC_AHB1ENR + at, at == 0u ? AHB1ENR_RESET : 0u);
-    }
+    tinyfed_stm32_reset_buses(STM32F4_RCC_AHB1RSTR, 6u, 0x20u, 0xFFFFFFFFu, AHB1ENR_RESET);
     return true;
 }
 
-tinyfed_stm32_clock_t tinyfed_stm32f4_clock_start(void)
+tinyfed_stm32_clock_t tinyfed_stm32f4_clock_start(bool emulated)
 {
+    tinyfed_stm32_clock_t clock = {TINYFED_STM32_CLOCK_CRYSTAL, 168000000u, 84000000u};
+    if (emulated) return clock; /* QEMU's core runs at 168 MHz, and has no or little of this controller */
     if (!reset()) return slow;
     tinyfed_stm32_change(STM32F4_RCC_CR, 0u, HSEON);
     const bool crystal = becomes(STM32F4_RCC_CR, HSERDY, HSERDY);
@@ -76,7 +73,6 @@ tinyfed_stm32_clock_t tinyfed_stm32f4_clock_start(void)
     if (becomes(STM32F4_RCC_CR, PLLRDY, PLLRDY) && becomes(STM32F4_FLASH_ACR, ACR_168MHZ, ACR_168MHZ)) {
         tinyfed_stm32_write(STM32F4_RCC_CFGR, APB1_DIV4 | APB2_DIV2 | SW_PLL);
         if (becomes(STM32F4_RCC_CFGR, SWS, SWS_PLL)) {
-            tinyfed_stm32_clock_t clock = tinyfed_stm32_family.full;
             if (!crystal) clock.source = TINYFED_STM32_CLOCK_INTERNAL;
             return clock;
         }
@@ -88,7 +84,6 @@ tinyfed_stm32_clock_t tinyfed_stm32f4_clock_start(void)
 
 const tinyfed_stm32_family_t tinyfed_stm32_family = {
     .clock_start = tinyfed_stm32f4_clock_start,
-    .full = {TINYFED_STM32_CLOCK_CRYSTAL, 168000000u, 84000000u},
     .gpiob_clock = {STM32F4_RCC_AHB1ENR, 1u << 1},
     .usart1_clock = {STM32F4_RCC_APB2ENR, 1u << 4},
     .gpiob = 0x40020400u,

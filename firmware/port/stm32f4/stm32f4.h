@@ -20,7 +20,7 @@
 #define STM32F4_FLASH_SR 0x40023C0Cu
 #define STM32F4_FLASH_CR 0x40023C10u
 
-tinyfed_stm32_clock_t tinyfed_stm32f4_clock_start(void);
+tinyfed_stm32_clock_t tinyfed_stm32f4_clock_start(bool emulated);
 
 extern const tinyfed_flash_t tinyfed_stm32f4_flash;
 

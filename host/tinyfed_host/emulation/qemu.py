@@ -255,6 +255,8 @@ class EmulatedDevice:
         with contextlib.suppress(OSError):
             lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
             lines = [line for line in lines if "warning:" not in line]
+            if any("unsupported machine type" in line for line in lines):
+                return f"this QEMU is too old for it (docs/boards/{self.board.name}.md says which has it)"
             return lines[-1] if lines else ""
         return ""
 

@@ -127,7 +127,7 @@ static void leave_rom(bool crystal, const char *story)
 
 static void starts(tinyfed_stm32_clock_source_t source, uint32_t hz)
 {
-    const tinyfed_stm32_clock_t clock = tinyfed_stm32f4_clock_start();
+    const tinyfed_stm32_clock_t clock = tinyfed_stm32f4_clock_start(false);
     check(clock.source == source, "another source");
     check(clock.core_hz == hz && core_hz() == hz, "another core clock than is told");
     check(clock.usart_hz == apb2_hz(), "another clock of USART1 than is told: the baud would be wrong");

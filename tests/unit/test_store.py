@@ -56,6 +56,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert store.devices() == {"aa": {"board": "mps2_an386"}}
         assert store.results() == {"adaptation": {"learned": {"1": 0.8}}}
         rounds = store.rounds()
+        briefly = [{key: value for key, value in entry.items() if key != "visits"} for entry in rounds]
+        assert store.round_metrics() == briefly
+        assert store.last_round() == briefly[1]
     assert [entry["round"] for entry in rounds] == [1, 2]
     assert rounds[0]["weights_sha256"] == weights_sha256(bytes([1]) * 16)
     assert rounds[0]["visits"][1] == {"device": "bb", "attempt": 1, "failure": "gone"}

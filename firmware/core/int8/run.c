@@ -41,8 +41,6 @@ static void run_operator(const tinyfed_int8_op_t *op)
     case TINYFED_INT8_SOFTMAX: tinyfed_int8_softmax(op); break;
     case TINYFED_INT8_TABLE: tinyfed_int8_table(op); break;
     case TINYFED_INT8_MOVE: tinyfed_int8_move(op); break;
-    case TINYFED_INT8_BINARY: tinyfed_int8_binary(op); break;
-    case TINYFED_INT8_BILINEAR: tinyfed_int8_bilinear(op); break;
 #if defined(TINYFED_FLOAT)
     case TINYFED_INT8_RESIZE: tinyfed_int8_resize(op); break;
     default: tinyfed_float_run(op); break;

@@ -103,6 +103,7 @@ def _fold_scale_back(graph: Graph, notes: list[str]) -> Graph | None:
             bias=(_bias(source, len(scale)) * scale + _bias(node, len(scale))).astype(np.float32),
             activation=node.activation,
             alpha=node.alpha,
+            beta=node.beta,
         )
         notes.append(f"{node.where}: folded into {source.where}")
         return _without(graph, index, {position: folded})
@@ -148,7 +149,9 @@ def _bias(node: Node, count: int) -> NDArray[np.float64]:
 
 def _fuse_activation(graph: Graph, notes: list[str]) -> Graph | None:
     for index, node, position, source in _behind_linear(graph, "activation", FUSING):
-        return _without(graph, index, {position: replace(source, activation=node.activation, alpha=node.alpha)})
+        return _without(
+            graph, index, {position: replace(source, activation=node.activation, alpha=node.alpha, beta=node.beta)}
+        )
     return None
 
 

@@ -18,11 +18,13 @@ from tinyfed.model.graph import MOST_NODES, Converted, Graph, Node, Program, con
 from tinyfed.model.keras import hdf5
 from tinyfed.model.keras.file import KerasModel, beside, read_keras, read_parts
 from tinyfed.model.keras.hdf5 import SIGNATURE, Group
-from tinyfed.model.keras.layers import Step, convert_layer
+from tinyfed.model.keras.layers import convert_layer
+from tinyfed.model.keras.step import Step
 from tinyfed.model.tflite.file import parse
 from tinyfed.model.tflite.to_float import convert_float
 from tinyfed.text import first_line, shown
 
+Tensor = tuple[int, tuple[int, ...]]  # its number and shape
 LONGEST_MESSAGE = 1000
 _LOSSES = {
     "mse": "mse",
@@ -159,12 +161,17 @@ class _Walk:
         self.shapes = shapes
 
     def graph(self, model: KerasModel) -> Graph:
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise ConvertError(
-                f"{len(model.inputs)} inputs and {len(model.outputs)} outputs; the engine takes one each",
-                where=self.source,
-            )
-        name, found = model.inputs[0]
+        shapes = [self._input_shape(name, found) for name, found in model.inputs]
+        for (name, _), shape in zip(model.inputs[1:], shapes[1:], strict=True):
+            self.nodes.append(Node("input", name.split("/")[0], (), shape))
+        results = self._visit(model, [(number, shape) for number, shape in enumerate(shapes)])
+        for place, (number, shape) in enumerate(results):
+            if number < len(shapes):  # an input that is an output too
+                self.nodes.append(Node("identity", f"output {place}", (number,), shape))
+                results[place] = (len(self.nodes), shape)
+        return Graph(self.source, shapes[0], tuple(self.nodes), tuple(number for number, _ in results))
+
+    def _input_shape(self, name: str, found: tuple[int | None, ...]) -> tuple[int, ...]:
         shape = tuple(size for size in found if size is not None)
         if len(shape) != len(found):
             raise ConvertError(
@@ -176,39 +183,38 @@ class _Walk:
             raise ConvertError(
                 f"an input of shape {list(shape)}; the engine takes 1 to 3 dimensions", where=self.source
             )
-        result = self._visit(model, [0], [shape])
-        if result != len(self.nodes):
-            raise ConvertError("the output is not what the last layer gives", where=self.source)
-        return Graph(self.source, shape, tuple(self.nodes))
+        return shape
 
-    def _visit(self, model: KerasModel, sources: list[int], shapes: list[tuple[int, ...]]) -> int:
-        """The tensor of the model's output, whose inputs are `sources`."""
-        tensors = {
-            name: (source, shape) for (name, _), source, shape in zip(model.inputs, sources, shapes, strict=True)
-        }
+    def _visit(self, model: KerasModel, sources: list[Tensor]) -> list[Tensor]:
+        """The tensors of the model's outputs, whose inputs are `sources`."""
+        tensors = {name: source for (name, _), source in zip(model.inputs, sources, strict=True)}
         for call in model.calls:
             layer = call.layer
             where = f'layer "{layer.name}" ({layer.kind})'
-            inputs = [tensors[name] for name in call.inputs]
-            if not inputs:
+            if not call.inputs:
                 raise ConvertError("it has no input", key=where)
-            numbers, sizes = [pair[0] for pair in inputs], [pair[1] for pair in inputs]
+            if missing := [name for name in call.inputs if name not in tensors]:
+                reason = f"it reads {shown(missing[0])}: of layers the first output is there"
+                raise ConvertError(reason, key=where, remedy="leave return_state away")
+            inputs = [tensors[name] for name in call.inputs]
             if layer.inner is not None:
-                if len(layer.inner.inputs) != len(inputs) or len(layer.inner.outputs) != 1:
-                    raise ConvertError(f"{len(inputs)} inputs, {len(layer.inner.outputs)} outputs inside", key=where)
-                number = self._visit(layer.inner, numbers, sizes)
+                if len(layer.inner.inputs) != len(inputs):
+                    reason = f"{len(inputs)} inputs where the model has {len(layer.inner.inputs)}"
+                    raise ConvertError(reason, key=where)
+                results = self._visit(layer.inner, inputs)
             else:
                 if layer.name in self.shapes and layer.weights:
                     self.notes.append(f"{where}: used more than once: each use learns weights of its own from here on")
                 first = len(self.nodes)
-                convert_layer(Step(layer, where, tuple(numbers), tuple(sizes), self.nodes, self.notes))
-                number = len(self.nodes)
+                numbers, sizes = zip(*inputs, strict=True)
+                convert_layer(Step(layer, where, numbers, sizes, self.nodes, self.notes, numbers=call.numbers))
+                results = [(len(self.nodes), self.nodes[-1].shape)]
                 macs = sum(node.multiply_adds for node in self.nodes[first:])
                 self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))
-            tensors[f"{call.name}/0"] = (number, self.nodes[number - 1].shape if number else shapes[0])
+            tensors |= {f"{call.name}/{index}": result for index, result in enumerate(results)}
             if len(self.nodes) > MOST_NODES:
                 raise ConvertError(f"more than {MOST_NODES} layers; the engine takes fewer", key=where)
-        return tensors[model.outputs[0]][0]
+        return [tensors[name] for name in model.outputs]
 
 
 class TfliteSource:

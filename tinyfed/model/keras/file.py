@@ -29,9 +29,15 @@ LARGEST_CONFIG_BYTES = 1 << 24
 MOST_LAYERS = 4096
 DEEPEST_MODEL = 8
 _WEIGHTS = "model.weights.h5"
+_METADATA = "metadata.json"
 # Groups at the root of the two forms that hold the state of training.
 OPTIMIZERS = ("optimizer", "optimizer_weights")
 _MODELS = ("Sequential", "Functional", "Model")
+# Operators between tensors, by the names that Keras before 3 has for them and as layers.
+_OPERATORS = {
+    "__operators__.add": "Add", "math.add": "Add", "math.subtract": "Subtract", "math.multiply": "Multiply",
+    "math.truediv": "Divide", "math.divide": "Divide", "math.maximum": "Maximum", "math.minimum": "Minimum",
+}  # fmt: skip
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 _WRAPPERS = ("TimeDistributed", "Bidirectional")
 # Weights in the order in which a layer makes them; a name is dropped where the layer's flag of it is off.
@@ -73,6 +79,7 @@ class KerasLayer:
     weights: dict[str, NDArray[Any]] = field(repr=False)
     inner: "KerasModel | None" = None
     wrapped: tuple["KerasLayer", ...] = ()  # of TimeDistributed, and forward and backward of Bidirectional
+    keras_2: bool = False  # written by Keras before 3
 
     def __getattr__(self, key: str) -> Any:
         for values in (self.weights, self.config, _DEFAULTS):
@@ -91,11 +98,13 @@ class KerasLayer:
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a layer. `inputs` are names of tensors; output number i is the tensor `name`/i."""
+    """One use of a layer. `inputs` are names of tensors; output number i is the tensor `name`/i. `numbers`: what is
+    given in place of a tensor, by position."""
 
     layer: KerasLayer
     inputs: tuple[str, ...]
     name: str
+    numbers: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,7 @@ class Parts:
     compiled: Any
     weights: Group
     legacy: bool
+    keras_2: bool = False
 
 
 def read_keras(path: Path, weights: Path | None = None) -> KerasModel:
@@ -142,7 +152,7 @@ def parse_keras(content: bytes, source: str) -> KerasModel:
 
 def keras_model(parts: Parts) -> KerasModel:
     """The layers of what was read. Raises ConvertError."""
-    reader = _Reader(parts.source, parts.weights, parts.legacy)
+    reader = _Reader(parts)
     return reader.whole(parts.config, parts.compiled.get("loss") if isinstance(parts.compiled, dict) else None)
 
 
@@ -167,7 +177,14 @@ def read_parts(path: Path, weights: Path | None = None) -> Parts:
     root = hdf5.read(read_model_file(weights, LARGEST_BYTES), str(weights), without=OPTIMIZERS)
     inside = root.find("model_weights")  # where the whole model was saved
     root = inside if isinstance(inside, Group) else root
-    return Parts(str(text), config, {}, root, legacy="layer_names" in root.attributes)
+    return Parts(
+        str(text), config, {}, root, "layer_names" in root.attributes, _is_keras_2(config.get("keras_version"))
+    )
+
+
+def _is_keras_2(version: Any) -> bool:
+    version = version.decode("utf-8", "replace") if isinstance(version, bytes) else version
+    return isinstance(version, str) and version.split(".")[0] in ("1", "2")
 
 
 def parse_parts(content: bytes, source: str) -> Parts:
@@ -184,11 +201,12 @@ def parse_parts(content: bytes, source: str) -> Parts:
         weights = root.find("model_weights")
         if not isinstance(weights, Group):
             raise ConvertError("no group model_weights", where=source)
-        return Parts(source, config, compiled, weights, legacy=True)
+        return Parts(source, config, compiled, weights, True, _is_keras_2(attributes.get("keras_version")))
     members = read_archive(content, source)
     config = _json(members["config.json"], source, "config.json")
     root = hdf5.read(members[_WEIGHTS], f"{source}: {_WEIGHTS}", without=OPTIMIZERS)
-    return Parts(source, config, config.get("compile_config") or {}, root, legacy=False)
+    version = _json(members.get(_METADATA, b"{}"), source, _METADATA).get("keras_version")
+    return Parts(source, config, config.get("compile_config") or {}, root, False, _is_keras_2(version))
 
 
 def read_archive(content: bytes, source: str) -> dict[str, bytes]:
@@ -196,7 +214,10 @@ def read_archive(content: bytes, source: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
-            if sum(sizes.values()) > LARGEST_BYTES or sizes.get("config.json", 0) > LARGEST_CONFIG_BYTES:
+            if (
+                sum(sizes.values()) > LARGEST_BYTES
+                or max(sizes.get("config.json", 0), sizes.get(_METADATA, 0)) > LARGEST_CONFIG_BYTES
+            ):
                 raise ConvertError(f"the archive unpacks to more than {LARGEST_BYTES:,} bytes", where=source)
             for name in ("config.json", _WEIGHTS):
                 if name not in sizes:
@@ -204,7 +225,7 @@ def read_archive(content: bytes, source: str) -> dict[str, bytes]:
             bad = archive.testzip()
             if bad is not None:
                 raise ConvertError(f"damaged: {bad!r} in the archive does not match its checksum", where=source)
-            return {name: archive.read(name) for name in ("config.json", _WEIGHTS)}
+            return {name: archive.read(name) for name in ("config.json", _WEIGHTS, _METADATA) if name in sizes}
     except ConvertError:
         raise
     except Exception as error:  # zipfile lets struct, zlib, memory and Unicode errors through on damaged archives
@@ -231,10 +252,11 @@ def _snake(name: str) -> str:
 class _Reader:
     """Builds the model; `legacy` is the .h5 form, where weights lie by layer names."""
 
-    def __init__(self, source: str, weights: Group, legacy: bool) -> None:
-        self.source = source
-        self.weights = weights
-        self.legacy = legacy
+    def __init__(self, parts: Parts) -> None:
+        self.source = parts.source
+        self.weights = parts.weights
+        self.legacy = parts.legacy
+        self.keras_2 = parts.keras_2
         self.count = 0
 
     def refuse(self, where: str, reason: str) -> ConvertError:
@@ -277,6 +299,7 @@ class _Reader:
             kind, config = description["class_name"], description["config"]
             if not isinstance(kind, str) or not isinstance(config, dict):
                 raise TypeError("a layer without class_name and config")
+            kind = _OPERATORS.get(str(config.get("function")), kind) if kind == "TFOpLambda" else kind
             kind, name = shown(kind), shown(config.get("name", description.get("name")))
             where = f'layer "{name}" ({kind})'
             snake = _snake(kind)
@@ -309,7 +332,7 @@ class _Reader:
                 wrapped.append(layer)
             weights = {f"{number}/{key}": values for number, layer in enumerate(wrapped)
                        for key, values in layer.weights.items()}  # fmt: skip
-            return KerasLayer(kind, name, config, learns, weights, wrapped=tuple(wrapped))
+            return KerasLayer(kind, name, config, learns, weights, None, tuple(wrapped), self.keras_2)
         wanted = [key for key in _VARIABLES.get(kind, ()) if config.get(_FLAGS.get(key, ""), True)]
         if kind == "Normalization" and config.get("mean") is not None:
             wanted = []
@@ -326,7 +349,7 @@ class _Reader:
             if values is None:
                 raise self.refuse(where, f"its weights have no {key} in the file; save the model again")
             found[key] = values
-        return KerasLayer(kind, name, config, learns, found)
+        return KerasLayer(kind, name, config, learns, found, keras_2=self.keras_2)
 
     def _legacy(self, outer: str, kind: str, name: str, where: str, longer: list[str]) -> list[NDArray[Any]]:
         """The weights of layer `name`, in the order in which it makes them. They lie with those of the outermost layer
@@ -387,7 +410,7 @@ class _Reader:
             first = int(layer.inner is not None and last.get(name, 0) >= len(uses))
             for number, node in enumerate(uses):
                 sources = tuple(_tensor(*reference) for reference in _references(node))
-                calls.append(Call(layer, sources, f"{name}/{first + number}"))
+                calls.append(Call(layer, sources, f"{name}/{first + number}", _numbers(node)))
                 if len(calls) > MOST_LAYERS:
                     raise self.refuse("the model", f"more than {MOST_LAYERS} layers")
         ready = {tensor.rsplit("/", 1)[0] for tensor in inputs}
@@ -450,6 +473,17 @@ def _references(node: Any) -> Iterator[tuple[Any, Any, Any]]:
             stack += reversed(value[3:])
         elif isinstance(value, list | tuple):
             stack += reversed(value)
+
+
+def _numbers(node: Any) -> dict[int, float]:
+    """What an operator between a tensor and numbers is given in place of tensors, by position."""
+    if isinstance(node, dict):
+        arguments = node.get("args", [])
+    else:
+        options = node[3] if len(node) == 4 and _is_tensor(node) and isinstance(node[3], dict) else {}
+        arguments = [options.get("x"), options.get("y")]
+    numbers = {index: value for index, value in enumerate(arguments) if isinstance(value, int | float)}
+    return {index: float(value) for index, value in numbers.items() if not isinstance(value, bool)}
 
 
 def _is_tensor(value: Any) -> bool:

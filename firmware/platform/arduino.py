@@ -21,6 +21,8 @@ build_id = tinyfed_build.build_id(firmware, name, manifest, "\n".join([compiler,
 defines = [(key, shlex.quote(value)) for key, value in tinyfed_build.defines(name, manifest).items()]
 if tinyfed_build.with_int8(manifest, None, False):
     env.Append(CPPDEFINES=["TINYFED_INT8"])
+if tinyfed_build.with_float(manifest, None, False):
+    env.Append(CPPDEFINES=["TINYFED_FLOAT"])
 env.Replace(SRC_FILTER=[f"+<{part}/>" for part in tinyfed_build.image_parts(manifest)])
 env.Append(
     CPPPATH=[str(firmware / part) for part in tinyfed_build.may_include("app")],

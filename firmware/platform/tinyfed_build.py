@@ -184,6 +184,26 @@ def with_int8(manifest: dict[str, Any], model: bytes | None, dense_only: bool) -
     return bool(manifest["tinyfed"].get("int8")) and not dense_only
 
 
+# Kinds of operators from here to there are float32 ones (docs/int8.md).
+FLOAT_KINDS = range(40, 80)
+
+
+def with_float(manifest: dict[str, Any], model: bytes | None, dense_only: bool) -> bool:
+    """Do float32 operators of programs go in? Where the model in it has some; without a model where int8 ones do."""
+    if model is None:
+        return with_int8(manifest, model, dense_only)
+    return any(kind in FLOAT_KINDS for kind in operator_kinds(model))
+
+
+def operator_kinds(image: bytes) -> set[int]:
+    """Of the frozen network in a model image."""
+    if not frozen_bytes(image):
+        return set()
+    program = image[64 + 32 * int.from_bytes(image[32:34], "little") :]
+    count = int.from_bytes(program[16:18], "little")
+    return set(program[64 : 64 * (count + 1) : 64])
+
+
 def model_source(image: bytes) -> str:
     """C source of an embedded model image: byte for byte the .tfm file."""
     lines = [", ".join(f"0x{byte:02x}" for byte in image[at : at + 16]) for at in range(0, len(image), 16)]

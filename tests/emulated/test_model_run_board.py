@@ -15,7 +15,8 @@ from tinyfed_host.firmware import build
 from tinyfed.boards import read_board
 from tinyfed.engine import Engine
 from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize, mlp
-from tinyfed.model.convert import read_model
+from tinyfed.model.convert import float_model, read_model
+from tinyfed.model.graph import Graph, Node, convert_graph
 from tinyfed.model.image import structure_hash
 from tinyfed.model.run import board_image
 from tinyfed.tasks.raw import standardizing
@@ -59,6 +60,29 @@ def test_float_and_int8_models_on_every_emulated_board(board: str, tmp_path: Pat
     same_bytes(tmp_path, conv(tmp_path), rng.normal(size=(4, 9, 8, 2)), "--board", board)
     x = rng.normal(0, 40, (2, 49, 10, 1)).astype(np.float32)
     same_bytes(tmp_path, path_of("kws_ref_model"), x, "--board", board)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_float_programs_of_two_inputs(board: str, tmp_path: Path) -> None:
+    """No chain of layers that learn: a gate, a dilated convolution, a softmax inside."""
+    tools(board)
+    rng = np.random.default_rng(35)
+    weights = rng.normal(size=(3, 3, 2, 4)).astype(np.float32)
+    nodes = (
+        Node("input", "other", (), (6, 5, 1)),
+        Node("mul", "gate", (0, 1), (6, 5, 2), activation="gelu"),
+        Node("conv2d", "conv", (2,), (6, 5, 4), weights, None, "softmax", 0, (3, 3), dilation=(2, 2), padding="same"),
+        Node("reduce_max", "most", (3,), (4,), axes=(0, 1)),
+    )
+    found = convert_graph(Graph("two.tfm", (6, 5, 2), nodes))
+    (tmp_path / "two.tfm").write_bytes(float_model("two.tfm", found).content)
+    values = {"x0": rng.normal(size=(3, 6, 5, 2)), "x1": rng.normal(size=(3, 6, 5, 1))}
+    np.savez(tmp_path / "x.npz", **values)
+    command = ["model", "run", str(tmp_path / "two.tfm"), "--input", str(tmp_path / "x.npz")]
+    assert run_command([*command, "-o", str(tmp_path / "here.npy")]) == 0
+    assert run_command([*command, "-o", str(tmp_path / "there.npy"), "--board", board]) == 0
+    assert (tmp_path / "here.npy").read_bytes() == (tmp_path / "there.npy").read_bytes()
+    assert np.isfinite(np.load(tmp_path / "there.npy")).all()
 
 
 @pytest.mark.parametrize("board", ["mps2_an386", "netduinoplus2"])

@@ -1,20 +1,24 @@
-"""firmware/core/int8 under sanitizers and on other processors: the same bytes as in-process, and nothing a damaged
-program can do to it."""
+"""Programs under sanitizers and on other processors: the same bytes as in-process, and nothing a damaged one can do."""
 
 import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 
+from tinyfed.model.graph import Graph, Node
+from tinyfed.model.graph.program import ACTIVATIONS, program_of
 from tinyfed.model.int8 import spec
 from tinyfed.model.int8.engine import Int8Engine, Kernels
 from tinyfed.model.int8.image import encode_int8
 
 FLAGS = [*RECIPE.C_FLAGS, *RECIPE.include_flags(FIRMWARE, "core")]
+FLAGS.append("-DTINYFED_FLOAT")
+PARTS = ("core/int8", "core/float", "core/kernels", "core/math")
 SANITIZERS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 SPOILED = 10_000
 
@@ -62,16 +66,62 @@ def network(rng: np.random.Generator) -> spec.Int8Network:
     return spec.Int8Network(tensors, layers, (0,), (14,))
 
 
-@pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def float_network(rng: np.random.Generator) -> spec.Int8Network:
+    """Every kind of float32 operator and every function."""
+    nodes: list[Node] = []
+
+    def add(kind: str, shape: tuple[int, ...], *inputs: int, **fields: Any) -> int:
+        nodes.append(Node(kind, kind, inputs or (len(nodes),), shape, **fields))
+        return len(nodes)
+
+    def normal(*shape: int) -> np.ndarray:
+        return (0.2 * rng.normal(size=shape)).astype(np.float32)
+
+    window = {"weights": normal(3, 3, 3, 6), "bias": normal(6), "kernel": (3, 3)}
+    start = add("conv2d", (9, 7, 6), 0, **window, dilation=(2, 2), padding="same")
+    add("conv2d", (5, 4, 6), 0, **window, stride=(2, 2), padding="same")
+    wide = {"weights": normal(2, 3, 12), "kernel": (2, 3)}
+    add("depthwise", (4, 4, 12), **wide, padding="explicit", pads=((0, 0), (1, 1)))
+    taps = {"weights": normal(3, 3, 12, 5), "kernel": (3, 3), "stride": (2, 2)}
+    add("conv2d_transpose", (8, 8, 5), **taps, padding="same")
+    add("max_pool", (4, 4, 5), kernel=(2, 2), stride=(2, 2))
+    add("average_pool", (4, 4, 5), kernel=(3, 3), padding="same")
+    last = add("resize_bilinear", (9, 7, 5), mode="half_pixel")
+    base = last = add("activation", (9, 7, 5), activation="sigmoid")
+    for name in ACTIVATIONS:
+        value = add("activation", (9, 7, 5), base, activation=name, alpha=0.4, beta=0.9)
+        last = add("add", (9, 7, 5), last, value)
+    constant = add("constant", (7, 1), 0, weights=normal(7, 1))
+    for kind in ("mul", "maximum", "squared_difference", "sub", "minimum", "prelu", "add", "div"):
+        last = add(kind, (9, 7, 5), last, constant)
+    rows = add("reduce_mean", (9, 5), last, axes=(1,))
+    other = add("reduce_max", (9, 6), start, axes=(1,))
+    turned = add("transpose", (6, 9), other, axes=(1, 0))
+    product = add("matmul", (6, 5), turned, rows)
+    padded = add("pad", (8, 5), product, pads=((1, 1), (0, 0)), alpha=-0.25)
+    joined = add("concatenate", (17, 5), padded, rows, axes=(0,))
+    add("slice", (6, 5), joined, begin=(16, 0), steps=(-3, 1))
+    add("dense", (6, 4), weights=normal(5, 4))
+    add("activation", (6, 4), activation="log_softmax")
+    return program_of(Graph("floats", (9, 7, 3), tuple(nodes)), (len(nodes),))
+
+
+@pytest.fixture(scope="module", params=["int8", "float"])
+def case(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, str]:
     """(file for infer.c, what it must print)."""
     rng = np.random.default_rng(5)
-    program, _ = encode_int8(network(rng))
-    values = [rng.integers(-128, 128, (9, 7, 3), np.int8) for _ in range(20)]
-    file = tmp_path_factory.mktemp("int8") / "case.bin"
+    values: list[np.ndarray]
+    if request.param == "int8":
+        program, _ = encode_int8(network(rng))
+        values = [rng.integers(-128, 128, (9, 7, 3), np.int8) for _ in range(20)]
+    else:
+        program, _ = encode_int8(float_network(rng))
+        values = [rng.normal(size=(9, 7, 3)).astype(np.float32) for _ in range(20)]
+    file = tmp_path_factory.mktemp(request.param) / "case.bin"
     head = struct.pack("<2I", len(program), len(values))
     file.write_bytes(head + program + b"".join(v.tobytes() for v in values))
     engine = Int8Engine(program, Kernels.PLAIN)
+    assert np.isfinite(engine.run(values[0])[0]).all()
     expected = [engine.run(value)[0].tobytes().hex() for value in values]
     assert len(set(expected)) > 15
     return file, "\n".join(expected) + "\n"
@@ -80,7 +130,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def build(compiler: str, flags: list[str], folder: Path) -> Path:
     require_tools(compiler)
     program = folder / "infer"
-    sources = [ROOT / "tests" / "c" / "int8" / "infer.c", *RECIPE.sources(FIRMWARE, "core/int8")]
+    sources = [ROOT / "tests" / "c" / "int8" / "infer.c", *RECIPE.sources(FIRMWARE, *PARTS)]
     done = subprocess.run(
         [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(program)], capture_output=True, text=True
     )

@@ -56,6 +56,8 @@ env.Replace(
 )
 if tinyfed_build.with_int8(manifest, model, dense_only):
     env.Append(CPPDEFINES=["TINYFED_INT8"])
+if tinyfed_build.with_float(manifest, model, dense_only):
+    env.Append(CPPDEFINES=["TINYFED_FLOAT"])
 if dense_only:
     env.Append(CPPDEFINES=["TINYFED_DENSE_ONLY"])
 if model is not None:

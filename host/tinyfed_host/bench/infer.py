@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tinyfed.boards import Board, Compiler
 from tinyfed.errors import DeviceError, UsageError
 from tinyfed.files import TemporaryFolder
-from tinyfed.model.int8.image import read_plan
+from tinyfed.model.int8.image import FLOAT_KINDS, read_kinds, read_plan, read_ports
 from tinyfed.paths import share
 from tinyfed_host.bench.board import compile_all, run_tool
 from tinyfed_host.firmware import build
@@ -43,7 +43,7 @@ class InferenceCost:
     stack_bytes: int
     code_bytes: int
     program_bytes: int
-    outputs: tuple[NDArray[np.int8], ...]
+    outputs: tuple[NDArray[Any], ...]
 
     def figures(self) -> dict[str, Any]:
         per_mac = round(self.instructions / self.macs, 4) if self.macs else None
@@ -58,7 +58,7 @@ class InferenceCost:
         }
 
 
-def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) -> InferenceCost:
+def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]]) -> InferenceCost:
     """Run `program` on the emulated board for each input and count. Raises UsageError for a board that cannot count,
     MissingToolError, BuildError and DeviceError."""
     if board.emulator is None or MACHINE not in board.emulator.command:
@@ -69,13 +69,14 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) ->
     if shutil.which(tool) is None:
         raise build.not_installed(tool, board.emulator.package)
     with TemporaryFolder() as folder:
-        elf, code_bytes = _built(board.compiler)
+        elf, code_bytes = _built(board.compiler, has_floats(program))
         image = folder / "infer.elf"
         image.write_bytes(elf)
         lines = _run(tool, image, _blob(program, inputs), folder)
     plan = read_plan(program)
     counts = [int(value) for value in re.findall(r"^instructions (\d+)$", lines, re.M)]
-    raw = [np.frombuffer(bytes.fromhex(value), np.int8) for value in re.findall(r"^output ([0-9a-f]*)$", lines, re.M)]
+    dtype = read_ports(program)[1][0].dtype
+    raw = [np.frombuffer(bytes.fromhex(value), dtype) for value in re.findall(r"^output ([0-9a-f]*)$", lines, re.M)]
     stack = re.search(r"^stack (\d+)$", lines, re.M)
     if len(counts) != len(inputs) or len(raw) != len(inputs) or stack is None:
         raise DeviceError(f"the emulated board said {lines[-200:]!r}: run again, and report it if it stays")
@@ -84,23 +85,27 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[np.int8]]) ->
     )
 
 
-def _blob(program: bytes, inputs: Sequence[NDArray[np.int8]]) -> bytes:
+def _blob(program: bytes, inputs: Sequence[NDArray[Any]]) -> bytes:
     def padded(part: bytes) -> bytes:
         return part + bytes(-len(part) % 16)
 
-    sizes = {value.size for value in inputs}
+    sizes = {value.nbytes for value in inputs}
     assert len(sizes) == 1, "one input size"
     head = struct.pack("<4I", MAGIC, len(program), sizes.pop(), len(inputs))
     return head + padded(program) + b"".join(padded(value.tobytes()) for value in inputs)
 
 
 @functools.cache
-def _built(compiler: Compiler) -> tuple[bytes, int]:
+def _built(compiler: Compiler, floats: bool) -> tuple[bytes, int]:
     """(image, bytes of code and constants of the engine in it, without the measuring itself); once a process."""
     root = share() / "firmware"
     recipe = build.recipe()
     flags = [*recipe.C_FLAGS, "-O2", *recipe.include_flags(root, "core")]
-    sources = [root / "bench" / "infer" / "infer.c", *recipe.sources(root, "core/int8")]
+    parts = ["core/int8"]
+    if floats:
+        flags.append("-DTINYFED_FLOAT")
+        parts += ["core/float", "core/kernels", "core/math"]
+    sources = [root / "bench" / "infer" / "infer.c", *recipe.sources(root, *parts)]
     with TemporaryFolder() as folder:
         objects = map(str, compile_all(compiler, dict.fromkeys(sources, ()), flags, folder))
         image = folder / "infer.elf"
@@ -126,6 +131,17 @@ def _run(program: str, image: Path, blob: bytes, folder: Path) -> str:
         reason = _EXITS.get(done.returncode, f"exit code {done.returncode}")
         raise DeviceError(f"the emulated board stopped: {reason}; {done.stderr.strip()[-200:]}")
     return done.stdout + done.stderr
+
+
+def has_floats(program: bytes) -> bool:
+    """Whether a program has float32 operators."""
+    return not read_kinds(program).isdisjoint(FLOAT_KINDS.values())
+
+
+def float_inputs(count: int, value_count: int, seed: int = 0) -> list[NDArray[np.float32]]:
+    """`count` float32 inputs of `value_count` normal values."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=value_count).astype(np.float32) for _ in range(count)]
 
 
 def edge_inputs(count: int, value_count: int, seed: int = 0) -> list[NDArray[np.int8]]:

@@ -149,9 +149,9 @@ def _lowered(node: Node, index: int) -> tuple[Layer, list[Floats]]:
     """The engine's layer of a node, and its weights."""
     rules = KINDS.get(node.kind)
     if rules is None:
-        node.refuse(f"the engine does not have {node.kind.replace('_', ' ')} layers")
+        node.refuse(f"no layer that learns computes {node.kind.replace('_', ' ')}")
     if node.activation not in ACTIVATIONS:
-        node.refuse(f"the engine does not have the activation {node.activation} here; it has {', '.join(ACTIVATIONS)}")
+        node.refuse(f"layers that learn do not have {node.activation}, they have {', '.join(ACTIVATIONS)}")
     if len(node.shape) > 3:
         node.refuse(f"shape {list(node.shape)}; layers that learn have at most 3 dimensions")
     if node.dilation != (1, 1):

@@ -1,7 +1,7 @@
 """`tinyfed bench infer`: what an int8 model costs on a Cortex-M4."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,23 +26,25 @@ def infer(
     ] = 3,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count an int8 model's instructions, memory and code on an emulated Cortex-M4, and check its outputs."""
+    """Count a program's instructions, memory and code on an emulated Cortex-M4, and check its outputs."""
     import numpy as np
 
     from tinyfed.boards import read_board
     from tinyfed.errors import DeviceError, UsageError
     from tinyfed.model.convert import Int8Model, read_model
     from tinyfed.model.int8.engine import Int8Engine
-    from tinyfed_host.bench.infer import edge_inputs, measure
+    from tinyfed_host.bench.infer import edge_inputs, float_inputs, measure
 
     with working(f"reading {model}"):
         found = read_model(model)
     if not isinstance(found, Int8Model):
-        raise UsageError("a float32 model", where=str(model), remedy="`tinyfed model quantize` makes it int8")
+        remedy = "`tinyfed model quantize` makes it int8; `tinyfed bench step` measures layers that learn"
+        raise UsageError("a model image of layers that learn", where=str(model), remedy=remedy)
     engine = Int8Engine(found.content)
     if len(engine.inputs) != 1:
         raise UsageError(f"{len(engine.inputs)} inputs; the measurement takes models with one", where=str(model))
-    values = edge_inputs(inputs, engine.inputs[0].count)
+    make = edge_inputs if engine.inputs[0].dtype == "int8" else float_inputs
+    values: Any = make(inputs, engine.inputs[0].count)
     with working(f"counting an inference of {model} on the emulated {board}"):
         cost = measure(read_board(board), found.content, values)
     for value, output in zip(values, cost.outputs, strict=True):

@@ -70,6 +70,13 @@ def test_the_stm32_line_on_a_modelled_usart(clear: str, tmp_path: Path) -> None:
     run_c_test("test_usart.c", sources, includes, tmp_path, *STM32, f"-DTINYFED_TEST_CLEAR={clear}")
 
 
+@pytest.mark.parametrize("brown_out", ["BROWN_OUT", "0u"])
+def test_the_stm32_watchdog_and_the_causes_of_a_reset(brown_out: str, tmp_path: Path) -> None:
+    sources, includes = [PORT / "stm32" / "watchdog.c"], [PORT, PORT / "stm32"]
+    flag = f"-DTINYFED_TEST_BROWN_OUT={brown_out}"
+    run_c_test("test_stm32_watchdog.c", sources, includes, tmp_path, *STM32, flag)
+
+
 def test_the_model_notices_an_overrun_that_is_not_seen_to(tmp_path: Path) -> None:
     source = (PORT / "stm32" / "usart.c").read_text()
     broken = source.replace("(status & (RXNE | ORE)) == 0u", "(status & RXNE) == 0u")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from tinyfed_host.device.discovery import connect
+from tinyfed_host.device.discovery import connect, open_transport
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.firmware import build
 
@@ -78,6 +78,20 @@ def test_it_refuses_and_goes_on(device: RemoteDevice) -> None:
         device.visit(bytes(40), ORDER, want_weights=False)
     device.load(image(1))
     assert device.visit(None, ORDER, want_weights=False).result.samples == 32
+
+
+def test_its_line_goes_on_after_a_flood(board: Board, pytestconfig: pytest.Config) -> None:
+    """Eight times what its ring holds, and no frame in it: a line whose bytes come one by one is overrun."""
+    port = pytestconfig.getoption("--port")
+    line = open_transport(port)
+    line.write(bytes(range(1, 256)) * 32)
+    line.close()
+    device = connect(port)
+    assert isinstance(device, RemoteDevice)
+    try:
+        assert device.info.board == board.name
+    finally:
+        device.close()
 
 
 def test_it_restarts(device: RemoteDevice) -> None:

@@ -21,9 +21,9 @@
 static tinyfed_stm32_line_t line;
 static tinyfed_stm32_clock_t clock;
 static tinyfed_stm32_ticks_t ticks_seen;
+static tinyfed_reset_cause_t reset_cause;
 static volatile uint32_t wraps;
-
-static bool emulated(void) { return (tinyfed_stm32_read(IDCODE) & IDCODE_DEVICE) == 0u; }
+static bool emulated;
 
 void tinyfed_cortexm_interrupt(uint32_t irq)
 {
@@ -37,7 +37,10 @@ int tinyfed_port_start(int argc, char **argv)
     const tinyfed_stm32_family_t *const family = &tinyfed_stm32_family;
     (void)argc;
     (void)argv;
-    clock = family->clock_start(emulated());
+    emulated = (tinyfed_stm32_read(IDCODE) & IDCODE_DEVICE) == 0u;
+    reset_cause = tinyfed_cortexm_noted();
+    if (!emulated) reset_cause = tinyfed_stm32_reset_cause(reset_cause); /* QEMU's flags are the same after any */
+    clock = family->clock_start(emulated);
 
     ticks_seen.period = clock.core_hz / 1000u * WRAP_MS;
     TINYFED_SYST_RVR = ticks_seen.period - 1u;
@@ -52,6 +55,7 @@ int tinyfed_port_start(int argc, char **argv)
     tinyfed_stm32_change(family->gpiob + GPIO_MODER, 0xFu << 12, 0xAu << 12);  /* PB6, PB7: alternate function */
     tinyfed_stm32_line_start(clock.usart_hz, TINYFED_BAUD);
     tinyfed_irq_enable(USART1_IRQ);
+    tinyfed_stm32_watchdog_start();
     return 0;
 }
 
@@ -101,7 +105,7 @@ uint32_t tinyfed_port_now_us(void) { return (uint32_t)(ticks() / (clock.core_hz 
 
 uint32_t tinyfed_port_instructions(void)
 {
-    if (!emulated() || tinyfed_identity()->counted != 1u) return 0u;
+    if (!emulated || tinyfed_identity()->counted != 1u) return 0u;
     /* 128 ns an instruction, rounded to the nearest. */
     const uint32_t mhz = clock.core_hz / 1000000u;
     return (uint32_t)((ticks() * 125u + 8u * mhz) / (16u * mhz));
@@ -114,19 +118,22 @@ const tinyfed_flash_t *tinyfed_port_flash(void)
         .base = (const uint8_t *)(uintptr_t)TINYFED_STORE_ADDRESS,
         .slot_bytes = TINYFED_STORE_BYTES / 2u,
     };
-    return emulated() ? &readable : tinyfed_stm32_family.flash;
+    return emulated ? &readable : tinyfed_stm32_family.flash;
 }
 
 /* QEMU has no unique id: its loader's record stands for it. */
 void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
-    const volatile uint8_t *from = emulated() ? tinyfed_identity()->unique_id
-                                              : (const volatile uint8_t *)(uintptr_t)tinyfed_stm32_family.unique_id;
+    const volatile uint8_t *from =
+        emulated ? tinyfed_identity()->unique_id : (const volatile uint8_t *)(uintptr_t)tinyfed_stm32_family.unique_id;
     for (size_t i = 0; i < TINYFED_PORT_UNIQUE_ID_BYTES; i++) id[i] = from[i];
 }
 
-tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
+tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return reset_cause; }
 
-void tinyfed_port_feed(void) {}
+void tinyfed_port_feed(void)
+{
+    if (!emulated) tinyfed_stm32_watchdog_feed(); /* each access to a register costs QEMU a microsecond */
+}
 
 const tinyfed_sensor_t *tinyfed_port_sensor(void) { return NULL; }

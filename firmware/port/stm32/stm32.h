@@ -67,6 +67,9 @@ typedef struct tinyfed_stm32_family {
         uint32_t status, receive, transmit, clear, baud, control; /* addresses; clear 0: reading does it */
         uint32_t enable;                                          /* UE in control */
     } usart1;
+    struct {
+        uint32_t flags, forget, brown_out; /* RCC_CSR, its RMVF and its BORRSTF, 0 without one */
+    } reset;
     uint32_t unique_id;
     const tinyfed_flash_t *flash;
 } tinyfed_stm32_family_t;
@@ -98,6 +101,15 @@ void tinyfed_stm32_line_start(uint32_t usart_hz, uint32_t baud);
 
 /* USART1's interrupt; and what the main loop calls, with interrupts off, after it took bytes or gave some. */
 void tinyfed_stm32_line_work(tinyfed_stm32_line_t *line);
+
+/* ---- the watchdog, and what it did ---------------------------------------------------------------- */
+
+void tinyfed_stm32_watchdog_start(void);
+void tinyfed_stm32_watchdog_feed(void);
+
+/* By the chip's flags, which are forgotten, so ask once; of what software reset, `noted` (tinyfed_cortexm_noted) tells
+ * which. */
+tinyfed_reset_cause_t tinyfed_stm32_reset_cause(tinyfed_reset_cause_t noted);
 
 /* ---- time ----------------------------------------------------------------------------------------- */
 

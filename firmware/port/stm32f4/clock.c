@@ -93,6 +93,7 @@ const tinyfed_stm32_family_t tinyfed_stm32_family = {
                .baud = 0x40011008u,
                .control = 0x4001100Cu,
                .enable = 1u << 13},
+    .reset = {STM32F4_RCC_CSR, 1u << 24, 1u << 25},
     .unique_id = 0x1FFF7A10u, /* RM0090, 39.1 */
     .flash = &tinyfed_stm32f4_flash,
 };

@@ -88,6 +88,7 @@ const tinyfed_stm32_family_t tinyfed_stm32_family = {
                .baud = 0x4001380Cu,
                .control = 0x40013800u,
                .enable = 1u << 0},
+    .reset = {STM32L4_RCC_CSR, 1u << 23, 0u},
     .unique_id = 0x1FFF7590u, /* RM0351, 49.1 */
     .flash = &tinyfed_stm32l4_flash,
 };

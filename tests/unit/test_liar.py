@@ -172,8 +172,8 @@ class Inventive(RemoteDevice):
 
     content = b""
 
-    def infer(self, sample: bytes) -> bytes:
-        return self.content or super().infer(sample)
+    def infer(self, sample: bytes, step: int | None = None) -> bytes:
+        return self.content or super().infer(sample, step)
 
 
 @pytest.mark.parametrize("content", [b"", bytes(8), bytes(13), bytes(400), struct.pack("<3f", 0, math.nan, 1)])

@@ -354,3 +354,10 @@ def test_each_clients_stream_goes_on_where_its_last_visit_ended() -> None:
     last = again.placed(in_time, "anna").order
     again.ended(last, "anna")
     assert (last.start, again.document()) == (2**32 - 3, {"anna": 2})
+
+
+def test_options_left_out_are_those_of_the_page() -> None:
+    """docs/experiment.md names them."""
+    plain, near = meta.fedavg.FedAvg(ORDER, 1), meta.fedavg.FedProx(ORDER, 1)
+    assert (plain.devices, plain.batch, plain.passes, plain.staleness, plain.late) == (4, 10, 1, 0.5, "drop")
+    assert near.mu == 0.1

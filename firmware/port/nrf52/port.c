@@ -4,6 +4,7 @@
 #include "registers.h"
 #include "uarte.h"
 #include "uicr.h"
+#include "watchdog.h"
 
 #define IRQ_UARTE 2u
 #define IRQ_TIMER0 8u
@@ -23,6 +24,8 @@
 #error "the board's manifest asks for a baud that is not in the Product Specification's table"
 #endif
 
+static tinyfed_reset_cause_t reset_cause;
+
 void tinyfed_cortexm_interrupt(uint32_t irq)
 {
     if (irq == IRQ_UARTE) tinyfed_nrf52_uarte_interrupt();
@@ -34,6 +37,7 @@ int tinyfed_port_start(int argc, char **argv)
     (void)argc;
     (void)argv;
     if (tinyfed_nrf52_uicr_restore()) tinyfed_port_reset();
+    reset_cause = tinyfed_nrf52_reset_cause(tinyfed_cortexm_noted());
     tinyfed_nrf52_write(NRF52_NVMC_ICACHECNF, 1u);
     /* The crystal keeps the baud rate; without it the internal oscillator's 1.5 % still does for a UART. */
     tinyfed_nrf52_write(NRF52_CLOCK_HFCLKSTART, 1u);
@@ -51,6 +55,7 @@ int tinyfed_port_start(int argc, char **argv)
     tinyfed_irq_enable(IRQ_UARTE);
     tinyfed_irq_enable(IRQ_TIMER0);
     tinyfed_nrf52_uarte_start(BAUD_REGISTER, TINYFED_TXD_PIN, TINYFED_RXD_PIN);
+    tinyfed_nrf52_watchdog_start();
     return 0;
 }
 
@@ -109,8 +114,8 @@ void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
     }
 }
 
-tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
+tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return reset_cause; }
 
-void tinyfed_port_feed(void) {}
+void tinyfed_port_feed(void) { tinyfed_nrf52_watchdog_feed(); }
 
 const tinyfed_sensor_t *tinyfed_port_sensor(void) { return NULL; }

@@ -21,6 +21,7 @@ static inline void tinyfed_nrf52_barrier(void) { __asm volatile("dmb" ::: "memor
 
 #define NRF52_CLOCK_HFCLKSTART 0x40000000u
 #define NRF52_CLOCK_HFCLKSTARTED 0x40000100u
+#define NRF52_RESETREAS 0x40000400u
 #define NRF52_APPROTECT_DISABLE 0x40000558u
 
 #define NRF52_UARTE 0x40002000u
@@ -66,6 +67,12 @@ static inline void tinyfed_nrf52_barrier(void) { __asm volatile("dmb" ::: "memor
 #define NRF52_TIMER_PRESCALER 0x510u
 #define NRF52_TIMER_CC(n) (0x540u + 4u * (n))
 #define NRF52_TIMER_INT_COMPARE(n) (1u << (16u + (n)))
+
+#define NRF52_WDT_START 0x40010000u
+#define NRF52_WDT_CRV 0x40010504u
+#define NRF52_WDT_RREN 0x40010508u
+#define NRF52_WDT_CONFIG 0x4001050Cu
+#define NRF52_WDT_RR0 0x40010600u
 
 #define NRF52_NVMC_READY 0x4001E400u
 #define NRF52_NVMC_CONFIG 0x4001E504u /* 0 read, 1 write, 2 erase */

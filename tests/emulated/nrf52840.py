@@ -1,15 +1,16 @@
-"""An nRF52840 in this process: Unicorn executes the very image that is flashed, and what lies around the core is here, as
-the Product Specification 1.7 has it: NVIC, CLOCK, UARTE0 with EasyDMA, TIMERs, PPI, NVMC, FICR and UICR. The firmware
-uses no other peripheral, and touching one ends the run.
+"""An nRF52840 in this process: Unicorn executes the very image that is flashed, and what lies around the core is here,
+as the Product Specification 1.7 has it: NVIC, CLOCK, UARTE0 with EasyDMA, TIMERs, PPI, NVMC, WDT, FICR and UICR. The
+firmware uses no other peripheral, and touching one ends the run.
 
-Time is the core's: a cycle for each half-word of code in the engine, the main loop and the port, and what flash and line
-take, and it passes only while the host waits for the chip. Interrupts come between any two blocks of that code."""
+Time is the core's: a cycle for each half-word of code in the engine, the main loop and the port, and what flash and
+line take, and it passes only while the host waits for the chip. Interrupts come between any two blocks of that code."""
 
 import heapq
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from unicorn import UC_ARCH_ARM, UC_HOOK_BLOCK, UC_HOOK_INTR, UC_HOOK_MEM_WRITE, UC_MODE_MCLASS, UC_MODE_THUMB, Uc
@@ -20,7 +21,9 @@ US = HZ // 1_000_000
 FLASH_BYTES, RAM, RAM_BYTES = 1 << 20, 0x20000000, 256 << 10
 INFORMATION, UICR = 0x10000000, 0x10001000  # FICR lies in the first page, UICR in the second
 PERIPHERALS, GPIO, SCS = 0x40000000, 0x50000000, 0xE000E000
-CLOCK, UARTE, TIMERS, NVMC, PPI = 0x40000000, 0x40002000, (0x40008000, 0x40009000), 0x4001E000, 0x4001F000
+CLOCK, UARTE, TIMERS = 0x40000000, 0x40002000, (0x40008000, 0x40009000)
+WDT, NVMC, PPI = 0x40010000, 0x4001E000, 0x4001F000
+RESETREAS, BY_WATCHDOG, BY_SOFTWARE = 0x40000400, 1 << 1, 1 << 2
 APPROTECT_DISABLE = 0x40000558
 ERASED, BUILD_F0 = 0xFFFFFFFF, 5
 # FP state is stacked with each exception, as with CONTROL.FPCA set: 26 words, and this value to return by.
@@ -39,7 +42,7 @@ class Nrf52840:
     """A chip with an image in its flash, and its UART as a `Transport` of the host, which goes by `clock`.
 
     `variant` is FICR's, of the build code. `framing` and `stalls` name received bytes by their number since the start:
-    those that have no stop bit, and those behind which something keeps the core from all work for 60 ms."""
+    those that have no stop bit, and those behind which something keeps the core from all work for so many ms."""
 
     name = "nrf52840"
     bytes_per_s = 11520.0
@@ -50,11 +53,12 @@ class Nrf52840:
         *,
         variant: int = BUILD_F0,
         framing: frozenset[int] = frozenset(),
-        stalls: frozenset[int] = frozenset(),
+        stalls: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self.resets = self.receiver_stops = self.arrived = 0
         self._framing, self._stalls = framing, stalls
         self._stall_cycles = 0
+        self._reset_flags = 0
         self._fault: Exception | None = None
         self._received: list[int] = []  # bytes that have left the host
         self._sent = b""
@@ -110,12 +114,14 @@ class Nrf52840:
 
     # ---- the core ----------------------------------------------------------------------------------------------
 
-    def _reset(self) -> None:
+    def _reset(self, flag: int = 0) -> None:
+        self.resets += flag != 0
+        self._reset_flags |= flag
         self._registers: dict[int, int] = {}
         self._enabled: dict[int, int] = {}  # INTEN of a peripheral
         self._irqs = self._pending = 0  # of the NVIC
         self._frames: list[int] = []  # where the stack was before each exception
-        self._events = [event for event in self._events if event[2] == self._arrive]  # the host does not know
+        self._events = [event for event in self._events if event[2] in (self._arrive, self._starve)]
         self._timers = {base: Timer() for base in TIMERS}
         self._fifo: list[int] = []
         self._dma = False
@@ -139,8 +145,7 @@ class Nrf52840:
             if self._fault:
                 raise self._fault
             if self._reset_wanted:
-                self.resets += 1
-                self._reset()
+                self._reset(BY_SOFTWARE)
                 return
             if self._pc & 0xFFFFFF00 == 0xFFFFFF00:
                 self._leave()
@@ -183,7 +188,8 @@ class Nrf52840:
         values = struct.unpack(f"<{FRAME_WORDS}I", self._uc.mem_read(frame, 4 * FRAME_WORDS))
         self._uc.reg_write(arm.UC_ARM_REG_XPSR, values[7])  # first: the handler's stack pointer is the thread's too
         self._uc.reg_write(arm.UC_ARM_REG_SP, self._frames.pop())
-        self._uc.reg_write_batch([*zip(STACKED, values)][:6] + [*zip(STACKED, values)][8:])
+        kept = [*zip(STACKED, values, strict=False)]
+        self._uc.reg_write_batch(kept[:6] + kept[8:])
         self._pc = values[6]
         self._look()
 
@@ -208,6 +214,8 @@ class Nrf52840:
         address = base + offset
         if address == NVMC + 0x400:
             return 1  # READY: the core stands still while the flash is at work
+        if address == RESETREAS:
+            return self._reset_flags
         return self._registers.get(address, 0)
 
     def _write(self, uc: Uc, offset: int, size: int, value: int, base: int) -> None:
@@ -228,18 +236,29 @@ class Nrf52840:
             self._look()
         elif offset == 0x180:
             self._irqs &= ~value
+        elif offset == 0x280:
+            self._pending &= ~value
+        elif 0x180 < offset < 0x300 or (not value and (0x400 <= offset < 0x500 or 0xD18 <= offset < 0xD24)):
+            pass  # no interrupts beyond 31, all priorities the same
         elif offset == 0xD0C and value == 0x05FA0004:
             self._reset_wanted = True
+        elif offset in (0x10, 0xD04):
+            assert not value & 1, "SysTick is not modelled"
         elif offset in (0xD08, 0xD88):
             self._registers[SCS + offset] = value
         else:
             raise RuntimeError(f"the model has no {SCS + offset:#x}")
 
     def _peripheral(self, base: int, offset: int, value: int) -> None:
-        if base not in (CLOCK, UARTE, *TIMERS, NVMC, PPI):
+        if base not in (CLOCK, UARTE, *TIMERS, WDT, NVMC, PPI):
             raise RuntimeError(f"the model has no peripheral at {base:#x}")
         if base == NVMC:
             self._nvmc(offset, value)
+        elif base + offset == RESETREAS:
+            self._reset_flags &= ~value
+        elif base + offset == WDT + 0x600:
+            assert value == 0x6E524635 and self._registers.get(WDT + 0x508) == 1, "what does not feed the watchdog"
+            self._feed()
         elif base == PPI and offset == 0x504:
             self._registers[PPI + 0x500] = self._registers.get(PPI + 0x500, 0) | value
         elif base == PPI or offset >= 0x400:
@@ -269,10 +288,10 @@ class Nrf52840:
     def _event(self, address: int) -> None:
         self._registers[address] = 1
         for channel in range(20):
-            if self._registers.get(PPI + 0x500, 0) >> channel & 1:
-                if self._registers.get(PPI + 0x510 + 8 * channel) == address:
-                    task = self._registers[PPI + 0x514 + 8 * channel]
-                    self._task(task & ~0xFFF, task & 0xFFF)
+            enabled = self._registers.get(PPI + 0x500, 0) >> channel & 1
+            if enabled and self._registers.get(PPI + 0x510 + 8 * channel) == address:
+                task = self._registers[PPI + 0x514 + 8 * channel]
+                self._task(task & ~0xFFF, task & 0xFFF)
         self._look()
 
     def _task(self, base: int, offset: int) -> None:
@@ -282,6 +301,8 @@ class Nrf52840:
             self._timer(base, offset)
         elif base == UARTE:
             self._uarte(offset)
+        elif base == WDT and offset == 0:
+            self._feed()
         else:
             raise RuntimeError(f"the model has no task {base + offset:#x}")
 
@@ -316,6 +337,19 @@ class Nrf52840:
                 self._event(base + 0x140 + 4 * channel)
 
         self._at(max(1, ticks << 2 << self._registers.get(base + 0x510, 4)), reached)
+
+    def _feed(self) -> None:
+        """The watchdog begins anew; a reset by software leaves it running, as does a core that sleeps."""
+        assert self._registers[WDT + 0x50C] & 1, "it would stand still while the core sleeps"
+        self._starves = self._now + (self._registers[WDT + 0x504] + 1) * HZ // 32768
+        if not any(what == self._starve for _, _, what in self._events):
+            self._at(self._starves - self._now, self._starve)
+
+    def _starve(self) -> None:
+        if self._now < self._starves:
+            self._at(self._starves - self._now, self._starve)
+        else:
+            self._reset(BY_WATCHDOG)
 
     def _nvmc(self, offset: int, value: int) -> None:
         if offset == 0x518:
@@ -353,7 +387,7 @@ class Nrf52840:
             self._at(self._byte_cycles(), self._stopped_receiving)
         elif offset == 0x08:
             pointer, count = self._registers[UARTE + 0x544], self._registers[UARTE + 0x548]
-            assert RAM <= pointer and pointer + count <= RAM + RAM_BYTES, "EasyDMA reads RAM only"
+            assert pointer >= RAM and pointer + count <= RAM + RAM_BYTES, "EasyDMA reads RAM only"
             self._at(count * self._byte_cycles(), lambda: self._transmitted(pointer, count))
         elif offset == 0x2C:
             self._uc.mem_write(self._registers[UARTE + 0x534], bytes(self._fifo))
@@ -368,7 +402,7 @@ class Nrf52840:
 
     def _start_block(self) -> None:
         self._pointer, self._room = self._registers[UARTE + 0x534], self._registers[UARTE + 0x538]
-        assert RAM <= self._pointer and self._pointer + self._room <= RAM + RAM_BYTES, "EasyDMA writes RAM only"
+        assert self._pointer >= RAM and self._pointer + self._room <= RAM + RAM_BYTES, "EasyDMA writes RAM only"
         self._dma = True
         self._event(UARTE + 0x14C)
 
@@ -383,8 +417,7 @@ class Nrf52840:
         self.arrived += 1
         if self._received:
             self._at(self._byte_cycles(), self._arrive)
-        if self.arrived in self._stalls:
-            self._stall_cycles = 60_000 * US
+        self._stall_cycles += self._stalls.get(self.arrived, 0) * 1000 * US
         if not self._dma or self._registers.get(UARTE + 0x500) != 8:
             return
         framing = self.arrived in self._framing  # the byte is not stored

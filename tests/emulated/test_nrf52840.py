@@ -10,6 +10,7 @@ from tinyfed_host.device.line import RemoteDevice, probe
 from tinyfed_host.firmware import build
 
 from tinyfed.device.simulated import SimulatedDevice
+from tinyfed.errors import DeviceError
 from tinyfed.model import mlp
 from tinyfed.model.image import encode
 from tinyfed.model.initialize import initialize
@@ -82,7 +83,7 @@ def test_it_keeps_a_model_through_a_restart() -> None:
     ("fault", "stops"),
     [
         ({"framing": frozenset({50, 300, 1000, 1001, 2500})}, 4),
-        ({"stalls": frozenset({700, 2000})}, 1),  # 690 bytes come meanwhile
+        ({"stalls": {700: 60, 2000: 60}}, 1),  # 690 bytes come meanwhile
     ],
     ids=["framing", "stalls"],
 )
@@ -90,3 +91,16 @@ def test_it_goes_on_after_faults_of_the_line(fault: dict[str, Any], stops: int) 
     running = chip(**fault)
     learn(connect(running), 24)
     assert running.receiver_stops >= stops
+
+
+def test_a_main_loop_that_stands_still_is_reset_and_told() -> None:
+    running = chip(variant=4, stalls={1200: 9000})
+    device = connect(running)
+    assert device.info.reset_cause == "software", "for UICR"
+    with pytest.raises(DeviceError):
+        learn(device, 24)
+    assert running.resets == 2
+    again = connect(running)
+    assert again.info.reset_cause == "watchdog"
+    again.reset()
+    assert again.info.reset_cause == "software"

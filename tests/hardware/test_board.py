@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from tinyfed_host.device.discovery import connect, open_transport
 from tinyfed_host.device.line import RemoteDevice
-from tinyfed_host.firmware import build
+from tinyfed_host.firmware import build, flash
 
 from tinyfed.boards import Board, read_board
 from tinyfed.device.simulated import SimulatedDevice
@@ -99,6 +99,15 @@ def test_it_restarts(device: RemoteDevice) -> None:
     device.load(image(1))
     device.reset()
     assert (device.info.unique_id, device.info.structure_hash) == (unique_id, 0)
+
+
+def test_its_flash_can_be_compared_after_a_restart(board: Board, device: RemoteDevice) -> None:
+    """A chip that locked its debug port at the reset could be flashed only once."""
+    step = flash.verify_step(board, build.build(board)) if flash.methods(board) else None
+    if step is None:
+        pytest.skip("no debug probe compares its flash")
+    device.reset()
+    assert flash.is_there(step)
 
 
 def test_it_keeps_a_model_through_a_restart(device: RemoteDevice) -> None:

@@ -17,17 +17,19 @@ from tinyfed_host.transport.socket import SocketTransport
 
 from tinyfed.device.simulated import SimulatedDevice
 from tinyfed.errors import DeviceError
-from tinyfed.model.image import encode
+from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
 from tinyfed.wire import frames
+from tinyfed.wire.messages import hash64
 from tinyfed.wire.order import Order
 
 STAND_IN = ROOT / "tests" / "c" / "port" / "arduino"
 WARNINGS = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 INCLUDES = RECIPE.include_flags(FIRMWARE, "app")
 DEFINES = ["-DTINYFED_ARENA_BYTES=65536u", "-DTINYFED_BAUD=115200u", "-DTINYFED_UNIQUE_ID_BYTES=8u"]
-DEFINES += ["-DTINYFED_DATA_FLASH_BYTES=256u"]
+PLACES = ["-DTINYFED_DATA_FLASH_ADDRESS=0x80000u", "-DTINYFED_DATA_FLASH_BYTES=393216u"]
+PLACES += ["-DTINYFED_STORE_ADDRESS=0x50000u", "-DTINYFED_STORE_BYTES=196608u"]
 IMUS = {"nano33ble": "lsm9ds1", "nano33ble_rev2": "bmi270"}
 MBED = ["-D__MBED__=1"]
 MAIN = ["-DTINYFED_BUILD_ID=0x1234u", "-DTINYFED_MAIN=tinyfed_main"]
@@ -63,7 +65,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def program(board: str, objects: list[Path], tmp_path: Path) -> Path:
     require_tools("g++")
     main = compile_c(FIRMWARE / "app" / "main.c", tmp_path / "main.o", *MAIN, f'-DTINYFED_BOARD="{board}"')
-    places = ["-DTINYFED_DATA_FLASH_ADDRESS=stand_in_flash", "-DTINYFED_UNIQUE_ID_ADDRESS=stand_in_id"]
+    places = [*PLACES, "-DTINYFED_UNIQUE_ID_ADDRESS=stand_in_id"]
     device = tmp_path / "device"
     subprocess.run(
         [
@@ -112,7 +114,7 @@ def running(program: Path, **environment: str) -> Iterator[RemoteDevice]:
 
 def test_it_compiles_for_the_boards_processor(board: str, tmp_path: Path) -> None:
     require_tools("arm-none-eabi-g++")
-    places = ["-DTINYFED_DATA_FLASH_ADDRESS=0x80000u", "-DTINYFED_UNIQUE_ID_ADDRESS=0x10000060u"]
+    places = [*PLACES, "-DTINYFED_UNIQUE_ID_ADDRESS=0x10000060u"]
     subprocess.run(
         [
             *("arm-none-eabi-g++", "-std=c++14", *M4, *WARNINGS, *INCLUDES, *stand_in(board), *DEFINES, *places),
@@ -169,3 +171,52 @@ def test_a_sensor_that_gives_nothing_ends_the_recording(state: str, board: str, 
     if board in IMUS:
         with running(program, STAND_IN_IMU=state) as device, pytest.raises(DeviceError, match="sensor gives nothing"):
             device.record(0, seconds=3.2)
+
+
+def test_a_sensor_that_hangs_resets_the_board_and_it_says_so(board: str, program: Path) -> None:
+    if board not in IMUS:
+        return
+    with running(program) as device:
+        assert device.info.reset_cause == "power"
+        device.reset()
+        assert device.info.reset_cause == "software"
+    with started(program, STAND_IN_IMU="hung") as line:
+        device = RemoteDevice(SocketTransport(line.dup(), "arduino stand-in"))
+        with pytest.raises(DeviceError, match="it restarted"):
+            device.record(0, seconds=3.2)
+        spec = mlp(1, (16,), 1, "tanh")
+        device.load(encode(spec, initialize(spec, 4)))
+        assert device.info.reset_cause == "watchdog"
+        device.close()
+
+
+def test_a_model_is_whole_after_a_power_cut_in_any_write(board: str, program: Path, tmp_path: Path) -> None:
+    """Two saves; the power fails in each erase and write of the second one in turn."""
+    if board not in IMUS:
+        return
+    spec = mlp(1, (16,), 1, "tanh")
+    images = [encode(spec, initialize(spec, seed)) for seed in (4, 5)]
+    hashes = [hash64(read_weights(image).tobytes()) for image in images]
+    (tmp_path / "flash").write_bytes(bytes(0x90000))  # not erased, and no store
+    flash = {"STAND_IN_FLASH": str(tmp_path / "flash")}
+    with running(program, **flash) as device:
+        assert (device.info.class_count, device.info.weights_hash) == (0, 0)
+        device.load(images[0])
+        device.save()
+    first = (tmp_path / "flash").read_bytes()
+    held = []
+    for cut in range(1, 20):
+        (tmp_path / "flash").write_bytes(first)
+        survived = False
+        with (
+            contextlib.suppress(DeviceError, AssertionError),
+            running(program, **flash, STAND_IN_CUT=str(cut)) as device,
+        ):
+            device.load(images[1])
+            device.save()
+            survived = True
+        with running(program, **flash) as device:
+            held.append(device.info.weights_hash)
+        if survived:
+            break
+    assert held == [hashes[0]] * (len(held) - 1) + [hashes[1]] and len(held) >= 4

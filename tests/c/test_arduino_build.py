@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,11 @@ import pytest
 from conftest import FIRMWARE, RECIPE, ROOT, require_tools
 from tinyfed_host.cli.firmware import app
 from tinyfed_host.device import discovery
-from tinyfed_host.firmware import build
+from tinyfed_host.firmware import build, flash
 from typer.testing import CliRunner
 
-from tinyfed.boards import read_board
-from tinyfed.errors import DeviceError
+from tinyfed.boards import read_board, read_board_file
+from tinyfed.errors import BuildError, DeviceError
 
 PLATFORM = """
 from platformio.platform.base import PlatformBase
@@ -39,7 +40,8 @@ env = DefaultEnvironment()
 tools = dict(AR="ar", AS="as", CC="gcc", CXX="g++", OBJCOPY="objcopy", RANLIB="ranlib", SIZETOOL="size", LINK="gcc")
 env.Replace(**{key: "arm-none-eabi-" + tool for key, tool in tools.items()})
 env.Replace(PROGNAME="firmware", PROGSUFFIX=".elf", SIZEPRINTCMD="$SIZETOOL -B -d $SOURCES")
-program = env.BuildProgram()
+env.Append(LINKFLAGS=["-Wl,-Ttext-segment=0x10000"])
+program = env.Command("$BUILD_DIR/firmware.bin", env.BuildProgram(), "$OBJCOPY -O binary $SOURCE $TARGET")
 def upload(target, source, env):
     shutil.copy(str(source[0]), env.subst("$UPLOAD_PORT"))
 AlwaysBuild(env.Alias("upload", program, upload))
@@ -61,6 +63,7 @@ env.Prepend(LIBS=[core])
 # As Arduino.cpp, for a program that is linked and not run.
 CORE = """
 #include "Arduino.h"
+#include "FlashIAP.h"
 StandInSerial Serial;
 void StandInSerial::begin(unsigned long) {}
 int StandInSerial::available() { return 0; }
@@ -70,6 +73,16 @@ int StandInSerial::availableForWrite() { return 0; }
 bool StandInSerial::connected() { return false; }
 void StandInSerial::send_nb(uint8_t *, uint32_t, uint32_t *taken, bool) { *taken = 0; }
 bool stand_in_imu_is(const char *) { return false; }
+void stand_in_hang() { for (;;) {} }
+StandInWatchdog stand_in_watchdog;
+StandInPower stand_in_power;
+void StandInWatchdog::Start::operator=(uint32_t) {}
+void StandInWatchdog::Reload::operator=(uint32_t) {}
+int mbed::FlashIAP::init() { return 0; }
+int mbed::FlashIAP::erase(uint32_t, uint32_t) { return 0; }
+int mbed::FlashIAP::program(const void *, uint32_t, uint32_t) { return 0; }
+uint32_t mbed::FlashIAP::get_sector_size(uint32_t) const { return 4096; }
+uint32_t mbed::FlashIAP::get_page_size() const { return 4; }
 unsigned long micros() { return 0; }
 unsigned long millis() { return 0; }
 void delay(unsigned long) {}
@@ -80,6 +93,7 @@ IMUS = {
     "nano33ble": ("Arduino_LSM9DS1", "lsm9ds1/Arduino_LSM9DS1.h"),
     "nano33ble_rev2": ("Arduino_BMI270_BMM150", "bmi270/Arduino_BMI270_BMM150.h"),
 }
+OWN = "my-nano"  # a board of the user's own
 
 
 def package(folder: Path, kind: str, name: str, owner: str, files: dict[str, str]) -> Path:
@@ -111,7 +125,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package(core / "platforms" / "nordicnrf52", "platform", "nordicnrf52", "platformio", files)
     chain = {"package.json": json.dumps({"name": "toolchain-gccarmnoneeabi", "version": "1.0.0"})}
     package(core / "packages" / "toolchain-gccarmnoneeabi", "tool", "toolchain-gccarmnoneeabi", "platformio", chain)
-    for board, (name, header) in IMUS.items():
+    for board, (name, header) in {**IMUS, OWN: IMUS["nano33ble_rev2"]}.items():
         text = (tmp_path / "arduino" / header).read_text()
         library = {"library.json": json.dumps({"name": name, "version": "1.0.0"}), f"src/{name}.h": text}
         library[f"src/{name}.cpp"] = f'#include "{name}.h"\n'
@@ -182,7 +196,29 @@ def test_flashing_needs_platformios_compiler_alone(stand_in: Path, monkeypatch: 
     before = port.read_bytes()
     assert build.size(board).flash > 20_000, "of the last build: nothing is compiled"
     last = build.last_built(board)
-    assert last is not None and last.read_bytes() == before
+    assert last is not None and last.with_suffix(".bin").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_board_of_ones_own_is_flashed_with_its_samples(stand_in: Path, tmp_path: Path) -> None:
+    """And a program that would reach into the saved models is refused."""
+    manifest = json.loads((ROOT / "boards" / "nano33ble_rev2.json").read_text())
+    manifest["tinyfed"] |= {"arena_bytes": 65536, "record_bytes": 16384}
+    manifest["tinyfed"]["flash"] = {"pio": {"extends": "env:nano33ble_rev2"}}
+    (tmp_path / f"{OWN}.json").write_text(json.dumps(manifest))
+    (tmp_path / "person.shard").write_bytes(b"shard of a person")
+    board = read_board_file(tmp_path / f"{OWN}.json")
+    image, _ = flash.make_image(board, None)
+    (step,) = flash.plan(board, image, port=str(tmp_path / "board"), shard=tmp_path / "person.shard")
+    step = replace(step, command=[sys.executable, "-m", "platformio", *step.command[1:]])
+    flash.run(step, lambda text: None)
+    written = (tmp_path / "board").read_bytes()
+    assert build.info(tmp_path / "board").board == OWN and build.size(board).arena == 65536
+    assert written[0x80000 - 0x10000 :] == b"shard of a person"
+    manifest["tinyfed"]["memory"]["flash"]["bytes"] = 20_480
+    (tmp_path / f"{OWN}.json").write_text(json.dumps(manifest))
+    with pytest.raises(BuildError, match=r"more than tinyfed\.memory\.flash has"):
+        build.build(read_board_file(tmp_path / f"{OWN}.json"))
 
 
 @pytest.mark.parametrize("board", [*IMUS, "nrf52840dk"])

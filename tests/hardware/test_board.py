@@ -8,6 +8,7 @@ They take a minute, write the board's flash where it can keep a model, and leave
 board goes into its manifest: `verified.level` "hardware", and `where` says which board and which tests.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from tinyfed.errors import DeviceError
 from tinyfed.model.image import encode, read_weights
 from tinyfed.model.initialize import initialize
 from tinyfed.model.spec import mlp
+from tinyfed.wire import frames
 from tinyfed.wire.messages import hash64
 from tinyfed.wire.order import Order
 from tinyfed.wire.record import FORGET
@@ -134,3 +136,33 @@ def test_it_records_from_its_sensor(device: RemoteDevice) -> None:
     assert device.info.arena_bytes < arena_bytes
     device.record(FORGET)
     assert device.info.arena_bytes == arena_bytes
+
+
+def test_a_host_that_does_not_read_stops_nothing(board: Board, pytestconfig: pytest.Config) -> None:
+    """On the Arduino port, whose USB line can be held: longer than its watchdog would wait."""
+    if board.port != "arduino":
+        pytest.skip("the line of this board is no USB port of its own")
+    line = open_transport(pytestconfig.getoption("--port"))
+    hello = frames.Frame(frames.HELLO_REQUEST, 1, payload=bytes(range(1, 25)))
+    for _ in range(200):
+        line.write(frames.encode(hello))
+        time.sleep(0.05)
+    line.close()
+    found = connect(pytestconfig.getoption("--port"))
+    assert found.info.reset_cause != "watchdog"
+    found.close()
+
+
+def test_an_upload_spares_what_is_saved(board: Board, pytestconfig: pytest.Config) -> None:
+    """Only the boot loader knows what it erases: what this says goes into docs/boards."""
+    if board.port != "arduino":
+        pytest.skip("a debug probe writes what it is given, and no more")
+    port = pytestconfig.getoption("--port")
+    found = connect(port)
+    found.load(image(3))
+    found.save()
+    found.close()
+    elf, build_id = flash.make_image(board, None)
+    for step in flash.plan(board, elf, port=port):
+        flash.run(step, lambda text: None)
+    assert flash.wait_for_answer(port, build_id).weights_hash == hash64(read_weights(image(3)).tobytes())

@@ -177,7 +177,7 @@ FAILURES = [
     ("pio", "Verify failed\nPage errors: 1\n", "reads back differently"),
     ("pio", "No serial ports available\n", "boot loader does not answer; press RESET twice"),
     ("pio", "Failed to open port at 1200bps\n", "boot loader does not answer; press RESET twice"),
-    ("pio", "SAM-BA operation failed\n", "broke off; check cable"),
+    ("pio", "SAM-BA operation failed\n", "broke off; press RESET twice"),
     ("pio", "could not open port /dev/ttyACM0: [Errno 13] Permission denied\n", "may not be opened; ask for the group"),
     ("pio", "could not open port /dev/ttyACM0: [Errno 16] Device or resource busy\n", "another program has"),
     ("pio", "HTTPClientError: \n", "registry, which cannot be reached; go online"),
@@ -223,8 +223,8 @@ def test_platformio_builds_and_uploads_over_the_boards_own_port(fakes: Fakes, tm
     assert called[:3] == ["run", "--upload-port", "/dev/ttyACM7"]
     assert called[-4:] == ["-e", "nano33ble", "-t", "upload"]
     (tmp_path / "person.shard").write_bytes(bytes(10))
-    with pytest.raises(UsageError, match="pio writes the program only; leave --shard away"):
-        flash.plan(kind, tmp_path / "firmware.elf", shard=tmp_path / "person.shard")
+    (step,) = flash.plan(kind, tmp_path / "firmware.elf", shard=tmp_path / "person.shard")
+    assert str(step).startswith(f"TINYFED_SHARD={tmp_path}/person.shard pio run "), "samples go into the same upload"
     with pytest.raises(UsageError, match="without a model; leave --model away"):
         flash.make_image(kind, tmp_path / "net.tfm")
 

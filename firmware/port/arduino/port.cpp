@@ -13,6 +13,11 @@
 #define NO_IMU
 #endif
 
+#if defined(__MBED__) && defined(TINYFED_STORE_ADDRESS)
+#include <FlashIAP.h>
+#define FLASH_IAP
+#endif
+
 extern "C" {
 #include "tinyfed_port.h"
 int tinyfed_main(int argc, char **argv);
@@ -28,6 +33,49 @@ static const uint32_t HOST_READS_US = 2000;
 static bool line_full;         /* the last write took less than it was given */
 static uint32_t line_taken_us; /* when the line last took something */
 
+/* Arduino's mbed has no DEVICE_WATCHDOG and no DEVICE_RESET_REASON for the Nano, so no mbed::Watchdog and no
+ * mbed::ResetReason: the registers of the nRF52840 Product Specification 1.1, "WDT" and "POWER" (RESETREAS). */
+#ifdef NRF_WDT
+static const uint32_t WDT_RELOAD = 0x6E524635;
+static const uint32_t WDT_RUN_IN_SLEEP = 1; /* and pause while a debugger has the processor */
+static const uint32_t RESETREAS_PIN = 1u << 0, RESETREAS_DOG = 1u << 1, RESETREAS_SOFTWARE = 1u << 2;
+static const uint32_t RESETREAS_LOCKUP = 1u << 3;
+
+static tinyfed_reset_cause_t cause;
+
+/* The register gathers causes until they are cleared, by writing ones; none: power came or had sunk. */
+static tinyfed_reset_cause_t take_cause(void)
+{
+    const uint32_t reasons = NRF_POWER->RESETREAS;
+    NRF_POWER->RESETREAS = reasons;
+    if (reasons & RESETREAS_DOG) return TINYFED_CAUSE_WATCHDOG;
+    if (reasons & RESETREAS_LOCKUP) return TINYFED_CAUSE_FAULT;
+    if (reasons & RESETREAS_PIN) return TINYFED_CAUSE_PIN;
+    if (reasons & RESETREAS_SOFTWARE) return TINYFED_CAUSE_SOFTWARE;
+    return reasons == 0 ? TINYFED_CAUSE_POWER : TINYFED_CAUSE_UNKNOWN;
+}
+
+/* A restart by software leaves it running, as it was set. */
+static void watchdog_start(void)
+{
+    if (NRF_WDT->RUNSTATUS == 0) {
+        NRF_WDT->CONFIG = WDT_RUN_IN_SLEEP;
+        NRF_WDT->CRV = TINYFED_WATCHDOG_MS * 32768u / 1000u - 1u;
+        NRF_WDT->RREN = 1;
+        NRF_WDT->TASKS_START = 1;
+    }
+    NRF_WDT->RR[0] = WDT_RELOAD;
+}
+
+extern "C" void tinyfed_port_feed(void) { NRF_WDT->RR[0] = WDT_RELOAD; }
+
+extern "C" tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return cause; }
+#else
+extern "C" void tinyfed_port_feed(void) {}
+
+extern "C" tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
+#endif
+
 static uint8_t arena[TINYFED_ARENA_BYTES] __attribute__((aligned(16)));
 
 void setup() { (void)tinyfed_main(0, nullptr); }
@@ -37,6 +85,10 @@ void loop() {}
 extern "C" int tinyfed_port_start(int, char **)
 {
     Serial.begin(TINYFED_BAUD);
+#ifdef NRF_WDT
+    cause = take_cause();
+    watchdog_start();
+#endif
     return 0;
 }
 
@@ -95,8 +147,47 @@ extern "C" const uint8_t *tinyfed_port_shard(size_t *byte_count)
     return reinterpret_cast<const uint8_t *>(TINYFED_DATA_FLASH_ADDRESS);
 }
 
-/* Flash is written by the framework's own driver, which was not seen: nothing is kept. */
+#ifdef FLASH_IAP
+/* mbed's documented driver of the flash that the program runs from. The processor stands still for the 85 ms in which a
+ * page is erased (nRF52840 Product Specification 1.1, "NVMC", t_ERASEPAGE); USB holds the host back meanwhile. */
+static const uint32_t BLOCK_BYTES = 4096;
+static const uint32_t FLASH_WRITE_BYTES = 256; /* 64 words of 41 us */
+
+static mbed::FlashIAP iap;
+
+static tinyfed_flash_state_t flash_erase(uint32_t offset)
+{
+    return iap.erase(TINYFED_STORE_ADDRESS + offset, BLOCK_BYTES) == 0 ? TINYFED_FLASH_DONE : TINYFED_FLASH_FAILED;
+}
+
+static tinyfed_flash_state_t flash_write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
+{
+    const int failed = iap.program(bytes, TINYFED_STORE_ADDRESS + offset, byte_count);
+    return failed == 0 ? TINYFED_FLASH_DONE : TINYFED_FLASH_FAILED;
+}
+
+extern "C" const tinyfed_flash_t *tinyfed_port_flash(void)
+{
+    static const tinyfed_flash_t flash = {reinterpret_cast<const uint8_t *>(TINYFED_STORE_ADDRESS),
+                                          TINYFED_STORE_BYTES / 2u,
+                                          BLOCK_BYTES,
+                                          FLASH_WRITE_BYTES,
+                                          0,
+                                          flash_erase,
+                                          flash_write};
+    static_assert(TINYFED_STORE_ADDRESS % BLOCK_BYTES == 0 && TINYFED_STORE_BYTES % (2u * BLOCK_BYTES) == 0,
+                  "each slot is whole pages");
+    static bool asked, good;
+    if (!asked) {
+        asked = true;
+        good =
+            iap.init() == 0 && iap.get_sector_size(TINYFED_STORE_ADDRESS) == BLOCK_BYTES && iap.get_page_size() == 4u;
+    }
+    return good ? &flash : nullptr;
+}
+#else
 extern "C" const tinyfed_flash_t *tinyfed_port_flash(void) { return nullptr; }
+#endif
 
 extern "C" void tinyfed_port_unique_id(uint8_t id[TINYFED_PORT_UNIQUE_ID_BYTES])
 {
@@ -177,9 +268,5 @@ extern "C" const tinyfed_sensor_t *tinyfed_port_sensor(void)
 }
 
 #endif
-
-extern "C" tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
-
-extern "C" void tinyfed_port_feed(void) {}
 
 extern "C" void tinyfed_port_reset(void) { NVIC_SystemReset(); }

@@ -205,6 +205,13 @@ def _build_with_framework(board: Board) -> Path:
         elf = last_built(board)
         if done.returncode != 0 or elf is None:
             raise _failed(board, done.stdout, cache() / "firmware" / f"{board.name}.log")
+        taken, room = size(board, elf).flash, board.memory["flash"].size_bytes
+        if taken > room:
+            raise BuildError(
+                f"the program takes {taken:,} bytes, {taken - room:,} more than tinyfed.memory.flash has",
+                where=board.name,
+                remedy="give it more in a manifest of your own (docs/howto-board.md)",
+            )
     return elf
 
 
@@ -215,7 +222,7 @@ def environment(board: Board, workspace: Path | None = None) -> dict[str, str]:
         "PLATFORMIO_CORE_DIR": str(seed()),
         "PLATFORMIO_WORKSPACE_DIR": str(workspace),
         "PLATFORMIO_BUILD_DIR": str(workspace / "build"),
-        "PLATFORMIO_BOARDS_DIR": str(board.path.parent),
+        "PLATFORMIO_BOARDS_DIR": str(board.path.parent if _is_listed(board) else workspace / "boards"),
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -274,9 +281,7 @@ def _platformio(board: Board, work: Path, own: dict[str, str]) -> subprocess.Com
     work.mkdir(parents=True, exist_ok=True)
     project = share() / "firmware"
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(project), "-e", board.name]
-    config = _config_with(board, project, work)
-    if config is not None:
-        command += ["--project-conf", str(config)]
+    command += project_options(board, work)
     try:
         return subprocess.run(
             command,
@@ -293,15 +298,29 @@ def _platformio(board: Board, work: Path, own: dict[str, str]) -> subprocess.Com
         raise BuildError(f"building for {board.name} took more than {BUILD_TIMEOUT_S:.0f} s; try again") from error
 
 
-def _config_with(board: Board, project: Path, work: Path) -> Path | None:
-    """A platformio.ini with an environment for a board the project's own does not list; None: it does."""
+def _is_listed(board: Board) -> bool:
+    """Whether firmware/platformio.ini has an environment for the board."""
+    return f"[env:{board.name}]" in (share() / "firmware" / "platformio.ini").read_text(encoding="utf-8")
+
+
+def project_options(board: Board, workspace: Path | None = None) -> list[str]:
+    """PlatformIO's options for a board that firmware/platformio.ini does not list: a file with an environment for it.
+    With a framework that goes on from another board's, and has the options that the manifest's `flash.pio` holds."""
+    if _is_listed(board):
+        return []
+    project, work = share() / "firmware", workspace or _workspace(board)
     text = (project / "platformio.ini").read_text(encoding="utf-8")
-    if f"[env:{board.name}]" in text:
-        return None
     text = text.replace("symlink://platform", f"symlink://{project / 'platform'}")
+    options = {"board": board.name}
+    if has_framework(board):
+        options = {"extends": "env:nano33ble", "board": "nano33ble", **board.flash.get("pio", {})}
+    lines = "".join(f"{key} = {value}\n" for key, value in options.items())
     path = work / "platformio.ini"
-    path.write_text(f"{text}\n[env:{board.name}]\nboard = {board.name}\n", encoding="utf-8")
-    return path
+    manifest = board.path.read_bytes()
+    files = {work / "boards" / f"{name}.json": manifest for name in (board.name, options.get("board", board.name))}
+    (work / "boards").mkdir(parents=True, exist_ok=True)
+    replace_all({path: f"{text}\n[env:{board.name}]\n{lines}".encode(), **files})
+    return ["--project-conf", str(path)]
 
 
 def failure(board: str, output: str, log: Path) -> BuildError:

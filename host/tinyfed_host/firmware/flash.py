@@ -44,9 +44,10 @@ class Step:
     readback: Path | None = None  # what the flash holds, to be compared with `expected`
     expected: Path | None = None
     board: Board | None = None  # that the tool builds before it writes
+    shard: Path | None = None  # samples that it writes with the program
 
     def __str__(self) -> str:
-        return shlex.join(self.command)
+        return (f"TINYFED_SHARD={shlex.quote(str(self.shard))} " if self.shard else "") + shlex.join(self.command)
 
 
 def methods(board: Board) -> list[str]:
@@ -136,8 +137,6 @@ def plan(
         region = board.memory.get("data_flash")
         if region is None:
             raise UsageError(f"{board.name} has no data flash; leave --shard away")
-        if not tool.write_data:
-            raise UsageError(f"{tool.name} writes the program only; leave --shard away")
         try:
             size = shard.stat().st_size
         except OSError as error:
@@ -149,10 +148,16 @@ def plan(
                 where=str(shard),
                 remedy="use fewer samples",
             )
-        data = values | {"binary": str(shard), "address": f"{region.address:#010x}"}
-        steps.append(Step("samples", tool, command(tool, tool.write_data, settings, probe, data), shard))
-        steps += _check(tool, settings, probe, data, image, "")
-    steps.append(Step("firmware", tool, command(tool, tool.write, settings, probe, values), image, board=board))
+        if not tool.builds:
+            data = values | {"binary": str(shard), "address": f"{region.address:#010x}"}
+            steps.append(Step("samples", tool, command(tool, tool.write_data, settings, probe, data), shard))
+            steps += _check(tool, settings, probe, data, image, "")
+    words = command(tool, tool.write, settings, probe, values)
+    if tool.builds:
+        words += build.project_options(board)
+    steps.append(
+        Step("firmware", tool, words, image, board=board, shard=shard.absolute() if shard and tool.builds else None)
+    )
     return steps + _check(tool, settings, probe, values, image, ":leave")
 
 
@@ -252,8 +257,9 @@ def run(step: Step, say: Say) -> str:
 
 def _environment(step: Step) -> dict[str, str]:
     """PlatformIO writes what tinyfed has built with it."""
-    builds = step.tool.builds and step.board is not None
-    return os.environ | (build.environment(step.board) if builds and step.board else {})
+    if not step.tool.builds or step.board is None:
+        return dict(os.environ)
+    return os.environ | build.environment(step.board) | {"TINYFED_SHARD": str(step.shard or "")}
 
 
 def is_there(step: Step) -> bool:

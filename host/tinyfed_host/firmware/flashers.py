@@ -36,7 +36,7 @@ class Tool:
     usb: str  # regular expression over "vvvv:pppp product" of what it talks to
     fields: tuple[str, ...]  # what the manifest's flash.<name> must hold
     write: tuple[str, ...]
-    write_data: tuple[str, ...]  # a file of raw bytes at an address; empty: it writes the program only
+    write_data: tuple[str, ...]  # a file of raw bytes at an address; empty: it takes them with the program
     verify: tuple[str, ...]  # empty: the tool cannot compare without writing
     select: tuple[str, ...]
     failures: tuple[Failure, ...]
@@ -53,6 +53,7 @@ UNLOCK = "what unlocks it also erases program, saved models and samples"
 DIFFERS = "the flash reads back differently"
 VERIFY = "try again; if it stays, power the board from another port: the supply may sag while flash is written"
 UNPLUGGED = "check cable and power and flash again; until then the board has half an image and does not answer"
+AGAIN = "press RESET twice, wait until the light breathes, and flash again"
 PERMISSION = "install the tool's udev rules (apt brings them) and replug the board, or ask for the group plugdev"
 
 # Of pyOCD's `compare`.
@@ -219,13 +220,13 @@ TOOLS: Mapping[str, Tool] = {
                     r"please specify `?upload_port|no device found on|could not open port|couldn't find a board|"
                     r"no such file or directory: '/dev|no serial ports available|failed to open port",
                     "the board's boot loader does not answer",
-                    "press RESET twice, wait until the light breathes, and flash again",
+                    AGAIN,
                 ),
                 Failure(r"verify (failed|error)|page errors", DIFFERS, VERIFY, differs=True),
                 Failure(
                     r"SAM-BA operation failed|input/output error|device disconnected|timed out",
-                    "the connection to the board broke off",
-                    UNPLUGGED,
+                    "the connection to the board broke off",  # a cable, or the watchdog that no restart stops
+                    AGAIN,
                 ),
             ),
         ),

@@ -22,9 +22,34 @@ class StandInSerial
 };
 
 bool stand_in_imu_is(const char *state);
+[[noreturn]] void stand_in_hang();
 
 extern StandInSerial Serial;
-extern const uint8_t stand_in_id[8], *stand_in_flash;
+extern const uint8_t stand_in_id[8];
+
+#ifdef __MBED__
+/* The nRF52840's registers of the watchdog and of the causes of resets. */
+struct StandInWatchdog {
+    struct Start {
+        void operator=(uint32_t value);
+    } TASKS_START;
+    uint32_t CONFIG, CRV, RREN, RUNSTATUS;
+    struct Reload {
+        void operator=(uint32_t value);
+    } RR[8];
+};
+struct StandInPower {
+    struct Reasons {
+        uint32_t bits;
+        operator uint32_t() const { return bits; }
+        void operator=(uint32_t ones) { bits &= ~ones; }
+    } RESETREAS;
+};
+extern StandInWatchdog stand_in_watchdog;
+extern StandInPower stand_in_power;
+#define NRF_WDT (&stand_in_watchdog)
+#define NRF_POWER (&stand_in_power)
+#endif
 
 unsigned long millis();
 unsigned long micros();

@@ -1,6 +1,7 @@
 /* A stand-in for what both libraries of an IMU offer: it turns evenly, and has a reading at its own rate. With
- * STAND_IN_IMU=gone in the environment nobody acknowledges its address, with =still it measures no more. The libraries'
- * functions are as these: a register's read that fails is -1, in which each bit is set. */
+ * STAND_IN_IMU=gone in the environment nobody acknowledges its address, with =still it measures no more, with =hung the
+ * bus never answers. The libraries' functions are as these: a register's read that fails is -1, in which each bit is
+ * set. */
 #ifndef STAND_IN_IMU_H
 #define STAND_IN_IMU_H
 
@@ -12,7 +13,11 @@ class StandInImu
     constexpr StandInImu(float rate_hz, int up) : rate_hz_(rate_hz), up_(up), seen_(-1) {}
     int begin() { return 1; }
     float accelerationSampleRate() { return rate_hz_; }
-    int accelerationAvailable() { return gone() || (!stand_in_imu_is("still") && newest() != seen_); }
+    int accelerationAvailable()
+    {
+        if (stand_in_imu_is("hung")) stand_in_hang();
+        return gone() || (!stand_in_imu_is("still") && newest() != seen_);
+    }
     int readAcceleration(float &x, float &y, float &z)
     {
         seen_ = newest();

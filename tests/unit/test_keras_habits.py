@@ -20,7 +20,6 @@ TOLERANCE = 1e-5  # of the largest output, or of 1
 # What the engine does not have, and what is said of it.
 REFUSED = {
     "lambda_layer": "its Python cannot be read",
-    **{name: "the engine does not have" for name in HABITS if "lstm" in name or "gru" in name or "rnn" in name},
     "self_attention": "MultiHeadAttention layers; write it with",
     "word_embedding": "look the embedding up before the model",
 }

@@ -178,6 +178,28 @@ static tinyfed_status_t check_matmul(record_t *c)
     return r->flags == 0 ? check_second(c, r->chunk, false) : wrong(c, FIELD(flags), TINYFED_E_VERSION);
 }
 
+static tinyfed_status_t check_recurrent(record_t *c)
+{
+    const tinyfed_int8_record_t *r = c->r;
+    if (r->kernel_h < TINYFED_SIMPLE || r->kernel_h > TINYFED_GRU_RESET_BEFORE)
+        return wrong(c, FIELD(kernel_h), TINYFED_E_LAYER);
+    if (r->kernel_w < TINYFED_CLIP || r->kernel_w > TINYFED_SIN) return wrong(c, FIELD(kernel_w), TINYFED_E_LAYER);
+    if (r->stride_h < TINYFED_CLIP || r->stride_h > TINYFED_SIN) return wrong(c, FIELD(stride_h), TINYFED_E_LAYER);
+    if (r->in_h != 1) return wrong(c, FIELD(in_h), TINYFED_E_SHAPE);
+    if (r->out_h != 1 || (r->out_w != 1 && r->out_w != r->in_w)) return wrong(c, FIELD(out_w), TINYFED_E_SHAPE);
+    const uint32_t width = product(r->out_c, tinyfed_float_gates(r->kernel_h), 1), rows = product(r->in_c, 1, 1);
+    const uint32_t weights = width == 0 ? 0 : product(rows + r->out_c, width, 1);
+    if (weights == 0 || !in_data(c, r->weights_at, 4u * (uint64_t)weights))
+        return wrong(c, FIELD(weights_at), TINYFED_E_TRUNCATED);
+    if (table_of(c, TINYFED_RECURRENT_NUMBERS + (r->kernel_h == TINYFED_GRU ? 2u : 1u) * width) == NULL)
+        return wrong(c, FIELD(table_at), TINYFED_E_TRUNCATED);
+    const uint32_t scratch = 8u * (r->out_c + width);
+    if (!in_work(c, r->scratch_at, scratch) || !apart(r->scratch_at, scratch, r->in_at, 4u * c->in_count) ||
+        !apart(r->scratch_at, scratch, r->out_at, 4u * c->out_count))
+        return wrong(c, FIELD(scratch_at), TINYFED_E_MEMORY);
+    return TINYFED_OK;
+}
+
 static tinyfed_status_t check_kind(record_t *c, bool *in_place)
 {
     const tinyfed_int8_record_t *r = c->r;
@@ -186,6 +208,7 @@ static tinyfed_status_t check_kind(record_t *c, bool *in_place)
     case TINYFED_FLOAT_BINARY: return check_binary(c, in_place);
     case TINYFED_FLOAT_RESIZE: return check_resize(c);
     case TINYFED_FLOAT_MATMUL: return check_matmul(c);
+    case TINYFED_FLOAT_RECURRENT: return check_recurrent(c);
     case TINYFED_FLOAT_UNARY:
     case TINYFED_FLOAT_SOFTMAX:
     case TINYFED_FLOAT_QUANTIZE:

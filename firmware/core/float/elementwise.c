@@ -31,7 +31,7 @@ static float root(float x)
     return x >= 0.0f && tinyfed_is_finite(x) ? tinyfed_sqrt(x) : (x > 0.0f ? x : (x - x) / 0.0f * 0.0f);
 }
 
-static float unary(uint8_t function, float x, float a, float b)
+float tinyfed_float_function(uint8_t function, float x, float a, float b)
 {
     switch (function) {
     case TINYFED_CLIP: return clip(x, a, b);
@@ -64,7 +64,7 @@ void tinyfed_float_unary(const tinyfed_int8_op_t *op)
     float *y = tinyfed_float_out(op);
     const float a = tinyfed_float(tinyfed_float_table(op)[0]), b = tinyfed_float(tinyfed_float_table(op)[1]);
     const uint32_t count = (uint32_t)op->r.out_h * op->r.out_w * op->r.out_c;
-    for (uint32_t i = 0; i < count; i++) y[i] = unary(op->r.kernel_h, x[i], a, b);
+    for (uint32_t i = 0; i < count; i++) y[i] = tinyfed_float_function(op->r.kernel_h, x[i], a, b);
 }
 
 static float binary(uint8_t function, float a, float b)

@@ -18,11 +18,12 @@ enum {
     TINYFED_FLOAT_RESIZE = 49,
     TINYFED_FLOAT_QUANTIZE = 50,
     TINYFED_FLOAT_DEQUANTIZE = 51,
-    TINYFED_FLOAT_MATMUL = 52
+    TINYFED_FLOAT_MATMUL = 52,
+    TINYFED_FLOAT_RECURRENT = 53
 };
 
 #define TINYFED_FLOAT_FIRST TINYFED_FLOAT_CONV
-#define TINYFED_FLOAT_LAST TINYFED_FLOAT_MATMUL
+#define TINYFED_FLOAT_LAST TINYFED_FLOAT_RECURRENT
 
 /* Of a record's flags: convolutions have a bias (the table); a binary operator's second input is a constant (weights).
  */
@@ -69,6 +70,17 @@ enum {
     TINYFED_SIN = 21
 };
 
+/* Cells of recurrent layers; what the flag says of one: from the last step to the first. */
+enum { TINYFED_SIMPLE = 1, TINYFED_LSTM = 2, TINYFED_GRU = 3, TINYFED_GRU_RESET_BEFORE = 4 };
+
+#define TINYFED_FLOAT_BACKWARDS 1u
+#define TINYFED_RECURRENT_NUMBERS 4u /* before the biases in its table */
+
+static inline uint32_t tinyfed_float_gates(uint8_t cell)
+{
+    return cell == TINYFED_SIMPLE ? 1u : (cell == TINYFED_LSTM ? 4u : 3u);
+}
+
 #define TINYFED_AXES 6u /* of a table of counts and strides */
 
 static inline const float *tinyfed_float_in(const tinyfed_int8_op_t *op) { return (const float *)(const void *)op->in; }
@@ -96,6 +108,9 @@ tinyfed_status_t tinyfed_float_check(uint32_t *field, const tinyfed_int8_record_
                                      uint32_t program_bytes, uint32_t data_at, uint32_t work_bytes) TINYFED_MUST_USE;
 void tinyfed_float_run(const tinyfed_int8_op_t *op);
 
+/* One of the functions of a unary operator, of x; a and b are its numbers. */
+float tinyfed_float_function(uint8_t function, float x, float a, float b);
+
 void tinyfed_float_conv(const tinyfed_int8_op_t *op);
 void tinyfed_float_depthwise(const tinyfed_int8_op_t *op);
 void tinyfed_float_transposed_conv(const tinyfed_int8_op_t *op);
@@ -106,5 +121,6 @@ void tinyfed_float_unary(const tinyfed_int8_op_t *op);
 void tinyfed_float_softmax(const tinyfed_int8_op_t *op);
 void tinyfed_float_resize(const tinyfed_int8_op_t *op);
 void tinyfed_float_matmul(const tinyfed_int8_op_t *op);
+void tinyfed_float_recurrent(const tinyfed_int8_op_t *op);
 
 #endif

@@ -23,6 +23,7 @@ void tinyfed_float_run(const tinyfed_int8_op_t *op)
     case TINYFED_FLOAT_SOFTMAX: tinyfed_float_softmax(op); break;
     case TINYFED_FLOAT_RESIZE: tinyfed_float_resize(op); break;
     case TINYFED_FLOAT_MATMUL: tinyfed_float_matmul(op); break;
+    case TINYFED_FLOAT_RECURRENT: tinyfed_float_recurrent(op); break;
     default: cast(op, (uint32_t)op->r.out_h * op->r.out_w * op->r.out_c); break;
     }
 }

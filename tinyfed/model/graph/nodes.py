@@ -51,6 +51,7 @@ class Node:
     steps: tuple[int, ...] = ()
     beta: float = 0.0
     mode: str = ""
+    functions: tuple[tuple[str, float, float], ...] = ()
     pieces: tuple[Piece, ...] = ()
 
     @property

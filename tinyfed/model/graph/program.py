@@ -34,6 +34,8 @@ _AS = {
     "relu_n1_to_1": ("clip", -1.0, 1.0),
     "selu": ("elu", _SELU[0] * _SELU[1], _SELU[1]),
 }
+_CELLS = ("simple", "lstm", "gru", "gru_reset_before")
+_GATES = (1, 4, 3, 3)
 ACTIVATIONS = (*_AS, *_UNARY, "softmax", "log_softmax")
 
 
@@ -116,7 +118,7 @@ class _Program:
         return self.tensors[tensor].image_shape
 
     def activated(self, node: Node, source: int) -> int:
-        name, alpha, beta = _AS.get(node.activation, (node.activation, node.alpha, node.beta))
+        name, alpha, beta = _function(node.activation, node.alpha, node.beta)
         shape = self.shape_of(source)
         if name in ("softmax", "log_softmax"):
             image = self.image(source)
@@ -124,8 +126,6 @@ class _Program:
             return self.operator(node, "float softmax", (source,), shape, in_shape=image, out_shape=image, **fields)
         if name not in _UNARY:
             node.refuse(f"the engine does not have the activation {name}; it has {', '.join(ACTIVATIONS)}")
-        if name == "elu" and node.activation == "elu":
-            beta = 1.0
         values = {"kernel": (_UNARY.index(name) + 1, 1), "table": struct.pack("<2f", alpha, beta)}
         return self.operator(node, "float unary", (source,), shape, in_place=True, **values)
 
@@ -283,6 +283,37 @@ class _Program:
         macs = batch * rows * inner * b[-1]
         return self.operator(node, "float matmul", sources, node.shape, multiply_adds=macs, **ends)
 
+    def recurrent(self, node: Node) -> int:
+        assert node.weights is not None and node.bias is not None
+        source = self.source(node)
+        (steps, inputs), units = self.shape_of(source), node.shape[-1]
+        width = units * _GATES[_CELLS.index(node.mode)]
+        both = 2 if node.mode == "gru" else 1
+        if node.weights.size != (inputs + units) * width or node.bias.size != both * width:
+            node.refuse(f"weights {node.weights.size} and {node.bias.size} of {inputs} inputs and {units} units")
+        codes, numbers = [], list[float]()
+        for function in node.functions:
+            name, alpha, beta = _function(*function)
+            if name not in _UNARY:
+                node.refuse(f"the activation {name} in it; the engine has {', '.join(_UNARY)}")
+            codes.append(_UNARY.index(name) + 1)
+            numbers += [alpha, beta]
+        return self.operator(
+            node,
+            "float recurrent",
+            (source,),
+            node.shape,
+            in_shape=(1, steps, inputs),
+            out_shape=(1, math.prod(node.shape[:-1]), units),
+            kernel=(_CELLS.index(node.mode) + 1, codes[0]),
+            stride=(codes[1], 1),
+            flags=int(node.steps == (-1,)),
+            weights=node.weights.astype("<f4").tobytes(),
+            table=np.array([*numbers, *node.bias.reshape(-1)], "<f4").tobytes(),
+            scratch_bytes=8 * (units + width),
+            multiply_adds=steps * (inputs + units) * width,
+        )
+
     def reshape(self, node: Node) -> int:
         source = self.source(node)
         if self.count(source) != math.prod(node.shape):
@@ -421,6 +452,13 @@ def _piece(
     return Piece(source.shape, source.strides, target.strides, *first)
 
 
+def _function(name: str, alpha: float, beta: float) -> tuple[str, float, float]:
+    """The unary function that an activation is, and its numbers."""
+    if name == "elu":
+        return name, alpha, 1.0
+    return _AS.get(name, (name, alpha, beta))
+
+
 def _u32(values: Sequence[int]) -> bytes:
     return np.array(values, "<u4").tobytes()
 
@@ -463,6 +501,7 @@ _LOWER: dict[str, Callable[[_Program, Node], int]] = {
     "global_average": _Program.global_average,
     "identity": _Program.reshape,
     "matmul": _Program.matmul,
+    "recurrent": _Program.recurrent,
     "reshape": _Program.reshape,
     "resize_bilinear": _Program.resize,
     "resize_nearest": _Program.resize,

@@ -52,6 +52,7 @@ FLOAT_KINDS = {
     "quantize": 50,
     "dequantize": 51,
     "float matmul": 52,
+    "float recurrent": 53,
 }
 KINDS |= FLOAT_KINDS
 FLAG_GENERAL = 1
@@ -217,7 +218,7 @@ def _lower_checked(
             packed = PackedLayer(layer.weights, layer.table, *window, multiply_adds=layer.multiply_adds)
             return _Operator(
                 layer.kind, layer.inputs, layer.output, packed, in_place=layer.in_place, flags=layer.flags,
-                shapes=(layer.in_shape, layer.out_shape),
+                shapes=(layer.in_shape, layer.out_shape), scratch_bytes=layer.scratch_bytes,
             )  # fmt: skip
         case spec.Int8Reshape():
             _same_count(source, output)

@@ -258,6 +258,7 @@ class FloatOperator(Layer):
     flags: int = 0
     multiply_adds: int = 0
     in_place: bool = False
+    scratch_bytes: int = 0
 
 
 Int8Layer: TypeAlias = (

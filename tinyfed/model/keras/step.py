@@ -83,18 +83,25 @@ class Step:
 
     def activate(self, source: int, shape: Shape, function: Any = None) -> int:
         """The layer's `activation`, or another, as a node of its own; folded later where the engine fuses it."""
-        function = self.layer.activation if function is None else function
+        word, alpha, beta = self.function(self.layer.activation if function is None else function)
+        return (
+            source
+            if word == "linear"
+            else self.add("activation", shape, source, activation=word, alpha=alpha, beta=beta)
+        )
+
+    def function(self, function: Any) -> tuple[str, float, float]:
+        """What nodes call an activation of Keras, and its numbers."""
         name = function.get("config", "") if isinstance(function, dict) else function or "linear"
         if not isinstance(name, str):
             made = function.get("class_name") if isinstance(function, dict) else function
             self.refuse(f"the activation {made} inside a layer; make it a layer of its own")
         if name == "linear":
-            return source
+            return name, 0.0, 0.0
         known = {**ACTIVATIONS, **(_KERAS_2 if self.layer.keras_2 else {})}
         if name not in known:
             self.refuse(f"the activation {name}; the engine has {', '.join(known)}")
-        word, alpha, beta = known[name]
-        return self.add("activation", shape, source, activation=word, alpha=alpha, beta=beta)
+        return known[name]
 
     def channels_last(self) -> None:
         if getattr(self.layer, "data_format", None) not in (None, "channels_last"):

@@ -1,5 +1,6 @@
 """What of the ports can be tested on this computer: clock tree, modelled peripherals, the Linux port's options."""
 
+import json
 import os
 import pty
 import select
@@ -10,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require_tools
+from conftest import RECIPE, ROOT, require_tools
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation import memory_line as ml
 from tinyfed_host.emulation import qemu
 from tinyfed_host.firmware import build
 from tinyfed_host.transport.socket import connect
 
+from tinyfed.boards import read_board
 from tinyfed.errors import DeviceError
 from tinyfed.wire.frames import Frame, encode
 from tinyfed.wire.messages import MessageType
@@ -90,25 +92,43 @@ def test_the_model_notices_an_overrun_that_is_not_seen_to(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("source", "defines", "told"),
+    ("board", "source", "region", "address", "size", "told"),
     [
-        ("stm32f4/flash.c", ("0x08041000u", 262144), "whole sectors of 128 KB, from 0x08020000"),
-        ("stm32f4/flash.c", ("0x08040000u", 131072), "whole sectors of 128 KB"),
-        ("stm32f4/flash.c", ("0x080E0000u", 262144), "to 0x080fffff"),
-        ("stm32f4/flash.c", ("0x08000000u", 262144), "from 0x08020000"),
-        ("stm32l4/flash.c", ("0x08080400u", 131072), "whole pages of 2 KB"),
-        ("stm32l4/flash.c", ("0x08040000u", 131072), "in the second bank"),
-        ("stm32l4/flash.c", ("0x080F0000u", 131072), "to 0x080fffff"),
-        ("stm32f4/clock.c", ("8500000u",), "TINYFED_HSE_HZ"),
-        ("stm32f4/clock.c", ("3000000u",), "TINYFED_HSE_HZ"),
-        ("stm32f4/clock.c", ("27000000u",), "TINYFED_HSE_HZ"),
+        ("stm32f405", "stm32f4/flash.c", "store", 0x08041000, 262144, "whole sectors of 128 KB, from 0x08020000"),
+        ("stm32f405", "stm32f4/flash.c", "store", 0x08040000, 131072, "whole sectors of 128 KB"),
+        ("stm32f405", "stm32f4/flash.c", "store", 0x080E0000, 262144, "to 0x080fffff"),
+        ("stm32f405", "stm32f4/flash.c", "store", 0x08000000, 262144, "from 0x08020000"),
+        ("stm32f405", "stm32/port.c", "data_flash", 0x08080000, 524289, "memory.data_flash in the manifest"),
+        ("stm32f405", "stm32/port.c", "flash", 0x07FFF000, 4096, "memory.flash and"),
+        ("b_l475e_iot01a", "stm32l4/flash.c", "store", 0x08080400, 131072, "whole pages of 2 KB"),
+        ("b_l475e_iot01a", "stm32l4/flash.c", "store", 0x08040000, 131072, "in the second bank"),
+        ("b_l475e_iot01a", "stm32l4/flash.c", "store", 0x080F0000, 131072, "to 0x080fffff"),
+        ("nrf52840dk", "nrf52/port.c", "store", 0x00040800, 131072, "whole pages of 4 KB"),
+        ("nrf52840dk", "nrf52/port.c", "store", 0x000F0000, 131072, "below 0x00100000"),
+        ("nrf52840dk", "nrf52/port.c", "data_flash", 0x00080000, 524289, "memory.data_flash in the manifest"),
+        ("mps2_an386", "mps2/port.c", "store", 0x21000000, 4096, "whole blocks of 4 KB"),
+        ("stm32f405", "stm32f4/clock.c", "", 8_500_000, 0, "TINYFED_HSE_HZ"),
+        ("stm32f405", "stm32f4/clock.c", "", 3_000_000, 0, "TINYFED_HSE_HZ"),
+        ("stm32f405", "stm32f4/clock.c", "", 27_000_000, 0, "TINYFED_HSE_HZ"),
     ],
 )
-def test_the_build_refuses_what_the_chip_has_not(source: str, defines: tuple[str, ...], told: str) -> None:
-    names = ("TINYFED_STORE_ADDRESS", "TINYFED_STORE_BYTES") if len(defines) == 2 else ("TINYFED_HSE_HZ",)
-    flags = [f"-D{name}={value}" for name, value in zip(names, defines, strict=True)]
-    command = ["gcc", *STM32, *flags, f"-I{PORT}", f"-I{PORT.parent / 'base'}", "-fsyntax-only", PORT / source]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+def test_the_build_refuses_what_the_chip_has_not(
+    board: str, source: str, region: str, address: int, size: int, told: str
+) -> None:
+    manifest = json.loads(read_board(board).path.read_text())
+
+    def compiled() -> subprocess.CompletedProcess[str]:
+        flags = [f"-D{name}={value}" for name, value in RECIPE.defines(board, manifest).items()]
+        includes = [f"-I{PORT}", f"-I{PORT.parent / 'base'}"]
+        command = ["gcc", "-Wno-int-to-pointer-cast", *flags, *includes, "-fsyntax-only", PORT / source]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert compiled().returncode == 0
+    if region:
+        manifest["tinyfed"]["memory"][region] = {"address": address, "bytes": size}
+    else:
+        manifest["tinyfed"]["defines"]["TINYFED_HSE_HZ"] = f"{address}u"
+    done = compiled()
     assert done.returncode != 0
     assert told in build.first_error(done.stderr)
 

@@ -33,6 +33,8 @@
 #define WATCHDOG_UNLOCK 0x1ACCE551u
 
 #define STORE_BLOCK_BYTES 4096u
+_Static_assert(TINYFED_STORE_BYTES % (2u * STORE_BLOCK_BYTES) == 0u,
+               "memory.store in the manifest must be two slots of whole blocks of 4 KB");
 
 /* Behind the identity: memory that is zero when the emulator starts and that a reset leaves alone. The board has no
  * register that says why it was reset. */

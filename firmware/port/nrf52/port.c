@@ -85,6 +85,15 @@ void tinyfed_port_idle(uint32_t timeout_ms)
 
 uint32_t tinyfed_port_instructions(void) { return 0; }
 
+#define FLASH_BYTES 0x100000u
+_Static_assert(TINYFED_STORE_ADDRESS % TINYFED_NRF52_NVMC_PAGE_BYTES == 0u &&
+                   TINYFED_STORE_BYTES % (2u * TINYFED_NRF52_NVMC_PAGE_BYTES) == 0u &&
+                   TINYFED_STORE_ADDRESS + TINYFED_STORE_BYTES <= FLASH_BYTES,
+               "memory.store in the manifest must be two slots of whole pages of 4 KB below 0x00100000");
+_Static_assert(TINYFED_FLASH_ADDRESS + TINYFED_FLASH_BYTES <= FLASH_BYTES &&
+                   TINYFED_DATA_FLASH_ADDRESS + TINYFED_DATA_FLASH_BYTES <= FLASH_BYTES,
+               "memory.flash and memory.data_flash in the manifest must lie below 0x00100000");
+
 static tinyfed_flash_state_t erase(uint32_t offset) { return tinyfed_nrf52_nvmc_erase(TINYFED_STORE_ADDRESS + offset); }
 
 static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)

@@ -11,6 +11,12 @@
 #define IDCODE 0xE0042000u
 #define IDCODE_DEVICE 0xFFFu
 
+#define FLASH_END 0x08100000u
+_Static_assert(TINYFED_FLASH_ADDRESS >= 0x08000000u && TINYFED_FLASH_ADDRESS + TINYFED_FLASH_BYTES <= FLASH_END &&
+                   TINYFED_DATA_FLASH_ADDRESS >= 0x08000000u &&
+                   TINYFED_DATA_FLASH_ADDRESS + TINYFED_DATA_FLASH_BYTES <= FLASH_END,
+               "memory.flash and memory.data_flash in the manifest must lie in the chip's 0x08000000..0x080fffff");
+
 #define GPIO_MODER 0x00u
 #define GPIO_PUPDR 0x0Cu
 #define GPIO_AFRL 0x20u

@@ -31,8 +31,7 @@
 /* A VCO's input of 1 to 2 MHz, its output of 100 to 432 (RM0090, 7.3.2): here 1 and 336, by 2 the core's 168 MHz, by 7
  * USB's 48. */
 #if TINYFED_HSE_HZ < 4000000 || TINYFED_HSE_HZ > 26000000 || TINYFED_HSE_HZ % 1000000 != 0
-#error                                                                                                                 \
-    "TINYFED_HSE_HZ of the board's manifest: the PLL makes 168 MHz of a crystal of 4 to 26 MHz, a whole number of MHz"
+#error "TINYFED_HSE_HZ in the manifest: the PLL makes 168 MHz of a crystal of 4 to 26 MHz, a whole number of MHz"
 #endif
 #define PLL(input_hz) ((input_hz) / 1000000u | 336u << 6 | 0u << 16 | 7u << 24)
 

@@ -16,7 +16,7 @@
 _Static_assert(TINYFED_STORE_ADDRESS % SECTOR_BYTES == 0u && SLOT_BYTES % SECTOR_BYTES == 0u &&
                    TINYFED_STORE_ADDRESS > 0x08000000u && TINYFED_STORE_BYTES > 0u &&
                    TINYFED_STORE_ADDRESS + TINYFED_STORE_BYTES <= 0x08100000u,
-               "memory.store of the board's manifest must be two slots of whole sectors of 128 KB, from 0x08020000 to "
+               "memory.store in the manifest must be two slots of whole sectors of 128 KB, from 0x08020000 to "
                "0x080fffff");
 
 static const tinyfed_stm32_controller_t controller = {STM32F4_FLASH_ACR, STM32F4_FLASH_KEYR, STM32F4_FLASH_SR,

@@ -16,7 +16,7 @@
 #define SLOT_BYTES (TINYFED_STORE_BYTES / 2u)
 _Static_assert(TINYFED_STORE_ADDRESS % PAGE_BYTES == 0u && SLOT_BYTES % PAGE_BYTES == 0u && TINYFED_STORE_BYTES > 0u &&
                    TINYFED_STORE_ADDRESS >= BANK2 && TINYFED_STORE_ADDRESS + TINYFED_STORE_BYTES <= 0x08100000u,
-               "memory.store of the board's manifest must be two slots of whole pages of 2 KB in the second bank, from "
+               "memory.store in the manifest must be two slots of whole pages of 2 KB in the second bank, from "
                "0x08080000 to 0x080fffff");
 
 static const tinyfed_stm32_controller_t controller = {STM32L4_FLASH_ACR, STM32L4_FLASH_KEYR, STM32L4_FLASH_SR,

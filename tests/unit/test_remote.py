@@ -177,7 +177,7 @@ def test_a_device_that_was_installed_answers(home: Path, capsys: pytest.CaptureF
     with socket.create_server(("127.0.0.1", 0)) as free:
         line = f"listen:127.0.0.1:{free.getsockname()[1]}"
     start = f"""if [ "$2" = restart ]; then
-  line=$(sed -n 's/^ExecStart=//p' {home}/../unit)
+  line=$(sed -n 's/^ExecStart=//p' {home}/../unit | sed 's/[$][$]/\\\\$/g') # systemd's $$ is a $
   (cd {home} && eval "exec $line") > {home}/../started 2>&1 < /dev/null &
   echo $! > {home}/../pid
 fi

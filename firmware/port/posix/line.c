@@ -2,6 +2,7 @@
 #define _XOPEN_SOURCE 700
 
 #include "line.h"
+#include "watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,11 +35,17 @@ static int fail(const char *name, const char *why)
     return EXIT_LINE;
 }
 
+static _Noreturn void end(int code)
+{
+    tinyfed_watchdog_release();
+    _exit(code);
+}
+
 /* A coordinator that is gone must be a result, not a signal; Ctrl-C and SIGTERM end the device with 0. */
 static void on_end(int number)
 {
     (void)number;
-    _exit(0);
+    end(0);
 }
 
 static int set_raw(int fd)
@@ -218,9 +225,9 @@ static bool may_take(const tinyfed_line_t *line)
 static void lose(tinyfed_line_t *line)
 {
     if (line->listening < 0) {
-        if (line->socket) _exit(0); /* the coordinator hung up: nothing more can come */
+        if (line->socket) end(0); /* the coordinator hung up: nothing more can come */
         fprintf(stderr, "tinyfed: the line '%s' is gone: plug it in again and start anew\n", line->name);
-        _exit(EXIT_LINE);
+        end(EXIT_LINE);
     }
     (void)close(line->fd);
     line->fd = -1;

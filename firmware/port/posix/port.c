@@ -3,10 +3,12 @@
 #define _XOPEN_SOURCE 700
 
 #include "../played/played.h"
+#include "iio.h"
 #include "line.h"
 #include "store.h"
 #include "tinyfed_checksum.h"
 #include "tinyfed_port.h"
+#include "watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +22,11 @@
 #include <unistd.h>
 
 #define ARENA_BYTES_MAX (1024ul * 1024ul * 1024ul)
+
+#ifndef TINYFED_WINDOW_CHANNELS /* of the board's manifest; else the recorder's motion windows */
+#define TINYFED_WINDOW_CHANNELS 6u
+#define TINYFED_WINDOW_RATE_HZ 50u
+#endif
 
 static tinyfed_line_t line;
 static uint8_t *arena;
@@ -38,7 +45,7 @@ static int fail(const char *what, const char *value, const char *remedy)
 
 static void usage(void)
 {
-    puts("usage: tinyfed-device --port LINE [--shard FILE] [--store FILE] [--id HEX] [--arena BYTES]\n"
+    puts("usage: tinyfed-device --port LINE [OPTION VALUE]...\n"
          "Be a tinyfed device on this computer.\n"
          "  --port LINE    where the coordinator is:\n"
          "                   /dev/serial0, /dev/ttyUSB0, ...  a serial line at 115200 baud\n"
@@ -50,6 +57,9 @@ static void usage(void)
          "  --shard FILE   this device's samples (docs/shard.md)\n"
          "  --store FILE   where a saved model is kept; made when it is not there\n"
          "  --sensor FILE  what its sensor plays (docs/recording.md)\n"
+         "  --iio NAME     its sensor: the IMU that Linux drives by this name; NAME,NAME where the gyroscope is "
+         "another\n"
+         "  --watchdog DEV the computer's watchdog, /dev/watchdog: a device that stands still resets the computer\n"
          "  --id HEX       unique id, 24 digits; else derived from /etc/machine-id\n"
          "  --arena BYTES  memory for model and training\n"
          "It ends with 0 on a signal, 2 when an option is wrong, 4 when the line cannot be opened or is gone.");
@@ -117,7 +127,7 @@ static int read_arena(const char *text)
 
 int tinyfed_port_start(int argc, char **argv)
 {
-    const char *port = NULL, *store = NULL;
+    const char *port = NULL, *store = NULL, *iio = NULL, *watchdog = NULL;
     int status = 0;
     derive_id();
     for (int i = 1; i < argc && status == 0; i += 2) {
@@ -127,11 +137,14 @@ int tinyfed_port_start(int argc, char **argv)
             exit(0);
         }
         if (strcmp(name, "--port") != 0 && strcmp(name, "--shard") != 0 && strcmp(name, "--id") != 0 &&
-            strcmp(name, "--arena") != 0 && strcmp(name, "--store") != 0 && strcmp(name, "--sensor") != 0)
+            strcmp(name, "--arena") != 0 && strcmp(name, "--store") != 0 && strcmp(name, "--sensor") != 0 &&
+            strcmp(name, "--iio") != 0 && strcmp(name, "--watchdog") != 0)
             return fail("unknown option", name, "see --help");
         if (value == NULL) return fail("option without a value", name, "see --help");
         if (strcmp(name, "--port") == 0) port = value;
         else if (strcmp(name, "--store") == 0) store = value;
+        else if (strcmp(name, "--iio") == 0) iio = value;
+        else if (strcmp(name, "--watchdog") == 0) watchdog = value;
         else if (strcmp(name, "--shard") == 0) status = map_file(&shard, &shard_bytes, value);
         else if (strcmp(name, "--sensor") == 0) status = map_file(&recording, &recording_bytes, value);
         else if (strcmp(name, "--id") == 0) status = read_id(value);
@@ -142,9 +155,17 @@ int tinyfed_port_start(int argc, char **argv)
     void *memory = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return fail("cannot reserve the arena", "--arena", strerror(errno));
     arena = memory;
+    if (iio != NULL && recording != NULL) return fail("option", "--iio", "it has one sensor: leave --sensor away");
     const char *wrong = store != NULL ? tinyfed_store_file_open(store, arena_bytes) : NULL;
     if (wrong != NULL) return fail("cannot use the store", store, wrong);
-    return tinyfed_line_open(&line, port);
+    if (iio != NULL) {
+        wrong = tinyfed_iio_open(iio, TINYFED_WINDOW_CHANNELS, TINYFED_WINDOW_RATE_HZ, tinyfed_port_now_us);
+        if (wrong != NULL) return fail("--iio", iio, wrong);
+    }
+    status = tinyfed_line_open(&line, port);
+    if (status != 0) return status;
+    wrong = tinyfed_watchdog_open(watchdog, TINYFED_WATCHDOG_MS);
+    return wrong != NULL ? fail("--watchdog", watchdog, wrong) : 0;
 }
 
 size_t tinyfed_port_read(uint8_t *bytes, size_t capacity) { return tinyfed_line_read(&line, bytes, capacity); }
@@ -185,12 +206,13 @@ uint32_t tinyfed_port_stack_bytes(void) { return 0; }
 
 const tinyfed_sensor_t *tinyfed_port_sensor(void)
 {
+    if (tinyfed_iio_sensor() != NULL) return tinyfed_iio_sensor();
     return tinyfed_played_sensor(recording, recording_bytes, tinyfed_port_now_us);
 }
 
 tinyfed_reset_cause_t tinyfed_port_reset_cause(void) { return TINYFED_CAUSE_UNKNOWN; }
 
-void tinyfed_port_feed(void) {}
+void tinyfed_port_feed(void) { tinyfed_watchdog_feed(); }
 
 /* The line stays open: who is at its other end would lose it with the process. The firmware starts anew. */
 void tinyfed_port_reset(void) {}

@@ -28,7 +28,9 @@ StartLimitIntervalSec=0
 [Service]
 User={user}
 WorkingDirectory=~
-ExecStart=/bin/sh -c "exec ./{program} --port {line} --store tinyfed-store"
+EnvironmentFile=-/etc/default/{program}
+ExecStart=/bin/sh -c "exec ./{program} --port {line} --store tinyfed-store $$TINYFED_OPTIONS"
+WatchdogSec=8
 Restart=always
 RestartSec=2
 RestartPreventExitStatus=2

@@ -307,3 +307,25 @@ def test_padding_of_a_convolution(rng: np.random.Generator, case: int) -> None:
     assert isinstance(model, Int8Model) == (case != 0)
     if isinstance(model, Int8Model):
         assert len(model.content) and int.from_bytes(model.content[16:18], "little") == (1 if case == 1 else 2)
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_lstm(rng: np.random.Generator, case: int) -> None:
+    """Whole sequences from a state of 0, with and without a limit of the cell; alone and before a dense layer."""
+    steps, inputs, units = (int(n) for n in rng.integers(1, 14, 3))
+    b = Builder()
+    x, y = b.tensor([1, steps, inputs]), b.tensor([1, steps, units])
+    shapes = 4 * [(units, inputs)] + 4 * [(units, units)] + 4 * [(units,)]
+    w = [b.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
+    states = [b.tensor([1, units], variable=True) for _ in range(2)]
+    operands = [x, *w[:8], -1, -1, -1, *w[8:], -1, -1, *states, -1, -1, -1, -1]
+    clip = (0.0, 0.4, 10.0)[case % 3]
+    b.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", operands, [y], fusedActivationFunction=4, cellClip=clip)
+    if case < 3:
+        check(rng, b, [x], [y])
+        return
+    z = b.tensor([1, 3])
+    flat = b.tensor([1, steps * units])
+    b.operator("RESHAPE", [y, b.constant(np.array([1, steps * units], np.int32))], [flat])
+    b.operator("FULLY_CONNECTED", [flat, b.constant(rng.normal(size=(3, steps * units)).astype(np.float32)), -1], [z])
+    check(rng, b, [x], [z])

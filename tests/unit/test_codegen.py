@@ -217,10 +217,10 @@ def test_an_image_and_the_tflite_in_one_file(tmp_path: Path) -> None:
         bundle = bundle_of(path_of("hello_world_float"), "hello", choice=choice)
         assert [array.suffix for array in bundle.arrays] == ["tflite", "image"]
     # what the engine does not run is there for TFLM, without an example
-    recurrent = path_of("trained_lstm_int8")
-    assert [array.suffix for array in bundle_of(recurrent, "lstm").arrays] == ["tflite"]
-    with pytest.raises(UsageError, match="UNIDIRECTIONAL_SEQUENCE_LSTM"):
-        bundle_of(recurrent, "lstm", example=True)
+    scrambled = path_of("keyword_scrambled")
+    assert [array.suffix for array in bundle_of(scrambled, "words").arrays] == ["tflite"]
+    with pytest.raises(UsageError, match="16-bit"):
+        bundle_of(scrambled, "words", example=True)
     assert "#define HELLO_ARENA_ONLINE_BYTES" in header_text(bundle)
     require_tools("gcc")
     _, source = write(bundle, tmp_path)

@@ -26,10 +26,11 @@ CONVERTIBLE = {
     "micro_speech_quantized": 4,
     "person_detect": 31,
     "simple_add_model": 1,
+    "trained_lstm_int8": 4,
+    "dtln_noise_suppression": 4,
 }
 REFUSED = {
-    "keyword_scrambled": "SVDF.*does not have this operator",
-    "trained_lstm_int8": "UNIDIRECTIONAL_SEQUENCE_LSTM.*does not have this operator",
+    "keyword_scrambled": "16-bit activations",
     "audio_preprocessor_int8": "SignalWindow.*does not have this operator",
     "kws_ref_model_float32": "input tensor 0 .* is float32",
 }

@@ -41,8 +41,8 @@ def test_parameters_of_a_known_network() -> None:
 
 
 def test_a_model_that_no_engine_runs_says_why() -> None:
-    facts = inspect(path_of("trained_lstm"), [read_board("mps2_an386")])
-    assert facts.engine == "" and "UNIDIRECTIONAL_SEQUENCE_LSTM" in facts.why_not
+    facts = inspect(path_of("audio_preprocessor_int8"), [read_board("mps2_an386")])
+    assert facts.engine == "" and "SignalWindow" in facts.why_not
     assert facts.source not in facts.why_not
     assert facts.layers[0].macs is None
     assert facts.fits[0].inference.startswith("no")
@@ -74,7 +74,7 @@ def test_json_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads(capsys.readouterr().out)
     assert facts["macs"] == MACS["kws_ref_model"] and facts["engine"] == "int8"
     assert facts["layers"][0]["kind"] == "CONV_2D" and facts["inputs"][0]["shape"] == [1, 49, 10, 1]
-    assert run_command(["model", "inspect", str(path_of("trained_lstm"))]) == 0
+    assert run_command(["model", "inspect", str(path_of("audio_preprocessor_int8"))]) == 0
     assert "some operators are not counted" in capsys.readouterr().out
 
 

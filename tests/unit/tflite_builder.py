@@ -38,13 +38,14 @@ class Builder:
         data: Any = None,
         name: str | None = None,
         signature: list[int] | None = None,
+        variable: bool = False,
     ) -> int:
         """Add a tensor; its index."""
         s = self.schema
         tensor = s.TensorT()
         tensor.shape, tensor.type = shape, getattr(s.TensorType, dtype)
         tensor.name = name or f"t{len(self.graph.tensors)}"
-        tensor.buffer, tensor.shapeSignature = 0, signature
+        tensor.buffer, tensor.shapeSignature, tensor.isVariable = 0, signature, variable
         if scale is not None:
             quantization = s.QuantizationParametersT()
             quantization.scale = np.atleast_1d(np.asarray(scale, np.float32))

@@ -1,5 +1,6 @@
 """What is in a model file, what it costs, and which boards hold it. No interpreter, no TensorFlow."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,10 @@ def _operator_facts(model: TfliteModel, operator: Operator, uncounted: set[int])
     constants = [model.tensors[index] for index in mine]
     result = model.tensors[operator.outputs[0]] if operator.outputs else None
     weights = _weights(model, operator)
+    macs = _macs(operator, weights, result)
+    if operator.name in _RECURRENT and result is not None:
+        matrices = sum(tensor.element_count for tensor in constants if len(tensor.shape) == 2)
+        macs = matrices * (math.prod(result.shape[:-1]) if operator.name != "SVDF" else 1)
     return LayerFacts(
         kind=operator.name,
         name=result.name.split(";")[0] if result else "",
@@ -175,7 +180,7 @@ def _operator_facts(model: TfliteModel, operator: Operator, uncounted: set[int])
         dtype=result.dtype if result else "",
         parameters=sum(tensor.element_count for tensor in constants if tensor.dtype != "int32" or weights is not None),
         weight_bytes=sum(tensor.constant_bytes for tensor in constants),
-        macs=_macs(operator, weights, result),
+        macs=macs,
         quantization=_quantization(result, weights),
     )
 
@@ -192,8 +197,9 @@ _ELEMENTWISE = """
     GATHER GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL NEG PACK PAD PADV2
     PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR
     REVERSE_V2 RSQRT SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE
-    SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE UNPACK
+    SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE UNPACK CALL_ONCE VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE
 """
+_RECURRENT = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 _FREE_OF_MACS = frozenset(_ELEMENTWISE.split())
 
 

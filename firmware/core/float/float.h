@@ -74,7 +74,7 @@ enum {
 enum { TINYFED_SIMPLE = 1, TINYFED_LSTM = 2, TINYFED_GRU = 3, TINYFED_GRU_RESET_BEFORE = 4 };
 
 #define TINYFED_FLOAT_BACKWARDS 1u
-#define TINYFED_RECURRENT_NUMBERS 4u /* before the biases in its table */
+#define TINYFED_RECURRENT_NUMBERS 5u /* before the biases in its table */
 
 static inline uint32_t tinyfed_float_gates(uint8_t cell)
 {

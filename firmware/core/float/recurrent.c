@@ -6,7 +6,7 @@
 
 typedef struct cell {
     const tinyfed_int8_record_t *r;
-    const float *numbers; /* alpha and beta of both functions */
+    const float *numbers; /* alpha and beta of both functions, the largest magnitude of an LSTM's c */
     uint32_t units;
     float *h, *c; /* what a step leaves to the next */
     float *x, *q; /* of all gates: x W + b, h U + c */
@@ -33,7 +33,8 @@ static void lstm(const cell_t *cell)
     const uint32_t n = cell->units;
     for (uint32_t u = 0; u < n; u++) {
         const float candidate = activated(cell, cell->x[2u * n + u] + cell->q[2u * n + u]);
-        cell->c[u] = gate(cell, n + u) * cell->c[u] + gate(cell, u) * candidate;
+        const float c = gate(cell, n + u) * cell->c[u] + gate(cell, u) * candidate, most = cell->numbers[4];
+        cell->c[u] = c > most ? most : (c < -most ? -most : c);
         cell->h[u] = gate(cell, 3u * n + u) * activated(cell, cell->c[u]);
     }
 }

@@ -2,7 +2,7 @@
 #include <stddef.h>
 
 #include "float/float.h"
-#include "kernels.h"
+#include "recurrent.h"
 #if defined(TINYFED_INT8_SSE2)
 #include "kernels/x86/avx2_support.h"
 #endif
@@ -280,6 +280,11 @@ static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
         return found;
     }
 #endif
+    if (r->kind == TINYFED_INT8_LSTM || r->kind == TINYFED_INT8_SVDF) {
+        fault_t found = fine;
+        found.status = tinyfed_int8_recurrent_check(&found.at, r, p->bytes, p->count, p->data_at, p->work_bytes);
+        return found;
+    }
     if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_MOVE) return wrong(FIELD(kind), TINYFED_E_LAYER);
     if ((r->flags & ~flags_of(r->kind)) != 0) return wrong(FIELD(flags), TINYFED_E_VERSION);
     if (r->reserved != 0) return wrong(FIELD(reserved), TINYFED_E_VERSION);

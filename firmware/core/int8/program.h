@@ -30,7 +30,9 @@ enum {
     TINYFED_INT8_SOFTMAX = 9,
     TINYFED_INT8_TABLE = 10,
     TINYFED_INT8_RESIZE = 11,
-    TINYFED_INT8_MOVE = 12
+    TINYFED_INT8_MOVE = 12,
+    TINYFED_INT8_LSTM = 30,
+    TINYFED_INT8_SVDF = 31
 };
 
 #define TINYFED_INT8_GENERAL 1u    /* weights and rescaling in the general form */
@@ -70,6 +72,7 @@ typedef struct tinyfed_int8_operator {
     tinyfed_int8_record_t r;
     const int8_t *in, *in_b;
     int8_t *out;
+    int8_t *work; /* the whole area: operators with states find them in it */
     void *scratch;
     const uint8_t *weights;
     const int32_t *table;
@@ -113,6 +116,8 @@ void tinyfed_int8_pad(const tinyfed_int8_op_t *op);
 void tinyfed_int8_softmax(const tinyfed_int8_op_t *op);
 void tinyfed_int8_table(const tinyfed_int8_op_t *op);
 void tinyfed_int8_resize(const tinyfed_int8_op_t *op);
+void tinyfed_int8_lstm(const tinyfed_int8_op_t *op);
+void tinyfed_int8_svdf(const tinyfed_int8_op_t *op);
 void tinyfed_int8_move(const tinyfed_int8_op_t *op);
 
 #endif

@@ -41,6 +41,8 @@ static void run_operator(const tinyfed_int8_op_t *op)
     case TINYFED_INT8_SOFTMAX: tinyfed_int8_softmax(op); break;
     case TINYFED_INT8_TABLE: tinyfed_int8_table(op); break;
     case TINYFED_INT8_MOVE: tinyfed_int8_move(op); break;
+    case TINYFED_INT8_LSTM: tinyfed_int8_lstm(op); break;
+    case TINYFED_INT8_SVDF: tinyfed_int8_svdf(op); break;
 #if defined(TINYFED_FLOAT)
     case TINYFED_INT8_RESIZE: tinyfed_int8_resize(op); break;
     default: tinyfed_float_run(op); break;
@@ -90,6 +92,7 @@ tinyfed_status_t tinyfed_int8_run(const tinyfed_int8_t *net, void *work, uint32_
         op.in_b = ((op.r.flags & TINYFED_INT8_CONSTANT_B) != 0 ? data : base) + op.r.in_b_at;
         op.out = base + op.r.out_at;
         op.scratch = base + op.r.scratch_at;
+        op.work = base;
         op.weights = net->program + op.r.weights_at;
         op.table = (const int32_t *)(const void *)(net->program + op.r.table_at);
         op.kernels = net->kernels;

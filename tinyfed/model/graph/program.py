@@ -309,7 +309,7 @@ class _Program:
             stride=(codes[1], 1),
             flags=int(node.steps == (-1,)),
             weights=node.weights.astype("<f4").tobytes(),
-            table=np.array([*numbers, *node.bias.reshape(-1)], "<f4").tobytes(),
+            table=np.array([*numbers, node.alpha or math.inf, *node.bias.reshape(-1)], "<f4").tobytes(),
             scratch_bytes=8 * (units + width),
             multiply_adds=steps * (inputs + units) * width,
         )

@@ -14,6 +14,7 @@ from tinyfed.model.int8 import arithmetic, spec
 from tinyfed.model.int8.move import pack_move
 from tinyfed.model.int8.pack import PackedLayer, pack_convolution, pack_dense, pack_depthwise
 from tinyfed.model.int8.plan import ALIGNMENT, Buffer, aligned, place
+from tinyfed.model.int8.recurrent import pack_lstm, pack_svdf
 
 MAGIC = 0x38494654  # "TFI8"
 VERSION = 1
@@ -36,6 +37,8 @@ KINDS = {
     "softmax": 9,
     "table": 10,
     "resize": 11,
+    "lstm": 30,
+    "svdf": 31,
     "move": 12,
 }
 FLOAT_KINDS = {
@@ -227,6 +230,16 @@ def _lower_checked(
             _same_count(source, output)
             # A table that changes nothing.
             return _table(layer, np.arange(-128, 128, dtype=np.int8), source, output)
+        case spec.Int8Lstm():
+            packed = pack_lstm(layer, source, tensors[layer.inputs[1]], tensors[layer.inputs[2]])
+            shapes = tuple((t.count // n, 1, n) for t, n in ((source, source.shape[-1]), (output, output.shape[-1])))
+            return _Operator(
+                "lstm", layer.inputs, layer.output, packed, packed.scratch_bytes, shapes=(shapes[0], shapes[1])
+            )
+        case spec.Int8Svdf():
+            packed = pack_svdf(layer, source, tensors[layer.inputs[1]], output)
+            shapes = ((1, 1, source.count), (1, 1, output.count))
+            return _Operator("svdf", layer.inputs, layer.output, packed, shapes=(shapes[0], shapes[1]))
         case spec.Int8Conv2D():
             return _weighted(layer, "conv", pack_convolution(layer, source, output), output)
         case spec.Int8DepthwiseConv2D():
@@ -504,7 +517,7 @@ def _record(
     return RECORD.pack(
         KINDS[op.kind], op.flags, *fields, source.zero_point, output.zero_point, *op.clamp, second_zero,
         *in_shape, *out_shape, offsets[aliases[op.inputs[0]]], second, offsets[aliases[op.output]], scratch_at,
-        op.data_at, op.table_at, packed.chunk,
+        op.data_at, op.table_at, offsets[aliases[op.inputs[2]]] if op.kind == "lstm" else packed.chunk,
     )  # fmt: skip
 
 

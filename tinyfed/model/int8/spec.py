@@ -23,7 +23,7 @@ Float32Array: TypeAlias = NDArray[np.float32]
 
 
 # Of one value of a type.
-BYTES = {"int8": 1, "float32": 4}
+BYTES = {"int8": 1, "int16": 2, "float32": 4}
 
 
 class Activation(Enum):
@@ -232,6 +232,39 @@ class Int8Move(Layer):
 
 
 @dataclass(frozen=True)
+class LstmGate:
+    """of_input int8 (units, inputs), of_hidden int8 (units, units), bias int32 (units,); symmetric weights."""
+
+    of_input: Int8Array
+    of_hidden: Int8Array
+    bias: Int32Array | None
+    input_scale: float
+    hidden_scale: float
+
+
+@dataclass(frozen=True)
+class Int8Lstm(Layer):
+    """Inputs: (steps, values), the hidden state int8 and the cell int16, which are states and are written. The output,
+    (steps, units), has the hidden state's scale. `gates`: forget, input, cell, output."""
+
+    gates: tuple[LstmGate, LstmGate, LstmGate, LstmGate]
+    cell_clip: float = 0.0
+
+
+@dataclass(frozen=True)
+class Int8Svdf(Layer):
+    """Inputs: values, and the state (filters, memory), int8 or int16 as the weights of time are, which is written.
+    of_feature int8 (filters, values), of_time (filters, memory), bias int32 (filters / rank,)."""
+
+    of_feature: Int8Array
+    of_time: NDArray[np.int8] | NDArray[np.int16]
+    bias: Int32Array | None
+    feature_scale: float
+    time_scale: float
+    rank: int
+
+
+@dataclass(frozen=True)
 class Int8State:
     """`tensor` keeps its value from one run to the next; before the first run of a stream it is `first` (bytes)."""
 
@@ -264,6 +297,8 @@ class FloatOperator(Layer):
 Int8Layer: TypeAlias = (
     FloatOperator
     | Int8Copy
+    | Int8Lstm
+    | Int8Svdf
     | Int8Move
     | Int8Conv2D
     | Int8DepthwiseConv2D
@@ -301,7 +336,7 @@ class Int8Network:
         known = kept | set(self.inputs) | constants
         self._check_indices((*self.inputs, *kept), "input or state")
         for state in self.states:
-            if len(state.first) != self.tensors[state.tensor].count:
+            if len(state.first) != self.tensors[state.tensor].byte_count:
                 raise UsageError(f"{len(state.first)} first values", key=f"state {state.name!r}")
         for layer in self.layers:
             where = f"{type(layer).__name__} {layer.name!r}"

@@ -62,6 +62,11 @@ OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
     "DEPTH_TO_SPACE": (94, (("block_size", "i", 0),)),
     "RESIZE_NEAREST_NEIGHBOR": (74, (("align_corners", "?", False), ("half_pixel_centers", "?", False))),
     "LEAKY_RELU": (75, (("alpha", "f", 0.0),)),
+    "SVDF": (6, (("rank", "i", 0), _FUSED)),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (
+        71,
+        (("function", "b", 0), ("cell_clip", "f", 0.0), ("projection_clip", "f", 0.0), ("time_major", "?", False)),
+    ),
     "CALL_ONCE": (103, (("subgraph", "i", 0),)),
     "VAR_HANDLE": (111, (("container", "string", ""), ("shared_name", "string", ""))),
 }

@@ -13,6 +13,7 @@ from tinyfed.errors import ConvertError
 from tinyfed.model.tflite.file import Operator, Tensor, TfliteModel
 from tinyfed.model.tflite.view import View
 
+LOOPS = ("IF", "WHILE")
 LOOP_REMEDY = (
     "a loop or a branch over subgraphs; Keras writes one for GRU, LSTM and RNN layers: build the model with "
     "unroll=True in that layer (the weights stay as they are) and convert it again"

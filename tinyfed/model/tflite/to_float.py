@@ -13,6 +13,8 @@ from tinyfed.model.int8.move import is_run
 from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
 from tinyfed.model.tflite.movement import MOVEMENT, moves
+from tinyfed.model.tflite.recurrent import GATES, check_lstm
+from tinyfed.model.tflite.state import LOOP_REMEDY, LOOPS
 from tinyfed.model.tflite.view import View, check_sizes, short_name
 
 _WRONG_TYPE = {
@@ -33,6 +35,8 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Pr
     model = fold_constants(model)
     for operator in model.operators:
         if operator.name not in (*_CONVERT, *MOVEMENT, "DEQUANTIZE"):
+            if operator.name in LOOPS:
+                View(model, operator).refuse(LOOP_REMEDY)
             known = ", ".join(sorted({*_CONVERT, *MOVEMENT}))
             View(model, operator).refuse(f"the float engine does not have this operator; it has {known}")
         if operator.name == "DEQUANTIZE":
@@ -82,6 +86,26 @@ class _Reader:
                 raise ConvertError(f"output {tensor} is written by no operator", where=self.model.source)
             outputs.append(self.numbers[tensor.index])
         return Graph(self.model.source, _sample(inputs[0]), tuple(self.nodes), tuple(outputs))
+
+    def lstm(self, view: View) -> Node:
+        """Over the whole sequence, from a state of 0."""
+        steps, _, units = check_lstm(view)
+        forget, taken, cell, output = GATES
+        gates = (taken, forget, cell, output)
+        weights = [np.concatenate([self.floats(view, gate[part]) for gate in gates]).T for part in (0, 1)]
+        zero = np.zeros(units, np.float32)
+        bias = [self.floats(view, gate[2]) if view.has_input(gate[2]) else zero for gate in gates]
+        return Node(
+            "recurrent",
+            view.where,
+            (self.source(view),),
+            (steps, units),
+            weights=np.concatenate([part.reshape(-1) for part in weights]),
+            bias=np.concatenate(bias),
+            mode="lstm",
+            alpha=float(view.operator.options["cell_clip"]),
+            functions=(("tanh", 0.0, 0.0), ("sigmoid", 0.0, 0.0)),
+        )
 
     def moved(self, view: View) -> None:
         """What an operator puts elsewhere, a node an output."""
@@ -342,6 +366,7 @@ _CONVERT: dict[str, Callable[[_Reader, View], Node]] = {
     "PAD": _Reader.pad,
     "PADV2": _Reader.pad,
     "TRANSPOSE_CONV": _Reader.transposed,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _Reader.lstm,
     **dict.fromkeys(_ACTIVATIONS.split(), _Reader.activation),
     **dict.fromkeys((kind.upper() for kind in BINARY), _Reader.elementwise),
     **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _Reader.reshape),

@@ -13,7 +13,8 @@ from tinyfed.model.int8 import spec as i8
 from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
 from tinyfed.model.tflite.movement import MOVEMENT, moves
-from tinyfed.model.tflite.state import LOOP_REMEDY, Variables
+from tinyfed.model.tflite.recurrent import CELL, HIDDEN, SVDF_STATE, lstm_gates, state_tensor, svdf
+from tinyfed.model.tflite.state import LOOP_REMEDY, LOOPS, Variables
 from tinyfed.model.tflite.view import View, check_sizes, short_name
 
 _WRONG_TYPE = {
@@ -47,7 +48,7 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
         if operator.name not in _CONVERT:
             if operator.name in MOVEMENT:
                 continue
-            if operator.name in ("IF", "WHILE"):
+            if operator.name in LOOPS:
                 View(model, operator).refuse(LOOP_REMEDY)
             known = ", ".join(sorted({*_CONVERT, *MOVEMENT}))
             View(model, operator).refuse(f"the int8 engine does not have this operator; it has {known}")
@@ -76,6 +77,7 @@ class _Converter:
         self.stands_for: dict[int, int] = {}
         self.variables = Variables(model)
         self.states: dict[str, int] = {}
+        self.own_states: list[i8.Int8State] = []
 
     def network(self) -> i8.Int8Network:
         layers: list[i8.Int8Layer] = []
@@ -369,8 +371,31 @@ class _Converter:
     def nothing(self, view: View) -> None:
         """An operator whose work is done already: what it makes known is in `variables`."""
 
+    def kept(self, view: View, position: int, what: str) -> int:
+        """The network's number of a state that the operator reads and writes."""
+        index = view.input(position).index
+        if index not in self.numbers:
+            name = f"{short_name(view.output)}/{what}"
+            described, first = state_tensor(view, position, name)
+            self.numbers[index] = len(self.tensors)
+            self.own_states.append(i8.Int8State(name, len(self.tensors), first))
+            self.tensors.append(described)
+        return self.numbers[index]
+
+    def lstm(self, view: View) -> i8.Int8Layer:
+        gates = lstm_gates(view)
+        ends = self.ends(view)
+        states = (self.kept(view, HIDDEN, "hidden"), self.kept(view, CELL, "cell"))
+        ends["inputs"] += states
+        return i8.Int8Lstm(**ends, gates=gates, cell_clip=view.operator.options["cell_clip"])
+
+    def svdf(self, view: View) -> i8.Int8Layer:
+        found, ends = svdf(view), self.ends(view)
+        ends["inputs"] += (self.kept(view, SVDF_STATE, "state"),)
+        return i8.Int8Svdf(**ends, **found)
+
     def _states(self) -> tuple[i8.Int8State, ...]:
-        return tuple(
+        return tuple(self.own_states) + tuple(
             i8.Int8State(name, number, self.variables.first(name, self.tensors[number].zero_point))
             for name, number in self.states.items()
         )
@@ -441,5 +466,7 @@ _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
     "RESIZE_NEAREST_NEIGHBOR": _Converter.resize,
     "SOFTMAX": _Converter.softmax,
     "SQUEEZE": _Converter.reshape,
+    "SVDF": _Converter.svdf,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _Converter.lstm,
     "VAR_HANDLE": _Converter.nothing,
 }

@@ -165,17 +165,16 @@ def test_a_host_that_does_not_read_stops_nothing(program: Path) -> None:
         device.close()
 
 
+@pytest.mark.parametrize("board", IMUS, indirect=True)
 @pytest.mark.parametrize("state", ["gone", "still"])
-def test_a_sensor_that_gives_nothing_ends_the_recording(state: str, board: str, program: Path) -> None:
+def test_a_sensor_that_gives_nothing_ends_the_recording(state: str, program: Path) -> None:
     """`gone`: -1 is no reading, though it is true. `still`: without a new reading the old one does not count again."""
-    if board in IMUS:
-        with running(program, STAND_IN_IMU=state) as device, pytest.raises(DeviceError, match="sensor gives nothing"):
-            device.record(0, seconds=3.2)
+    with running(program, STAND_IN_IMU=state) as device, pytest.raises(DeviceError, match="sensor gives nothing"):
+        device.record(0, seconds=3.2)
 
 
-def test_a_sensor_that_hangs_resets_the_board_and_it_says_so(board: str, program: Path) -> None:
-    if board not in IMUS:
-        return
+@pytest.mark.parametrize("board", IMUS, indirect=True)
+def test_a_sensor_that_hangs_resets_the_board_and_it_says_so(program: Path) -> None:
     with running(program) as device:
         assert device.info.reset_cause == "power"
         device.reset()
@@ -190,10 +189,9 @@ def test_a_sensor_that_hangs_resets_the_board_and_it_says_so(board: str, program
         device.close()
 
 
-def test_a_model_is_whole_after_a_power_cut_in_any_write(board: str, program: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("board", IMUS, indirect=True)
+def test_a_model_is_whole_after_a_power_cut_in_any_write(program: Path, tmp_path: Path) -> None:
     """Two saves; the power fails in each erase and write of the second one in turn."""
-    if board not in IMUS:
-        return
     spec = mlp(1, (16,), 1, "tanh")
     images = [encode(spec, initialize(spec, seed)) for seed in (4, 5)]
     hashes = [hash64(read_weights(image).tobytes()) for image in images]

@@ -101,6 +101,7 @@ def test_it_restarts(device: RemoteDevice) -> None:
     device.load(image(1))
     device.reset()
     assert (device.info.unique_id, device.info.structure_hash) == (unique_id, 0)
+    assert device.info.reset_cause in ("software", "unknown")
 
 
 def test_its_flash_can_be_compared_after_a_restart(board: Board, device: RemoteDevice) -> None:

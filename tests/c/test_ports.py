@@ -404,6 +404,11 @@ def test_a_newer_client_takes_the_place_of_a_silent_one_only(listening: int) -> 
         assert silent.recv(1) == b"", "the silent one is told"
 
 
+def test_the_nrf52_watchdog_and_the_causes_of_a_reset(tmp_path: Path) -> None:
+    includes = [PORT, PORT.parent / "base"]
+    run_c_test("test_nrf52_watchdog.c", [PORT / "nrf52" / "watchdog.c"], includes, tmp_path, "-DTINYFED_NRF52_MODEL")
+
+
 def test_the_nrf52_line_on_a_modelled_uarte(tmp_path: Path) -> None:
     run_c_test("test_uarte.c", [PORT / "nrf52" / "uarte.c"], [PORT / "nrf52"], tmp_path, "-DTINYFED_NRF52_MODEL")
 

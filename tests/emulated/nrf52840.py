@@ -121,7 +121,7 @@ class Nrf52840:
         self._enabled: dict[int, int] = {}  # INTEN of a peripheral
         self._irqs = self._pending = 0  # of the NVIC
         self._frames: list[int] = []  # where the stack was before each exception
-        self._events = [event for event in self._events if event[2] in (self._arrive, self._starve)]
+        self._events = sorted(event for event in self._events if event[2] in (self._arrive, self._starve))
         self._timers = {base: Timer() for base in TIMERS}
         self._fifo: list[int] = []
         self._dma = False

@@ -1,11 +1,10 @@
 """The image that an nRF52840 DK is flashed with, on a model of the chip (nrf52840.py), against the same engine
 in-process, over the host's own session: the same bits, also over a line with faults."""
 
-from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import pytest
-from conftest import ROOT, require, require_tools
+from conftest import require, require_tools
 from tinyfed_host.device.line import RemoteDevice, probe
 from tinyfed_host.firmware import build
 
@@ -14,6 +13,7 @@ from tinyfed.errors import DeviceError
 from tinyfed.model import mlp
 from tinyfed.model.image import encode
 from tinyfed.model.initialize import initialize
+from tinyfed.wire.messages import hash64
 from tinyfed.wire.order import Order
 
 try:
@@ -40,8 +40,8 @@ def connect(chip: "Nrf52840") -> RemoteDevice:
     return RemoteDevice(chip, clock=chip.clock, session=session)
 
 
-def learn(device: RemoteDevice, width: int) -> None:
-    """A visit there and here: the same bits."""
+def learn(device: RemoteDevice, width: int) -> bytes:
+    """A visit there and here: the same bits, which are returned."""
     simulated = SimulatedDevice(arena_bytes=device.info.arena_bytes)
     spec = mlp(1, (width, width), 1, "tanh")
     image = encode(spec, initialize(spec, 1))
@@ -52,6 +52,8 @@ def learn(device: RemoteDevice, width: int) -> None:
     assert there.weights == here.weights
     assert there.result.checkpoints == here.result.checkpoints
     assert 0 < there.result.stack_bytes < STACK_BYTES
+    assert there.weights is not None
+    return there.weights
 
 
 def test_a_chip_of_build_f0_that_was_erased_is_opened_and_learns_the_same_bits() -> None:
@@ -70,13 +72,12 @@ def test_a_chip_before_build_f0_has_no_word_written_that_would_lock_it() -> None
     assert running.word(UICR + 0x208) == ERASED
 
 
-def test_it_keeps_a_model_through_a_restart() -> None:
-    """As tests/hardware has it."""
-    spec = spec_from_file_location("test_board", ROOT / "tests" / "hardware" / "test_board.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.test_it_keeps_a_model_through_a_restart(connect(chip()))
+def test_it_keeps_what_it_has_learned_through_a_restart() -> None:
+    device = connect(chip())
+    learned = learn(device, 8)
+    device.save()
+    device.reset()
+    assert device.info.weights_hash == hash64(learned)
 
 
 @pytest.mark.parametrize(

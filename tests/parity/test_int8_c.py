@@ -33,6 +33,8 @@ def network(rng: np.random.Generator) -> spec.Int8Network:
     zeros = [-3, -128, 5, 5, -7, -7, -7, -7, -7, 4, 4, 4, 9, 9, -128, -7]
     tensors = tuple(spec.Int8Tensor(f"t{i}", *each) for i, each in enumerate(zip(shapes, scales, zeros, strict=True)))
     tensors += (spec.Int8Tensor("c", (2, 5, 7), 0.06, -7, constant=rng.integers(-128, 128, 70, np.int8).tobytes()),)
+    tensors += (spec.Int8Tensor("s", (7,), 0.04, 5, constant=rng.integers(-128, 128, 7, np.int8).tobytes()),)
+    tensors += (spec.Int8Tensor("m", (4, 5, 7), 0.06, -7), spec.Int8Tensor("b", (3, 6, 7), 0.06, -7))
     # Columns swapped with rows of a constant, then the last rows of another tensor the wrong way round.
     pieces = (spec.Piece((5, 2, 7), (7, 35, 1), (7, 35, 1)), spec.Piece((2, 35), (-35, 1), (35, 1), 105, 70))
 
@@ -56,7 +58,9 @@ def network(rng: np.random.Generator) -> spec.Int8Network:
         spec.Int8AveragePool2D((6,), 7, (2, 2), (2, 2), spec.Padding.SAME),
         spec.Int8ResizeNearest((7,), 8),
         spec.Int8Move((16, 8), 15, pieces=pieces, fill=3),
-        spec.Int8Mean((15,), 9),
+        spec.Int8Binary((15, 17), 18, spec.Binary.MUL, ((4, 5, 7), (7,))),
+        spec.Int8ResizeBilinear((18,), 19, half_pixel_centers=True),
+        spec.Int8Mean((19,), 9),
         spec.Int8Reshape((9,), 10),
         spec.Int8LeakyRelu((10,), 11, 0.2),
         spec.Int8Dense((11,), 12, weights(10, 7), np.full(1, 0.02, np.float32), bias(10)),

@@ -94,6 +94,7 @@ static bool has_weights(uint8_t kind)
 static bool runs_in_place(const tinyfed_int8_record_t *r)
 {
     return r->kind == TINYFED_INT8_ADD || r->kind == TINYFED_INT8_SOFTMAX || r->kind == TINYFED_INT8_TABLE ||
+           r->kind == TINYFED_INT8_BINARY ||
            (r->kind == TINYFED_INT8_DEPTHWISE && (r->flags & TINYFED_INT8_GENERAL) == 0);
 }
 
@@ -203,6 +204,50 @@ static bool move_fits(const uint8_t *table, uint32_t in_bytes, uint32_t out_byte
            reaches_within(&m, m.to_step, m.to_first, out_bytes);
 }
 
+/* The last place that the steps reach. */
+static uint64_t reach(const uint32_t *count, const uint32_t *step)
+{
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < TINYFED_INT8_BINARY_DIMENSIONS; i++) last += (uint64_t)(count[i] - 1u) * step[i];
+    return last;
+}
+
+/* Each of so many values once, in the order of the output. */
+static bool in_order(const uint32_t *count, const uint32_t *step)
+{
+    uint32_t values = 1;
+    for (uint32_t i = TINYFED_INT8_BINARY_DIMENSIONS; i-- > 0; values *= count[i])
+        if (count[i] != 1 && step[i] != values) return false;
+    return true;
+}
+
+static bool binary_fits(const program_t *p, const uint8_t *table, const tinyfed_int8_record_t *r)
+{
+    tinyfed_int8_binary_t t;
+    memcpy(&t, table, sizeof t);
+    const uint32_t values = product(product(t.count[0], t.count[1], 1), t.count[2], t.count[3]);
+    const uint32_t a_count = product(r->in_h, r->in_w, r->in_c), out_count = product(r->out_h, r->out_w, r->out_c);
+    if (!tinyfed_int8_binary_is_known(t.code) || values == 0 || values != out_count || t.count_b == 0) return false;
+    if (t.count_b > COUNT_MAX || reach(t.count, t.a_step) >= a_count || reach(t.count, t.b_step) >= t.count_b)
+        return false;
+    if (!shifts_fit(table + offsetof(tinyfed_int8_binary_t, a) + 4, 3, 8, -31)) return false;
+    if ((r->flags & TINYFED_INT8_CONSTANT) == 0 && r->in_at == r->out_at && !in_order(t.count, t.a_step)) return false;
+    if ((r->flags & TINYFED_INT8_CONSTANT_B) != 0) return in_data(p, r->in_b_at, t.count_b);
+    return in_work(p, r->in_b_at, t.count_b) && (apart(r->in_b_at, t.count_b, r->out_at, out_count) ||
+                                                 (r->in_b_at == r->out_at && in_order(t.count, t.b_step)));
+}
+
+static bool betweens_fit(const uint8_t *table, uint32_t count, uint32_t size)
+{
+    for (uint32_t i = 0; i < count; i++, table += sizeof(tinyfed_int8_between_t)) {
+        tinyfed_int8_between_t b;
+        memcpy(&b, table, sizeof b);
+        if (b.lower < 0 || b.upper < 0 || b.lower >= (int32_t)size || b.upper >= (int32_t)size) return false;
+        if (b.fraction < -1024 || b.fraction > 1024) return false;
+    }
+    return true;
+}
+
 static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
 {
     uint32_t bytes = 0;
@@ -213,6 +258,10 @@ static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
     case TINYFED_INT8_SOFTMAX: bytes = 12; break;
     case TINYFED_INT8_TABLE: bytes = 256; break;
     case TINYFED_INT8_MOVE: bytes = sizeof(tinyfed_int8_move_t); break;
+    case TINYFED_INT8_BINARY: bytes = sizeof(tinyfed_int8_binary_t); break;
+    case TINYFED_INT8_BILINEAR:
+        bytes = (uint32_t)sizeof(tinyfed_int8_between_t) * ((uint32_t)r->out_h + r->out_w);
+        break;
     case TINYFED_INT8_RESIZE: bytes = 2u * ((uint32_t)r->out_h + r->out_w); break;
     default: return fine;
     }
@@ -224,6 +273,10 @@ static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
     if (r->kind == TINYFED_INT8_SOFTMAX) fits = shifts_fit(table + 4, 1, 8, 0);
     if (r->kind == TINYFED_INT8_MOVE)
         fits = move_fits(table, product(r->in_h, r->in_w, r->in_c), product(r->out_h, r->out_w, r->out_c));
+    if (r->kind == TINYFED_INT8_BINARY) fits = binary_fits(p, table, r);
+    if (r->kind == TINYFED_INT8_BILINEAR)
+        fits = betweens_fit(table, r->out_h, r->in_h) &&
+               betweens_fit(table + sizeof(tinyfed_int8_between_t) * r->out_h, r->out_w, r->in_w);
     if (r->kind == TINYFED_INT8_PAD) fits = pads_fit(table, r);
     if (r->kind == TINYFED_INT8_RESIZE)
         fits = indices_below(table, r->out_h, r->in_h) && indices_below(table + 2u * r->out_h, r->out_w, r->in_w);
@@ -242,6 +295,7 @@ static fault_t check_shapes(const tinyfed_int8_record_t *r)
     case TINYFED_INT8_ADD:
     case TINYFED_INT8_SOFTMAX:
     case TINYFED_INT8_TABLE: return same_shape(r) ? fine : wrong(FIELD(out_h), TINYFED_E_SHAPE);
+    case TINYFED_INT8_BILINEAR:
     case TINYFED_INT8_RESIZE: return r->in_c == r->out_c ? fine : wrong(FIELD(out_c), TINYFED_E_SHAPE);
     default: return fine;
     }
@@ -258,6 +312,7 @@ static fault_t check_places(const program_t *p, const tinyfed_int8_record_t *r, 
         if (!(in_place && r->in_at == r->out_at) && !apart(r->in_at, in_count, r->out_at, out_count))
             return wrong(FIELD(out_at), TINYFED_E_MEMORY);
     }
+    if (r->kind == TINYFED_INT8_BINARY) return fine; /* with its table */
     if (r->kind != TINYFED_INT8_ADD) return r->in_b_at == 0 ? fine : wrong(FIELD(in_b_at), TINYFED_E_MEMORY);
     if (!in_work(p, r->in_b_at, in_count) ||
         (r->in_b_at != r->out_at && !apart(r->in_b_at, in_count, r->out_at, out_count)))
@@ -268,6 +323,7 @@ static fault_t check_places(const program_t *p, const tinyfed_int8_record_t *r, 
 static uint32_t flags_of(uint8_t kind)
 {
     if (kind == TINYFED_INT8_MOVE) return TINYFED_INT8_CONSTANT;
+    if (kind == TINYFED_INT8_BINARY) return TINYFED_INT8_CONSTANT | TINYFED_INT8_CONSTANT_B;
     return has_weights(kind) ? TINYFED_INT8_GENERAL : 0u;
 }
 
@@ -285,7 +341,7 @@ static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
         found.status = tinyfed_int8_recurrent_check(&found.at, r, p->bytes, p->count, p->data_at, p->work_bytes);
         return found;
     }
-    if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_MOVE) return wrong(FIELD(kind), TINYFED_E_LAYER);
+    if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_BILINEAR) return wrong(FIELD(kind), TINYFED_E_LAYER);
     if ((r->flags & ~flags_of(r->kind)) != 0) return wrong(FIELD(flags), TINYFED_E_VERSION);
     if (r->reserved != 0) return wrong(FIELD(reserved), TINYFED_E_VERSION);
     if (r->reserved_b != 0) return wrong(FIELD(reserved_b), TINYFED_E_VERSION);

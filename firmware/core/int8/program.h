@@ -31,8 +31,21 @@ enum {
     TINYFED_INT8_TABLE = 10,
     TINYFED_INT8_RESIZE = 11,
     TINYFED_INT8_MOVE = 12,
+    TINYFED_INT8_BINARY = 13,
+    TINYFED_INT8_BILINEAR = 14,
     TINYFED_INT8_LSTM = 30,
     TINYFED_INT8_SVDF = 31
+};
+
+/* What a binary operator computes; numbered as float32's. */
+enum {
+    TINYFED_INT8_SUM = 1,
+    TINYFED_INT8_DIFFERENCE = 2,
+    TINYFED_INT8_PRODUCT = 4,
+    TINYFED_INT8_SMALLER = 7,
+    TINYFED_INT8_LARGER = 8,
+    TINYFED_INT8_SQUARED = 9,
+    TINYFED_INT8_PRELU = 10
 };
 
 #define TINYFED_INT8_GENERAL 1u    /* weights and rescaling in the general form */
@@ -66,6 +79,22 @@ typedef struct tinyfed_int8_record {
     uint32_t chunk;                              /* inputs summed before the odd channels are split off */
     uint32_t reserved_b;
 } tinyfed_int8_record_t;
+
+#define TINYFED_INT8_BINARY_DIMENSIONS 4
+/* The output is written in order, of four dimensions; a step of 0 repeats an input. Pairs are {multiplier, shift}. */
+typedef struct tinyfed_int8_binary {
+    uint32_t code;
+    uint32_t count_b; /* values of the second input; the record's shapes are of the first and the output */
+    uint32_t count[TINYFED_INT8_BINARY_DIMENSIONS];
+    uint32_t a_step[TINYFED_INT8_BINARY_DIMENSIONS], b_step[TINYFED_INT8_BINARY_DIMENSIONS];
+    int32_t a[2], b[2], out[2];
+} tinyfed_int8_binary_t;
+
+/* Of each row of the output, then of each column: the input's two neighbours, and how far it is from the lower one to
+ * the upper one, in 1024ths. */
+typedef struct tinyfed_int8_between {
+    int32_t lower, upper, fraction;
+} tinyfed_int8_between_t;
 
 /* An operator with its places. Tables are int32 and aligned; tensors are bytes, [height][width][channels]. */
 typedef struct tinyfed_int8_operator {
@@ -119,5 +148,8 @@ void tinyfed_int8_resize(const tinyfed_int8_op_t *op);
 void tinyfed_int8_lstm(const tinyfed_int8_op_t *op);
 void tinyfed_int8_svdf(const tinyfed_int8_op_t *op);
 void tinyfed_int8_move(const tinyfed_int8_op_t *op);
+void tinyfed_int8_binary(const tinyfed_int8_op_t *op);
+void tinyfed_int8_bilinear(const tinyfed_int8_op_t *op);
+bool tinyfed_int8_binary_is_known(uint32_t code);
 
 #endif

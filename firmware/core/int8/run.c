@@ -43,6 +43,8 @@ static void run_operator(const tinyfed_int8_op_t *op)
     case TINYFED_INT8_MOVE: tinyfed_int8_move(op); break;
     case TINYFED_INT8_LSTM: tinyfed_int8_lstm(op); break;
     case TINYFED_INT8_SVDF: tinyfed_int8_svdf(op); break;
+    case TINYFED_INT8_BINARY: tinyfed_int8_binary(op); break;
+    case TINYFED_INT8_BILINEAR: tinyfed_int8_bilinear(op); break;
 #if defined(TINYFED_FLOAT)
     case TINYFED_INT8_RESIZE: tinyfed_int8_resize(op); break;
     default: tinyfed_float_run(op); break;

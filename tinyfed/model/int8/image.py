@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.int8 import arithmetic, spec
-from tinyfed.model.int8.move import pack_move
+from tinyfed.model.int8.move import merged, pack_move
 from tinyfed.model.int8.pack import PackedLayer, pack_convolution, pack_dense, pack_depthwise
 from tinyfed.model.int8.plan import ALIGNMENT, Buffer, aligned, place
 from tinyfed.model.int8.recurrent import pack_lstm, pack_svdf
@@ -40,6 +40,8 @@ KINDS = {
     "lstm": 30,
     "svdf": 31,
     "move": 12,
+    "binary": 13,
+    "bilinear": 14,
 }
 FLOAT_KINDS = {
     "float conv": 40,
@@ -61,7 +63,8 @@ KINDS |= FLOAT_KINDS
 FLAG_GENERAL = 1
 TYPES = ("int8", "uint8", "float32")  # of a port, by number
 FLAG_CONSTANT, FLAG_CONSTANT_B = 2, 4
-TAKE_CONSTANTS = frozenset({"move"})
+BINARY_DIMENSIONS = 4
+TAKE_CONSTANTS = frozenset({"move", "binary"})
 
 
 @dataclass(frozen=True)
@@ -272,6 +275,12 @@ def _lower_checked(
             packed = PackedLayer(table=b"".join(struct.pack("<2i", *p) for p in pairs))
             clamp = arithmetic.activation_range(layer.activation, output)
             return _Operator("add", layer.inputs, layer.output, packed, in_place=True, clamp=clamp)
+        case spec.Int8Binary():
+            return _lower_binary(layer, source, tensors[layer.inputs[1]], output)
+        case spec.Int8Unary():
+            return _table(layer, arithmetic.TABLES[layer.function](source, output), source, output)
+        case spec.Int8ResizeBilinear():
+            return _lower_bilinear(layer, source, output)
         case spec.Int8Pad():
             return _lower_pad(layer, source, output)
         case spec.Int8Softmax():
@@ -329,6 +338,41 @@ def _table(
     # Indexed by the byte itself: 0..127 first, then -128..-1.
     packed = PackedLayer(table=np.roll(values, 128).tobytes())
     return _Operator("table", layer.inputs, layer.output, packed, in_place=True)
+
+
+def _lower_binary(layer: spec.Int8Binary, a: spec.Int8Tensor, b: spec.Int8Tensor, output: spec.Int8Tensor) -> _Operator:
+    steps = []
+    shape = np.broadcast_shapes(*layer.shapes)
+    for given, tensor in zip(layer.shapes, (a, b), strict=True):
+        view = np.broadcast_to(np.empty(given, np.int8), shape)
+        if math.prod(given) != tensor.count:
+            raise UsageError(f"shape {given} of {tensor.count} values")
+        steps.append(view.strides)
+    if math.prod(shape) != output.count:
+        raise UsageError(f"shapes {layer.shapes[0]} and {layer.shapes[1]} do not make {output.shape}")
+    dimensions = merged(spec.Piece(shape, steps[0], steps[1]))
+    if len(dimensions) > BINARY_DIMENSIONS:
+        raise UsageError(f"shapes {layer.shapes[0]} and {layer.shapes[1]} broadcast over more than 4 dimensions")
+    dimensions = [(1, 0, 0)] * (BINARY_DIMENSIONS - len(dimensions)) + dimensions
+    counts, a_steps, b_steps = zip(*dimensions, strict=True)
+    pairs = arithmetic.binary_multipliers(layer.function, a, b, output)
+    table = struct.pack(
+        f"<{2 + 3 * BINARY_DIMENSIONS}I6i", layer.function.value, b.count, *counts, *a_steps, *b_steps,
+        *(number for pair in pairs for number in pair),
+    )  # fmt: skip
+    clamp = arithmetic.activation_range(layer.activation, output)
+    return _Operator("binary", layer.inputs, layer.output, PackedLayer(table=table), in_place=True, clamp=clamp)
+
+
+def _lower_bilinear(layer: spec.Int8ResizeBilinear, source: spec.Int8Tensor, output: spec.Int8Tensor) -> _Operator:
+    _same_quantization(source, output)
+    _same_channels(source, output)
+    table = b""
+    for axis in (0, 1):
+        size_in, size_out = source.image_shape[axis], output.image_shape[axis]
+        for neighbours in arithmetic.between(size_in, size_out, layer.align_corners, layer.half_pixel_centers):
+            table += struct.pack("<3i", *neighbours)
+    return _Operator("bilinear", layer.inputs, layer.output, PackedLayer(table=table))
 
 
 def _lower_pad(layer: spec.Int8Pad, source: spec.Int8Tensor, output: spec.Int8Tensor) -> _Operator:
@@ -505,7 +549,7 @@ def _record(
         in_shape, out_shape = op.shapes
     if op.kind == "move":
         in_shape, out_shape = (1, 1, source.byte_count), (1, 1, output.byte_count)
-    if op.kind == "dense":
+    if op.kind in ("dense", "binary"):
         in_shape, out_shape = (1, 1, source.count), (1, 1, output.count)
     if op.kind == "mean":
         out_shape = (1, 1, output.count)

@@ -157,6 +157,27 @@ class Int8Add(Layer):
     activation: Activation = Activation.NONE
 
 
+class Binary(Enum):
+    """What a layer of two inputs computes; `value` as in the program."""
+
+    ADD = 1
+    SUB = 2
+    MUL = 4
+    MINIMUM = 7
+    MAXIMUM = 8
+    SQUARED_DIFFERENCE = 9
+    PRELU = 10
+
+
+@dataclass(frozen=True)
+class Int8Binary(Layer):
+    """Two inputs whose shapes `shapes` broadcast as NumPy's do; either may be a constant."""
+
+    function: Binary
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    activation: Activation = Activation.NONE
+
+
 @dataclass(frozen=True)
 class Int8Pad(Layer):
     """((top, bottom), (left, right), (channels before, after)); `value` int8, the zero point where None."""
@@ -182,6 +203,21 @@ class Int8Logistic(Layer):
     """The output has scale 1/256 and zero point -128."""
 
 
+class Function(Enum):
+    """Functions of one value that need nothing but the scales."""
+
+    TANH = "tanh"
+    ABS = "abs"
+    ELU = "elu"
+    HARD_SWISH = "hard_swish"
+    RSQRT = "rsqrt"
+
+
+@dataclass(frozen=True)
+class Int8Unary(Layer):
+    function: Function
+
+
 @dataclass(frozen=True)
 class Int8Relu(Layer):
     """RELU (rescales where input and output differ), RELU6 or RELU_N1_TO_1 as an operator of its own."""
@@ -201,6 +237,12 @@ class Int8Requantize(Layer):
 
 @dataclass(frozen=True)
 class Int8ResizeNearest(Layer):
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+@dataclass(frozen=True)
+class Int8ResizeBilinear(Layer):
     align_corners: bool = False
     half_pixel_centers: bool = False
 
@@ -307,6 +349,9 @@ Int8Layer: TypeAlias = (
     | Int8AveragePool2D
     | Int8Mean
     | Int8Add
+    | Int8Binary
+    | Int8Unary
+    | Int8ResizeBilinear
     | Int8Pad
     | Int8Reshape
     | Int8Softmax

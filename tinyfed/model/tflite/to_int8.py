@@ -256,10 +256,24 @@ class _Converter:
         )
         return i8.Int8Mean(**self.ends(view))
 
-    def add(self, view: View) -> i8.Int8Layer:
+    def binary(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 2)
-        view.check_equal_shapes()
-        return i8.Int8Add(**self.ends(view, 0, 1), activation=self.fused(view))
+        a, b = view.input(0), view.input(1)
+        fused = self.fused(view) if "activation" in view.operator.options else i8.Activation.NONE
+        ends = self.ends(view, 0, 1)
+        constants = any(self.tensors[index].constant is not None for index in ends["inputs"])
+        if view.kind == "ADD" and a.shape == b.shape == view.output.shape and not constants:
+            return i8.Int8Add(**ends, activation=fused)
+        try:
+            fits = np.broadcast_shapes(a.shape, b.shape) == view.output.shape
+        except ValueError:
+            fits = False
+        view.require(fits, f"shapes {list(a.shape)} and {list(b.shape)} do not make {list(view.output.shape)}")
+        return i8.Int8Binary(**ends, function=i8.Binary[view.kind], shapes=(a.shape, b.shape), activation=fused)
+
+    def unary(self, view: View) -> i8.Int8Layer:
+        self._same_shape(view)
+        return i8.Int8Unary(**self.ends(view), function=i8.Function(view.kind.lower()))
 
     def pad(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 3)
@@ -434,7 +448,8 @@ class _Converter:
             f"{view.output} has shape {list(view.output.shape)} for size {size.tolist()}",
         )
         self._same_scale(view)
-        return i8.Int8ResizeNearest(
+        kind = i8.Int8ResizeBilinear if view.kind == "RESIZE_BILINEAR" else i8.Int8ResizeNearest
+        return kind(
             **self.ends(view),
             align_corners=bool(view.operator.options["align_corners"]),
             half_pixel_centers=bool(view.operator.options["half_pixel_centers"]),
@@ -442,31 +457,43 @@ class _Converter:
 
 
 _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
-    "ADD": _Converter.add,
+    "ABS": _Converter.unary,
+    "ADD": _Converter.binary,
     "ASSIGN_VARIABLE": _Converter.assign_variable,
     "AVERAGE_POOL_2D": _Converter.pool,
     "CALL_ONCE": _Converter.nothing,
     "CONV_2D": _Converter.conv2d,
     "DEPTHWISE_CONV_2D": _Converter.depthwise,
     "DEQUANTIZE": _Converter.dequantize,
+    "ELU": _Converter.unary,
     "EXPAND_DIMS": _Converter.reshape,
     "FULLY_CONNECTED": _Converter.dense,
+    "HARD_SWISH": _Converter.unary,
     "LEAKY_RELU": _Converter.leaky_relu,
     "LOGISTIC": _Converter.logistic,
+    "MAXIMUM": _Converter.binary,
     "MAX_POOL_2D": _Converter.pool,
     "MEAN": _Converter.mean,
+    "MINIMUM": _Converter.binary,
+    "MUL": _Converter.binary,
     "PAD": _Converter.pad,
     "PADV2": _Converter.pad,
+    "PRELU": _Converter.binary,
     "QUANTIZE": _Converter.quantize,
     "READ_VARIABLE": _Converter.read_variable,
     "RELU": _Converter.relu,
     "RELU6": _Converter.relu,
     "RELU_N1_TO_1": _Converter.relu,
     "RESHAPE": _Converter.reshape,
+    "RESIZE_BILINEAR": _Converter.resize,
+    "RSQRT": _Converter.unary,
     "RESIZE_NEAREST_NEIGHBOR": _Converter.resize,
     "SOFTMAX": _Converter.softmax,
+    "SQUARED_DIFFERENCE": _Converter.binary,
     "SQUEEZE": _Converter.reshape,
     "SVDF": _Converter.svdf,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _Converter.lstm,
+    "SUB": _Converter.binary,
+    "TANH": _Converter.unary,
     "VAR_HANDLE": _Converter.nothing,
 }

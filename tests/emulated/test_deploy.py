@@ -54,6 +54,9 @@ def test_a_dry_run_builds_nothing_and_all_that_is_missing_is_one_message(
     assert [step["step"] for step in found["steps"]] == ["model", "plan", "build", "start", "check"]
     assert "as they are measured" in found["steps"][0]["what"]
     monkeypatch.setenv("PATH", "/nowhere")
+    assert told(capsys, "deploy", "own-data", "--board", BOARD, "--dry-run") == found
+    flashed = told(capsys, "deploy", "own-data", "--board", "stm32f405", "--dry-run")
+    assert [step["step"] for step in flashed["steps"]] == ["model", "plan", "build", "flash", "check"]
     error = told(capsys, "deploy", "own-data", "--board", BOARD, code=3)["error"]
     assert "arm-none-eabi-gcc is not installed" in error and "qemu-system-arm is not installed" in error
     error = told(capsys, "deploy", "own-data", "--board", "stm32f405", "--clients", "dora", code=3)["error"]

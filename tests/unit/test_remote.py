@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import require_tools
+from conftest import require, require_tools
 from tinyfed_command import Tinyfed
 from tinyfed_host.firmware import remote
 
@@ -164,7 +164,9 @@ def test_the_line_that_dry_run_shows_does_it(
 ) -> None:
     program = a_program(home.parent / "tinyfed-device")
     call = ["firmware", *words.split(), "--board", "raspberrypi", "--port", "pi@pi", "--dry-run"]
-    shown = Tinyfed(capsys).text(*call)
+    with pytest.MonkeyPatch.context() as without:  # ssh
+        without.setenv("PATH", "/nowhere")
+        shown = Tinyfed(capsys).text(*call)
     assert not list(home.iterdir())
     subprocess.run(["sh", "-c", shown], cwd=program.parent, check=True, timeout=60)
     assert (home / "tinyfed-device").read_bytes() == program.read_bytes()
@@ -208,9 +210,11 @@ def umask() -> int:
 @pytest.fixture
 def real(home: Path) -> Iterator[remote.Address]:
     """sshd on loopback, without rights: it lets in its own user, and the script into `home` only."""
-    if SSHD is None:
-        pytest.skip("sshd is not on PATH: apt-get install openssh-server")
+    require(SSHD, "sshd is not on PATH: apt-get install openssh-server")
+    assert SSHD is not None
     require_tools("ssh", "ssh-keygen")
+    if os.geteuid() == 0:  # root's sshd wants it, and only its own service makes it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     folder = home.parent
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
@@ -235,7 +239,7 @@ def real(home: Path) -> Iterator[remote.Address]:
                 break
             except ConnectionRefusedError:
                 if server.poll() is not None:
-                    pytest.skip("sshd does not start without rights of root here")
+                    require(False, "sshd does not start without rights of root here")
                 time.sleep(0.05)
         yield to(f"{getpass.getuser()}@127.0.0.1:{port}")
     finally:

@@ -66,7 +66,7 @@ def prepare(
     int8: bool,
     dry_run: bool = False,
 ) -> Deployment:
-    """Choose, and find out all that is missing; for a `dry_run` the board itself may be.
+    """Choose, and find out all that is missing; for a `dry_run` board and tools may be.
 
     Raises a `TinyfedError` of one message with everything that stands against it, before anything is built.
     """
@@ -102,12 +102,12 @@ def _missing(board: Board, port: str, folder: Path, *, dry_run: bool) -> Iterato
     if not flashed and board.emulator is None:
         yield UsageError(f"{board.name} can neither be emulated nor flashed", key="--port", remedy="name its port")
         return
+    if dry_run:
+        return
     if flashed:
         try:
-            tool = flash.choose(board)
-            if not dry_run:
-                flash.refuse_several(tool, None)
-                _port_of(board, port)
+            flash.refuse_several(flash.choose(board), None)
+            _port_of(board, port)
         except TinyfedError as error:
             yield error
     built = replace(board, emulator=None) if flashed else board
@@ -139,15 +139,16 @@ def steps(plan_: Deployment, output: Path | None) -> list[tuple[str, str]]:
         found.append(
             ("write", f"{output}/{name}.tfm, {name}.h and {name}.c: the image, and as C for firmware of your own")
         )
+    tool = flash.choose(board, dry=True) if flash.methods(board) else None
     if plan_.sends:
         found.append(("send", f"over the line to the device on {plan_.port}; kept in its flash where it has a store"))
-    elif flash.methods(board) and flash.choose(board).builds:
-        found.append(("flash", f"firmware that {flash.choose(board).name} builds, and wait until the board answers"))
+    elif tool is not None and tool.builds:
+        found.append(("flash", f"firmware that {tool.name} builds, and wait until the board answers"))
         found.append(("send", "over the line; kept in its flash where it has a store"))
     else:
         found.append(("build", f"firmware for {board.name} with the model in its flash"))
-        if flash.methods(board):
-            found.append(("flash", f"with {flash.choose(board).name}, and wait until the board answers"))
+        if tool is not None:
+            found.append(("flash", f"with {tool.name}, and wait until the board answers"))
         else:
             found.append(("start", f"an emulated {board.name}, for the check"))
     if plan_.learns:

@@ -10,6 +10,7 @@ import pytest
 from conftest import require_tools
 from tinyfed_host.device.line import RemoteDevice
 from tinyfed_host.emulation.qemu import start
+from tinyfed_host.firmware import build
 from tinyfed_host.transport.socket import connect
 
 from tinyfed.model.image import encode, structure_hash
@@ -65,6 +66,7 @@ def test_a_failing_tool_is_one_line_and_its_exit_code(flasher: Path) -> None:
     require_tools("arm-none-eabi-gcc")
     tool = flasher.with_name("dfu-util")
     tool.write_text('#!/bin/sh\necho "Error during download (LIBUSB_ERROR_NO_DEVICE)"; exit 74\n')
+    build.build("stm32f405")  # that it is being built would be told
     done = run("--board", "stm32f405", "--method", "dfu-util", "--force")
     assert done.returncode == 6
     assert done.stderr.startswith("tinyfed: dfu-util: the connection broke off; check cable and power and flash again")

@@ -56,7 +56,18 @@ def nested(keras: Any) -> Any:
     return keras.Model(source, layers.Dense(1, activation="sigmoid")(layers.Normalization(mean=1.0, variance=2.0)(x)))
 
 
-MODELS = {build.__name__: build for build in (dense, picture, nested)}
+def sequence(keras: Any) -> Any:
+    """What runs as operators of a program: paddings, merges, recurrence, wrappers."""
+    layers = keras.layers
+    source = x = keras.Input((10, 3))
+    for part in (layers.ZeroPadding1D(1), layers.Conv1D(4, 3, padding="causal", dilation_rate=2), layers.PReLU()):
+        x = part(x)
+    x = layers.Concatenate()([layers.LayerNormalization()(x), layers.UpSampling1D(2)(layers.Cropping1D(3)(x))])
+    x = layers.Bidirectional(layers.GRU(3, return_sequences=True))(x * 0.5)
+    return keras.Model(source, layers.LSTM(2)(layers.TimeDistributed(layers.Dense(4, activation="gelu"))(x)))
+
+
+MODELS = {build.__name__: build for build in (dense, picture, nested, sequence)}
 
 
 def archive(members: dict[str, bytes]) -> bytes:

@@ -4,6 +4,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import sys
 import tempfile
@@ -159,17 +160,26 @@ class _Walk:
         self.nodes: list[Node] = []
         self.notes: list[str] = []
         self.shapes = shapes
+        self.input_shape: tuple[int, ...] = ()
 
     def graph(self, model: KerasModel) -> Graph:
         shapes = [self._input_shape(name, found) for name, found in model.inputs]
         for (name, _), shape in zip(model.inputs[1:], shapes[1:], strict=True):
             self.nodes.append(Node("input", name.split("/")[0], (), shape))
+        self.input_shape = shapes[0]
         results = self._visit(model, [(number, shape) for number, shape in enumerate(shapes)])
         for place, (number, shape) in enumerate(results):
             if number < len(shapes):  # an input that is an output too
                 self.nodes.append(Node("identity", f"output {place}", (number,), shape))
                 results[place] = (len(self.nodes), shape)
         return Graph(self.source, shapes[0], tuple(self.nodes), tuple(number for number, _ in results))
+
+    def _multiply_adds(self, node: Node) -> int:
+        if node.kind not in ("conv2d_transpose", "recurrent") or node.weights is None:
+            return node.multiply_adds
+        source = node.inputs[0]
+        shape = self.nodes[source - 1].shape if source else self.input_shape
+        return int(node.weights.size) * math.prod(shape[:-1])  # at every place of the input, or step of time
 
     def _input_shape(self, name: str, found: tuple[int | None, ...]) -> tuple[int, ...]:
         shape = tuple(size for size in found if size is not None)
@@ -193,10 +203,7 @@ class _Walk:
             where = f'layer "{layer.name}" ({layer.kind})'
             if not call.inputs:
                 raise ConvertError("it has no input", key=where)
-            if missing := [name for name in call.inputs if name not in tensors]:
-                reason = f"it reads {shown(missing[0])}: of layers the first output is there"
-                raise ConvertError(reason, key=where, remedy="leave return_state away")
-            inputs = [tensors[name] for name in call.inputs]
+            inputs = [_found(tensors, name, where) for name in call.inputs]
             if layer.inner is not None:
                 if len(layer.inner.inputs) != len(inputs):
                     reason = f"{len(inputs)} inputs where the model has {len(layer.inner.inputs)}"
@@ -209,12 +216,19 @@ class _Walk:
                 numbers, sizes = zip(*inputs, strict=True)
                 convert_layer(Step(layer, where, numbers, sizes, self.nodes, self.notes, numbers=call.numbers))
                 results = [(len(self.nodes), self.nodes[-1].shape)]
-                macs = sum(node.multiply_adds for node in self.nodes[first:])
+                macs = sum(self._multiply_adds(node) for node in self.nodes[first:])
                 self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))
             tensors |= {f"{call.name}/{index}": result for index, result in enumerate(results)}
             if len(self.nodes) > MOST_NODES:
                 raise ConvertError(f"more than {MOST_NODES} layers; the engine takes fewer", key=where)
-        return [tensors[name] for name in model.outputs]
+        return [_found(tensors, name, "the model's output") for name in model.outputs]
+
+
+def _found(tensors: dict[str, Tensor], name: str, where: str) -> Tensor:
+    if name not in tensors:
+        reason = f"it reads {shown(name)}: of a layer the first output alone is there"
+        raise ConvertError(reason, key=where, remedy="leave return_state away")
+    return tensors[name]
 
 
 class TfliteSource:

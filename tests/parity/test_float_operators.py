@@ -329,3 +329,54 @@ def test_lstm(rng: np.random.Generator, case: int) -> None:
     b.operator("RESHAPE", [y, b.constant(np.array([1, steps * units], np.int32))], [flat])
     b.operator("FULLY_CONNECTED", [flat, b.constant(rng.normal(size=(3, steps * units)).astype(np.float32)), -1], [z])
     check(rng, b, [x], [z])
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("one_dimensional", [False, True])
+def test_dilation_as_blocks_of_a_batch(rng: np.random.Generator, one_dimensional: bool, depthwise: bool) -> None:
+    """SPACE_TO_BATCH_ND, a convolution, BATCH_TO_SPACE_ND, as TensorFlow writes dilated convolutions."""
+    b = Builder()
+    block, kernel = ([2], 3) if one_dimensional else ([2, 3], 3)
+    size = [12] * len(block)
+    pads = [[d, d] for d in block]  # as "same"
+    grown = [n + 2 * d for n, d in zip(size, block, strict=True)]
+    inner = [n // d for n, d in zip(grown, block, strict=True)]
+    crops = [[0, 0]] * len(block)
+    count = int(np.prod(block))
+    x, packed = b.tensor([1, *size, 3]), b.tensor([count, *inner, 3])
+    b.operator("SPACE_TO_BATCH_ND", [x, b.constant(np.int32(block)), b.constant(np.int32(pads))], [packed])
+    if one_dimensional:
+        tall = b.tensor([count, 1, *inner, 3])
+        b.operator("RESHAPE", [packed, b.constant(np.int32([count, 1, *inner, 3]))], [tall])
+        packed = tall
+    window = [1, kernel] if one_dimensional else [kernel, kernel]
+    channels = 6 if depthwise else 4
+    weights = spread(rng, 1, *window, channels) if depthwise else spread(rng, channels, *window, 3)
+    after = [n - 2 for n in inner]
+    sides_after = [1, *after] if one_dimensional else after
+    result = b.tensor([count, *sides_after, channels])
+    name, more = ("DEPTHWISE_CONV_2D", {"depthMultiplier": 2}) if depthwise else ("CONV_2D", {})
+    operands = [packed, b.constant(weights), b.constant(spread(rng, channels))]
+    b.operator(name, operands, [result], padding=1, strideH=1, strideW=1, **more)
+    if one_dimensional:
+        flat = b.tensor([count, *after, channels])
+        b.operator("RESHAPE", [result, b.constant(np.int32([count, *after, channels]))], [flat])
+        result = flat
+    y = b.tensor([1, *[n * d for n, d in zip(after, block, strict=True)], channels])
+    b.operator("BATCH_TO_SPACE_ND", [result, b.constant(np.int32(block)), b.constant(np.int32(crops))], [y])
+    model = check(rng, b, [x], [y])
+    assert isinstance(model, Int8Model)
+    assert int.from_bytes(model.content[16:18], "little") == 1
+
+
+def test_sizes_that_follow_from_an_open_batch(rng: np.random.Generator) -> None:
+    """Dense over rows as Keras 3 writes it: the rows are folded into a batch that the file leaves open."""
+    b = Builder()
+    x = b.tensor([1, 6, 5], signature=[-1, 6, 5])
+    rows = b.tensor([1, 1], signature=[-1, -1])
+    result = b.tensor([1, 4], signature=[-1, 4])
+    y = b.tensor([1, 6, 4], signature=[-1, 6, 4])
+    b.operator("RESHAPE", [x, b.constant(np.int32([-1, 5]))], [rows])
+    b.operator("FULLY_CONNECTED", [rows, b.constant(spread(rng, 4, 5)), b.constant(spread(rng, 4))], [result])
+    b.operator("RESHAPE", [result, b.constant(np.int32([-1, 6, 4]))], [y])
+    check(rng, b, [x], [y])

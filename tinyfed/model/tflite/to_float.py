@@ -14,6 +14,7 @@ from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
 from tinyfed.model.tflite.movement import MOVEMENT, moves
 from tinyfed.model.tflite.recurrent import GATES, check_lstm
+from tinyfed.model.tflite.shapes import settle_shapes
 from tinyfed.model.tflite.state import LOOP_REMEDY, LOOPS
 from tinyfed.model.tflite.view import View, check_sizes, short_name
 
@@ -32,7 +33,7 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Pr
     `loss` as in `graph.convert_graph`. Raises ConvertError, which names the operator or tensor, the reason, and
     what would work instead.
     """
-    model = fold_constants(model)
+    model = settle_shapes(fold_constants(model))
     for operator in model.operators:
         if operator.name not in (*_CONVERT, *MOVEMENT, "DEQUANTIZE"):
             if operator.name in LOOPS:
@@ -70,8 +71,14 @@ class _Reader:
             if position:
                 self.nodes.append(Node("input", short_name(tensor), (), _sample(tensor)))
             self.numbers[tensor.index] = len(self.nodes)
+        done: set[int] = set()
         for operator in self.model.operators:
             view = View(self.model, operator)
+            if operator.index in done:
+                continue
+            if view.kind == "SPACE_TO_BATCH_ND" and (around := self.dilated(view)):
+                done |= around
+                continue
             for tensor in view.outputs:
                 self.check_float(tensor)
             if view.kind in MOVEMENT and view.kind not in _CONVERT:
@@ -106,6 +113,51 @@ class _Reader:
             alpha=float(view.operator.options["cell_clip"]),
             functions=(("tanh", 0.0, 0.0), ("sigmoid", 0.0, 0.0)),
         )
+
+    def dilated(self, view: View) -> set[int]:
+        """A convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND is a dilated one: indices of the operators that
+        become it, or nothing where they are not those."""
+        path = [view]
+        while len(path) < 5 and path[-1].kind != "BATCH_TO_SPACE_ND":
+            readers = [operator for operator in self.model.operators if path[-1].output.index in operator.inputs]
+            if len(readers) != 1 or path[-1].output.index in self.model.outputs:
+                return set()
+            path.append(View(self.model, readers[0]))
+        inner = [step for step in path[1:-1] if step.kind not in ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")]
+        if path[-1].kind != "BATCH_TO_SPACE_ND" or [step.kind for step in inner] not in (
+            ["CONV_2D"],
+            ["DEPTHWISE_CONV_2D"],
+        ):
+            return set()
+        conv, last = inner[0], path[-1]
+        block = [int(size) for size in view.constant(1, "int32").reshape(-1)]
+        before = [int(pair[0]) for pair in view.constant(2, "int32").reshape(-1, 2)]
+        weights = self.floats(conv, 1)
+        view.require(weights.ndim == 4 and len(block) in (1, 2) and len(before) == len(block), "a block of this shape")
+        view.require(conv.pair("stride") == (1, 1) and conv.padding() == "valid", "around a stride or padding")
+        first = [0] * (2 - len(block))  # an axis that a one-dimensional convolution does not have
+        dilation = [1] * len(first) + block
+        kernel = (weights.shape[1], weights.shape[2])
+        shape, source = self.shape(last), (1, 1, 1, *_sample(view.input(0)))[-3:]
+        result = (1, 1, 1, *shape)[-3:]
+        pads = []
+        for axis, start in enumerate(first + before):
+            span = (kernel[axis] - 1) * dilation[axis] + 1
+            pads.append((start, result[axis] - 1 + span - source[axis] - start))
+        values: dict[str, Any] = {
+            "kernel": kernel,
+            "dilation": tuple(dilation),
+            "padding": "explicit",
+            "pads": tuple(pads),
+        }
+        depthwise = conv.kind == "DEPTHWISE_CONV_2D"
+        values["weights"] = weights[0] if depthwise else np.ascontiguousarray(weights.transpose(1, 2, 3, 0))
+        bias = self.bias(conv, weights.shape[3 if depthwise else 0])
+        kind = "depthwise" if depthwise else "conv2d"
+        self.add(Node(kind, conv.where, (self.source(view),), shape, bias=bias, **values))
+        self._fused(conv)
+        self.numbers[last.output.index] = len(self.nodes)
+        return {step.operator.index for step in path}
 
     def moved(self, view: View) -> None:
         """What an operator puts elsewhere, a node an output."""

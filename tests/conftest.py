@@ -58,3 +58,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """For tests/hardware."""
     parser.addoption("--port", help="port of a real board, for -m hardware")
     parser.addoption("--board", help="its name in boards/, for -m hardware")
+    parser.addoption("--unplug", action="store_true", help="ask to unplug the board, for -m hardware -s")

@@ -8,6 +8,8 @@ They take a minute, write the board's flash where it can keep a model, and leave
 board goes into its manifest: `verified.level` "hardware", and `where` says which board and which tests.
 """
 
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -102,6 +104,67 @@ def test_it_restarts(device: RemoteDevice) -> None:
     device.reset()
     assert (device.info.unique_id, device.info.structure_hash) == (unique_id, 0)
     assert device.info.reset_cause in ("software", "unknown")
+
+
+def test_its_line_loses_nothing(device: RemoteDevice, pytestconfig: pytest.Config) -> None:
+    """At the baud of the manifest (`serial.baud`: set it to the highest that you want to know about, and flash)."""
+    if "://" in pytestconfig.getoption("--port"):
+        pytest.skip("no serial line: it has no baud")
+    before = device.traffic.retries
+    for seed in range(20):
+        device.load(image(seed))
+        device.visit(read_weights(image(seed)).tobytes(), ORDER, want_weights=True)
+    assert device.traffic.retries == before
+
+
+def test_its_watchdog_resets_it(board: Board, device: RemoteDevice, pytestconfig: pytest.Config) -> None:
+    """The debug probe has the core run a loop without end, out of RAM, and goes."""
+    if "openocd" not in flash.methods(board) or not shutil.which("openocd"):
+        pytest.skip("no openocd makes its main loop stand still")
+    step = flash.verify_step(board, build.build(board), method="openocd")
+    assert step is not None
+    ram = board.memory["ram"]
+    place = ram.address + ram.size_bytes - 16
+    script = f"init; halt; mwh {place:#x} 0xE7FE; reg pc {place:#x}; resume; shutdown"
+    port, unique_id = pytestconfig.getoption("--port"), device.info.unique_id
+    device.close()
+    subprocess.run([*step.command[:-1], script], check=True, timeout=60)
+    end = time.monotonic() + 30
+    while True:
+        try:
+            found = connect(port)
+            break
+        except DeviceError:
+            assert time.monotonic() < end, "it stands still for ever"
+    assert (found.info.unique_id, found.info.reset_cause) == (unique_id, "watchdog")
+    found.close()
+
+
+def test_it_keeps_a_model_without_power(device: RemoteDevice, pytestconfig: pytest.Config) -> None:
+    """Somebody must take its power away: the adapter's cable too, which may feed it."""
+    if not pytestconfig.getoption("--unplug"):
+        pytest.skip("nobody unplugs it: give --unplug -s")
+    if "save" not in device.info.capabilities:
+        pytest.skip("this board has no flash that it can keep a model in")
+    port, boot = pytestconfig.getoption("--port"), device.info.boot
+    device.load(image(4))
+    device.save()
+    device.close()
+    print("\nunplug the board, wait a second, plug it in again", flush=True)
+    found, end = None, time.monotonic() + 120
+    while found is None or found.info.boot == boot:
+        assert time.monotonic() < end, "it was not unplugged, or does not answer"
+        time.sleep(0.5)
+        try:
+            found = connect(port)
+            found.close()
+        except DeviceError:
+            found = None
+    assert found.info.weights_hash == hash64(read_weights(image(4)).tobytes())
+    assert found.info.reset_cause in ("power", "brown-out", "unknown")
+    last = connect(port)
+    last.save(forget=True)
+    last.close()
 
 
 def test_its_flash_can_be_compared_after_a_restart(board: Board, device: RemoteDevice) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -380,3 +381,54 @@ def test_sizes_that_follow_from_an_open_batch(rng: np.random.Generator) -> None:
     b.operator("FULLY_CONNECTED", [rows, b.constant(spread(rng, 4, 5)), b.constant(spread(rng, 4))], [result])
     b.operator("RESHAPE", [result, b.constant(np.int32([-1, 6, 4]))], [y])
     check(rng, b, [x], [y])
+
+
+def delayed(b: Builder, rng: np.random.Generator) -> tuple[int, int]:
+    """y = x[t-1] + x[t-2]: both are read before they change."""
+    x, one, two, y = (b.tensor([1, 3]) for _ in range(4))
+    handles = b.variables({name: b.constant(rng.normal(size=(1, 3)).astype(np.float32)) for name in ("one", "two")})
+    b.operator("READ_VARIABLE", [handles["one"]], [one])
+    b.operator("READ_VARIABLE", [handles["two"]], [two])
+    b.operator("ASSIGN_VARIABLE", [handles["two"], one], [])
+    b.operator("ASSIGN_VARIABLE", [handles["one"], x], [])
+    b.operator("ADD", [one, two], [y], fusedActivationFunction=0)
+    return x, y
+
+
+def summed(b: Builder, rng: np.random.Generator) -> tuple[int, int]:
+    """s = relu(x + s), and what a dense layer that learns makes of it."""
+    x, read, s, y = (b.tensor([1, 4]) for _ in range(4))
+    handle = b.variables({"s": b.constant(rng.normal(size=(1, 4)).astype(np.float32))})["s"]
+    b.operator("READ_VARIABLE", [handle], [read])
+    b.operator("ADD", [x, read], [s], fusedActivationFunction=1)
+    b.operator("ASSIGN_VARIABLE", [handle, s], [])
+    b.operator("FULLY_CONNECTED", [s, b.constant(rng.normal(size=(4, 4)).astype(np.float32)), -1], [y])
+    return x, y
+
+
+def svdf(b: Builder, rng: np.random.Generator) -> tuple[int, int]:
+    rank, memory, inputs, units = (int(n) for n in rng.integers([1, 1, 1, 1], [4, 7, 12, 6]))
+    x, y = b.tensor([1, inputs]), b.tensor([1, units])
+    shapes = ((units * rank, inputs), (units * rank, memory), (units,))
+    weights = [b.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
+    state = b.tensor([1, units * rank * memory], variable=True)
+    b.operator("SVDF", [x, *weights, state], [y], rank=rank, fusedActivationFunction=int(rng.integers(2)))
+    return x, y
+
+
+@pytest.mark.parametrize("make", [delayed, summed, svdf, svdf, svdf])
+def test_streams(rng: np.random.Generator, make: Callable[[Builder, np.random.Generator], tuple[int, int]]) -> None:
+    """Nine steps, with the states of the one before."""
+    b = Builder()
+    x, y = make(b, rng)
+    content = b.content([x], [y])
+    steps = rng.normal(size=(9, b.graph.tensors[x].shape[1])).astype(np.float32)
+    runner = litert("interpreter").Interpreter(model_content=content)
+    runner.allocate_tensors()
+    wanted = []
+    for step in steps:
+        runner.set_tensor(x, step[None])
+        runner.invoke()
+        wanted.append(runner.get_tensor(y)[0].copy())
+    found = run(read_tflite(parse(content)), [steps], stream=True).real[0]
+    np.testing.assert_allclose(found, np.stack(wanted), rtol=TOLERANCE, atol=TOLERANCE)

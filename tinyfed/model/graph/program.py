@@ -41,7 +41,7 @@ ACTIVATIONS = (*_AS, *_UNARY, "softmax", "log_softmax")
 
 def program_of(graph: Graph, outputs: Sequence[int]) -> i8.Int8Network:
     """What computes the tensors `outputs` of a graph. Raises ConvertError naming the node that no operator computes."""
-    needed = set(outputs)
+    needed = set(outputs) | {index + 1 for index, node in enumerate(graph.nodes) if node.kind == "assign"}
     for index in range(len(graph.nodes), 0, -1):
         if index in needed:
             needed.update(graph.nodes[index - 1].inputs)
@@ -55,6 +55,7 @@ class _Program:
         self.layers: list[i8.Int8Layer] = []
         self.numbers: dict[int, int] = {}
         self.constants: dict[int, Floats] = {}
+        self.states: list[i8.Int8State] = []
 
     def network(self, outputs: Sequence[int]) -> i8.Int8Network:
         inputs = [self.tensor("input", self.graph.input_shape)]
@@ -66,12 +67,24 @@ class _Program:
             elif index + 1 in self.needed:
                 self.node(node, index + 1)
         found = tuple(self.numbers[output] for output in outputs)
-        return i8.Int8Network(tuple(self.tensors), tuple(self.layers), tuple(inputs), found, self.graph.source)
+        parts = (tuple(self.tensors), tuple(self.layers), tuple(inputs), found)
+        return i8.Int8Network(*parts, self.graph.source, tuple(self.states))
 
     def node(self, node: Node, number: int) -> None:
         if node.kind == "constant":
             assert node.weights is not None
             self.constants[number] = node.weights.reshape(node.shape)
+            return
+        if node.kind == "state":
+            assert node.weights is not None
+            self.numbers[number] = self.tensor(node.where, node.shape)
+            first = node.weights.astype("<f4").tobytes()
+            self.states.append(i8.Int8State(node.where, self.numbers[number], first))
+            return
+        if node.kind == "assign":
+            self.numbers[number] = self.source(node)
+            value = self.operand(node, 1)
+            self.layers.append(i8.Int8Copy((value,), self.numbers[number], name=node.where))
             return
         for array in (node.weights, node.bias):
             if array is not None and not np.isfinite(array).all():

@@ -231,8 +231,10 @@ def _lower_checked(
             return None
         case spec.Int8Copy():
             _same_count(source, output)
-            # A table that changes nothing.
-            return _table(layer, np.arange(-128, 128, dtype=np.int8), source, output)
+            whole = spec.Piece((source.count,), (1,), (1,))
+            element = source.byte_count // source.count
+            packed = PackedLayer(table=pack_move(whole, source.count, output.count, None, element))
+            return _Operator("move", layer.inputs, layer.output, packed)
         case spec.Int8Lstm():
             packed = pack_lstm(layer, source, tensors[layer.inputs[1]], tensors[layer.inputs[2]])
             shapes = tuple((t.count // n, 1, n) for t, n in ((source, source.shape[-1]), (output, output.shape[-1])))
@@ -449,7 +451,7 @@ def _without_copies(
         if state not in states or value in states or [o.output for o in operators].count(state) != 1:
             continue
         writer = next((step for step, o in enumerate(operators) if aliases[o.output] == value), None)
-        if writer is None or network.tensors[value].count != network.tensors[state].count:
+        if writer is None or network.tensors[value].byte_count != network.tensors[state].byte_count:
             continue
         early = writer + (1 if operators[writer].in_place else 0)
         late = any(aliases[index] == state for o in operators[early:] for index in o.inputs)

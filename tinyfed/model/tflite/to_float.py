@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from tinyfed.errors import ConvertError
 from tinyfed.model.graph import BINARY, Converted, Graph, Node, Program, convert_graph
 from tinyfed.model.int8.move import is_run
+from tinyfed.model.int8.spec import Piece
 from tinyfed.model.tflite.file import Tensor, TfliteModel
 from tinyfed.model.tflite.fold import fold_constants
 from tinyfed.model.tflite.movement import MOVEMENT, moves
 from tinyfed.model.tflite.recurrent import GATES, check_lstm
 from tinyfed.model.tflite.shapes import settle_shapes
-from tinyfed.model.tflite.state import LOOP_REMEDY, LOOPS
+from tinyfed.model.tflite.state import LOOP_REMEDY, LOOPS, Variables
 from tinyfed.model.tflite.view import View, check_sizes, short_name
 
+_VARIABLES = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 _WRONG_TYPE = {
     "float16": "float16; convert the model again as float32, or quantize it to int8",
     "int8": "int8 among float layers (only the weights are quantized, or only a part of the model); quantize fully, or "
@@ -35,10 +37,10 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Pr
     """
     model = settle_shapes(fold_constants(model))
     for operator in model.operators:
-        if operator.name not in (*_CONVERT, *MOVEMENT, "DEQUANTIZE"):
+        if operator.name not in (*_CONVERT, *MOVEMENT, *_VARIABLES, "DEQUANTIZE"):
             if operator.name in LOOPS:
                 View(model, operator).refuse(LOOP_REMEDY)
-            known = ", ".join(sorted({*_CONVERT, *MOVEMENT}))
+            known = ", ".join(sorted({*_CONVERT, *MOVEMENT, *_VARIABLES}))
             View(model, operator).refuse(f"the float engine does not have this operator; it has {known}")
         if operator.name == "DEQUANTIZE":
             source = View(model, operator).input(0)
@@ -46,6 +48,11 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Pr
     check_sizes(model, inner_batches=True)
     reader = _Reader(model)
     return convert_graph(reader.graph(), loss, tuple(reader.notes))
+
+
+def _all(tensor: Tensor) -> Piece:
+    """All of it."""
+    return Piece((tensor.element_count,), (1,), (1,))
 
 
 def _sample(tensor: Tensor) -> tuple[int, ...]:
@@ -63,6 +70,8 @@ class _Reader:
         self.nodes: list[Node] = []
         self.notes: list[str] = []
         self.numbers: dict[int, int] = {}
+        self.variables = Variables(model)
+        self.states: dict[str, int] = {}
 
     def graph(self) -> Graph:
         inputs = self.model.input_tensors()
@@ -75,6 +84,9 @@ class _Reader:
         for operator in self.model.operators:
             view = View(self.model, operator)
             if operator.index in done:
+                continue
+            if view.kind in _VARIABLES:
+                self.variable(view)
                 continue
             if view.kind == "SPACE_TO_BATCH_ND" and (around := self.dilated(view)):
                 done |= around
@@ -93,6 +105,51 @@ class _Reader:
                 raise ConvertError(f"output {tensor} is written by no operator", where=self.model.source)
             outputs.append(self.numbers[tensor.index])
         return Graph(self.model.source, _sample(inputs[0]), tuple(self.nodes), tuple(outputs))
+
+    def state(self, name: str, values: NDArray[Any]) -> int:
+        """The number of a state that begins with `values`."""
+        if name not in self.states:
+            first = np.ascontiguousarray(values, np.float32)
+            self.states[name] = self.add(Node("state", name, (), first.shape or (1,), first))
+        return self.states[name]
+
+    def variable(self, view: View) -> None:
+        """A variable that is read, or written."""
+        if view.kind not in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
+            return
+        value = view.output if view.kind == "READ_VARIABLE" else view.input(1)
+        self.check_float(value)
+        name, shape = self.variables.name_of(view), _sample(value)
+        first = self.variables.constant(name)
+        number = self.state(name, np.zeros(shape) if first is None else first.reshape(shape))
+        if view.kind == "ASSIGN_VARIABLE":
+            self.add(Node("assign", view.where, (number, self.source(view, 1)), shape))
+        elif self.variables.changes_before_last_use(view):
+            self.numbers[value.index] = self.add(Node("move", view.where, (number,), shape, pieces=(_all(value),)))
+        else:
+            self.numbers[value.index] = number
+
+    def svdf(self, view: View) -> Node:
+        """Features of this step behind those of the steps before, weighted and added; `rank` filters make a unit."""
+        features, times = self.floats(view, 1), self.floats(view, 2)
+        (filters, memory), rank = times.shape, view.operator.options["rank"]
+        view.require(rank >= 1 and filters % rank == 0, f"{filters} filters of rank {rank}")
+        state = self.state(f"{short_name(view.output)}/state", np.zeros((filters, memory)))
+        now = self.add(Node("dense", view.where, (self.source(view),), (filters,), features.T.copy()))
+        older = Piece((filters, memory - 1), (memory, 1), (memory, 1), 1, 0)
+        newest = Piece((filters,), (1,), (memory,), 0, memory - 1)
+        sources, pieces = ((now,), (newest,)) if memory == 1 else ((state, now), (older, newest))
+        kept = self.add(Node("move", view.where, sources, (filters, memory), pieces=pieces))
+        self.add(Node("assign", view.where, (state, kept), (filters, memory)))
+        weighted = (kept, self.constant(view, times))
+        self.add(Node("mul", view.where, weighted, (filters, memory)))
+        self.add(Node("reduce_sum", view.where, (len(self.nodes),), (filters,), axes=(1,)))
+        units = filters // rank
+        self.add(Node("reshape", view.where, (len(self.nodes),), (units, rank)))
+        result = Node("reduce_sum", view.where, (len(self.nodes),), (units,), axes=(1,))
+        if not view.has_input(3):
+            return result
+        return Node("add", view.where, (self.add(result), self.constant(view, self.floats(view, 3))), (units,))
 
     def lstm(self, view: View) -> Node:
         """Over the whole sequence, from a state of 0."""
@@ -418,6 +475,7 @@ _CONVERT: dict[str, Callable[[_Reader, View], Node]] = {
     "PAD": _Reader.pad,
     "PADV2": _Reader.pad,
     "TRANSPOSE_CONV": _Reader.transposed,
+    "SVDF": _Reader.svdf,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _Reader.lstm,
     **dict.fromkeys(_ACTIVATIONS.split(), _Reader.activation),
     **dict.fromkeys((kind.upper() for kind in BINARY), _Reader.elementwise),

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._changes = 0
+        self._written_s = 0  # the newest time of a change
         shutil.rmtree(folder, ignore_errors=True)
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -65,12 +66,12 @@ class Tree:
         return True
 
     def write(self, name: str, text: str) -> None:
-        """Change a file. Its time differs from before, so that nothing compiled from it is taken again."""
+        """Change a file. It is newer than anything compiled from it, and no two changes are of one time, which is all
+        that Ninja and Python look at."""
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
-        self._changes += 1
-        seconds = int((ROOT / name).stat().st_mtime) + 2 * self._changes
-        os.utime(path, (seconds, seconds))
+        self._written_s = max(int(time.time()) + 1, self._written_s + 2)
+        os.utime(path, (self._written_s, self._written_s))
 
     def test(self, tests: list[str], timeout_s: float | None = None) -> subprocess.CompletedProcess[str] | None:
         """Run test files until the first failure; None when they take longer than `timeout_s`."""

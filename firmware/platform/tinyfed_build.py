@@ -186,22 +186,35 @@ def with_int8(manifest: dict[str, Any], model: bytes | None, dense_only: bool) -
 
 # Kinds of operators from here to there are float32 ones (docs/int8.md).
 FLOAT_KINDS = range(40, 80)
+KIND_BITS = 128
 
 
 def with_float(manifest: dict[str, Any], model: bytes | None, dense_only: bool) -> bool:
     """Do float32 operators of programs go in? Where the model in it has some; without a model where int8 ones do."""
     if model is None:
         return with_int8(manifest, model, dense_only)
-    return any(kind in FLOAT_KINDS for kind in operator_kinds(model))
+    return frozen_bytes(model) > 0 and not operator_kinds(model).isdisjoint(FLOAT_KINDS)
 
 
-def operator_kinds(image: bytes) -> set[int]:
-    """Of the frozen network in a model image."""
-    if not frozen_bytes(image):
-        return set()
-    program = image[64 + 32 * int.from_bytes(image[32:34], "little") :]
-    count = int.from_bytes(program[16:18], "little")
-    return set(program[64 : 64 * (count + 1) : 64])
+def operator_kinds(image: bytes | None) -> frozenset[int]:
+    """What an image with this model links of the operators of programs: the kinds of its frozen network; without one,
+    which may come later, all."""
+    if image is None or not frozen_bytes(image):
+        return frozenset(range(KIND_BITS))
+    return program_kinds(image[64 + 32 * int.from_bytes(image[32:34], "little") :])
+
+
+def program_kinds(program: bytes) -> frozenset[int]:
+    """The kinds of operators in a program (docs/int8.md); 0 where one is in the general form."""
+    records = [program[64 * index :][:2] for index in range(1, 1 + int.from_bytes(program[16:18], "little"))]
+    general = {0} if any(kind < 4 and flags & 1 for kind, flags in records) else set()
+    return frozenset(kind for kind, _ in records) | general
+
+
+def kinds_define(kinds: frozenset[int]) -> str:
+    """The value of TINYFED_KINDS."""
+    words = [sum(1 << kind % 64 for kind in kinds if kind // 64 == word) for word in range(KIND_BITS // 64)]
+    return ",".join(f"0x{word:x}ULL" for word in words)
 
 
 def model_source(image: bytes) -> str:

@@ -2,18 +2,23 @@
 Cortex-M4, where the figures of docs/int8.md are counted too. Equal means every byte."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import require, require_tools
+from conftest import RECIPE, ROOT, require, require_tools
 from int8_oracle import Oracle
 from numpy.typing import NDArray
-from tinyfed_host.bench.infer import edge_inputs, measure
+from tinyfed_host.bench.infer import edge_inputs, measure, operator_bytes
+from tinyfed_host.firmware import build
 
 from tinyfed.boards import read_board
+from tinyfed.errors import DeviceError
 from tinyfed.model.convert import Int8Model, read_model
 from tinyfed.model.int8.engine import Int8Engine, Kernels
+from tinyfed.model.int8.image import KINDS
+from tinyfed.model.run import frozen_alone
 
 INPUTS = 200
 # file: most instructions a multiply-add, most bytes of work area; None where nothing is promised.
@@ -28,6 +33,7 @@ MODELS: dict[str, tuple[float, int] | None] = {
     "tflite-micro/person_detect": None,
     "tflite-micro/simple_add_model": None,
 }
+KINDS_BY_NUMBER = {number: name for name, number in KINDS.items()}
 MOST_CODE_BYTES = 24 * 1024
 
 
@@ -92,3 +98,36 @@ def test_counts_are_the_same_on_every_run() -> None:
     board = read_board("mps2_an386")
     costs = [measure(board, program, edge_inputs(3, 1)) for _ in range(2)]
     assert costs[0].figures() == costs[1].figures()
+
+
+def test_a_model_links_its_own_operators_alone() -> None:
+    """And a program with another one is refused, not run."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    board = read_board("mps2_an386")
+    hello = program_of(model_path("tflite-micro/hello_world_int8"))
+    words = program_of(model_path("mlperf-tiny/kws_ref_model"))
+    values = edge_inputs(1, Int8Engine(hello).inputs[0].count)
+    assert measure(board, hello, values).code_bytes < 5_500
+    kinds = RECIPE.program_kinds(hello)
+    assert kinds == {KINDS["dense"]} and kinds < RECIPE.program_kinds(words)
+    image = frozen_alone(words)
+    assert RECIPE.operator_kinds(image) == RECIPE.program_kinds(words)
+    assert RECIPE.operator_kinds(None) > RECIPE.program_kinds(words)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DeviceError, match="the program is not valid"):
+        patch.setattr(RECIPE, "program_kinds", lambda program: kinds)
+        patch.setattr(build, "recipe", lambda: RECIPE)
+        measure(board, words, edge_inputs(1, Int8Engine(words).inputs[0].count))
+
+
+@pytest.mark.slow
+def test_the_bytes_of_each_operator_are_those_of_the_docs() -> None:
+    require_tools("arm-none-eabi-gcc")
+    text = (ROOT / "docs" / "int8.md").read_text()
+    stated = {
+        int(number): int(size.replace(",", "")) for number, size in re.findall(r"\| (\d+) \w+[\w ]* \| ([\d,]+) ", text)
+    }
+    found = operator_bytes(read_board("mps2_an386"))
+    print({KINDS_BY_NUMBER.get(kind, "general"): size for kind, size in sorted(found.items())})
+    for kind, size in stated.items():
+        assert abs(found[kind] - size) <= 64 + size // 20, (kind, size, found[kind])
+    assert {kind for kind in found if kind < 40} <= set(stated)

@@ -150,3 +150,12 @@ def test_what_is_not_there_is_found() -> None:
     assert wrong_in("run x.toml --fleet emulated") is None and wrong_in("devices PORT --json") is None
     assert wrong_in("run --nothing") == "--nothing" and wrong_in("model nothing M") == "nothing"
     assert wrong_in("nothing") == "nothing" and wrong_in("devices save PORT --fleet x") == "--fleet"
+
+
+def test_the_int8_operators_are_those_of_the_reader() -> None:
+    from tinyfed.model.tflite.movement import MOVEMENT
+    from tinyfed.model.tflite.to_int8 import _CONVERT
+
+    section = (ROOT / "docs" / "int8.md").read_text().split("\n## Operators\n")[1].split("\nFirmware that is built")[0]
+    listed = re.findall(r"\b[A-Z][A-Z0-9_]+\b", section.split("\n\n", 2)[1])
+    assert sorted(listed) == sorted({*_CONVERT, *MOVEMENT})

@@ -12,18 +12,18 @@ static void cast(const tinyfed_int8_op_t *op, uint32_t count)
 void tinyfed_float_run(const tinyfed_int8_op_t *op)
 {
     switch (op->r.kind) {
-    case TINYFED_FLOAT_CONV: tinyfed_float_conv(op); break;
-    case TINYFED_FLOAT_DEPTHWISE: tinyfed_float_depthwise(op); break;
-    case TINYFED_FLOAT_TRANSPOSED_CONV: tinyfed_float_transposed_conv(op); break;
-    case TINYFED_FLOAT_MAX_POOL:
-    case TINYFED_FLOAT_AVERAGE_POOL: tinyfed_float_pool(op); break;
-    case TINYFED_FLOAT_REDUCE: tinyfed_float_reduce(op); break;
-    case TINYFED_FLOAT_BINARY: tinyfed_float_binary(op); break;
-    case TINYFED_FLOAT_UNARY: tinyfed_float_unary(op); break;
-    case TINYFED_FLOAT_SOFTMAX: tinyfed_float_softmax(op); break;
-    case TINYFED_FLOAT_RESIZE: tinyfed_float_resize(op); break;
-    case TINYFED_FLOAT_MATMUL: tinyfed_float_matmul(op); break;
-    case TINYFED_FLOAT_RECURRENT: tinyfed_float_recurrent(op); break;
+        TINYFED_INT8_CASE(TINYFED_FLOAT_CONV, tinyfed_float_conv(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_DEPTHWISE, tinyfed_float_depthwise(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_TRANSPOSED_CONV, tinyfed_float_transposed_conv(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_MAX_POOL, tinyfed_float_pool(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_AVERAGE_POOL, tinyfed_float_pool(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_REDUCE, tinyfed_float_reduce(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_BINARY, tinyfed_float_binary(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_UNARY, tinyfed_float_unary(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_SOFTMAX, tinyfed_float_softmax(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_RESIZE, tinyfed_float_resize(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_MATMUL, tinyfed_float_matmul(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_RECURRENT, tinyfed_float_recurrent(op));
     default: cast(op, (uint32_t)op->r.out_h * op->r.out_w * op->r.out_c); break;
     }
 }

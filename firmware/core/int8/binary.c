@@ -5,7 +5,11 @@
 /* a and b without their zero points; the output's is added by the caller. */
 typedef int32_t function_t(const tinyfed_int8_binary_t *t, int32_t a, int32_t b);
 
-static int32_t scaled(int32_t value, const int32_t *pair) { return tinyfed_int8_rescale(value, pair[0], pair[1]); }
+/* Once in flash: there are many calls of it. */
+__attribute__((noinline)) static int32_t scaled(int32_t value, const int32_t *pair)
+{
+    return tinyfed_int8_rescale(value, pair[0], pair[1]);
+}
 
 /* Both inputs come to one scale times 2^20. */
 static int32_t sum(const tinyfed_int8_binary_t *t, int32_t a, int32_t b)

@@ -248,6 +248,9 @@ static bool betweens_fit(const uint8_t *table, uint32_t count, uint32_t size)
     return true;
 }
 
+/* Known when the build has not that kind: what it calls falls away then. */
+static bool is(const tinyfed_int8_record_t *r, uint8_t kind) { return tinyfed_int8_has(kind) && r->kind == kind; }
+
 static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
 {
     uint32_t bytes = 0;
@@ -271,14 +274,14 @@ static fault_t check_table(const program_t *p, const tinyfed_int8_record_t *r)
     if (r->kind == TINYFED_INT8_MEAN) fits = shifts_fit(table + 4, 1, 8, -31);
     if (r->kind == TINYFED_INT8_ADD) fits = shifts_fit(table + 4, 3, 8, -31);
     if (r->kind == TINYFED_INT8_SOFTMAX) fits = shifts_fit(table + 4, 1, 8, 0);
-    if (r->kind == TINYFED_INT8_MOVE)
+    if (is(r, TINYFED_INT8_MOVE))
         fits = move_fits(table, product(r->in_h, r->in_w, r->in_c), product(r->out_h, r->out_w, r->out_c));
-    if (r->kind == TINYFED_INT8_BINARY) fits = binary_fits(p, table, r);
-    if (r->kind == TINYFED_INT8_BILINEAR)
+    if (is(r, TINYFED_INT8_BINARY)) fits = binary_fits(p, table, r);
+    if (is(r, TINYFED_INT8_BILINEAR))
         fits = betweens_fit(table, r->out_h, r->in_h) &&
                betweens_fit(table + sizeof(tinyfed_int8_between_t) * r->out_h, r->out_w, r->in_w);
-    if (r->kind == TINYFED_INT8_PAD) fits = pads_fit(table, r);
-    if (r->kind == TINYFED_INT8_RESIZE)
+    if (is(r, TINYFED_INT8_PAD)) fits = pads_fit(table, r);
+    if (is(r, TINYFED_INT8_RESIZE))
         fits = indices_below(table, r->out_h, r->in_h) && indices_below(table + 2u * r->out_h, r->out_w, r->in_w);
     return fits ? fine : wrong(FIELD(table_at), TINYFED_E_ARGUMENT);
 }
@@ -329,6 +332,7 @@ static uint32_t flags_of(uint8_t kind)
 
 static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
 {
+    if (!tinyfed_int8_has(r->kind)) return wrong(FIELD(kind), TINYFED_E_LAYER);
 #if defined(TINYFED_FLOAT)
     if (r->kind >= TINYFED_FLOAT_FIRST && r->kind <= TINYFED_FLOAT_LAST) {
         fault_t found = fine;
@@ -336,13 +340,14 @@ static fault_t check_record(const program_t *p, const tinyfed_int8_record_t *r)
         return found;
     }
 #endif
-    if (r->kind == TINYFED_INT8_LSTM || r->kind == TINYFED_INT8_SVDF) {
+    if (is(r, TINYFED_INT8_LSTM) || is(r, TINYFED_INT8_SVDF)) {
         fault_t found = fine;
         found.status = tinyfed_int8_recurrent_check(&found.at, r, p->bytes, p->count, p->data_at, p->work_bytes);
         return found;
     }
     if (r->kind < TINYFED_INT8_CONV || r->kind > TINYFED_INT8_BILINEAR) return wrong(FIELD(kind), TINYFED_E_LAYER);
     if ((r->flags & ~flags_of(r->kind)) != 0) return wrong(FIELD(flags), TINYFED_E_VERSION);
+    if ((r->flags & TINYFED_INT8_GENERAL) != 0 && !tinyfed_int8_has(0)) return wrong(FIELD(flags), TINYFED_E_LAYER);
     if (r->reserved != 0) return wrong(FIELD(reserved), TINYFED_E_VERSION);
     if (r->reserved_b != 0) return wrong(FIELD(reserved_b), TINYFED_E_VERSION);
     if (r->low > r->high) return wrong(FIELD(low), TINYFED_E_ARGUMENT);

@@ -37,6 +37,25 @@ enum {
     TINYFED_INT8_SVDF = 31
 };
 
+/* Kinds of operators that a build has, a bit each: all, where the recipe does not say which (tinyfed_build.py takes
+ * them from the model that is built in). Bit 0 is the general form. A program with another one is refused, and the
+ * linker drops its kernel. */
+#ifndef TINYFED_KINDS
+#define TINYFED_KINDS UINT64_MAX, UINT64_MAX
+#endif
+
+static inline bool tinyfed_int8_has(uint32_t kind)
+{
+    const uint64_t kinds[2] = {TINYFED_KINDS};
+    return kind < 128u && ((kinds[kind / 64u] >> (kind % 64u)) & 1u) != 0;
+}
+
+/* A case of a switch over kinds that falls away with its kind. */
+#define TINYFED_INT8_CASE(kind, call)                                                                                  \
+    case kind:                                                                                                         \
+        if (tinyfed_int8_has(kind)) call;                                                                              \
+        break
+
 /* What a binary operator computes; numbered as float32's. */
 enum {
     TINYFED_INT8_SUM = 1,

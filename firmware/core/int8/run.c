@@ -26,31 +26,47 @@ tinyfed_int8_port_t tinyfed_int8_output(const tinyfed_int8_t *net, uint32_t inde
     return read_port(port_at(net, net->input_count + index));
 }
 
+static bool is_general(const tinyfed_int8_op_t *op)
+{
+    return tinyfed_int8_has(0) && (op->r.flags & TINYFED_INT8_GENERAL) != 0;
+}
+
+static void convolve(const tinyfed_int8_op_t *op, void (*fast)(const tinyfed_int8_op_t *))
+{
+    if (is_general(op)) tinyfed_int8_conv_general(op);
+    else fast(op);
+}
+
+static void depthwise(const tinyfed_int8_op_t *op)
+{
+    if (is_general(op)) tinyfed_int8_depthwise_general(op);
+    else tinyfed_int8_depthwise(op);
+}
+
 static void run_operator(const tinyfed_int8_op_t *op)
 {
-    const bool general = (op->r.flags & TINYFED_INT8_GENERAL) != 0;
     switch (op->r.kind) {
-    case TINYFED_INT8_CONV: general ? tinyfed_int8_conv_general(op) : tinyfed_int8_conv(op); break;
-    case TINYFED_INT8_DENSE: general ? tinyfed_int8_conv_general(op) : tinyfed_int8_dense(op); break;
-    case TINYFED_INT8_DEPTHWISE: general ? tinyfed_int8_depthwise_general(op) : tinyfed_int8_depthwise(op); break;
-    case TINYFED_INT8_MAX_POOL: tinyfed_int8_max_pool(op); break;
-    case TINYFED_INT8_AVERAGE_POOL: tinyfed_int8_average_pool(op); break;
-    case TINYFED_INT8_MEAN: tinyfed_int8_mean(op); break;
-    case TINYFED_INT8_ADD: tinyfed_int8_add(op); break;
-    case TINYFED_INT8_PAD: tinyfed_int8_pad(op); break;
-    case TINYFED_INT8_SOFTMAX: tinyfed_int8_softmax(op); break;
-    case TINYFED_INT8_TABLE: tinyfed_int8_table(op); break;
-    case TINYFED_INT8_MOVE: tinyfed_int8_move(op); break;
-    case TINYFED_INT8_LSTM: tinyfed_int8_lstm(op); break;
-    case TINYFED_INT8_SVDF: tinyfed_int8_svdf(op); break;
-    case TINYFED_INT8_BINARY: tinyfed_int8_binary(op); break;
-    case TINYFED_INT8_BILINEAR: tinyfed_int8_bilinear(op); break;
+        TINYFED_INT8_CASE(TINYFED_INT8_CONV, convolve(op, tinyfed_int8_conv));
+        TINYFED_INT8_CASE(TINYFED_INT8_DENSE, convolve(op, tinyfed_int8_dense));
+        TINYFED_INT8_CASE(TINYFED_INT8_DEPTHWISE, depthwise(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_MAX_POOL, tinyfed_int8_max_pool(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_AVERAGE_POOL, tinyfed_int8_average_pool(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_MEAN, tinyfed_int8_mean(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_ADD, tinyfed_int8_add(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_PAD, tinyfed_int8_pad(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_SOFTMAX, tinyfed_int8_softmax(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_TABLE, tinyfed_int8_table(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_RESIZE, tinyfed_int8_resize(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_MOVE, tinyfed_int8_move(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_BINARY, tinyfed_int8_binary(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_BILINEAR, tinyfed_int8_bilinear(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_LSTM, tinyfed_int8_lstm(op));
+        TINYFED_INT8_CASE(TINYFED_INT8_SVDF, tinyfed_int8_svdf(op));
+    default:
 #if defined(TINYFED_FLOAT)
-    case TINYFED_INT8_RESIZE: tinyfed_int8_resize(op); break;
-    default: tinyfed_float_run(op); break;
-#else
-    default: tinyfed_int8_resize(op); break;
+        tinyfed_float_run(op);
 #endif
+        break;
     }
 }
 

@@ -56,6 +56,7 @@ env.Replace(
 )
 if tinyfed_build.with_int8(manifest, model, dense_only):
     env.Append(CPPDEFINES=["TINYFED_INT8"])
+    env.Append(CPPDEFINES=[("TINYFED_KINDS", tinyfed_build.kinds_define(tinyfed_build.operator_kinds(model)))])
 if tinyfed_build.with_float(manifest, model, dense_only):
     env.Append(CPPDEFINES=["TINYFED_FLOAT"])
 if dense_only:

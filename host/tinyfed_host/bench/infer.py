@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tinyfed.boards import Board, Compiler
 from tinyfed.errors import DeviceError, UsageError
 from tinyfed.files import TemporaryFolder
-from tinyfed.model.int8.image import FLOAT_KINDS, read_kinds, read_plan, read_ports
+from tinyfed.model.int8.image import KINDS, read_plan, read_ports
 from tinyfed.paths import share
 from tinyfed_host.bench.board import compile_all, run_tool
 from tinyfed_host.firmware import build
@@ -69,7 +69,7 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]]) -> Inf
     if shutil.which(tool) is None:
         raise build.not_installed(tool, board.emulator.package)
     with TemporaryFolder() as folder:
-        elf, code_bytes = _built(board.compiler, has_floats(program))
+        elf, code_bytes = _built(board.compiler, build.recipe().program_kinds(program))
         image = folder / "infer.elf"
         image.write_bytes(elf)
         lines = _run(tool, image, _blob(program, inputs), folder)
@@ -85,6 +85,14 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]]) -> Inf
     )
 
 
+def operator_bytes(board: Board) -> dict[int, int]:
+    """Code and constants that each kind of operator adds to an image, by its number; 0 is the general form."""
+    least = _built(board.compiler, frozenset())[1]
+    alone = {kind: _built(board.compiler, frozenset({kind}))[1] - least for kind in KINDS.values()}
+    general = frozenset({0, *(KINDS[name] for name in ("conv", "dense", "depthwise"))})
+    return alone | {0: _built(board.compiler, general)[1] - _built(board.compiler, general - {0})[1]}
+
+
 def _blob(program: bytes, inputs: Sequence[NDArray[Any]]) -> bytes:
     def padded(part: bytes) -> bytes:
         return part + bytes(-len(part) % 16)
@@ -96,13 +104,15 @@ def _blob(program: bytes, inputs: Sequence[NDArray[Any]]) -> bytes:
 
 
 @functools.cache
-def _built(compiler: Compiler, floats: bool) -> tuple[bytes, int]:
-    """(image, bytes of code and constants of the engine in it, without the measuring itself); once a process."""
+def _built(compiler: Compiler, kinds: frozenset[int]) -> tuple[bytes, int]:
+    """(image, bytes of code and constants of the engine in it, without the measuring itself), with these kinds of
+    operators; once a process."""
     root = share() / "firmware"
     recipe = build.recipe()
-    flags = [*recipe.C_FLAGS, "-O2", *recipe.include_flags(root, "core")]
+    flags = [*recipe.C_FLAGS, "-O2", f"-DTINYFED_KINDS={recipe.kinds_define(kinds)}"]
+    flags += recipe.include_flags(root, "core")
     parts = ["core/int8"]
-    if floats:
+    if not kinds.isdisjoint(recipe.FLOAT_KINDS):
         flags.append("-DTINYFED_FLOAT")
         parts += ["core/float", "core/kernels", "core/math"]
     sources = [root / "bench" / "infer" / "infer.c", *recipe.sources(root, *parts)]
@@ -131,11 +141,6 @@ def _run(program: str, image: Path, blob: bytes, folder: Path) -> str:
         reason = _EXITS.get(done.returncode, f"exit code {done.returncode}")
         raise DeviceError(f"the emulated board stopped: {reason}; {done.stderr.strip()[-200:]}")
     return done.stdout + done.stderr
-
-
-def has_floats(program: bytes) -> bool:
-    """Whether a program has float32 operators."""
-    return not read_kinds(program).isdisjoint(FLOAT_KINDS.values())
 
 
 def float_inputs(count: int, value_count: int, seed: int = 0) -> list[NDArray[np.float32]]:

@@ -111,12 +111,6 @@ def read_plan(program: bytes) -> Int8Plan:
     return Int8Plan(fields[3], fields[4], fields[12])
 
 
-def read_kinds(program: bytes) -> set[int]:
-    """Numbers of the kinds of operators in an encoded program; the program must be a valid one."""
-    count = HEADER.unpack_from(program)[5]
-    return set(program[HEADER.size : HEADER.size + count * RECORD.size : RECORD.size])
-
-
 def read_ports(program: bytes) -> tuple[tuple[Int8Port, ...], tuple[Int8Port, ...]]:
     """(inputs, outputs) of an encoded program; the program must be a valid one."""
     fields = HEADER.unpack_from(program)

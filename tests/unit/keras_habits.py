@@ -571,6 +571,33 @@ def operators(keras: Any) -> Any:
 
 
 @habit
+def last_step(keras: Any) -> Any:
+    """x[:, -1, :], every second step, the first features."""
+    layers = keras.layers
+    source = keras.Input((8, 4))
+    x = layers.LSTM(5, return_sequences=True)(source)
+    parts = [x[:, -1, :], layers.Flatten()(x[:, 1:7:2]), layers.Flatten()(source[:, :, :2])]
+    return keras.Model(source, layers.Dense(2)(layers.concatenate(parts)))
+
+
+@habit
+def functions(keras: Any) -> Any:
+    """keras.ops, or TensorFlow's in their place."""
+    layers = keras.layers
+    source = keras.Input((6, 4))
+    x = layers.Conv1D(5, 3)(source)
+    if hasattr(keras, "ops"):
+        mean, square, relu, root = keras.ops.mean, keras.ops.square, keras.ops.relu, keras.ops.sqrt
+        together = keras.ops.concatenate
+    else:
+        import tensorflow as tf
+
+        mean, square, relu, root, together = tf.reduce_mean, tf.square, tf.nn.relu, tf.sqrt, tf.concat
+    energy = root(mean(square(x), axis=1) + 1.0)
+    return keras.Model(source, layers.Dense(2)(together([energy, mean(relu(x), axis=1)], axis=-1)))
+
+
+@habit
 def mobilenet_v1(keras: Any) -> Any:
     return keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=2)
 

@@ -56,6 +56,9 @@ def convert_graph(graph: Graph, loss: str | None = None, notes: tuple[str, ...] 
 
 
 def _trainable(graph: Graph, loss: str | None, found: list[str]) -> Converted:
+    inputs = 1 + sum(node.kind == "input" for node in graph.nodes)
+    if inputs > 1 or len(graph.outputs) > 1:
+        raise ConvertError(f"{inputs} inputs and {len(graph.outputs)} outputs; what learns has one of each")
     graph, loss = _take_loss(graph, loss, found)
     return _chain(simplify(graph, found), loss, found)
 

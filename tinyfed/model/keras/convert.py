@@ -214,7 +214,7 @@ class _Walk:
                     self.notes.append(f"{where}: used more than once: each use learns weights of its own from here on")
                 first = len(self.nodes)
                 numbers, sizes = zip(*inputs, strict=True)
-                convert_layer(Step(layer, where, numbers, sizes, self.nodes, self.notes, numbers=call.numbers))
+                convert_layer(Step(layer, where, numbers, sizes, self.nodes, self.notes, call=call.given))
                 results = [(len(self.nodes), self.nodes[-1].shape)]
                 macs = sum(self._multiply_adds(node) for node in self.nodes[first:])
                 self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))

@@ -17,7 +17,7 @@ def activation(step: Step) -> None:
 
 
 def softmax(step: Step) -> None:
-    axis = step.layer.config.get("axis", -1)
+    axis = step.option("axis", -1)
     axes = axis if isinstance(axis, list | tuple) else [axis]
     if len(axes) != 1:
         step.refuse(f"over axes {list(axes)} together; use one axis")
@@ -83,8 +83,8 @@ def merge(step: Step) -> None:
     """Two or more tensors, one after the other; shapes broadcast as NumPy's do. Or a tensor and a number."""
     kind, node = step.layer.kind, _OPERATIONS[step.layer.kind]
     tensors = [*zip(step.sources, step.shapes, strict=True)]
-    if len(tensors) == 1 and step.numbers:
-        (position, number), shape = next(iter(step.numbers.items())), step.shapes[0]
+    if len(tensors) == 1 and step.call.numbers:
+        (position, number), shape = next(iter(step.call.numbers.items())), step.shapes[0]
         constant = step.constant(finite(number).reshape(1))
         step.node(node, (constant, tensors[0][0]) if position == 0 else (tensors[0][0], constant), shape)
         return

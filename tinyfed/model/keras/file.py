@@ -33,10 +33,16 @@ _METADATA = "metadata.json"
 # Groups at the root of the two forms that hold the state of training.
 OPTIMIZERS = ("optimizer", "optimizer_weights")
 _MODELS = ("Sequential", "Functional", "Model")
-# Operators between tensors, by the names that Keras before 3 has for them and as layers.
-_OPERATORS = {
+# Functions between layers, by the names that Keras before 3 has for them and by those of Keras 3.
+_FUNCTIONS = {
     "__operators__.add": "Add", "math.add": "Add", "math.subtract": "Subtract", "math.multiply": "Multiply",
     "math.truediv": "Divide", "math.divide": "Divide", "math.maximum": "Maximum", "math.minimum": "Minimum",
+    "__operators__.getitem": "GetItem", "concat": "Concatenate", "expand_dims": "ExpandDims",
+    "compat.v1.squeeze": "Squeeze", "math.abs": "Absolute", "math.exp": "Exp", "math.log": "Log",
+    "math.negative": "Negative", "math.reduce_max": "Max", "math.reduce_mean": "Mean", "math.reduce_min": "Min",
+    "math.reduce_sum": "Sum", "math.rsqrt": "Rsqrt", "math.sigmoid": "Sigmoid", "math.sin": "Sin",
+    "math.sqrt": "Sqrt", "math.square": "Square", "math.tanh": "Tanh", "nn.relu": "Relu", "nn.relu6": "Relu6",
+    "nn.sigmoid": "Sigmoid", "nn.silu": "Silu", "nn.softmax": "Softmax", "nn.tanh": "Tanh",
 }  # fmt: skip
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 _WRAPPERS = ("TimeDistributed", "Bidirectional")
@@ -97,14 +103,22 @@ class KerasLayer:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a function between layers is given beside tensors: numbers by position, options by name, and an index."""
+
+    numbers: dict[int, float] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    index: Any = None
+
+
+@dataclass(frozen=True)
 class Call:
-    """One use of a layer. `inputs` are names of tensors; output number i is the tensor `name`/i. `numbers`: what is
-    given in place of a tensor, by position."""
+    """One use of a layer. `inputs` are names of tensors; output number i is the tensor `name`/i."""
 
     layer: KerasLayer
     inputs: tuple[str, ...]
     name: str
-    numbers: dict[int, float] = field(default_factory=dict)
+    given: Given = field(default_factory=Given)
 
 
 @dataclass(frozen=True)
@@ -299,7 +313,7 @@ class _Reader:
             kind, config = description["class_name"], description["config"]
             if not isinstance(kind, str) or not isinstance(config, dict):
                 raise TypeError("a layer without class_name and config")
-            kind = _OPERATORS.get(str(config.get("function")), kind) if kind == "TFOpLambda" else kind
+            kind = _FUNCTIONS.get(str(config.get("function")), kind) if kind.endswith("OpLambda") else kind
             kind, name = shown(kind), shown(config.get("name", description.get("name")))
             where = f'layer "{name}" ({kind})'
             snake = _snake(kind)
@@ -410,7 +424,7 @@ class _Reader:
             first = int(layer.inner is not None and last.get(name, 0) >= len(uses))
             for number, node in enumerate(uses):
                 sources = tuple(_tensor(*reference) for reference in _references(node))
-                calls.append(Call(layer, sources, f"{name}/{first + number}", _numbers(node)))
+                calls.append(Call(layer, sources, f"{name}/{first + number}", _given(node)))
                 if len(calls) > MOST_LAYERS:
                     raise self.refuse("the model", f"more than {MOST_LAYERS} layers")
         ready = {tensor.rsplit("/", 1)[0] for tensor in inputs}
@@ -475,15 +489,22 @@ def _references(node: Any) -> Iterator[tuple[Any, Any, Any]]:
             stack += reversed(value)
 
 
-def _numbers(node: Any) -> dict[int, float]:
-    """What an operator between a tensor and numbers is given in place of tensors, by position."""
+def _given(node: Any) -> Given:
     if isinstance(node, dict):
-        arguments = node.get("args", [])
+        arguments, options = node.get("args", []), node.get("kwargs", {})
+        index = arguments[1] if len(arguments) == 2 else None
     else:
-        options = node[3] if len(node) == 4 and _is_tensor(node) and isinstance(node[3], dict) else {}
-        arguments = [options.get("x"), options.get("y")]
-    numbers = {index: value for index, value in enumerate(arguments) if isinstance(value, int | float)}
-    return {index: float(value) for index, value in numbers.items() if not isinstance(value, bool)}
+        first = node if _is_call(node) else next((entry for entry in node if _is_call(entry)), [])
+        options = first[3] if len(first) == 4 else {}
+        arguments, index = [options.get("x"), options.get("y")], options.get("slice_spec")
+    numbers = {place: value for place, value in enumerate(arguments) if isinstance(value, int | float)}
+    numbers = {place: float(value) for place, value in numbers.items() if not isinstance(value, bool)}
+    return Given(numbers, options, index if isinstance(index, list) else None if index is None else [index])
+
+
+def _is_call(value: Any) -> bool:
+    """A tensor of the older form, with options."""
+    return isinstance(value, list) and len(value) == 4 and _is_tensor(value) and isinstance(value[3], dict)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyfed.model.keras import elementwise, recurrent, shapes
+from tinyfed.model.keras import elementwise, operations, recurrent, shapes
 from tinyfed.model.keras.step import Shape, Step, as_image, over_image, own_pair, pair
 from tinyfed.model.layers.base import TENSOR_MAX
 from tinyfed.text import first_line
@@ -201,6 +201,7 @@ def _dropped(step: Step) -> None:
 
 CONVERT: dict[str, Callable[[Step], None]] = {
     **elementwise.CONVERT,
+    **operations.CONVERT,
     **recurrent.CONVERT,
     **shapes.CONVERT,
     "AveragePooling1D": _pool("average_pool"),

@@ -119,7 +119,7 @@ def repeat_vector(step: Step) -> None:
 def concatenate(step: Step) -> None:
     if len({len(shape) for shape in step.shapes}) != 1:
         step.refuse(f"shapes {[list(shape) for shape in step.shapes]} of different dimensions")
-    axis = step.axis(int(step.layer.config.get("axis", -1)), len(step.shapes[0]))
+    axis = step.axis(int(step.option("axis", -1)), len(step.shapes[0]))
     rests = {(*shape[:axis], *shape[axis + 1 :]) for shape in step.shapes}
     if len(rests) != 1:
         step.refuse(f"shapes {[list(shape) for shape in step.shapes]} differ along other axes than {axis + 1}")

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinyfed.errors import ConvertError
 from tinyfed.model.graph import Node
-from tinyfed.model.keras.file import KerasLayer
+from tinyfed.model.keras.file import Given, KerasLayer
 
 Shape = tuple[int, ...]
 # What these multiply with and add are no weights to Keras either.
@@ -35,8 +35,7 @@ _KERAS_2 = {"hard_sigmoid": ("hard_sigmoid", 0.2, 0.5)}
 @dataclass
 class Step:
     """A layer on the way: `sources` are its input tensors, `shapes` theirs without the batch, `output` the shape of
-    what it gives. `nodes` grows; the last one is the layer's output. `numbers`: what an operator between a tensor and
-    a number has beside it, by its position."""
+    what it gives. `nodes` grows; the last one is the layer's output. `call`: what it is given beside tensors."""
 
     layer: KerasLayer
     where: str
@@ -45,7 +44,11 @@ class Step:
     nodes: list[Node]
     notes: list[str]
     output: Shape = ()
-    numbers: dict[int, float] = field(default_factory=dict)
+    call: Given = field(default_factory=Given)
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """Of the call, else of the configuration."""
+        return self.call.options.get(name, self.layer.config.get(name, default))
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise ConvertError naming the layer; the caller says of which file."""

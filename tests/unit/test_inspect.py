@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from streaming import delay_line
 from tflite_models import models, path_of
 from tinyfed_host.cli.main import run_command
 
@@ -46,6 +47,14 @@ def test_a_model_that_no_engine_runs_says_why() -> None:
     assert facts.source not in facts.why_not
     assert facts.layers[0].macs is None
     assert facts.fits[0].inference.startswith("no")
+
+
+def test_states_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.tflite").write_bytes(delay_line())
+    assert run_command(["model", "inspect", str(tmp_path / "s.tflite")]) == 0
+    assert 'state   "two": 3 bytes' in capsys.readouterr().out
+    assert run_command(["model", "convert", str(tmp_path / "s.tflite"), "-o", str(tmp_path / "s.tfm")]) == 0
+    assert [state.name for state in inspect(tmp_path / "s.tfm", []).states] == ["one", "two"]
 
 
 def test_an_image_and_the_boards(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from reference_draw import encode_shard
+from streaming import accumulator
 from tinyfed_host.device.line import RemoteDevice
 from wire_pair import bit_errors
 
@@ -14,6 +15,9 @@ from tinyfed.engine import Engine
 from tinyfed.engine._device import LineDevice
 from tinyfed.errors import DeviceError, DoesNotFitError
 from tinyfed.model import encode, initialize, mlp, plan
+from tinyfed.model.convert import read_tflite
+from tinyfed.model.run import board_image
+from tinyfed.model.tflite.file import parse
 from tinyfed.wire.order import Order
 
 SPEC = mlp(2, (8,), 3, loss="softmax_cross_entropy")
@@ -173,6 +177,33 @@ def test_inputs_that_cannot_be_taken() -> None:
     device.load(encode(wide, initialize(wide, 1)))
     with pytest.raises(DoesNotFitError, match=r"800 bytes beside the model is .* bytes too large"):
         device.infer(bytes(800))
+
+
+def test_steps_of_a_stream_go_on_from_the_last_or_are_refused() -> None:
+    """s = x + s, from what the file says: each step sees the one before, and a step is never run twice."""
+    device, _ = connect(arena_bytes=8192)
+    image = board_image(read_tflite(parse(accumulator())))
+    device.load(image)
+    x = np.full(5, 1.0, np.float32).tobytes()
+
+    def at(step: int | None) -> list[float]:
+        return np.frombuffer(device.infer(x, step), "<f4").tolist()
+
+    begin, before = at(0), at(1)
+    assert before[0] == begin[0] + 1 and at(2)[0] == begin[0] + 2
+    assert at(2)[0] == begin[0] + 2  # asked again, not run again
+    assert at(3)[0] == begin[0] + 3
+    with pytest.raises(DeviceError, match="sending an input was refused"):
+        at(6)
+    assert at(4)[0] == begin[0] + 4
+    assert at(0) == begin == at(None)
+    with pytest.raises(DeviceError, match="sending an input was refused"):
+        at(1)  # one that belongs to no stream came between
+    at(0)
+    device.load(IMAGE)
+    device.load(image)
+    with pytest.raises(DeviceError, match="sending an input was refused"):
+        at(1)
 
 
 def test_local_layers_are_not_asked_by_inputs() -> None:

@@ -20,7 +20,7 @@ from tinyfed.model.convert import (
     read_tflite,
     unknown_format,
 )
-from tinyfed.model.int8.image import read_plan, read_ports
+from tinyfed.model.int8.image import read_plan, read_ports, read_states
 from tinyfed.model.keras.convert import convert_keras_model
 from tinyfed.model.keras.file import KerasLayer, KerasModel, beside, parse_keras, read_keras
 from tinyfed.model.keras.hdf5 import SIGNATURE
@@ -70,6 +70,14 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class StateFacts:
+    """What the network keeps from one inference of a stream to the next."""
+
+    name: str
+    byte_count: int
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """`engine`: which of tinyfed's runs it, "float32", "int8", or "" with the reason in `why_not`."""
 
@@ -83,6 +91,7 @@ class ModelFacts:
     why_not: str
     image_bytes: int | None
     fits: tuple[Fit, ...]
+    states: tuple[StateFacts, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -145,7 +154,9 @@ def _converted(convert: Callable[[], Model], boards: list[Board]) -> dict[str, A
         return {"engine": "", "why_not": error.detail, "image_bytes": None, "fits": tuple(none)}
     engine = model.engine if isinstance(model, Int8Model) else "float32"
     fits = tuple(_fit(model, board) for board in boards)
-    return {"engine": engine, "why_not": "", "image_bytes": len(model.content), "fits": fits}
+    program = model.content if isinstance(model, Int8Model) else model.spec.frozen
+    states = tuple(StateFacts(state.name, state.byte_count) for state in read_states(program)) if program else ()
+    return {"engine": engine, "why_not": "", "image_bytes": len(model.content), "fits": fits, "states": states}
 
 
 def _format(model: TfliteModel) -> str:
@@ -371,5 +382,6 @@ def as_json(facts: ModelFacts) -> dict[str, Any]:
         "inputs": [vars(port) for port in facts.inputs],
         "outputs": [vars(port) for port in facts.outputs],
         "layers": [vars(layer) for layer in facts.layers],
+        "states": [vars(state) for state in facts.states],
         "boards": [vars(fit) for fit in facts.fits],
     }

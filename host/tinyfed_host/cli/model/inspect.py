@@ -27,6 +27,8 @@ def inspect_model(
     for role, ports in (("input", facts.inputs), ("output", facts.outputs)):
         for port in ports:
             print_line(f"{role:<7} {_port(port)}")
+    for state in facts.states:
+        print_line(f'state   "{state.name}": {state.byte_count:,} bytes')
     print_line(
         f"total   {facts.parameters:,} parameters, {facts.weight_bytes:,} bytes of weights, "
         f"{facts.macs:,} multiply-adds" + (" (some operators are not counted)" if _uncounted(facts) else "")

@@ -60,6 +60,7 @@ def test_weights_whose_hash_is_wrong_are_asked_for_again_and_in_the_end_refused(
         say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(4, hash64(b"abcx"), 1))
     assert upload.failure is not None
     assert upload.failure.reason is Reason.DAMAGED
+    assert session.count.retries == 2
 
 
 def test_an_answer_to_another_session_or_request_is_not_taken() -> None:
@@ -191,6 +192,24 @@ def test_an_upload_that_falls_silent_is_asked_about_once_before_it_is_begun_anew
     assert [(frame.type, frame.sequence) for frame in heard(session, 0.4)] == [(MessageType.ACK, first)]
     (again,) = heard(session, 1.2)
     assert again.type == MessageType.UPLOAD_REQUEST and again.sequence > first
+
+
+def test_a_gap_in_an_upload_is_told_once_a_round_and_late_chunks_tell_none() -> None:
+    """Chunk 0 is lost: the first that comes behind it has the host say so, the next do not, until the device has gone
+    back, which its round says; what is still under way of an earlier round is late."""
+    upload = UploadOperation(200)
+    session = start(upload)
+    session.poll(0.0)
+    say(session, MessageType.UPLOAD_STATUS, upload.sequence, upload_status(200, 0, 0))
+    told = []
+    for offset, round_ in ((64, 0), (128, 0), (64, 1), (128, 1), (64, 2), (128, 1), (64, 2)):
+        say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(offset, round_, bytes(64)))
+        told += [(frame.payload[6], frame.payload[7]) for frame in heard(session) if frame.type == MessageType.ACK]
+    assert told == [(messages.FLAG_GAP, 0), (messages.FLAG_GAP, 1), (messages.FLAG_GAP, 2)]
+    assert session.count.retries == 3
+    say(session, MessageType.CHUNK_UP, upload.sequence, messages.pack_chunk(0, 2, bytes(64)))
+    (ack,) = heard(session)
+    assert (ack.payload[:4], ack.payload[6]) == ((64).to_bytes(4, "little"), 0)
 
 
 def test_chunks_up_grow_again_after_sixteen_that_passed() -> None:

@@ -18,7 +18,7 @@ _LABEL = struct.Struct("<IHHI")
 _STATUS = struct.Struct("<IHBbIIIHH")
 
 
-def pack_label(recording: int, label: int, windows: int = 0, milliseconds: int = 0) -> bytes:
+def pack_label(recording: int, label: int, windows: int, milliseconds: int) -> bytes:
     """LABEL's payload; `windows` and `milliseconds` end it, 0: they do not."""
     return _LABEL.pack(recording, label, windows, milliseconds)
 

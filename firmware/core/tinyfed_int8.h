@@ -22,7 +22,8 @@ typedef enum tinyfed_int8_type {
     TINYFED_TYPE_FLOAT32 = 2
 } tinyfed_int8_type_t;
 
-/* An input or output of the network. real value = scale * (q - zero_point); a float32 is the real value. */
+/* An input or output of the network. real value = scale * (q - zero_point); a float32 is the real value. What users
+ * have as uint8 lies in the work area as int8, 128 lower: value ^ 0x80. zero_point is the int8 one. */
 typedef struct tinyfed_int8_port {
     uint32_t offset; /* in the work area */
     uint32_t count;  /* values */

@@ -136,3 +136,25 @@ def test_resize_bilinear(case: int, align: bool, half: bool, rng: np.random.Gene
     wanted = b.constant(np.array(size, np.int32))
     b.operator("RESIZE_BILINEAR", [x, wanted], [y], alignCorners=align, halfPixelCenters=half)
     same_as_tflm(b.content([x], [y]), rng)
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_uint8_at_both_ends(case: int, rng: np.random.Generator) -> None:
+    """Of the same scale as the network inside, and of another."""
+    b = Builder()
+    inside, outside = quantization(rng), quantization(rng)
+    ends = [
+        {"dtype": "UINT8", "scale": e["scale"], "zero_point": int(e["zero_point"]) + 128} for e in (inside, outside)
+    ]  # type: ignore[call-overload]
+    if case % 2 == 0:
+        ends[1] |= {"scale": inside["scale"]}
+    x, inner = b.tensor([1, 256], **ends[case % 3 != 0]), b.tensor([1, 256], **inside)
+    end, y = b.tensor([1, 256], **outside), b.tensor([1, 256], **ends[1])
+    b.operator("QUANTIZE", [x], [inner])
+    b.operator("LEAKY_RELU", [inner], [end], alpha=0.25)
+    b.operator("QUANTIZE", [end], [y])
+    content = b.content([x], [y])
+    given = np.arange(256).astype(np.uint8)
+    model = read_tflite(parse(content))
+    (found,) = Int8Engine(model.content).run(given)
+    np.testing.assert_array_equal(found, Oracle(content).run(given[None])[0])

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tflite_builder import Builder
 from tflite_models import bytes_of, litert, path_of
 from tinyfed_host.cli.main import run_command
 
 from tinyfed.errors import UsageError
-from tinyfed.model.convert import UNSIGNED_ENDS, read_tflite
+from tinyfed.model.convert import Int8Model, read_tflite
 from tinyfed.model.inspect import inspect
 from tinyfed.model.int8 import spec as i8
+from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.tflite import file as tflite
 from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
 
@@ -120,19 +122,42 @@ def with_ends(dtype: str, scale_factor: float = 1.0) -> bytes:
     return bytes(builder.Output())
 
 
-@pytest.mark.parametrize("dtype", ["FLOAT32", "UINT8"])
-def test_float_and_uint8_ends_fall_away(dtype: str) -> None:
+def test_float_ends_fall_away() -> None:
     """The same layers as the model that is int8 at both ends."""
-    wrapped = convert_int8(tflite.parse(with_ends(dtype)))
+    wrapped = convert_int8(tflite.parse(with_ends("FLOAT32")))
     plain = convert_int8(tflite.parse(bytes_of("hello_world_int8")))
     assert [type(layer) for layer in wrapped.layers] == [type(layer) for layer in plain.layers]
     assert wrapped.tensors == plain.tensors and wrapped.outputs == plain.outputs
 
 
-def test_uint8_ends_of_another_scale_are_named_and_the_others_noted() -> None:
-    with pytest.raises(UsageError, match=r"QUANTIZE.*: uint8 becomes int8 of another scale; quantize again to int8"):
-        convert_int8(tflite.parse(with_ends("UINT8", 1.5)))
-    assert read_tflite(tflite.parse(with_ends("UINT8"))).notes == (UNSIGNED_ENDS,)
+def engine_of(content: bytes) -> Int8Engine:
+    model = read_tflite(tflite.parse(content))
+    assert isinstance(model, Int8Model) and model.notes == ()
+    return Int8Engine(model.content)
+
+
+def test_uint8_ends_cost_nothing_and_are_uint8_for_the_user() -> None:
+    plain, wrapped = engine_of(bytes_of("hello_world_int8")), engine_of(with_ends("UINT8"))
+    assert [port.dtype for port in (*wrapped.inputs, *wrapped.outputs)] == ["uint8", "uint8"]
+    assert wrapped.inputs[0].zero_point == plain.inputs[0].zero_point + 128
+    assert len(wrapped.program) == len(plain.program)
+    for value in range(256):
+        (found,) = wrapped.run(np.array([value], np.uint8))
+        (expected,) = plain.run(np.array([value - 128], np.int8))
+        assert found.dtype == np.uint8 and int(found[0]) == int(expected[0]) + 128
+    real = np.array([0.5], np.float32)
+    assert int(wrapped.quantize(real)[0]) == int(plain.quantize(real)[0]) + 128
+    assert wrapped.dequantize(np.array([200], np.uint8)) == plain.dequantize(np.array([72], np.int8))
+
+
+def test_uint8_among_the_layers_is_named() -> None:
+    b = Builder()
+    ends = {"dtype": "UINT8", "scale": 0.5}
+    x, y, z = b.tensor([1, 4], name="in", **ends), b.tensor([1, 4], **ends), b.tensor([1, 4], "INT8", scale=0.5)
+    b.operator("RELU", [x], [y])
+    b.operator("QUANTIZE", [y], [z])
+    with pytest.raises(UsageError, match='tensor 0 "in": uint8 inside of an int8 model; quantize again to int8'):
+        convert_int8(tflite.parse(b.content([x], [z])))
 
 
 def test_is_int8() -> None:

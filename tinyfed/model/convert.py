@@ -18,7 +18,6 @@ from tinyfed.model.tflite.to_int8 import convert_int8, is_int8
 from tinyfed.reading import read_model_file
 
 TFLITE_IDENTIFIER = b"TFL3"
-UNSIGNED_ENDS = "uint8 inputs and outputs are int8 now: the same real numbers, stored 128 lower"
 INT8_MAGIC = struct.pack("<I", image_int8.MAGIC)
 
 
@@ -120,9 +119,7 @@ def read_tflite(model: TfliteModel, loss: str | None = None) -> Model:
     if is_int8(model):
         if loss is not None:
             raise UsageError("an int8 model has no loss: it does not learn; see attach-head", where=model.source)
-        ends = {model.tensors[index].dtype for index in (*model.inputs, *model.outputs)}
-        notes = (UNSIGNED_ENDS,) if "uint8" in ends else ()
-        return Int8Model(model.source, program_of(convert_int8(model), model.source), notes)
+        return Int8Model(model.source, program_of(convert_int8(model), model.source))
     return float_model(model.source, convert_float(model, loss))
 
 

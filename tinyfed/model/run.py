@@ -28,6 +28,10 @@ class Outputs:
     raw: tuple[NDArray[Any], ...]
 
 
+# What an input takes as it is; everything else is a real value.
+STORED = ("int8", "uint8")
+
+
 def input_shapes(model: Model) -> tuple[tuple[int, ...], ...]:
     """Of one sample, for every input."""
     if isinstance(model, FloatModel) and not model.spec.frozen:
@@ -53,7 +57,9 @@ def steps_of(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 def check_batch(
     model: Model, arrays: Sequence[NDArray[Any]], where: str
 ) -> tuple[NDArray[np.float32] | NDArray[np.int8], ...]:
-    """One array an input, (count, *shape): float32, or int8 as it is where the input is int8. Raises UsageError."""
+    """One array an input, (count, *shape): float32, or int8 and uint8 as they are where the input is such.
+
+    Raises UsageError."""
     shapes = input_shapes(model)
     if len(arrays) != len(shapes):
         raise UsageError(f"{len(arrays)} arrays for {len(shapes)} inputs", where=where)
@@ -61,7 +67,7 @@ def check_batch(
     types = [port.dtype for port in model.ports[0]] if isinstance(model, Int8Model) else ["float32"] * len(shapes)
     for array, shape, dtype in zip(arrays, shapes, types, strict=True):
         values = check_inputs(array, shape, where)
-        stored = dtype == "int8" and array.dtype == np.int8
+        stored = dtype in STORED and array.dtype == dtype
         checked.append(array.reshape(values.shape) if stored else values)
     if len({len(array) for array in checked}) > 1:
         raise UsageError("the inputs have different numbers of samples", where=where)
@@ -71,7 +77,7 @@ def check_batch(
 def stored_inputs(engine: Int8Engine, arrays: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:
     """What every sample's inputs are stored as: quantized where the arrays are real, as the board does it."""
     return [
-        [values if values.dtype == np.int8 else engine.quantize(values, index) for index, values in enumerate(sample)]
+        [values if values.dtype in STORED else engine.quantize(values, index) for index, values in enumerate(sample)]
         for sample in zip(*arrays, strict=True)
     ]
 

@@ -366,7 +366,8 @@ static fault_t check_port(const program_t *p, const uint8_t *port)
     float scale;
     memcpy(&scale, port + 16, sizeof scale);
     const bool is_float = port[25] == TINYFED_TYPE_FLOAT32;
-    if (!is_float && port[25] != TINYFED_TYPE_INT8) return wrong(25, TINYFED_E_VERSION);
+    if (!is_float && port[25] != TINYFED_TYPE_INT8 && port[25] != TINYFED_TYPE_UINT8)
+        return wrong(25, TINYFED_E_VERSION);
     if (tinyfed_get32(port + 4) == 0 || tinyfed_get32(port + 4) > COUNT_MAX ||
         !in_work(p, tinyfed_get32(port), tinyfed_get32(port + 4) * (is_float ? 4u : 1u)) ||
         (is_float && tinyfed_get32(port) % 4u != 0))

@@ -51,7 +51,8 @@ class Int8Engine:
         for value, port in zip(values, self.inputs, strict=True):
             if value.dtype != port.dtype or value.size != port.count:
                 raise UsageError(f"the network takes {port.count} {port.dtype} values, not {value.size} {value.dtype}")
-        raw = _int8.run(self._handle, b"".join(v.tobytes() for v in values), int(self.kernels))
+        given = [_as_int8(value, port) for value, port in zip(values, self.inputs, strict=True)]
+        raw = _int8.run(self._handle, b"".join(v.tobytes() for v in given), int(self.kernels))
         return tuple(_split(raw, self.outputs))
 
     def reset(self, name: str | None = None) -> None:
@@ -67,21 +68,36 @@ class Int8Engine:
         port = self.inputs[index]
         if port.dtype == "float32":
             return np.ascontiguousarray(values, np.float32)
-        raw = _int8.quantize(np.ascontiguousarray(values, np.float32).tobytes(), port.scale, port.zero_point)
-        return np.frombuffer(raw, np.int8).reshape(values.shape)
+        raw = _int8.quantize(np.ascontiguousarray(values, np.float32).tobytes(), port.scale, _zero_point(port))
+        return _as_port(np.frombuffer(raw, np.int8).reshape(values.shape), port)
 
     def dequantize(self, values: NDArray[Any], index: int = 0) -> NDArray[np.float32]:
         """What the network gave as output `index` as real values, float32."""
         port = self.outputs[index]
         if port.dtype == "float32":
             return np.ascontiguousarray(values, np.float32)
-        raw = _int8.dequantize(np.ascontiguousarray(values, np.int8).tobytes(), port.scale, port.zero_point)
+        raw = _int8.dequantize(_as_int8(values, port).tobytes(), port.scale, _zero_point(port))
         return np.frombuffer(raw, np.float32).reshape(values.shape)
+
+
+def _zero_point(port: Int8Port) -> int:
+    return port.zero_point - (128 if port.dtype == "uint8" else 0)
+
+
+def _as_int8(values: NDArray[Any], port: Int8Port) -> NDArray[Any]:
+    """As the work area has them: uint8 128 lower."""
+    return (values ^ np.uint8(0x80)).view(np.int8) if port.dtype == "uint8" else np.ascontiguousarray(values)
+
+
+def _as_port(values: NDArray[Any], port: Int8Port) -> NDArray[Any]:
+    """As the user has them."""
+    return values.view(np.uint8) ^ np.uint8(0x80) if port.dtype == "uint8" else values
 
 
 def _split(raw: bytes, ports: Sequence[Int8Port]) -> list[NDArray[Any]]:
     parts, at = [], 0
     for port in ports:
-        parts.append(np.frombuffer(raw, port.dtype, port.count, at).reshape(port.shape))
+        stored = np.float32 if port.dtype == "float32" else np.int8
+        parts.append(_as_port(np.frombuffer(raw, stored, port.count, at).reshape(port.shape), port))
         at += parts[-1].nbytes
     return parts

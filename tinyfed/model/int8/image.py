@@ -119,6 +119,8 @@ def read_ports(program: bytes) -> tuple[tuple[Int8Port, ...], tuple[Int8Port, ..
     for index in range(inputs + outputs):
         values = PORT.unpack_from(program, at + index * PORT.size)
         offset, _, height, width, channels, scale, zero_point, rank, kind = values
+        # uint8 lies in the work area as int8, 128 lower.
+        zero_point += 128 if TYPES[kind] == "uint8" else 0
         ports.append(Int8Port(offset, (height, width, channels)[3 - rank :], scale, zero_point, TYPES[kind]))
     return tuple(ports[:inputs]), tuple(ports[inputs:])
 

@@ -23,7 +23,7 @@ Float32Array: TypeAlias = NDArray[np.float32]
 
 
 # Of one value of a type.
-BYTES = {"int8": 1, "int16": 2, "float32": 4}
+BYTES = {"int8": 1, "uint8": 1, "int16": 2, "float32": 4}
 
 
 class Activation(Enum):

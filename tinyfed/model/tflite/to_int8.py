@@ -40,7 +40,7 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
     """The network of a full-integer .tflite model.
 
     QUANTIZE of a float input and DEQUANTIZE of an output fall away: the engine does both. So do the QUANTIZE operators
-    that make int8 of a uint8 input and uint8 of an output: the same numbers, stored 128 lower. Raises ConvertError,
+    that make int8 of a uint8 input and uint8 of an output where the scale stays. Raises ConvertError,
     which names the operator or tensor, the reason, and what would work instead.
     """
     model = fold_constants(model)
@@ -54,14 +54,6 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
             View(model, operator).refuse(f"the int8 engine does not have this operator; it has {known}")
     check_sizes(model, inner_batches=True)
     return _Converter(model).network()
-
-
-def _is_128_lower(unsigned: Tensor, signed: Tensor) -> bool:
-    """Whether both have the same real numbers, the int8 one stored 128 below the uint8 one."""
-    ours, theirs = unsigned.quantization, signed.quantization
-    if (unsigned.dtype, signed.dtype) != ("uint8", "int8") or ours is None or theirs is None:
-        return False
-    return np.array_equal(ours.scale, theirs.scale) and np.array_equal(ours.zero_point - 128, theirs.zero_point)
 
 
 def inner_shape(tensor: Tensor) -> tuple[int, ...]:
@@ -106,15 +98,20 @@ class _Converter:
     def _entry(self, index: int) -> int:
         """The number of a network input: the model's, or what QUANTIZE makes of it where that is float."""
         tensor = self.model.tensors[index]
-        if tensor.dtype not in ("float32", "uint8"):
+        if tensor.dtype != "float32":
             return self.tensor(index)
         readers = [operator for operator in self.model.operators if index in operator.inputs]
-        if len(readers) != 1 or readers[0].name != "QUANTIZE" or len(readers[0].outputs) != 1:
+        if not readers or any(operator.name != "QUANTIZE" or len(operator.outputs) != 1 for operator in readers):
             raise ConvertError(f"input {tensor} is {_WRONG_TYPE[tensor.dtype]}", where=self.model.source)
-        if tensor.dtype == "uint8" and not _is_128_lower(tensor, self.model.tensors[readers[0].outputs[0]]):
-            View(self.model, readers[0]).refuse("uint8 becomes int8 of another scale; quantize again to int8")
-        self.skipped |= {readers[0].index}
-        return self.tensor(readers[0].outputs[0])
+        first = self.model.tensors[readers[0].outputs[0]]
+        for operator in readers[1:]:
+            other = self.model.tensors[operator.outputs[0]]
+            if (other.dtype, other.scaled) != (first.dtype, first.scaled):
+                View(self.model, operator).refuse(f"{tensor} is quantized to two scales; quantize the model again")
+        number = self.tensor(first.index)
+        self.numbers |= {operator.outputs[0]: number for operator in readers}
+        self.skipped |= {operator.index for operator in readers}
+        return number
 
     def tensor(self, index: int) -> int:
         """The network's number of an activation. Raises ConvertError where it is not int8."""
@@ -124,7 +121,7 @@ class _Converter:
         place = {"where": self.model.source, "key": str(tensor)}
         if tensor.constant_bytes and (tensor.data is None or tensor.sparse):
             raise ConvertError("a constant without its values in the file", **place)
-        if tensor.dtype != "int8":
+        if tensor.dtype != "int8" and not (tensor.dtype == "uint8" and self._at_the_edge(index)):
             reason = _WRONG_TYPE.get(tensor.dtype, f"type {tensor.dtype}; quantize the model to int8")
             raise ConvertError(reason, **place)
         if tensor.quantization is None or tensor.quantization.per_channel:
@@ -134,7 +131,8 @@ class _Converter:
                 short_name(tensor),
                 inner_shape(tensor),
                 float(tensor.quantization.scale[0]),
-                int(tensor.quantization.zero_point[0]),
+                int(tensor.quantization.zero_point[0]) - (128 if tensor.dtype == "uint8" else 0),
+                tensor.dtype,
                 constant=None if tensor.data is None else tensor.data.tobytes(),
             )
         except UsageError as error:
@@ -142,6 +140,10 @@ class _Converter:
         self.numbers[index] = len(self.tensors)
         self.tensors.append(described)
         return self.numbers[index]
+
+    def _at_the_edge(self, index: int) -> bool:
+        """Whether only QUANTIZE reads or writes the tensor."""
+        return all(o.name == "QUANTIZE" for o in self.model.operators if index in (*o.inputs, *o.outputs))
 
     def ends(self, view: View, *positions: int) -> dict[str, Any]:
         """`inputs`, `output` and `name` of a layer that reads the operands at `positions`."""
@@ -365,13 +367,13 @@ class _Converter:
         return i8.Int8LeakyRelu(**self.ends(view), alpha=float(alpha))
 
     def quantize(self, view: View) -> i8.Int8Layer | None:
+        """int8 and uint8 of the same real numbers are the same bytes, 128 apart for the user."""
         self._same_shape(view)
-        result = view.output
-        read = any(result.index in operator.inputs for operator in self.model.operators)
-        if result.index in self.model.outputs and not read and _is_128_lower(result, view.input(0)):
-            self.stands_for[result.index] = view.input(0).index
-            return None
-        return i8.Int8Requantize(**self.ends(view))
+        ends = self.ends(view)
+        source, result = self.tensors[ends["inputs"][0]], self.tensors[ends["output"]]
+        if (source.scale, source.zero_point) == (result.scale, result.zero_point) and source.dtype != result.dtype:
+            return i8.Int8Reshape(**ends)
+        return i8.Int8Requantize(**ends)
 
     def dequantize(self, view: View) -> i8.Int8Layer | None:
         """Allowed where nothing but the caller reads the result."""

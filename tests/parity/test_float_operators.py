@@ -432,3 +432,13 @@ def test_streams(rng: np.random.Generator, make: Callable[[Builder, np.random.Ge
         wanted.append(runner.get_tensor(y)[0].copy())
     found = run(read_tflite(parse(content)), [steps], stream=True).real[0]
     np.testing.assert_allclose(found, np.stack(wanted), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_a_layer_of_a_constant(rng: np.random.Generator) -> None:
+    """The state that an unrolled recurrent layer begins with is a constant that a dense layer reads."""
+    b = Builder()
+    x, state, y = b.tensor([1, 4]), b.tensor([1, 4]), b.tensor([1, 4])
+    kernel = b.constant(spread(rng, 4, 3))
+    b.operator("FULLY_CONNECTED", [b.constant(spread(rng, 1, 3)), kernel], [state])
+    b.operator("ADD", [state, x], [y])
+    check(rng, b, [x], [y])

@@ -109,15 +109,15 @@ def _program(graph: Graph, loss: str | None, found: list[str], why: UsageError) 
 
 
 def _tails(graph: Graph) -> Iterator[tuple[Graph, int]]:
-    """Ends of a network that may learn, the longest first, each with the tensor that it reads and nothing else of what
-    comes before."""
+    """Ends of a network that may learn, the longest first, each from a layer with parameters on, with the tensor that
+    it reads and nothing else of what comes before."""
     first = len(graph.nodes)
     while first and _is_layer(graph.nodes[first - 1]):
         first -= 1
     for start in range(max(first, 1, len(graph.nodes) - LAYERS_MAX), len(graph.nodes)):
         nodes = graph.nodes[start:]
         read = {tensor for node in nodes for tensor in node.inputs if tensor <= start}
-        if len(read) == 1 and any(node.kind in PARAMETERS and node.trainable for node in nodes):
+        if len(read) == 1 and nodes[0].kind in PARAMETERS and nodes[0].trainable:
             cut = read.pop()
             moved = tuple(
                 replace(node, inputs=tuple(max(tensor - start, 0) for tensor in node.inputs)) for node in nodes

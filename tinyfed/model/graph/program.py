@@ -103,8 +103,11 @@ class _Program:
 
     def source(self, node: Node, position: int = 0) -> int:
         number = node.inputs[position]
-        if number in self.constants:
-            node.refuse("a constant where the engine computes; fold it into a layer's weights")
+        if number in self.constants and number not in self.numbers:
+            count = self.constants[number].size
+            piece = Piece((count,), (1,), (1,))
+            copied = replace(node, shape=self.constants[number].shape)
+            self.numbers[number] = self.moved(copied, [self.operand(node, position)], [piece])
         return self.numbers[number]
 
     def shape_of(self, tensor: int) -> tuple[int, ...]:
@@ -250,10 +253,10 @@ class _Program:
     def binary(self, node: Node) -> int:
         first, second = node.inputs
         name = node.kind
-        if first in self.constants and name != "prelu":
+        if first in self.constants and second not in self.constants and name != "prelu":
             first, second, name = second, first, _SWAPPED.get(name, name)
-        if first in self.constants:
-            node.refuse("of constants; fold them into one")
+        elif first in self.constants:
+            self.source(node)
         shapes = (self.graph.shape(first), self.graph.shape(second))
         try:
             fits = np.broadcast_shapes(*shapes) == node.shape

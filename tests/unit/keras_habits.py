@@ -10,6 +10,12 @@ import numpy as np
 
 Build = Callable[[Any], Any]
 HABITS: dict[str, Build] = {}
+# What the engine does not have, and what is said of it.
+REFUSED = {
+    "lambda_layer": "its Python cannot be read",
+    "self_attention": "MultiHeadAttention layers; write it with",
+    "word_embedding": "look the embedding up before the model",
+}
 
 
 def habit(build: Build) -> Build:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import require
 from keras_fixture import load_keras_module
-from keras_habits import HABITS
+from keras_habits import HABITS, REFUSED
 
 from tinyfed.errors import UsageError
 from tinyfed.model.convert import FloatModel, Model, read_model
@@ -17,12 +17,6 @@ from tinyfed.model.run import check_batch, run
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
 
 TOLERANCE = 1e-5  # of the largest output, or of 1
-# What the engine does not have, and what is said of it.
-REFUSED = {
-    "lambda_layer": "its Python cannot be read",
-    "self_attention": "MultiHeadAttention layers; write it with",
-    "word_embedding": "look the embedding up before the model",
-}
 SAVED_MODELS = ("mlp", "lenet", "unet", "temporal_convolutions", "mixer_with_layer_normalization", "squeeze_and_excite")
 
 

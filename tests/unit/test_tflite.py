@@ -36,6 +36,8 @@ def test_every_field_agrees_with_the_schema() -> None:
         "filter_x": "filterWidth",
         "filter_y": "filterHeight",
         "activation": "fusedActivationFunction",
+        "projection_clip": "projClip",
+        "subgraph": "initSubgraphIndex",
     }
     compared = 0
     for path in models():

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from tinyfed.model.int8 import spec as i8
 from tinyfed.model.tflite.file import Tensor
-from tinyfed.model.tflite.schema import ACTIVATIONS
 from tinyfed.model.tflite.view import View
 
 # Of UNIDIRECTIONAL_SEQUENCE_LSTM: forget, input, cell, output; weights of the input, of the hidden state, biases.
@@ -24,7 +23,7 @@ def check_lstm(view: View) -> tuple[int, int, int]:
         found = any(view.has_input(position) for position in positions)
         view.require(not found, f"an LSTM with {what}; Keras' LSTM layer has none")
     view.require(view.has_input(1), "an LSTM whose input gate is tied to its forget gate; Keras' LSTM layer has both")
-    activation = ACTIVATIONS[view.operator.options["function"]]
+    activation = view.activation()
     view.require(activation == "tanh", f"an LSTM with activation {activation}; the engine has tanh")
     shape, units = view.input(0).shape, view.input(GATES[0][0]).shape[0]
     view.require(len(shape) == 3, f"{view.input(0)} has shape {list(shape)}, expected [1, steps, values]")

@@ -65,7 +65,7 @@ OPTIONS: dict[str, tuple[int, tuple[Field | None, ...]]] = {
     "SVDF": (6, (("rank", "i", 0), _FUSED)),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (
         71,
-        (("function", "b", 0), ("cell_clip", "f", 0.0), ("projection_clip", "f", 0.0), ("time_major", "?", False)),
+        (_FUSED, ("cell_clip", "f", 0.0), ("projection_clip", "f", 0.0), ("time_major", "?", False)),
     ),
     "CALL_ONCE": (103, (("subgraph", "i", 0),)),
     "VAR_HANDLE": (111, (("container", "string", ""), ("shared_name", "string", ""))),

@@ -206,7 +206,8 @@ def test_weights_beside_json(suffix: str, keras: Any, tmp_path: Path, capsys: py
     for path in (text, weights):
         path.rename(folder / path.name)
     assert run_command(["model", "convert", str(folder), "-o", str(output)]) == 0
-    assert run_command(["model", "inspect", str(folder / "model.json")]) == 0
+    for path in (folder, folder / "model.json"):
+        assert run_command(["model", "inspect", str(path)]) == 0
     expected = convert_saved(model)
     assert by_name == output.read_bytes() == encode(expected.spec, expected.weights)
     for there, back in zip(model.get_weights(), load_keras(folder).get_weights(), strict=True):

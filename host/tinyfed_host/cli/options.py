@@ -45,6 +45,7 @@ def find_run(text: str) -> Path | None:
     if path.suffix in MODELS and path.name != MODEL and path.is_file():
         return None
     is_model = bool(path.suffix) or path.is_file() or any((path / name).is_file() for name in (SAVED_MODEL, MODEL))
+    is_model = is_model or (any(path.glob("*.json")) and any(path.glob("*.h5")))  # Keras' layers beside their weights
     try:
         folder = run_folder(text)
     except UsageError:

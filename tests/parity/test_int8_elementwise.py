@@ -158,3 +158,53 @@ def test_uint8_at_both_ends(case: int, rng: np.random.Generator) -> None:
     model = read_tflite(parse(content))
     (found,) = Int8Engine(model.content).run(given)
     np.testing.assert_array_equal(found, Oracle(content).run(given[None])[0])
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("axes", [[1], [2], [3], [1, 2], [1, 3], [2, 3], [1, 2, 3]])
+@pytest.mark.parametrize("name", ["MEAN", "REDUCE_MAX"])
+def test_reductions(name: str, axes: list[int], keep: bool, rng: np.random.Generator) -> None:
+    b = Builder()
+    shape = [1, *(int(n) for n in rng.integers(2, 9, 3))]
+    source, y = quantization(rng), quantization(rng)
+    y["scale"] = float(np.float32(float(source["scale"]) * rng.uniform(0.5, 2)))  # type: ignore[arg-type]
+    result = [1 if axis in axes else n for axis, n in enumerate(shape) if keep or axis not in axes]
+    x, out = b.tensor(shape, **source), b.tensor(result, **(source if name == "REDUCE_MAX" else y))
+    b.operator(name, [x, b.constant(np.array(axes, np.int32))], [out], keepDims=keep)
+    same_as_tflm(b.content([x], [out]), rng)
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_dense_of_several_rows(case: int, rng: np.random.Generator) -> None:
+    b = Builder()
+    rows, inputs, units = (int(n) for n in rng.integers(2, 12, 3))
+    source, y = quantization(rng), quantization(rng)
+    weights, scale = rng.integers(-127, 128, (units, inputs), np.int8), float(np.float32(np.exp(rng.uniform(-7, -3))))
+    y["scale"] = float(np.float32(float(source["scale"]) * scale * 100 * inputs**0.5))  # type: ignore[arg-type]
+    bias = rng.integers(-900, 900, units).astype(np.int32)
+    operands = [b.tensor([1, rows, inputs], **source), b.constant(weights, scale=scale)]
+    operands.append(b.constant(bias, scale=float(np.float32(source["scale"]) * np.float32(scale))))  # type: ignore[arg-type]
+    out = b.tensor([1, rows, units], **y)
+    b.operator("FULLY_CONNECTED", operands, [out], keepNumDims=True, fusedActivationFunction=case % 4)
+    same_as_tflm(b.content([operands[0]], [out]), rng)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("case", range(CASES))
+def test_transpose_conv(case: int, padding: int, rng: np.random.Generator) -> None:
+    b = Builder()
+    height, width, channels, units = (int(n) for n in rng.integers(1, 7, 4))
+    kernel, stride = [int(n) for n in rng.integers(1, 5, 2)], [int(n) for n in rng.integers(1, 4, 2)]
+    sizes = [
+        n * s if padding == 0 else (n - 1) * s + k for n, s, k in zip((height, width), stride, kernel, strict=True)
+    ]
+    source, y = quantization(rng), quantization(rng)
+    weights = rng.integers(-127, 128, (units, *kernel, channels), np.int8)
+    scales = np.exp(rng.uniform(-7, -3, units)).astype(np.float32)
+    y["scale"] = float(np.float32(float(source["scale"]) * float(scales.mean()) * 300))  # type: ignore[arg-type]
+    bias = rng.integers(-900, 900, units).astype(np.int32)
+    x, out = b.tensor([1, height, width, channels], **source), b.tensor([1, *sizes, units], **y)
+    operands = [b.constant(np.array([1, *sizes, units], np.int32)), b.constant(weights, scale=scales), x]
+    operands.append(b.constant(bias, scale=np.float32(source["scale"]) * scales))  # type: ignore[arg-type]
+    b.operator("TRANSPOSE_CONV", operands, [out], padding=padding, strideH=stride[0], strideW=stride[1])
+    same_as_tflm(b.content([x], [out]), rng)

@@ -17,6 +17,7 @@ from tinyfed.model.tflite.recurrent import CELL, HIDDEN, SVDF_STATE, lstm_gates,
 from tinyfed.model.tflite.state import LOOP_REMEDY, LOOPS, Variables
 from tinyfed.model.tflite.view import View, check_sizes, short_name
 
+MOST_POOLED = 255  # rows and columns of a window
 _WRONG_TYPE = {
     "uint8": "uint8 inside of an int8 model; quantize again to int8",
     "int16": "16-bit activations; quantize again to int8",
@@ -80,8 +81,8 @@ class _Converter:
                 continue
             try:
                 if view.kind in _CONVERT:
-                    layer = _CONVERT[view.kind](self, view)
-                    layers += [] if layer is None else [layer]
+                    made = _CONVERT[view.kind](self, view)
+                    layers += made if isinstance(made, list) else [] if made is None else [made]
                 else:
                     layers += self.moved(view)
             except UsageError as error:
@@ -221,9 +222,31 @@ class _Converter:
             **self.window(view, (height, width)),
         )
 
-    def dense(self, view: View) -> i8.Int8Layer:
+    def between(self, like: int, shape: tuple[int, ...]) -> int:
+        """The number of a new tensor with the scale of another."""
+        self.tensors.append(dataclasses.replace(self.tensors[like], shape=shape, constant=None))
+        return len(self.tensors) - 1
+
+    def dense(self, view: View) -> i8.Int8Layer | list[i8.Int8Layer]:
+        """Of several rows a convolution of 1 x 1."""
         view.inputs_are(2, 3)
         weights, scales = self.weights(view, 0, 2)
+        units, count = weights.shape
+        rows = view.output.element_count // units
+        if rows > 1:
+            fits = view.input(0).element_count == rows * count and view.output.element_count == rows * units
+            view.require(fits, f"{view.input(0)} and {view.output} do not fit weights {list(weights.shape)}")
+            ends = self.ends(view)
+            given, made = (
+                self.between(ends["inputs"][0], (rows, 1, count)),
+                self.between(ends["output"], (rows, 1, units)),
+            )
+            kernel = (weights.reshape(units, 1, 1, count), scales, self.bias(view, units))
+            return [
+                i8.Int8Reshape(ends["inputs"], given),
+                i8.Int8Conv2D((given,), made, *kernel, activation=self.fused(view), name=ends["name"]),
+                i8.Int8Reshape((made,), ends["output"]),
+            ]
         units = view.dense_units()
         return i8.Int8Dense(
             **self.ends(view),
@@ -243,20 +266,78 @@ class _Converter:
         kind = i8.Int8MaxPool2D if view.kind == "MAX_POOL_2D" else i8.Int8AveragePool2D
         return kind(**ends, pool=pool, stride=stride, padding=i8.Padding(view.padding()), activation=self.fused(view))
 
-    def mean(self, view: View) -> i8.Int8Layer:
+    def reduced(self, view: View) -> list[i8.Int8Layer]:
+        """MEAN and REDUCE_MAX over any axes: what they go over comes first, moved there where it does not lie so."""
         view.inputs_are(2, 2)
         shape, axes = view.input(0).shape, view.mean_axes()
-        kept = [axis for axis in range(1, len(shape)) if axis not in axes and shape[axis] > 1]
+        kept = [axis for axis in range(len(shape)) if axis not in axes]
+        most = math.prod(shape[axis] for axis in kept)
         view.require(
-            all(axis > max(axes, default=0) for axis in kept),
-            f"a mean over axes {sorted(axes)} of shape {list(shape)}; the engine has it over the first ones behind the "
-            "batch, as [1, 2] (height and width), [1] (time) or all; put a Permute before it",
+            view.output.element_count == most,
+            f"{view.output} has shape {list(view.output.shape)}, not that of the operator",
         )
+        ends, layers = self.ends(view), list[i8.Int8Layer]()
+        source, name = ends["inputs"][0], ends["name"]
+        if any(shape[axis] > 1 and axis < max(axes, default=0) for axis in kept):
+            swapped = np.empty(shape, np.int8).transpose([*sorted(axes), *kept])
+            piece = i8.Piece(swapped.shape, swapped.strides, np.empty(swapped.shape, np.int8).strides)
+            moved = self.between(source, (math.prod(shape) // most, most))
+            layers.append(i8.Int8Move((source,), moved, pieces=(piece,), name=name))
+            source = moved
+        if view.kind == "MEAN":
+            return [*layers, i8.Int8Mean((source,), ends["output"], name=name)]
+        self._same_scale(view)
+        count = math.prod(shape) // most
+        height = max(side for side in range(1, min(count, MOST_POOLED) + 1) if count % side == 0)
         view.require(
-            view.output.element_count == math.prod(shape[axis] for axis in kept),
-            f"{view.output} has shape {list(view.output.shape)}, not that of the mean",
+            count // height <= MOST_POOLED,
+            f"a maximum of {count} values, which is no product of two sides up to {MOST_POOLED}; pool in two steps",
         )
-        return i8.Int8Mean(**self.ends(view))
+        image, result = self.between(source, (height, count // height, most)), self.between(ends["output"], (most,))
+        window = (height, count // height)
+        return [
+            *layers,
+            i8.Int8Reshape((source,), image),
+            i8.Int8MaxPool2D((image,), result, window, window, i8.Padding.VALID, name=name),
+            i8.Int8Reshape((result,), ends["output"]),
+        ]
+
+    def transpose_conv(self, view: View) -> list[i8.Int8Layer]:
+        """A convolution of the input with zeros between its values, by the weights the other way round."""
+        view.inputs_are(3, 4)
+        view.constant(0, "int32")
+        weights, scales = self.weights(view, 0, 4)
+        units, *kernel, channels = weights.shape
+        source, result, stride = view.image(view.input(2)), view.image(view.output), view.pair("stride")
+        view.require(source[2] == channels and result[2] == units, f"weights {list(weights.shape)} do not fit")
+        ends = self.ends(view, 2)
+        spread = [side + k - 1 for side, k in zip(result[:2], kernel, strict=True)]
+        target = np.empty((*spread, channels), np.int8)
+        firsts, counts = [], []
+        for axis in range(2):
+            covered = -(-result[axis] // stride[axis])
+            pad = max((covered - 1) * stride[axis] + kernel[axis] - result[axis], 0) // 2
+            firsts.append(kernel[axis] - 1 - (pad if view.padding() == "same" else 0))
+            # Further rows reach nothing of the output.
+            counts.append(min(source[axis], (spread[axis] - 1 - firsts[axis]) // stride[axis] + 1))
+        steps = (stride[0] * target.strides[0], stride[1] * target.strides[1], 1)
+        piece = i8.Piece(
+            (*counts, channels), (source[1] * channels, channels, 1), steps,
+            target_first=firsts[0] * target.strides[0] + firsts[1] * target.strides[1],
+        )  # fmt: skip
+        wide = self.between(ends["inputs"][0], (*spread, channels))
+        zero = self.tensors[ends["inputs"][0]].zero_point
+        bias = None
+        if view.has_input(3):
+            bias = np.ascontiguousarray(view.constant(3, "int32").reshape(units), dtype=np.int32)
+        turned = np.ascontiguousarray(weights[:, ::-1, ::-1])
+        return [
+            i8.Int8Move(ends["inputs"], wide, pieces=(piece,), fill=zero, name=ends["name"]),
+            i8.Int8Conv2D(
+                (wide,), ends["output"], turned, scales, bias, padding=i8.Padding.VALID, activation=self.fused(view),
+                name=ends["name"],
+            ),
+        ]  # fmt: skip
 
     def binary(self, view: View) -> i8.Int8Layer:
         view.inputs_are(2, 2)
@@ -458,7 +539,7 @@ class _Converter:
         )
 
 
-_CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
+_CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | list[i8.Int8Layer] | None]] = {
     "ABS": _Converter.unary,
     "ADD": _Converter.binary,
     "ASSIGN_VARIABLE": _Converter.assign_variable,
@@ -475,7 +556,7 @@ _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
     "LOGISTIC": _Converter.logistic,
     "MAXIMUM": _Converter.binary,
     "MAX_POOL_2D": _Converter.pool,
-    "MEAN": _Converter.mean,
+    "MEAN": _Converter.reduced,
     "MINIMUM": _Converter.binary,
     "MUL": _Converter.binary,
     "PAD": _Converter.pad,
@@ -483,6 +564,7 @@ _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
     "PRELU": _Converter.binary,
     "QUANTIZE": _Converter.quantize,
     "READ_VARIABLE": _Converter.read_variable,
+    "REDUCE_MAX": _Converter.reduced,
     "RELU": _Converter.relu,
     "RELU6": _Converter.relu,
     "RELU_N1_TO_1": _Converter.relu,
@@ -497,5 +579,6 @@ _CONVERT: dict[str, Callable[[_Converter, View], i8.Int8Layer | None]] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _Converter.lstm,
     "SUB": _Converter.binary,
     "TANH": _Converter.unary,
+    "TRANSPOSE_CONV": _Converter.transpose_conv,
     "VAR_HANDLE": _Converter.nothing,
 }

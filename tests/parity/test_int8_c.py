@@ -70,6 +70,36 @@ def network(rng: np.random.Generator) -> spec.Int8Network:
     return spec.Int8Network(tensors, layers, (0,), (14,))
 
 
+def recurrent_network(rng: np.random.Generator) -> spec.Int8Network:
+    """An LSTM over three steps, SVDF with states of both widths, a variable in place and one that is copied."""
+
+    def weights(*shape: int) -> np.ndarray:
+        return rng.integers(-127, 128, shape, np.int8)
+
+    def bias(count: int) -> np.ndarray:
+        return rng.integers(-900, 900, count).astype(np.int32)
+
+    each = [((9, 7, 3), 0.02, 3), ((3, 6), 0.008, 5), ((6,), 0.008, 5), ((6,), 2.0**-11, 0, "int16"), ((8,), 0.05, -3)]
+    each += [((80,), 0.002, 0, "int16"), ((4,), 0.05, 9), ((20,), 0.3, -4), ((4,), 0.05, 9), ((4,), 0.05, 9)]
+    each += [((4,), 0.05, 9), ((3, 63), 0.02, 3)]
+    tensors = tuple(spec.Int8Tensor(f"t{i}", *fields) for i, fields in enumerate(each))
+    gates = [spec.LstmGate(weights(6, 63), weights(6, 6), bias(6), 0.002, 0.006) for _ in range(4)]
+    times = rng.integers(-900, 900, (16, 5)).astype(np.int16)
+    layers: tuple[spec.Int8Layer, ...] = (
+        spec.Int8Reshape((0,), 11),
+        spec.Int8Lstm((11, 2, 3), 1, (gates[0], gates[1], gates[2], gates[3]), 3.0),
+        spec.Int8Svdf((1, 5), 4, weights(16, 18), times, bias(8), 0.004, 0.0008, 2),
+        spec.Int8Svdf((4, 7), 6, weights(4, 8), weights(4, 5), None, 0.03, 0.004, 1),
+        spec.Int8Add((6, 9), 8),
+        spec.Int8Copy((8,), 9),
+        spec.Int8Copy((6,), 10),
+    )
+    first = weights(4).tobytes()
+    kept = {2: bytes(6), 3: bytes(12), 5: bytes(160), 7: bytes([252]) * 20, 9: first, 10: first}
+    states = tuple(spec.Int8State(f"s{tensor}", tensor, values) for tensor, values in kept.items())
+    return spec.Int8Network(tensors, layers, (0,), (8, 1), states=states)
+
+
 def float_network(rng: np.random.Generator) -> spec.Int8Network:
     """Every kind of float32 operator and every function."""
     nodes: list[Node] = []
@@ -110,13 +140,13 @@ def float_network(rng: np.random.Generator) -> spec.Int8Network:
     return program_of(Graph("floats", (9, 7, 3), tuple(nodes)), (len(nodes),))
 
 
-@pytest.fixture(scope="module", params=["int8", "float"])
+@pytest.fixture(scope="module", params=["int8", "float", "recurrent"])
 def case(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, str]:
     """(file for infer.c, what it must print)."""
     rng = np.random.default_rng(5)
     values: list[np.ndarray]
-    if request.param == "int8":
-        program, _ = encode_int8(network(rng))
+    if request.param != "float":
+        program, _ = encode_int8(network(rng) if request.param == "int8" else recurrent_network(rng))
         values = [rng.integers(-128, 128, (9, 7, 3), np.int8) for _ in range(20)]
     else:
         program, _ = encode_int8(float_network(rng))
@@ -126,7 +156,8 @@ def case(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     file.write_bytes(head + program + b"".join(v.tobytes() for v in values))
     engine = Int8Engine(program, Kernels.PLAIN)
     assert np.isfinite(engine.run(values[0])[0]).all()
-    expected = [engine.run(value)[0].tobytes().hex() for value in values]
+    engine.reset()
+    expected = [b"".join(output.tobytes() for output in engine.run(value)).hex() for value in values]
     assert len(set(expected)) > 15
     return file, "\n".join(expected) + "\n"
 

@@ -74,8 +74,8 @@ void tinyfed_int8_lstm(const tinyfed_int8_op_t *op)
             cell[u] = (int16_t)tinyfed_int8_clamp(clamp16(kept + added), least, most);
             const int32_t x = (cell[u] * t->tanh.multiplier + half) >> t->tanh.shift;
             const int32_t y = hyperbolic_tangent(sigmoids_of(op), x) * gates[3u * units + u];
-            const int32_t q = tinyfed_int8_rescale(y, t->output.multiplier, t->output.shift) + op->r.out_zero;
-            hidden[u] = (int8_t)tinyfed_int8_clamp(q, INT8_MIN, INT8_MAX);
+            const int32_t q = tinyfed_int8_rescale(y, t->output.multiplier, t->output.shift);
+            hidden[u] = (int8_t)tinyfed_int8_clamp(tinyfed_int8_wrap_add(q, op->r.out_zero), INT8_MIN, INT8_MAX);
             *out++ = hidden[u];
         }
     }

@@ -105,6 +105,7 @@ static int try_spoiled(const uint8_t *program, uint32_t bytes)
         if (net.work_bytes <= WORK_TRIED) {
             uint8_t *work = exact(net.work_bytes == 0 ? 1 : net.work_bytes);
             memset(work, 0x55, net.work_bytes);
+            if (tinyfed_int8_reset(&net, work, net.work_bytes, NULL) != TINYFED_OK) fail("its states are refused");
             if (tinyfed_int8_run(&net, work, net.work_bytes) != TINYFED_OK) fail("an opened program does not run");
             free(work);
         }

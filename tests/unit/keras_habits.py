@@ -13,7 +13,7 @@ HABITS: dict[str, Build] = {}
 # What the engine does not have, and what is said of it.
 REFUSED = {
     "lambda_layer": "its Python cannot be read",
-    "self_attention": "MultiHeadAttention layers; write it with",
+    "self_attention": "MultiHeadAttention layers; put LSTM, GRU or Conv1D",
     "word_embedding": "look the embedding up before the model",
 }
 

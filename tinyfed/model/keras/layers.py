@@ -26,10 +26,9 @@ DROPPED = {
 INSTEAD = {
     "Lambda": "its Python cannot be read: write it with layers or keras.ops",
     "Embedding": "look the embedding up before the model, and give it the vectors",
-    "MultiHeadAttention": "write it with Dense, Permute, Dot-free products and Softmax, or use GRU or Conv1D",
-    "ConvLSTM2D": "use Conv2D on a window of pictures, or TimeDistributed features and LSTM",
-    "Masking": "pad sequences to one length that the model is trained with",
-    "SeparableConv3D": "use layers of two dimensions",
+    "MultiHeadAttention": "put LSTM, GRU or Conv1D in its place and train the model again",
+    "ConvLSTM2D": "put Conv2D on pictures side by side as channels in its place and train the model again",
+    "Masking": "leave it out where all sequences have one length",
 }
 
 

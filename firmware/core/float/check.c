@@ -200,21 +200,10 @@ static tinyfed_status_t check_recurrent(record_t *c)
     return TINYFED_OK;
 }
 
-static tinyfed_status_t check_kind(record_t *c, bool *in_place)
+/* What has an output for each input. */
+static tinyfed_status_t check_elementwise(record_t *c, bool *in_place)
 {
     const tinyfed_int8_record_t *r = c->r;
-    switch (r->kind) {
-    case TINYFED_FLOAT_REDUCE: return check_reduce(c);
-    case TINYFED_FLOAT_BINARY: return check_binary(c, in_place);
-    case TINYFED_FLOAT_RESIZE: return check_resize(c);
-    case TINYFED_FLOAT_MATMUL: return check_matmul(c);
-    case TINYFED_FLOAT_RECURRENT: return check_recurrent(c);
-    case TINYFED_FLOAT_UNARY:
-    case TINYFED_FLOAT_SOFTMAX:
-    case TINYFED_FLOAT_QUANTIZE:
-    case TINYFED_FLOAT_DEQUANTIZE: break;
-    default: return check_window(c);
-    }
     *in_place = r->kind != TINYFED_FLOAT_DEQUANTIZE;
     if (c->in_count != c->out_count) return wrong(c, FIELD(out_h), TINYFED_E_SHAPE);
     if (r->kind == TINYFED_FLOAT_QUANTIZE || r->kind == TINYFED_FLOAT_DEQUANTIZE) return check_cast(c);
@@ -222,6 +211,26 @@ static tinyfed_status_t check_kind(record_t *c, bool *in_place)
         return wrong(c, FIELD(kernel_h), TINYFED_E_LAYER);
     if (r->kind == TINYFED_FLOAT_UNARY && table_of(c, 2) == NULL) return wrong(c, FIELD(table_at), TINYFED_E_TRUNCATED);
     return TINYFED_OK;
+}
+
+static tinyfed_status_t check_kind(record_t *c, bool *in_place)
+{
+    const tinyfed_int8_record_t *r = c->r;
+    tinyfed_status_t status = TINYFED_E_LAYER;
+    switch (r->kind) {
+        TINYFED_INT8_CASE(TINYFED_FLOAT_CONV, status = check_window(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_DEPTHWISE, status = check_window(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_TRANSPOSED_CONV, status = check_window(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_MAX_POOL, status = check_window(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_AVERAGE_POOL, status = check_window(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_REDUCE, status = check_reduce(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_BINARY, status = check_binary(c, in_place));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_RESIZE, status = check_resize(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_MATMUL, status = check_matmul(c));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_RECURRENT, status = check_recurrent(c));
+    default: status = check_elementwise(c, in_place); break;
+    }
+    return status;
 }
 
 tinyfed_status_t tinyfed_float_check(uint32_t *field, const tinyfed_int8_record_t *record, const uint8_t *program,

@@ -1,8 +1,9 @@
 #include "float.h"
 #include "tinyfed_int8.h"
 
-static void cast(const tinyfed_int8_op_t *op, uint32_t count)
+static void cast(const tinyfed_int8_op_t *op)
 {
+    const uint32_t count = (uint32_t)op->r.out_h * op->r.out_w * op->r.out_c;
     tinyfed_int8_port_t port = {0, count, 0.0f, op->table[1], TINYFED_TYPE_INT8};
     memcpy(&port.scale, op->table, sizeof port.scale);
     if (op->r.kind == TINYFED_FLOAT_QUANTIZE) tinyfed_int8_quantize(op->out, &port, tinyfed_float_in(op), count);
@@ -24,6 +25,8 @@ void tinyfed_float_run(const tinyfed_int8_op_t *op)
         TINYFED_INT8_CASE(TINYFED_FLOAT_RESIZE, tinyfed_float_resize(op));
         TINYFED_INT8_CASE(TINYFED_FLOAT_MATMUL, tinyfed_float_matmul(op));
         TINYFED_INT8_CASE(TINYFED_FLOAT_RECURRENT, tinyfed_float_recurrent(op));
-    default: cast(op, (uint32_t)op->r.out_h * op->r.out_w * op->r.out_c); break;
+        TINYFED_INT8_CASE(TINYFED_FLOAT_QUANTIZE, cast(op));
+        TINYFED_INT8_CASE(TINYFED_FLOAT_DEQUANTIZE, cast(op));
+    default: break;
     }
 }

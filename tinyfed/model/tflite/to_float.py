@@ -258,8 +258,8 @@ class _Reader:
 
     def _fused(self, view: View) -> None:
         """An activation that the operator carries, as a node of its own."""
-        if "activation" not in view.operator.options:
-            return
+        if "activation" not in view.operator.options or view.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+            return  # an LSTM's is of its cell
         name = view.activation()
         if name == "none":
             return

@@ -85,6 +85,13 @@ def test_a_saved_model(name: str, tmp_path: Path) -> None:
     assert_same_outputs(model, read_model(tmp_path / "saved"))
 
 
+def test_a_saved_model_that_tensorflow_cannot_convert_says_what_to_save(tmp_path: Path) -> None:
+    """Of recurrent layers a SavedModel holds a loop."""
+    built("lstm", load_keras_module()).export(str(tmp_path / "saved"), verbose=False)
+    with pytest.raises(UsageError, match=r"saved: TensorFlow cannot convert.*; save the model as \.keras or \.h5"):
+        read_model(tmp_path / "saved")
+
+
 @pytest.mark.parametrize(
     ("name", "learning"),
     [("unet", 1), ("inverted_residual", 4), ("dense_on_a_sequence", 3), ("mobilenet_block_with_zero_padding", 3)],

@@ -27,6 +27,7 @@ from tinyfed.text import first_line, shown
 
 Tensor = tuple[int, tuple[int, ...]]  # its number and shape
 LONGEST_MESSAGE = 1000
+SHORT_MESSAGE = 200  # of TensorFlow's own words
 _LOSSES = {
     "mse": "mse",
     "mean_squared_error": "mse",
@@ -318,5 +319,9 @@ class TfliteSource:
 
 def saved_model_tflite(path: Path) -> bytes:
     """A SavedModel as a float .tflite file. Raises UsageError of one line."""
-    source = TfliteSource(path)
-    return source.convert(source.converter())
+    try:
+        source = TfliteSource(path)
+        return source.convert(source.converter())
+    except ConvertError as error:
+        remedy = "save the model as .keras or .h5, which hold more and are read without TensorFlow"
+        raise ConvertError(shown(error.problem, SHORT_MESSAGE), where=error.where, remedy=remedy) from error

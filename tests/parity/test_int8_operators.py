@@ -1,12 +1,15 @@
 """Every int8 operator against TFLite Micro, bit for bit: random shapes, scales and values, and the edges of each."""
 
 import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import require
 from int8_oracle import Oracle, write_tflite
 from numpy.typing import NDArray
+from tinyfed_host.cli.main import run_command
 
 from tinyfed.model.int8 import spec
 from tinyfed.model.int8.engine import Int8Engine, Kernels
@@ -158,6 +161,108 @@ def test_convolution_with_dead_channels(rng: np.random.Generator) -> None:
     bias[[1, 4, 5]] = [1 << 30, -(1 << 30), (1 << 30) - 12345]
     layer = spec.Int8Conv2D((0,), 1, weights, scales, bias)
     check(rng, one(layer, source, output_of(rng, (3, 4, 12), source.scale)), general=False)
+
+
+def padded_convolution(
+    rng: np.random.Generator, pads: tuple[tuple[int, int], tuple[int, int]], value: int | None = None
+) -> spec.Int8Network:
+    """A pad, and a convolution (of either kind) of 3x3 of what it gives."""
+    kernel, channels = (3, 3), int(rng.choice([3, 4, 8]))
+    padding = PADDINGS[rng.integers(2)]
+    stride = (int(rng.integers(1, 3)),) * 2
+    source = tensor(rng, (int(rng.integers(4, 9)), int(rng.integers(4, 9)), channels))
+    padded = (*(n + sum(p) for n, p in zip(source.shape, pads, strict=False)), channels)
+    sides = [-(-n // stride[0]) if padding is spec.Padding.SAME else (n - 3) // stride[0] + 1 for n in padded[:2]]
+    depthwise = rng.random() < 0.5
+    weights = rng.integers(-127, 128, (*kernel, channels) if depthwise else (6, *kernel, channels), np.int8)
+    out_channels = channels if depthwise else 6
+    scales, bias, scale = weighted(rng, source, weights, out_channels, weights.size // out_channels)
+    kind = spec.Int8DepthwiseConv2D if depthwise else spec.Int8Conv2D
+    layers = (
+        spec.Int8Pad((0,), 1, (*pads, (0, 0)), value),
+        kind((1,), 2, weights, scales, bias, stride, (1, 1), padding, ACTIVATIONS[rng.integers(4)]),
+    )
+    output = output_of(rng, (*sides, out_channels), scale)
+    return spec.Int8Network((source, tensor(rng, padded, like=source), output), layers, (0,), (2,))
+
+
+def operators_of(network: spec.Int8Network) -> int:
+    return int.from_bytes(encode_int8(network)[0][16:18], "little")
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_a_pad_before_a_convolution_is_not_written(rng: np.random.Generator, case: int) -> None:
+    """The window finds zero points around the input: one operator less, and no more memory."""
+    (top, left), (bottom, right) = rng.integers(0, 2, 2), rng.integers(0, 3, 2)
+    network = padded_convolution(rng, ((int(top), int(bottom)), (int(left), int(right))))
+    layer = network.layers[1]
+    assert isinstance(layer, spec.Int8Conv2D | spec.Int8DepthwiseConv2D)
+    # of SAME a window may begin another place earlier, and end beyond two rows of zero points
+    assert operators_of(network) == 1 or layer.padding is spec.Padding.SAME or max(bottom, right) == 2
+    written = replace(network, outputs=(2, 1))  # as an output the padded input has to be there
+    assert operators_of(written) == 2
+    assert encode_int8(network)[1].work_bytes <= encode_int8(written)[1].work_bytes
+    check(rng, network)
+
+
+@pytest.mark.parametrize("pads", [((3, 0), (0, 0)), ((0, 0), (3, 0)), ((0, 4), (1, 1)), ((1, 1), (0, 4))])
+def test_a_pad_whose_windows_miss_the_input_is_written(
+    rng: np.random.Generator, pads: tuple[tuple[int, int], tuple[int, int]]
+) -> None:
+    network = padded_convolution(rng, pads)
+    while not (network.layers[1].padding is spec.Padding.VALID and network.layers[1].stride == (1, 1)):  # type: ignore[union-attr]
+        network = padded_convolution(rng, pads)
+    assert operators_of(network) == 2
+    check(rng, network)
+
+
+def test_a_pad_of_another_value_is_written(rng: np.random.Generator) -> None:
+    network = padded_convolution(rng, ((1, 1), (1, 1)), value=5)
+    source = replace(network.tensors[0], zero_point=6)
+    network = replace(network, tensors=(source, replace(network.tensors[1], zero_point=6), network.tensors[2]))
+    assert operators_of(network) == 2
+
+
+def test_a_causal_convolution_over_time_pads_nothing(rng: np.random.Generator) -> None:
+    """As Keras writes Conv1D: pad, a dimension more, convolution, a dimension less; twice the padded input is read."""
+    source = tensor(rng, (1, 10, 4))
+    padded, image = (tensor(rng, (1, 14, 4), like=source) for _ in range(2))
+    weights = rng.integers(-127, 128, (4, 1, 3, 4), np.int8)
+    scales, bias, scale = weighted(rng, source, weights, 4, 12)
+    outputs = [output_of(rng, (1, 10, 4), scale) for _ in range(2)]
+    layers = (
+        spec.Int8Pad((0,), 1, ((0, 0), (4, 0), (0, 0))),
+        spec.Int8Reshape((1,), 2),
+        *(spec.Int8Conv2D((2,), 3 + i, weights, scales, bias, (1, 1), (1, 2), spec.Padding.VALID) for i in range(2)),
+        spec.Int8Add((3, 4), 5),
+    )
+    tensors = (source, padded, image, *outputs, output_of(rng, (1, 10, 4), scale * 2))
+    network = spec.Int8Network(tensors, layers, (0,), (5,))
+    assert operators_of(network) == 3
+    check(rng, network)
+
+
+@pytest.mark.parametrize("case", range(8))
+@pytest.mark.parametrize("kind", ["conv", "dense", "depthwise"])
+def test_channels_with_a_tiny_multiplier_leave_the_layer_fast(rng: np.random.Generator, kind: str, case: int) -> None:
+    """Their sum and rounding pass 2^31; the one or two outputs that they have come from a step."""
+    source = tensor(rng, (3, 4, 40) if kind != "dense" else (600,))
+    shape = {"conv": (6, 3, 3, 40), "dense": (6, 600), "depthwise": (3, 3, 40)}[kind]
+    weights = rng.integers(-127, 128, shape, np.int8)
+    channels = 40 if kind == "depthwise" else 6
+    scales = np.full(channels, 0.01, np.float32)
+    output = spec.Int8Tensor("y", (3, 4, channels) if kind != "dense" else (6,), source.scale * 40, -128)
+    if case % 2:
+        output = replace(output, zero_point=127)
+    tiny = [1, 4] if case < 6 else [0, 3, 5]
+    # a sum of 2^22 or so is half a step, or some of it
+    scales[tiny] = np.float32(40 * 2.0 ** -rng.integers(24, 30, len(tiny)))
+    bias = rng.integers(-3000, 3000, channels).astype(np.int32)
+    bias[tiny] = rng.integers(-(1 << 24), 1 << 24, len(tiny)) + (1 << 23)
+    if case % 4 == 3:
+        bias[tiny[0]] = 1 << 30
+    make = {"conv": spec.Int8Conv2D, "dense": spec.Int8Dense, "depthwise": spec.Int8DepthwiseConv2D}[kind]
+    check(rng, one(make((0,), 1, weights, scales, bias), source, output), general=False)
 
 
 @pytest.mark.parametrize("case", range(8))
@@ -364,3 +469,22 @@ def test_resize_nearest(rng: np.random.Generator, case: int, align: bool, half: 
     source = tensor(rng, (height, width, channels))
     layer = spec.Int8ResizeNearest((0,), 1, align, half)
     check(rng, one(layer, source, tensor(rng, (out_h, out_w, channels), like=source)))
+
+
+def test_layers_that_take_the_general_form_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rescaling by 1 is none that the fast form has; a weight of -128 behind a negative one neither."""
+    scales = np.array([0.01, 0.01, 1.0, 0.01], np.float32)
+    tensors = tuple(spec.Int8Tensor(name, (n,), scale) for name, n, scale in (("x", 3, 1), ("up", 4, 1), ("y", 2, 0.5)))
+    second = np.array([[-1, 2, 3, 4], [-128, 2, 3, 4]], np.int8)
+    layers = (
+        spec.Int8Dense((0,), 1, np.ones((4, 3), np.int8), scales, None),
+        spec.Int8Dense((1,), 2, second, scales[:2], None),
+    )
+    path = tmp_path / "slow.tflite"
+    path.write_bytes(write_tflite(spec.Int8Network(tensors, layers, (0,), (2,))))
+    assert run_command(["model", "inspect", str(path)]) == 0
+    slow = [line for line in capsys.readouterr().out.splitlines() if line.startswith("slow")]
+    assert slow == [
+        "slow    up: channel 2 is rescaled by 1; below 1/2 is fast",
+        "slow    y: a weight of channel 1 is -128 and the one before it negative",
+    ]

@@ -1,7 +1,7 @@
 """Any model file as what tinyfed's engine runs."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,6 +39,7 @@ class Int8Model:
     source: str
     content: bytes
     notes: tuple[str, ...] = ()
+    slow: tuple[image_int8.SlowLayer, ...] = ()
 
     @property
     def plan(self) -> image_int8.Int8Plan:
@@ -96,13 +97,13 @@ def unknown_format(content: bytes, source: str) -> UsageError:
     return UsageError(f"neither a model image, nor .tflite, nor Keras: its first bytes are {start}", where=source)
 
 
-def program_of(network: Int8Network, source: str) -> bytes:
+def program_of(network: Int8Network, source: str) -> Int8Model:
     """The program of a network, which the engine's own loader has taken. Raises UsageError."""
     try:
-        content, _ = image_int8.encode_int8(network)
+        content, made = image_int8.encode_int8(network)
     except UsageError as error:
         raise error.located(source) from error
-    return read_program(content, source).content
+    return replace(read_program(content, source), slow=made.slow)
 
 
 def read_program(content: bytes, source: str) -> Int8Model:
@@ -119,13 +120,13 @@ def read_tflite(model: TfliteModel, loss: str | None = None) -> Model:
     if is_int8(model):
         if loss is not None:
             raise UsageError("an int8 model has no loss: it does not learn; see attach-head", where=model.source)
-        return Int8Model(model.source, program_of(convert_int8(model), model.source))
+        return program_of(convert_int8(model), model.source)
     return float_model(model.source, convert_float(model, loss))
 
 
 def float_model(source: str, converted: Converted | Program) -> Model:
     """The image or the program of a network on its way. `source` names it."""
     if isinstance(converted, Program):
-        return Int8Model(source, program_of(converted.network, source), converted.notes)
+        return replace(program_of(converted.network, source), notes=converted.notes)
     content = image.encode(converted.spec, converted.weights)
     return FloatModel(source, converted.spec, converted.weights, content, converted.notes)

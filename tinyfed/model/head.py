@@ -49,7 +49,7 @@ def attach(
         features_network = cut(network, at)
     except UsageError as error:
         raise error.located(source) from error
-    program = program_of(features_network, source)
+    program = program_of(features_network, source).content
     middle: tuple[Layer, ...] = (Dense(hidden, "relu"),) if hidden else ()
     layers = (Standardize(window), *middle, Dense(classes))
     spec = ModelSpec((network.tensors[at].count,), layers, "softmax_cross_entropy", program)

@@ -20,7 +20,7 @@ from tinyfed.model.convert import (
     read_tflite,
     unknown_format,
 )
-from tinyfed.model.int8.image import read_plan, read_ports, read_states
+from tinyfed.model.int8.image import SlowLayer, read_plan, read_ports, read_states
 from tinyfed.model.keras.convert import convert_keras_model
 from tinyfed.model.keras.file import KerasLayer, KerasModel, beside, parse_keras, read_keras
 from tinyfed.model.keras.hdf5 import SIGNATURE
@@ -92,6 +92,7 @@ class ModelFacts:
     image_bytes: int | None
     fits: tuple[Fit, ...]
     states: tuple[StateFacts, ...] = ()
+    slow: tuple[SlowLayer, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -156,7 +157,9 @@ def _converted(convert: Callable[[], Model], boards: list[Board]) -> dict[str, A
     fits = tuple(_fit(model, board) for board in boards)
     program = model.content if isinstance(model, Int8Model) else model.spec.frozen
     states = tuple(StateFacts(state.name, state.byte_count) for state in read_states(program)) if program else ()
-    return {"engine": engine, "why_not": "", "image_bytes": len(model.content), "fits": fits, "states": states}
+    slow = model.slow if isinstance(model, Int8Model) else ()
+    facts = {"engine": engine, "why_not": "", "image_bytes": len(model.content)}
+    return {**facts, "fits": fits, "states": states, "slow": slow}
 
 
 def _format(model: TfliteModel) -> str:
@@ -383,5 +386,6 @@ def as_json(facts: ModelFacts) -> dict[str, Any]:
         "outputs": [vars(port) for port in facts.outputs],
         "layers": [vars(layer) for layer in facts.layers],
         "states": [vars(state) for state in facts.states],
+        "slow": [vars(layer) for layer in facts.slow],
         "boards": [vars(fit) for fit in facts.fits],
     }

@@ -4,13 +4,14 @@ weights laid out as the kernels read them."""
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.int8 import arithmetic, spec
+from tinyfed.model.int8.fold import without_pads
 from tinyfed.model.int8.move import merged, pack_move
 from tinyfed.model.int8.pack import PackedLayer, pack_convolution, pack_dense, pack_depthwise
 from tinyfed.model.int8.plan import ALIGNMENT, Buffer, aligned, place
@@ -68,12 +69,24 @@ TAKE_CONSTANTS = frozenset({"move", "binary"})
 
 
 @dataclass(frozen=True)
+class SlowLayer:
+    """A layer that takes the general form of its kernel, five times the instructions of the fast one, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Int8Plan:
-    """What running the program takes and does."""
+    """What running the program takes and does. `slow` is known where the program was made, not where it is read."""
 
     program_bytes: int
     work_bytes: int
     multiply_adds: int
+    slow: tuple[SlowLayer, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -155,6 +168,7 @@ class _Operator:
 
 def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     """The program of `network`, and what it needs. UsageError names a layer that cannot be carried."""
+    network = without_pads(network)
     aliases = _aliases(network)
     operators = [op for layer in network.layers for op in _lower(network, layer)]
     operators = _without_copies(network, operators, aliases)
@@ -179,7 +193,8 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     records = b"".join(_record(network, op, offsets, scratch[index], aliases) for index, op in enumerate(operators))
     port_bytes = b"".join(_port(network.tensors[index], offsets[aliases[index]]) for index in ports)
     head = header + records + port_bytes
-    return head + bytes(data_start - len(head)) + data, Int8Plan(total, work_bytes, macs)
+    slow = tuple(SlowLayer(network.tensors[op.output].name, op.packed.slow) for op in operators if op.packed.slow)
+    return head + bytes(data_start - len(head)) + data, Int8Plan(total, work_bytes, macs, slow)
 
 
 def _lower(network: spec.Int8Network, layer: spec.Int8Layer) -> list[_Operator]:
@@ -325,7 +340,7 @@ def _depthwise_as_convolution(layer: spec.Int8DepthwiseConv2D, channels_in: int)
         weights[out, :, :, out // multiplier] = layer.weights[:, :, out]
     return spec.Int8Conv2D(
         layer.inputs, layer.output, weights, layer.weight_scales, layer.bias, layer.stride, layer.dilation,
-        layer.padding, layer.activation, name=layer.name,
+        layer.padding, layer.activation, layer.around, name=layer.name,
     )  # fmt: skip
 
 

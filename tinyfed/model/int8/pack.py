@@ -7,10 +7,14 @@ channel in its low byte: one dual multiply with the word as it is gives 256 * od
 sign-extended low bytes gives the even sum. The odd sum is exact while it is below 2^23, so long sums are cut in
 chunks.
 
-**General form.** Where that does not hold (a weight of -128 beside a negative one, a rescaling by more than 1, a
+A channel whose rounding does not fit 32 bits (a very small multiplier) has one or two outputs, whatever its input: its
+row of the table is made to step from the one to the other at the same sum.
+
+**General form.** Where that does not hold (a weight of -128 beside a negative one, a rescaling by 1/2 or more, a
 bias near 2^31), weights stay as they were and the engine takes TFLM's own steps.
 """
 
+import bisect
 import struct
 from dataclasses import dataclass, replace
 
@@ -45,8 +49,12 @@ class PackedLayer:
     pad: tuple[int, int] = (0, 0)
     chunk: int = 0
     scratch_bytes: int = 0
-    general: bool = False
+    slow: str = ""  # why it takes the general form
     multiply_adds: int = 0
+
+    @property
+    def general(self) -> bool:
+        return bool(self.slow)
 
     @staticmethod
     def window(
@@ -56,18 +64,19 @@ class PackedLayer:
         padding: Padding,
         source: Int8Tensor,
         output: Int8Tensor,
+        around: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
     ) -> "PackedLayer":
         """Kernel, stride, dilation and the rows and columns padded before; UsageError where shapes disagree."""
         pads = []
         for axis in (0, 1):
-            size_in, size_out = source.image_shape[axis], output.image_shape[axis]
+            size_in, size_out = source.image_shape[axis] + sum(around[axis]), output.image_shape[axis]
             span = (kernel[axis] - 1) * dilation[axis] + 1
             if padding is Padding.SAME:
                 expected = -(-size_in // stride[axis])
-                pads.append(max((expected - 1) * stride[axis] + span - size_in, 0) // 2)
+                pads.append(max((expected - 1) * stride[axis] + span - size_in, 0) // 2 + around[axis][0])
             else:
                 expected = (size_in - span) // stride[axis] + 1
-                pads.append(0)
+                pads.append(around[axis][0])
             if min(stride[axis], dilation[axis], kernel[axis]) < 1 or expected != size_out:
                 raise UsageError(
                     f"input {source.shape}, window {kernel}, stride {stride}, dilation {dilation}, "
@@ -81,10 +90,10 @@ class _Rescaling:
     """The rows of a layer's table: 16 bytes a channel."""
 
     rows: list[tuple[int, int, int, int]]
-    general: bool
+    slow: str = ""  # why it is the general form
 
     def table(self, channels: int) -> bytes:
-        rows = self.rows if self.general else self.rows + [(0, 0, 1, 1)] * (-len(self.rows) % BLOCK)
+        rows = self.rows if self.slow else self.rows + [(0, 0, 1, 1)] * (-len(self.rows) % BLOCK)
         return b"".join(struct.pack("<4i", *row) for row in rows[: max(channels, len(rows))])
 
 
@@ -92,7 +101,7 @@ def pack_convolution(layer: Int8Conv2D, source: Int8Tensor, output: Int8Tensor) 
     channels, kernel_h, kernel_w, channels_in = layer.weights.shape
     if channels_in != source.image_shape[2] or channels != output.image_shape[2]:
         raise UsageError(f"weights {layer.weights.shape} do not fit input {source.shape} and output {output.shape}")
-    window = PackedLayer.window((kernel_h, kernel_w), layer.stride, layer.dilation, layer.padding, source, output)
+    window = _window((kernel_h, kernel_w), layer, source, output)
     pairs = arithmetic.channel_multipliers(source, layer.weight_scales, output, channels)
     flat = _live(layer.weights.reshape(channels, -1), pairs)
     packed = _pack_matrix(flat, _bias(layer.bias, channels), pairs, source, output)
@@ -122,14 +131,14 @@ def pack_depthwise(layer: Int8DepthwiseConv2D, source: Int8Tensor, output: Int8T
     kernel_h, kernel_w, channels = layer.weights.shape
     if channels != source.image_shape[2] or channels != output.image_shape[2]:
         raise UsageError(f"weights {layer.weights.shape} do not fit input {source.shape} and output {output.shape}")
-    window = PackedLayer.window((kernel_h, kernel_w), layer.stride, layer.dilation, layer.padding, source, output)
+    window = _window((kernel_h, kernel_w), layer, source, output)
     pairs = arithmetic.channel_multipliers(source, layer.weight_scales, output, channels)
     flat = _live(layer.weights.reshape(kernel_h * kernel_w, channels).T, pairs)
     rescaling = _rescaling(flat, _bias(layer.bias, channels), pairs, source, output)
     height, width, _ = output.image_shape
     macs = height * width * flat.size
-    if rescaling.general:
-        packed = PackedLayer(layer.weights.tobytes(), rescaling.table(channels), general=True)
+    if rescaling.slow:
+        packed = PackedLayer(layer.weights.tobytes(), rescaling.table(channels), slow=rescaling.slow)
         return _with_window(packed, window, 0, macs)
     groups = np.zeros((_round_up(channels, BLOCK), kernel_h * kernel_w), np.int8)
     groups[:channels] = flat
@@ -137,6 +146,12 @@ def pack_depthwise(layer: Int8DepthwiseConv2D, source: Int8Tensor, output: Int8T
     rows = (height - 1) * layer.stride[0] + (kernel_h - 1) * layer.dilation[0] + 1
     columns = (width - 1) * layer.stride[1] + (kernel_w - 1) * layer.dilation[1] + 1
     return _with_window(PackedLayer(weights, rescaling.table(channels)), window, rows * columns * 4, macs)
+
+
+def _window(
+    kernel: tuple[int, int], layer: Int8Conv2D | Int8DepthwiseConv2D, source: Int8Tensor, output: Int8Tensor
+) -> PackedLayer:
+    return PackedLayer.window(kernel, layer.stride, layer.dilation, layer.padding, source, output, layer.around)
 
 
 def pack_quads(weights: NDArray[np.int8]) -> bytes:
@@ -161,9 +176,12 @@ def _pack_matrix(
     rescaling = _rescaling(weights, bias, pairs, source, output)
     paired = np.zeros((_round_up(channels, 2), inputs), np.int8)
     paired[:channels] = weights
-    if rescaling.general or bool(((paired[1::2] == -128) & (paired[::2] < 0)).any()):
-        table = _general_rows(bias, pairs)
-        return PackedLayer(weights.tobytes(), table.table(channels), general=True)
+    beside = np.flatnonzero(((paired[1::2] == -128) & (paired[::2] < 0)).any(axis=1))
+    if beside.size and not rescaling.slow:
+        reason = f"a weight of channel {2 * int(beside[0]) + 1} is -128 and the one before it negative"
+        rescaling = _general_rows(bias, pairs, reason)
+    if rescaling.slow:
+        return PackedLayer(weights.tobytes(), rescaling.table(channels), slow=rescaling.slow)
     return PackedLayer(pack_quads(weights), rescaling.table(channels), chunk=_chunk(weights))
 
 
@@ -201,12 +219,38 @@ def _rescaling(
         folded = int(bias[channel]) - source.zero_point * int(row.sum())
         largest = abs(folded) + LARGEST_INPUT * int(np.abs(row).sum())
         if shift >= 0:
-            return _general_rows(bias, pairs)
+            real = multiplier * 2.0 ** (shift - 31)
+            return _general_rows(bias, pairs, f"channel {channel} is rescaled by {real:.3g}; below 1/2 is fast")
         rounding = (1 << (-shift - 1)) + (output.zero_point << -shift)
-        if largest + abs(rounding) + 1 >= limit:
-            return _general_rows(bias, pairs)
-        rows.append((folded, arithmetic.wrap32(2 * multiplier), rounding, -shift))
-    return _Rescaling(rows, general=False)
+        if largest + abs(rounding) + 1 < limit:
+            rows.append((folded, arithmetic.wrap32(2 * multiplier), rounding, -shift))
+            continue
+        step = _step_row(LARGEST_INPUT * int(np.abs(row).sum()), folded, multiplier, shift, output)
+        if step is None:
+            return _general_rows(bias, pairs, f"the sum and rounding of channel {channel} pass 2^31")
+        rows.append(step)
+    return _Rescaling(rows)
+
+
+def _step_row(
+    spread: int, folded: int, multiplier: int, shift: int, output: Int8Tensor
+) -> tuple[int, int, int, int] | None:
+    """The row of a channel that gives at most two values, v and v + 1, for sums of -spread to spread; None of another.
+
+    With M = -2^31 the engine makes ceil(a / 2) of a = sum + bias, which is never negative here, and the output is
+    (that + rounding) >> 24: v + 1 from the half on that rounding leaves at a multiple of 2^24."""
+    if abs(folded) + spread >= 1 << 31 or spread + 1 >= 1 << 24:
+        return None
+
+    def result(value: int) -> int:
+        return arithmetic.clamp8(output.zero_point + arithmetic.rescale(folded + value, multiplier, shift))
+
+    low = result(-spread)
+    if result(spread) > low + 1:
+        return None
+    first = bisect.bisect_left(range(-spread, spread + 1), low + 1, key=result)
+    even = 1 - first % 2  # two sums share a half: v + 1 has to begin with the first of them, an odd one
+    return spread + even, -(1 << 31), ((low + 1) << 24) - (first + even + 1) // 2, 24
 
 
 def _constant_row(bias: int, multiplier: int, shift: int, output: Int8Tensor) -> tuple[int, int, int, int]:
@@ -215,9 +259,9 @@ def _constant_row(bias: int, multiplier: int, shift: int, output: Int8Tensor) ->
     return 0, 0, 2 * value, 1
 
 
-def _general_rows(bias: NDArray[np.int64], pairs: list[tuple[int, int]]) -> _Rescaling:
+def _general_rows(bias: NDArray[np.int64], pairs: list[tuple[int, int]], reason: str) -> _Rescaling:
     rows = [(int(b), multiplier, shift, 0) for b, (multiplier, shift) in zip(bias, pairs, strict=True)]
-    return _Rescaling(rows, general=True)
+    return _Rescaling(rows, reason)
 
 
 def _live(weights: NDArray[np.int8], pairs: list[tuple[int, int]]) -> NDArray[np.int8]:

@@ -36,7 +36,7 @@ class Activation(Enum):
 
 
 class Padding(Enum):
-    """TFLite's two rules; explicit padding is an `Int8Pad` before the layer."""
+    """TFLite's two rules; explicit padding is an `Int8Pad` before the layer, or the layer's `around`."""
 
     SAME = "same"
     VALID = "valid"
@@ -105,6 +105,8 @@ class _Convolution(_Weighted):
     dilation: tuple[int, int] = (1, 1)
     padding: Padding = Padding.SAME
     activation: Activation = Activation.NONE
+    # Zero points around the input, to which `padding` is added: ((top, bottom), (left, right)).
+    around: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True)

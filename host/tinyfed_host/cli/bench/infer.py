@@ -7,7 +7,7 @@ import typer
 
 from tinyfed.fields import whole
 from tinyfed_host.cli.options import complete_board, number_option
-from tinyfed_host.cli.output import print_json, print_table
+from tinyfed_host.cli.output import print_json, print_line, print_table
 from tinyfed_host.cli.working import working
 
 EXAMPLES = (
@@ -52,6 +52,8 @@ def infer(
             raise DeviceError("the emulated board's output differs from this computer's: report it", where=str(model))
     figures = {"model": model.name, "board": board, **cost.figures()}
     if json:
-        print_json(figures)
+        print_json({**figures, "slow": [vars(layer) for layer in found.slow]})
     else:
         print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in figures.items()])
+        for layer in found.slow:
+            print_line(f"slow {layer}")

@@ -36,6 +36,8 @@ def inspect_model(
     if facts.engine:
         size = f": an image of {facts.image_bytes:,} bytes" if facts.image_bytes else ""
         print_line(f"engine  {facts.engine}{size}")
+        for layer in facts.slow:
+            print_line(f"slow    {layer}")
     else:
         print_line(f"engine  none of tinyfed's: {facts.why_not}")
     print_line("")

@@ -217,3 +217,29 @@ def test_pads_of_blocks_hold_real_zero() -> None:
     model = read_tflite(parse(b.content([x], [y])))
     (found,) = Int8Engine(model.content).run(np.array([10, 20, 30], np.int8).reshape(3, 1, 1))
     assert found.reshape(-1).tolist() == [-3, 10, 30, -3, 20, -3]
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("name", ["CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D"])
+def test_windows_on_blocks_stay_within_each(name: str, padding: int, rng: np.random.Generator) -> None:
+    """As a dilated convolution is written."""
+    b = Builder()
+    x, blocks = b.tensor([1, 8, 6, 3], **SCALE), b.tensor([4, 4, 3, 3], **SCALE)
+    sizes, edges = b.constant(ints(2, 2)), b.constant(np.zeros((2, 2), np.int32))
+    b.operator("SPACE_TO_BATCH_ND", [x, sizes, edges], [blocks])
+    height, width = (4, 3) if padding == 0 else (3, 2)
+    pooled, y = b.tensor([4, height, width, 3], **SCALE), b.tensor([1, 2 * height, 2 * width, 3], **SCALE)
+    options = {"padding": padding, "strideH": 1, "strideW": 1}
+    operands = [blocks]
+    if "POOL" in name:
+        options |= {"filterHeight": 2, "filterWidth": 2}
+    else:
+        shape = (3, 2, 2, 3) if name == "CONV_2D" else (1, 2, 2, 3)
+        axis = 0 if name == "CONV_2D" else 3
+        operands.append(b.constant(rng.integers(-127, 128, shape, np.int8), scale=[0.01] * 3, axis=axis))
+        operands.append(b.constant(rng.integers(-99, 99, 3).astype(np.int32), scale=[0.0025] * 3))
+        options |= {"dilationHFactor": 1, "dilationWFactor": 1}
+        options |= {"depthMultiplier": 1} if name == "DEPTHWISE_CONV_2D" else {}
+    b.operator(name, operands, [pooled], **options)
+    b.operator("BATCH_TO_SPACE_ND", [pooled, sizes, edges], [y])
+    same_as_tflm(b.content([x], [y]), rng)

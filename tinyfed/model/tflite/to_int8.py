@@ -17,6 +17,14 @@ from tinyfed.model.tflite.recurrent import CELL, HIDDEN, SVDF_STATE, lstm_gates,
 from tinyfed.model.tflite.state import LOOP_REMEDY, LOOPS, Variables
 from tinyfed.model.tflite.view import View, check_sizes, short_name
 
+WINDOWED = (
+    i8.Int8Conv2D,
+    i8.Int8DepthwiseConv2D,
+    i8.Int8MaxPool2D,
+    i8.Int8AveragePool2D,
+    i8.Int8ResizeNearest,
+    i8.Int8ResizeBilinear,
+)
 MOST_POOLED = 255  # rows and columns of a window
 _WRONG_TYPE = {
     "uint8": "uint8 inside of an int8 model; quantize again to int8",
@@ -82,7 +90,8 @@ class _Converter:
             try:
                 if view.kind in _CONVERT:
                     made = _CONVERT[view.kind](self, view)
-                    layers += made if isinstance(made, list) else [] if made is None else [made]
+                    for layer in made if isinstance(made, list) else [] if made is None else [made]:
+                        layers += self.each_image(layer)
                 else:
                     layers += self.moved(view)
             except UsageError as error:
@@ -221,6 +230,22 @@ class _Converter:
             bias=self.bias(view, channels_out),
             **self.window(view, (height, width)),
         )
+
+    def each_image(self, layer: i8.Int8Layer) -> list[i8.Int8Layer]:
+        """The layer; one with a window on several images (as blocks of a dilated convolution are) once for each."""
+        if not isinstance(layer, WINDOWED) or len(self.tensors[layer.inputs[0]].shape) < 4:
+            return [layer]
+        source, result = self.tensors[layer.inputs[0]], self.tensors[layer.output]
+        layers, made = list[i8.Int8Layer](), []
+        count, size = source.count // source.shape[0], result.count // source.shape[0]
+        for image in range(source.shape[0]):
+            one = self.between(layer.inputs[0], source.shape[1:])
+            made.append(self.between(layer.output, result.shape[1:]))
+            piece = i8.Piece((count,), (1,), (1,), source_first=image * count)
+            layers.append(i8.Int8Move(layer.inputs, one, pieces=(piece,), name=layer.name))
+            layers.append(dataclasses.replace(layer, inputs=(one,), output=made[-1]))
+        pieces = tuple(i8.Piece((size,), (1,), (1,), target_first=image * size) for image in range(len(made)))
+        return [*layers, i8.Int8Move(tuple(made), layer.output, pieces=pieces, name=layer.name)]
 
     def between(self, like: int, shape: tuple[int, ...]) -> int:
         """The number of a new tensor with the scale of another."""

@@ -215,6 +215,16 @@ def test_each_failure_is_one_line_with_a_remedy(name: str, says: str, told: str,
     assert len(fakes.calls()) == 1, "nothing is written behind a failure"
 
 
+@pytest.mark.parametrize(("name", "driver"), [("b_l475e_iot01a", "stm32l4x"), ("stm32f405", "stm32f2x")])
+def test_a_locked_chip_is_unlocked_by_its_own_familys_driver(
+    name: str, driver: str, fakes: Fakes, tmp_path: Path
+) -> None:
+    fakes.script("Error: stm32x device protected\n", code=1)
+    step = flash.plan(read_board(name), an_image(tmp_path), method="openocd")[0]
+    with pytest.raises(BuildError, match=f"{step.command[4]} -c 'init; reset halt; {driver} unlock 0; exit'"):
+        flash.run(step, lambda text: None)
+
+
 def test_platformio_builds_and_uploads_over_the_boards_own_port(fakes: Fakes, tmp_path: Path) -> None:
     kind = read_board("nano33ble")
     step = flash.plan(kind, tmp_path / "firmware.elf", port="/dev/ttyACM7")[0]

@@ -17,7 +17,8 @@ from tinyfed_host.firmware.build import GO_ONLINE, NO_REGISTRY, UNREACHED
 @dataclass(frozen=True)
 class Failure:
     """What a tool's output tells: `pattern` (a regular expression, any case) -> what happened, what to do. The remedy
-    takes `connect` (the failed command up to what the tool was to do), `target` and `image`."""
+    takes `connect` (the failed command up to what the tool was to do), `target`, `driver` (OpenOCD's of the flash) and
+    `image`."""
 
     pattern: str
     what: str
@@ -102,7 +103,7 @@ TOOLS: Mapping[str, Tool] = {
                 Failure(
                     r"device protected|flash.*(write|read) protected",
                     LOCKED,
-                    f"{UNLOCK}: {{connect}} -c 'init; reset halt; stm32f2x unlock 0; exit'",
+                    f"{UNLOCK}: {{connect}} -c 'init; reset halt; {{driver}} unlock 0; exit'",
                 ),
                 Failure(r"verify failed|checksum mismatch|contents differ", DIFFERS, VERIFY, differs=True),
                 Failure(
@@ -129,8 +130,7 @@ TOOLS: Mapping[str, Tool] = {
                 Failure(
                     r"protected|locked|rdp",
                     LOCKED,
-                    f"{UNLOCK}: openocd -f interface/stlink.cfg -f target/stm32f4x.cfg "
-                    "-c 'init; reset halt; stm32f2x unlock 0; exit'",
+                    f"{UNLOCK}: flash with --method openocd, whose message has the line to type",
                 ),
                 Failure(r"verif.*(fail|mismatch)", DIFFERS, VERIFY, differs=True),
                 Failure(r"LIBUSB_ERROR|usb error|send_recv|failed to connect", "the connection broke off", UNPLUGGED),
@@ -263,7 +263,8 @@ def explain(tool: Tool, output: str, image: Path, called: Sequence[str]) -> Fail
     for failure in tool.failures:
         if re.search(failure.pattern, output, re.IGNORECASE):
             target = called[called.index("--target") + 1] if "--target" in called else ""
-            remedy = failure.remedy.format(connect=shlex.join(called[:-2]), target=target, image=image)
+            driver = "stm32l4x" if "target/stm32l4x.cfg" in called else "stm32f2x"
+            remedy = failure.remedy.format(connect=shlex.join(called[:-2]), target=target, driver=driver, image=image)
             return replace(failure, remedy=remedy)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|fail|cannot|could not", line, re.IGNORECASE)]

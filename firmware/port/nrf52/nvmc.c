@@ -16,7 +16,8 @@ _Static_assert(HALF_BLOCK_MS > 0u && PARTS < 256u, "a part lasts a millisecond o
 /* Turns of at least 10 cycles at 64 MHz: 150 ms. */
 #define PATIENCE 1000000u
 
-static uint8_t parts; /* done of the page that is being erased */
+static uint32_t page; /* that is being erased */
+static uint8_t parts; /* done of it */
 
 static bool rest(void)
 {
@@ -29,6 +30,8 @@ static bool rest(void)
 
 tinyfed_flash_state_t tinyfed_nrf52_nvmc_erase(uint32_t address)
 {
+    if (address != page) parts = 0; /* another one was given up half erased */
+    page = address;
     tinyfed_nrf52_write(NRF52_NVMC_ERASEPAGEPARTIALCFG, PART_MS);
     tinyfed_nrf52_write(NRF52_NVMC_CONFIG, 2u);
     tinyfed_nrf52_write(NRF52_NVMC_ERASEPAGEPARTIAL, address);

@@ -30,10 +30,11 @@ static void clear_bits(uint8_t *p, uint32_t value)
 /* ---- nRF52840 --------------------------------------------------------------------------------------- */
 
 #define PAGE_ADDRESS 0x40000u
+#define NEXT_ADDRESS (PAGE_ADDRESS + TINYFED_NRF52_NVMC_PAGE_BYTES)
 
 static struct {
     uint8_t bytes[TINYFED_NRF52_NVMC_PAGE_BYTES];
-    uint32_t config, part_ms, erased_ms;
+    uint32_t config, part_ms, erased_ms, parts_of_next;
     uint32_t part, variant, approtect_disable; /* FICR; the debug port's other lock */
     uint32_t uicr[3];                          /* PSELRESET twice, APPROTECT */
     bool stuck, buffered;                      /* buffered: a write is on its way to the flash */
@@ -67,8 +68,13 @@ void tinyfed_nrf52_write(uint32_t address, uint32_t value)
     } else if (address == NRF52_NVMC_ERASEPAGEPARTIALCFG) {
         nvmc.part_ms = value;
     } else if (address == NRF52_NVMC_ERASEPAGEPARTIAL) {
-        check(nvmc.config == 2u && value == PAGE_ADDRESS, "an erase without permission, or elsewhere");
+        check(nvmc.config == 2u && (value == PAGE_ADDRESS || value == NEXT_ADDRESS),
+              "an erase without permission, or elsewhere");
         nvmc.buffered = true;
+        if (value == NEXT_ADDRESS) {
+            nvmc.parts_of_next++;
+            return;
+        }
         nvmc.erased_ms += nvmc.part_ms;
         if (nvmc.erased_ms >= 85u) memset(nvmc.bytes, 0xFF, sizeof nvmc.bytes);
     } else {
@@ -104,6 +110,13 @@ static void nrf52(void)
     while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) {
     }
     check(nvmc.erased_ms >= 85u, "a page counts as erased too early");
+    /* A save is cancelled in the middle of a page, and the next one begins with another. */
+    for (int part = 0; part < 30; part++) (void)tinyfed_nrf52_nvmc_erase(NEXT_ADDRESS);
+    check(nvmc.parts_of_next == 30u, "the next page is not erased");
+    nvmc.erased_ms = 0;
+    while (tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_AGAIN) {
+    }
+    check(nvmc.erased_ms >= 85u, "parts of a page that was given up count for another");
     nvmc.stuck = true;
     check(tinyfed_nrf52_nvmc_erase(PAGE_ADDRESS) == TINYFED_FLASH_FAILED,
           "a controller that hangs is waited for for ever");

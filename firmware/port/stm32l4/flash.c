@@ -10,6 +10,10 @@
 #define CR_PAGE_ERASE (1u << 1)
 #define CR_SECOND_BANK (1u << 11)
 #define CR_START (1u << 16)
+#define ACR_DATA_CACHE (1u << 10)
+#define ECCR_SECOND_BANK (1u << 19)
+#define ECCR_SYSTEM (1u << 20)   /* memory of the ROM loader */
+#define ECCR_DETECTED (1u << 31) /* two wrong bits, which cannot be mended */
 
 #define BANK2 0x08080000u
 #define PAGE_BYTES 2048u
@@ -22,22 +26,47 @@ _Static_assert(TINYFED_STORE_ADDRESS % PAGE_BYTES == 0u && SLOT_BYTES % PAGE_BYT
 static const tinyfed_stm32_controller_t controller = {STM32L4_FLASH_ACR, STM32L4_FLASH_KEYR, STM32L4_FLASH_SR,
                                                       STM32L4_FLASH_CR, ERRORS};
 
+/* The data cache may be corrupted while one bank is written and the other one read (errata sheet ES0250, flash
+ * read-while-write): it is off meanwhile, and empty when it is on again. */
+static bool begin(void)
+{
+    if (!tinyfed_stm32_flash_open(&controller)) return false;
+    tinyfed_stm32_change(STM32L4_FLASH_ACR, ACR_DATA_CACHE, 0u);
+    return true;
+}
+
+static tinyfed_flash_state_t end(bool good)
+{
+    tinyfed_stm32_flash_empty_caches(&controller);
+    tinyfed_stm32_change(STM32L4_FLASH_ACR, 0u, ACR_DATA_CACHE);
+    return tinyfed_stm32_flash_close(&controller, good);
+}
+
+/* A power cut while a double word is written, or a page erased, leaves what the flash's ECC does not accept. Whoever
+ * reads it gets this interrupt, again and again until its flag is cleared: the store is read at each start, so the
+ * device would never come up. What is read there is checked by its CRC. In the program's bank nothing helps. */
+void tinyfed_cortexm_nmi(void)
+{
+    const uint32_t found = tinyfed_stm32_read(STM32L4_FLASH_ECCR);
+    if ((found & ECCR_DETECTED) == 0u) return;
+    tinyfed_stm32_write(STM32L4_FLASH_ECCR, found);
+    if ((found & (ECCR_SECOND_BANK | ECCR_SYSTEM)) != ECCR_SECOND_BANK) tinyfed_cortexm_reset(TINYFED_CAUSE_FAULT);
+}
+
 static tinyfed_flash_state_t erase(uint32_t offset)
 {
     const uint32_t page = (TINYFED_STORE_ADDRESS - BANK2 + offset) / PAGE_BYTES;
     const uint32_t order = CR_PAGE_ERASE | CR_SECOND_BANK | page << 3;
-    if (!tinyfed_stm32_flash_open(&controller)) return TINYFED_FLASH_FAILED;
+    if (!begin()) return TINYFED_FLASH_FAILED;
     tinyfed_stm32_write(STM32L4_FLASH_CR, order);
     tinyfed_stm32_write(STM32L4_FLASH_CR, order | CR_START);
-    const bool good = tinyfed_stm32_flash_done(&controller);
-    tinyfed_stm32_flash_empty_caches(&controller);
-    return tinyfed_stm32_flash_close(&controller, good);
+    return end(tinyfed_stm32_flash_done(&controller));
 }
 
 /* A double word is written at once, or not at all; behind an odd last word the flash stays as erased. */
 static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32_t byte_count)
 {
-    if (!tinyfed_stm32_flash_open(&controller)) return TINYFED_FLASH_FAILED;
+    if (!begin()) return TINYFED_FLASH_FAILED;
     bool good = true;
     tinyfed_stm32_write(STM32L4_FLASH_CR, CR_PROGRAM);
     for (uint32_t i = 0; good && i < byte_count; i += 8u) {
@@ -46,7 +75,7 @@ static tinyfed_flash_state_t write(uint32_t offset, const uint8_t *bytes, uint32
         tinyfed_stm32_write(address + 4u, i + 4u < byte_count ? tinyfed_get32(bytes + i + 4u) : 0xFFFFFFFFu);
         good = tinyfed_stm32_flash_done(&controller);
     }
-    return tinyfed_stm32_flash_close(&controller, good);
+    return end(good);
 }
 
 const tinyfed_flash_t tinyfed_stm32l4_flash = {

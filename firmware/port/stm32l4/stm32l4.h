@@ -23,6 +23,7 @@
 #define STM32L4_FLASH_KEYR 0x40022008u
 #define STM32L4_FLASH_SR 0x40022010u
 #define STM32L4_FLASH_CR 0x40022014u
+#define STM32L4_FLASH_ECCR 0x40022018u
 
 tinyfed_stm32_clock_t tinyfed_stm32l4_clock_start(bool emulated);
 

@@ -10,13 +10,14 @@
 #define MHZ 1000000u
 #define BUSY (1u << 16)
 #define LOCK (1u << 31)
+#define DATA_CACHE (1u << 10)
 
 static struct {
     bool locks, switches, keeps_wait_states; /* what works */
     uint32_t cr, pllcfgr, cfgr, cier, cicr, ccipr, acr, enabled[7];
     unsigned int released; /* resets of the peripherals' buses, a bit each */
     uint32_t held[7];
-    uint32_t control, status, keys, emptied, fail; /* of the flash */
+    uint32_t control, status, keys, emptied, fail, eccr; /* of the flash */
     uint32_t first_word, page;
     bool half; /* of a double word was written */
     uint8_t bytes[2 * 2048];
@@ -29,6 +30,10 @@ static void check(bool holds, const char *what)
     fprintf(stderr, "%s: %s\n", chip.story, what);
     exit(1);
 }
+
+static int fault_resets;
+
+void tinyfed_cortexm_reset(tinyfed_reset_cause_t cause) { fault_resets += cause == TINYFED_CAUSE_FAULT; }
 
 static bool on(uint32_t bit) { return (chip.cr >> bit & 1u) != 0u; }
 
@@ -62,6 +67,7 @@ uint32_t tinyfed_stm32_read(uint32_t address)
     case STM32L4_RCC_CFGR: return chip.cfgr;
     case STM32L4_FLASH_ACR: return chip.acr;
     case STM32L4_FLASH_CR: return chip.control;
+    case STM32L4_FLASH_ECCR: return chip.eccr;
     case STM32L4_FLASH_SR: {
         const uint32_t status = chip.status;
         chip.status &= ~BUSY; /* it takes a turn */
@@ -78,6 +84,7 @@ static void control_flash(uint32_t value)
     if ((value & LOCK) != 0u) chip.keys = 0;
     if ((value & 1u << 16) == 0u) return;
     check((value & (1u << 1 | 1u << 11)) == (1u << 1 | 1u << 11), "a page of the second bank is erased, nothing else");
+    check((chip.acr & DATA_CACHE) == 0u, "the data cache is on while a page is erased");
     chip.status |= BUSY | chip.fail;
     const uint32_t page = (value >> 3 & 255u) - chip.page;
     check(page < 2u, "another page");
@@ -90,6 +97,7 @@ static void program(uint32_t address, uint32_t value)
     const uint32_t at = address - 0x08080000u - 2048u * chip.page;
     check((chip.control & (LOCK | 3u)) == 1u && (chip.status & BUSY) == 0u, "a write without programming");
     check(at < sizeof chip.bytes && at % 4u == 0u, "a stray write");
+    check((chip.acr & DATA_CACHE) == 0u, "the data cache is on while a double word is written");
     check(chip.half == (at % 8u == 4u), "half a double word");
     chip.half = !chip.half;
     if (chip.half) {
@@ -132,6 +140,8 @@ void tinyfed_stm32_write(uint32_t address, uint32_t value)
         if (++chip.keys == 2u) chip.control &= ~LOCK;
     } else if (address == STM32L4_FLASH_SR) {
         chip.status &= ~value;
+    } else if (address == STM32L4_FLASH_ECCR) {
+        chip.eccr &= ~(value & 3u << 30); /* the flags are cleared by writing ones */
     } else if (address == STM32L4_FLASH_CR) {
         control_flash(value);
     } else if (address >= STM32L4_RCC_AHB1RSTR && address <= STM32L4_RCC_AHB1RSTR + 0x18u) {
@@ -215,6 +225,7 @@ static void flash(void)
     check(tinyfed_stm32l4_flash.write(offset + 128u, text, 60u) == TINYFED_FLASH_DONE, "it does not write");
     check(memcmp(chip.bytes + 128, text, 60) == 0 && chip.bytes[188] == 0xFFu, "it writes something else");
     check(chip.control == LOCK, "the controller stays open");
+    check(chip.emptied == 4u && chip.acr == (4u | 7u << 8), "the data cache is not empty when it is on again");
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         chip.fail = 1u << errors[i];
         check(tinyfed_stm32l4_flash.write(offset, text, 8u) == TINYFED_FLASH_FAILED, "a failed write passes");
@@ -222,9 +233,33 @@ static void flash(void)
     }
 }
 
+/* What a power cut has left half written or half erased raises the NMI for as long as its flag stands. */
+static void half_written(void)
+{
+    static const struct {
+        uint32_t eccr;
+        int resets;
+        const char *what;
+    } cases[] = {
+        {1u << 31 | 1u << 19 | 0x1000u, 0, "the store, in the second bank: its CRC tells"},
+        {1u << 31 | 0x1000u, 1, "the program"},
+        {1u << 31 | 1u << 20 | 1u << 19, 1, "the ROM loader's memory"},
+        {1u << 30 | 1u << 19, 0, "a bit that was mended is no NMI"},
+    };
+    power_on("ECC");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fault_resets = 0;
+        chip.eccr = cases[i].eccr;
+        tinyfed_cortexm_nmi();
+        check((chip.eccr & 1u << 31) == 0u, "the NMI comes for ever");
+        check(fault_resets == cases[i].resets, cases[i].what);
+    }
+}
+
 int main(void)
 {
     clocks();
     flash();
+    half_written();
     return 0;
 }

@@ -35,10 +35,9 @@ def board_table(found: list[Figures], dense_bytes: int, online_bytes: int) -> st
     for facts in (figures.facts() for figures in found):
         lines.append(
             f"| `{facts['model']}` | {facts['instructions']:,} ({facts['instructions_most']:,}) "
-            f"| {facts['cycles_estimate']:,} | {100 * facts['zero_share']:.1f} % | {facts['parameter_bytes']:,} "
+            f"| {facts['cycles_estimated']:,} | {100 * facts['zero_share']:.1f} % | {facts['parameter_bytes']:,} "
             f"| {facts['arena_bytes']:,} | {facts['stack_bytes']:,} | {facts['ram_bytes']:,} |"
         )
-    lines += ["", *without_vmla(found)]
     lines += [
         "",
         f"Engine code in flash: {found[0].code_bytes:,} bytes with all layers and optimizers (target 24,576); "
@@ -47,21 +46,11 @@ def board_table(found: list[Figures], dense_bytes: int, online_bytes: int) -> st
     ]
     for figures in found:
         steps = len(figures.count.instructions)
-        parts = sorted(figures.profile.by_function.items(), key=lambda item: -item[1])[:6]
-        text = ", ".join(f"`{name}` {round(count / steps):,}" for name, count in parts)
-        lines += ["", f"`{figures.net.name}` goes to: {text}."]
+        parts = sorted(figures.profile.by_function.items(), key=lambda item: -item[1][1])[:6]
+        text = ", ".join(f"`{name}` {round(cycles / steps):,}" for name, (_, cycles) in parts)
+        causes = ", ".join(f"{name} {cycles:,}" for name, cycles in figures.facts()["causes_estimated"].items())
+        lines += ["", f"Cycles of `{figures.net.name}`, estimated, by function: {text}; by cause: {causes}."]
     return "\n".join(lines)
-
-
-def without_vmla(found: list[Figures]) -> list[str]:
-    """What the same steps would take with VMUL and VADD, one cycle each, for every VMLA, three cycles."""
-    lines = ["| with VMUL and VADD for VMLA | instructions a step | cycles, estimated |", "|---|---|---|"]
-    for figures in found:
-        facts = figures.facts()
-        changed = round(figures.profile.by_kind.get("vmla", 0) / len(figures.count.instructions))
-        more, fewer = facts["instructions"] + changed, facts["cycles_estimate"] - changed
-        lines.append(f"| `{facts['model']}` | {more:,} | {fewer:,} |")
-    return lines
 
 
 def readme_table(found: list[Figures]) -> str:

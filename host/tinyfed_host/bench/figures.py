@@ -36,7 +36,8 @@ class Figures:
             "steps": steps,
             "instructions": round(sum(self.count.instructions) / steps),
             "instructions_most": max(self.count.instructions),
-            "cycles_estimate": round(self.profile.cycles / steps),
+            "cycles_estimated": round(self.profile.cycles / steps),
+            "causes_estimated": {name: round(cycles / steps) for name, cycles in self.profile.by_cause.items()},
             "parameter_bytes": self.count.parameter_bytes,
             "arena_bytes": self.count.arena_bytes,
             "arena_includes_parameters": True,
@@ -75,4 +76,9 @@ def measure(board: Board, net: BenchNet) -> Figures:
     """
     image = on_board.build_bench(board)
     count = on_board.run(board, image, net)
-    return Figures(board.name, net, count, profile(board, image, net), image.code_bytes, host_steps_per_s(net))
+
+    def emulate(extra: tuple[str, ...]) -> str:
+        return on_board.emulate(board, image, net, extra)
+
+    found = profile(board.compiler.prefix, image.elf, emulate)
+    return Figures(board.name, net, count, found, image.code_bytes, host_steps_per_s(net))

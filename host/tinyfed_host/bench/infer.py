@@ -1,7 +1,7 @@
 """What int8 inference costs on a Cortex-M4: instructions, stack and code, counted on QEMU's mps2-an386.
 
 A bare image with nothing but the engine (firmware/bench/infer/infer.c) is compiled and run with `-icount`, so every
-figure is the same on every run. Instructions are executed ones, not cycles."""
+figure is the same on every run. Instructions are executed ones; cycles are estimated (`pipeline`)."""
 
 import functools
 import re
@@ -22,6 +22,7 @@ from tinyfed.files import TemporaryFolder
 from tinyfed.model.int8.image import KINDS, read_plan, read_ports
 from tinyfed.paths import share
 from tinyfed_host.bench.board import compile_all, run_tool
+from tinyfed_host.bench.cycles import Profile, profile
 from tinyfed_host.firmware import build
 
 MACHINE = "mps2-an386"
@@ -44,13 +45,20 @@ class InferenceCost:
     code_bytes: int
     program_bytes: int
     outputs: tuple[NDArray[Any], ...]
+    profile: Profile | None  # of all inputs together, where it was asked for
 
     def figures(self) -> dict[str, Any]:
         per_mac = round(self.instructions / self.macs, 4) if self.macs else None
+        estimated: dict[str, Any] = {}
+        if self.profile is not None:
+            cycles = self.profile.cycles / len(self.outputs)
+            estimated["cycles_estimated"] = round(cycles)
+            estimated["cycles_per_mac_estimated"] = round(cycles / self.macs, 4) if self.macs else None
         return {
             "instructions": self.instructions,
             "macs": self.macs,
             "instructions_per_mac": per_mac,
+            **estimated,
             "arena_bytes": self.arena_bytes,
             "stack_bytes": self.stack_bytes,
             "code_bytes": self.code_bytes,
@@ -58,9 +66,10 @@ class InferenceCost:
         }
 
 
-def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]]) -> InferenceCost:
-    """Run `program` on the emulated board for each input and count. Raises UsageError for a board that cannot count,
-    MissingToolError, BuildError and DeviceError."""
+def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]], *, estimate: bool = False) -> InferenceCost:
+    """Run `program` on the emulated board for each input and count; `estimate`: run it once more for the cycles.
+
+    Raises UsageError for a board that cannot count, MissingToolError, BuildError and DeviceError."""
     if board.emulator is None or MACHINE not in board.emulator.command:
         raise UsageError(
             f"instructions are counted on QEMU's {MACHINE}: use --board mps2_an386", where=f"board {board.name}"
@@ -72,7 +81,11 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]]) -> Inf
         elf, code_bytes = _built(board.compiler, build.recipe().program_kinds(program))
         image = folder / "infer.elf"
         image.write_bytes(elf)
-        lines = _run(tool, image, _blob(program, inputs), folder)
+        blob = _blob(program, inputs)
+        lines = _run(tool, image, blob, folder)
+        found = None
+        if estimate:
+            found = profile(board.compiler.prefix, image, lambda extra: _run(tool, image, blob, folder, extra))
     plan = read_plan(program)
     counts = [int(value) for value in re.findall(r"^instructions (\d+)$", lines, re.M)]
     dtype = read_ports(program)[1][0].dtype
@@ -81,7 +94,14 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]]) -> Inf
     if len(counts) != len(inputs) or len(raw) != len(inputs) or stack is None:
         raise DeviceError(f"the emulated board said {lines[-200:]!r}: run again, and report it if it stays")
     return InferenceCost(
-        max(counts), plan.multiply_adds, plan.work_bytes, int(stack[1]), code_bytes, plan.program_bytes, tuple(raw)
+        instructions=max(counts),
+        macs=plan.multiply_adds,
+        arena_bytes=plan.work_bytes,
+        stack_bytes=int(stack[1]),
+        code_bytes=code_bytes,
+        program_bytes=plan.program_bytes,
+        outputs=tuple(raw),
+        profile=found,
     )
 
 
@@ -127,12 +147,12 @@ def _built(compiler: Compiler, kinds: frozenset[int]) -> tuple[bytes, int]:
         return image.read_bytes(), int(found[1])
 
 
-def _run(program: str, image: Path, blob: bytes, folder: Path) -> str:
+def _run(program: str, image: Path, blob: bytes, folder: Path, extra: tuple[str, ...] = ()) -> str:
     data = folder / "blob.bin"
     data.write_bytes(blob)
     command = [program, "-M", MACHINE, "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=7"]
     command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
-    command += ["-device", f"loader,file={data},addr={BLOB_AT:#x},force-raw=on"]
+    command += ["-device", f"loader,file={data},addr={BLOB_AT:#x},force-raw=on", *extra]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as error:

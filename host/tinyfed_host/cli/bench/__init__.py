@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed_host.cli.bench import infer as bench_infer
+from tinyfed_host.cli.bench.profile import print_profile
 from tinyfed_host.cli.options import complete_board
 from tinyfed_host.cli.output import print_json, print_table
 from tinyfed_host.cli.working import working
@@ -32,10 +33,10 @@ def step(
         str, typer.Option(autocompletion=complete_board, help="A board that QEMU emulates bare.")
     ] = "mps2_an386",
     model: Annotated[str, typer.Option(help="mlp-relu, mlp-tanh, cnn-omniglot or a float32 file.")] = "mlp-relu",
-    by_function: Annotated[bool, typer.Option("--by-function", help="Say what the instructions go to.")] = False,
+    by_function: Annotated[bool, typer.Option("--by-function", help="Say which functions they go to.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Count one online training step on an emulated board: instructions, cycles, memory, code."""
+    """Count one online training step on an emulated board: instructions, cycles (estimated), memory, code."""
     from tinyfed.boards import read_board
     from tinyfed_host.bench.figures import measure
 
@@ -46,9 +47,7 @@ def step(
         return
     print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in found.facts().items()])
     if by_function:
-        steps = len(found.count.instructions)
-        rows = sorted(found.profile.by_function.items(), key=lambda item: -item[1])
-        print_table(["function", "instructions a step"], [[name, round(n / steps)] for name, n in rows if n >= steps])
+        print_profile(found.profile, len(found.count.instructions))
 
 
 def net_of(model: str) -> Any:

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed.fields import whole
+from tinyfed_host.cli.bench.profile import print_profile
 from tinyfed_host.cli.options import complete_board, number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
 from tinyfed_host.cli.working import working
 
 EXAMPLES = (
     'Example: "tinyfed bench infer kws.tflite --board mps2_an386 --json". The figures are the same on every run: '
-    "executed instructions, not cycles, on QEMU."
+    "executed instructions on QEMU, and an estimate of a Cortex-M4F's cycles."
 )
 
 
@@ -24,9 +25,10 @@ def infer(
     inputs: Annotated[
         int, number_option(whole(1, 64), "--inputs", help="Inputs to run: the ends, then random ones.")
     ] = 3,
+    by_function: Annotated[bool, typer.Option("--by-function", help="Say which functions they go to.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count a program's instructions, memory and code on an emulated Cortex-M4, and check its outputs."""
+    """Count an inference on an emulated Cortex-M4: instructions, cycles (estimated), memory, code; check outputs."""
     import numpy as np
 
     from tinyfed.boards import read_board
@@ -46,14 +48,16 @@ def infer(
     make = edge_inputs if engine.inputs[0].dtype == "int8" else float_inputs
     values: Any = make(inputs, engine.inputs[0].count)
     with working(f"counting an inference of {model} on the emulated {board}"):
-        cost = measure(read_board(board), found.content, values)
+        cost = measure(read_board(board), found.content, values, estimate=True)
     for value, output in zip(values, cost.outputs, strict=True):
         if not np.array_equal(engine.run(value)[0].reshape(-1), output):
             raise DeviceError("the emulated board's output differs from this computer's: report it", where=str(model))
     figures = {"model": model.name, "board": board, **cost.figures()}
     if json:
         print_json({**figures, "slow": [vars(layer) for layer in found.slow]})
-    else:
-        print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in figures.items()])
-        for layer in found.slow:
-            print_line(f"slow {layer}")
+        return
+    print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in figures.items()])
+    for layer in found.slow:
+        print_line(f"slow {layer}")
+    if by_function and cost.profile is not None:
+        print_profile(cost.profile, len(cost.outputs))

@@ -85,6 +85,17 @@ def test_a_device_that_does_not_do_is_one_line(program: Path, tmp_path: Path) ->
     (slow / "sampling_frequency_available").write_text("12.5 104 52 26\n")
     assert told(program, "iio", f"{tmp_path}/slow", 6, 50) == []
     assert (slow / "sampling_frequency").read_text().startswith("52\n"), "the least that does"
+    # One ends with a space; the other is longer than 63 characters, the 63rd of which is a space.
+    for rates in ("12.5 25 51 ", "12.500000 25.000000 50.000000 100.000000 200.000000 400.000000 51.000000"):
+        (slow / "sampling_frequency").write_text("12.5\n")
+        (slow / "sampling_frequency_available").write_text(f"{rates}\n")
+        assert told(program, "iio", f"{tmp_path}/slow", 6, 51) == []
+        assert (slow / "sampling_frequency").read_text().startswith("51\n")
+    scale = (slow / "in_accel_scale").read_text()
+    for wrong in ("busy", "nan", "1e999", ""):
+        (slow / "in_accel_scale").write_text(wrong)
+        assert told(program, "iio", f"{tmp_path}/slow", 6, 50, code=1) == ["its scale is no number"]
+    (slow / "in_accel_scale").write_text(scale)
     (tmp_path / "iio:device0" / "in_accel_z_raw").write_text("busy\n")
     assert told(program, "iio", f"{tmp_path}/slow", 6, 50, 20_000) == ["-2"]
 

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 #define DEVICES "/sys/bus/iio/devices"
 #define CHANNELS_MAX 6u
 #define PATH_BYTES 512
-#define VALUE_BYTES 64
+#define NAME_BYTES 64
+#define LINE_BYTES 4096 /* a file of sysfs is a page at most */
 
 /* Linux' Documentation/ABI/testing/sysfs-bus-iio: (raw + offset) * scale is m/s^2, or rad/s. */
 #define STANDARD_GRAVITY 9.80665
@@ -39,9 +41,9 @@ static int open_file(const char *folder, const char *name, int flags)
 }
 
 /* A file's one line. sysfs makes it anew at each read from its begin. */
-static bool read_line(int fd, char text[VALUE_BYTES])
+static bool read_line(int fd, char text[LINE_BYTES])
 {
-    const ssize_t count = pread(fd, text, VALUE_BYTES - 1u, 0);
+    const ssize_t count = pread(fd, text, LINE_BYTES - 1u, 0);
     if (count <= 0) return false;
     text[count] = '\0';
     text[strcspn(text, "\n")] = '\0';
@@ -50,25 +52,27 @@ static bool read_line(int fd, char text[VALUE_BYTES])
 
 static bool read_number(int fd, double *value)
 {
-    char text[VALUE_BYTES], *end;
+    char text[LINE_BYTES], *end;
     if (!read_line(fd, text)) return false;
     *value = strtod(text, &end);
-    return end != text && *end == '\0';
+    return end != text && *end == '\0' && isfinite(*value);
 }
 
-/* What a channel's file says, or else the one that its kind shares; false: neither is there. */
+/* What a channel's file says, or else the one that its kind shares; without both `value` stays. False: it is no number,
+ * and to go on as if it were not there would be another unit. */
 static bool attribute(const char *folder, const char *kind, char axis, const char *what, double *value)
 {
-    char name[VALUE_BYTES];
+    char name[NAME_BYTES];
     for (int shared = 0; shared < 2; shared++) {
         if (shared == 0) (void)snprintf(name, sizeof name, "in_%s_%c_%s", kind, axis, what);
         else (void)snprintf(name, sizeof name, "in_%s_%s", kind, what);
         const int fd = open_file(folder, name, O_RDONLY);
+        if (fd < 0 && errno == ENOENT) continue;
         const bool good = fd >= 0 && read_number(fd, value);
         if (fd >= 0) (void)close(fd);
-        if (good) return true;
+        return good;
     }
-    return false;
+    return true;
 }
 
 /* The folder of the device with this name. */
@@ -78,7 +82,7 @@ static bool find(const char *devices, const char *wanted, char folder[PATH_BYTES
     bool found = false;
     if (all == NULL) return false;
     for (struct dirent *one = readdir(all); one != NULL && !found; one = readdir(all)) {
-        char name[VALUE_BYTES];
+        char name[LINE_BYTES];
         if (one->d_name[0] == '.') continue;
         if (snprintf(folder, PATH_BYTES, "%s/%s", devices, one->d_name) >= PATH_BYTES) continue;
         const int fd = open_file(folder, "name", O_RDONLY);
@@ -92,16 +96,17 @@ static bool find(const char *devices, const char *wanted, char folder[PATH_BYTES
 /* Of the frequencies that a device offers the least that does; `rate_hz` where it lists none. */
 static double offered(const char *folder, const char *name, uint32_t rate_hz)
 {
-    char file[2 * VALUE_BYTES], text[VALUE_BYTES];
+    char file[2 * NAME_BYTES], text[LINE_BYTES];
     double best = 0.0;
     (void)snprintf(file, sizeof file, "%s_available", name);
     const int fd = open_file(folder, file, O_RDONLY);
     if (fd >= 0 && read_line(fd, text) && text[0] != '[') { /* [least step most] is a range */
-        char *end = text;
-        for (double one = strtod(text, &end); *end == ' ' || *end == '\0'; one = strtod(end, &end)) {
+        char *at, *end = text;
+        do {
+            at = end;
+            const double one = strtod(at, &end); /* 0 where none follows, and `end` stays */
             if (one >= (double)rate_hz && (best == 0.0 || one < best)) best = one;
-            if (*end == '\0') break;
-        }
+        } while (end != at);
     }
     if (fd >= 0) (void)close(fd);
     return best > 0.0 ? best : (double)rate_hz;
@@ -110,7 +115,7 @@ static double offered(const char *folder, const char *name, uint32_t rate_hz)
 /* Ask the device to measure at least so often, and say what it does. 0: it does not say. */
 static double set_rate(const char *folder, const char *kind, uint32_t rate_hz)
 {
-    char name[VALUE_BYTES];
+    char name[NAME_BYTES];
     double value = 0.0;
     for (int shared = 0; shared < 2; shared++) {
         (void)snprintf(name, sizeof name, shared == 0 ? "in_%s_sampling_frequency" : "sampling_frequency", kind);
@@ -118,7 +123,7 @@ static double set_rate(const char *folder, const char *kind, uint32_t rate_hz)
         if (fd < 0) continue;
         if (read_number(fd, &value) && value < (double)rate_hz) {
             const int writable = open_file(folder, name, O_WRONLY); /* root alone may, unless a udev rule lets others */
-            char text[VALUE_BYTES];
+            char text[NAME_BYTES];
             const int count = snprintf(text, sizeof text, "%g\n", offered(folder, name, rate_hz));
             if (writable >= 0 && write(writable, text, (size_t)count) == count) (void)read_number(fd, &value);
             if (writable >= 0) (void)close(writable);
@@ -133,14 +138,17 @@ static double set_rate(const char *folder, const char *kind, uint32_t rate_hz)
 static const char *open_kind(const char *folder, uint32_t kind, uint32_t rate_hz)
 {
     for (uint32_t axis = 0; axis < 3u; axis++) {
-        char name[VALUE_BYTES];
+        char name[NAME_BYTES];
         const uint32_t channel = 3u * kind + axis;
         (void)snprintf(name, sizeof name, "in_%s_%c_raw", KINDS[kind], "xyz"[axis]);
         const int fd = open_file(folder, name, O_RDONLY);
         if (fd < 0) return axis == 0u ? NULL : "a channel is missing";
         iio.fd[channel] = fd;
-        if (!attribute(folder, KINDS[kind], "xyz"[axis], "scale", &iio.scale[channel])) iio.scale[channel] = 1.0;
-        if (!attribute(folder, KINDS[kind], "xyz"[axis], "offset", &iio.offset[channel])) iio.offset[channel] = 0.0;
+        iio.scale[channel] = 1.0;
+        iio.offset[channel] = 0.0;
+        if (!attribute(folder, KINDS[kind], "xyz"[axis], "scale", &iio.scale[channel])) return "its scale is no number";
+        if (!attribute(folder, KINDS[kind], "xyz"[axis], "offset", &iio.offset[channel]))
+            return "its offset is no number";
         iio.scale[channel] *= UNITS[kind];
     }
     const double measured_hz = set_rate(folder, KINDS[kind], rate_hz);

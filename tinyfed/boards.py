@@ -186,14 +186,26 @@ def read_board(name: str, folder: Path | None = None) -> Board:
 
 def read_board_file(path: Path) -> Board:
     """The board of a manifest that the user names as a file. Raises `UsageError` as `read_board` does."""
+    if path.suffix == ".json" and not path.exists():
+        raise UsageError("there is no such file", where=shown(str(path)))
     if path.suffix != ".json" or not path.is_file():
         raise UsageError("is no board's manifest: a file called NAME.json", where=shown(str(path)))
     return read_board(path.stem, path.absolute().parent)
 
 
-def read_boards(folder: Path | None = None) -> list[Board]:
-    """All boards, by name. Raises `UsageError` as `read_board` does."""
-    return [read_board(name, folder) for name in board_names(folder)]
+def read_boards(folder: Path | None = None, wrong: list[UsageError] | None = None) -> list[Board]:
+    """All boards, by name, but those of the user's own that are wrong: why goes into `wrong`, and the others are of use
+    all the same. Raises `UsageError` as `read_board` does."""
+    found = []
+    for name, path in sorted(_files(folder).items()):
+        try:
+            found.append(read_board(name, folder))
+        except UsageError as error:
+            if path.parent == (folder or boards_folder()):
+                raise
+            if wrong is not None:
+                wrong.append(error)
+    return found
 
 
 # What each object of a manifest holds. Those below `tinyfed` hold nothing else; PlatformIO has keys of its own above.

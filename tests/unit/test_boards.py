@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from tinyfed_host.cli.main import run_command
 from tinyfed_host.firmware.flashers import TOOLS
 
 from tinyfed import boards
@@ -73,8 +74,29 @@ def test_the_users_own_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     elsewhere.write_text(json.dumps(changed))
     with pytest.raises(UsageError, match=r"elsewhere\.json: tinyfed.compiler.flags: must not hold"):
         boards.read_board_file(elsewhere)
-    with pytest.raises(UsageError, match="is no board's manifest"):
+    with pytest.raises(UsageError, match=r"none\.json: there is no such file"):
         boards.read_board_file(tmp_path / "none.json")
+    with pytest.raises(UsageError, match="is no board's manifest"):
+        boards.read_board_file(tmp_path)
+
+
+def test_a_wrong_board_of_the_users_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command that goes through all boards does its work; two of them say what is wrong."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    bundled = board_names()
+    folder = tmp_path / "tinyfed" / "boards"
+    (folder / "folder.json").mkdir(parents=True)
+    for name, text in (("broken", "{bad"), ("a space", json.dumps(manifest())), ("mine", json.dumps(manifest()))):
+        (folder / f"{name}.json").write_text(text)
+    assert [board.name for board in read_boards()] == sorted([*bundled, "mine"])
+    assert run_command(["boards"]) == 2
+    told = capsys.readouterr()
+    assert "mps2_an386" in told.out and "a space.json: is no board's name" in told.err
+    run_command(["doctor"])
+    told = capsys.readouterr()
+    assert all(f"board {name}: " in told.out for name in ("broken", "folder", "a space"))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed.boards import Board, read_board, read_boards
+from tinyfed.errors import UsageError
 from tinyfed_host.cli.options import complete_board
 from tinyfed_host.cli.output import print_json, print_line, print_table
 
@@ -22,6 +23,8 @@ def boards(
 
     "emulated": the image that is built for it runs in the tests; "compiled": it builds without warnings, nothing
     more was seen; "hardware": somebody ran the hardware tests on it.
+
+    Exit code: 2 when a board of your own is wrong; the others are listed.
     """
     if name is not None:
         board = read_board(name)
@@ -31,14 +34,17 @@ def boards(
             for key, value in _facts(board).items():
                 print_line(f"{key:<12} {value}")
         return
-    found = read_boards()
+    wrong: list[UsageError] = []
+    found = read_boards(wrong=wrong)
     if as_json:
         for board in found:
             print_json(_facts(board))
         print_json({"boards": [board.name for board in found]})
-        return
-    rows = [[b.name, b.title, b.mcu, f"{b.arena_bytes // 1024} KB", b.verified, b.verified_where] for b in found]
-    print_table(["board", "what it is", "processor", "arena", "verified", "where"], rows)
+    else:
+        rows = [[b.name, b.title, b.mcu, f"{b.arena_bytes // 1024} KB", b.verified, b.verified_where] for b in found]
+        print_table(["board", "what it is", "processor", "arena", "verified", "where"], rows)
+    if wrong:
+        raise wrong[0]
 
 
 def _facts(board: Board) -> dict[str, Any]:

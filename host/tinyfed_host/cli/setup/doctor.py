@@ -17,7 +17,7 @@ import typer
 
 from tinyfed.boards import Board, read_boards
 from tinyfed.data import datasets
-from tinyfed.errors import MissingToolError
+from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.paths import cache
 from tinyfed_host.cli.output import print_json, print_line, print_table
 from tinyfed_host.firmware.build import install
@@ -82,7 +82,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
 
 def find() -> Iterator[Finding]:
     """Look at every part, the ones that everything needs first. Nothing is written."""
-    boards = read_boards()
+    wrong: list[UsageError] = []
+    boards = read_boards(wrong=wrong)
     yield Finding("Python", "everything", True, platform.python_version())
     yield from _folders()
     yield from _compilers(boards)
@@ -100,6 +101,8 @@ def find() -> Iterator[Finding]:
     there = importlib.util.find_spec("seglearn") is not None
     yield Finding("data watch", "demo, task watch", there, "seglearn" if there else "", WATCH, optional=True)
     yield from _ports()
+    for error in wrong:
+        yield Finding(f"board {Path(error.where).stem}", "a board of yours", False, error.where, error.detail, True)
 
 
 def _folders() -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """A program that is copied over ssh: the script that goes there runs in a folder here, behind a stand-in for ssh and,
 where there is an sshd, behind the real ones. sudo and systemctl are stand-ins that note how they were called."""
 
+import functools
 import getpass
 import os
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import require, require_tools
 from tinyfed_command import Tinyfed
-from tinyfed_host.firmware import remote
+from tinyfed_host.firmware import flash, remote
 
 from tinyfed.boards import read_board
 from tinyfed.errors import BuildError, DeviceError, MissingToolError, TinyfedError, UsageError
@@ -137,7 +138,13 @@ def test_no_other_address_reaches_ssh(text: str) -> None:
         to(text)
 
 
-@pytest.mark.parametrize("line", ["pty", "listen:%h:1", "listen:a:1; ls", '/dev/x"', "listen:a:1\nUser=root", "fd:3"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("pty", "listen:%h:1", "listen:a:1; ls", '/dev/x"', "listen:a:1\nUser=root", "fd:3"),
+        *("listen:a:0", "listen:a:65536", "tcp:a:99999", "listen:::1:80", "listen:[::1:80", "listen:a:\u0663"),
+    ],
+)
 def test_no_other_line_reaches_the_unit(line: str) -> None:
     with pytest.raises(UsageError, match="no line that a service can wait on"):
         remote.unit("pi", line)
@@ -191,6 +198,19 @@ fi
         assert (told["port"], told["service"]) == (f"socket://{line.removeprefix('listen:')}", True)
     finally:
         os.kill(int((home.parent / "pid").read_text()), signal.SIGTERM)
+
+
+def test_a_service_that_does_not_answer_says_where_to_look(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tools("gcc")
+    monkeypatch.setattr(flash, "wait_for_answer", functools.partial(flash.wait_for_answer, timeout_s=0.0))
+    call = ("install", "--board", "native", "--line", "listen:127.0.0.1:1")
+    told = Tinyfed(capsys).error(4, "firmware", *call, "--port", "pi@127.0.0.1")
+    assert "ssh pi@127.0.0.1 systemctl status tinyfed-device" in told and "RESET" not in told
+    # The stand-in for ssh goes to this computer; its loopback is not that of the other.
+    (installed,) = Tinyfed(capsys).lines("firmware", *call, "--port", "pi@pi")
+    assert (installed["port"], installed["service"]) == (None, True)
 
 
 def test_what_is_built_for_a_computer_may_be_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -317,7 +317,8 @@ def _copy(kind: Board, port: str | None, model: Path | None, line: str | None, d
         from tinyfed_host.firmware.flash import wait_for_answer
 
         with working(f"waiting for the device's answer on {where}"):
-            wait_for_answer(where, identity)
+            why = f"ssh {address} systemctl status {remote.PROGRAM}"
+            wait_for_answer(where, identity, silent=f"why: {why}; or a firewall is in between")
     if as_json:
         print_json({"board": kind.name, "build_id": identity, "written": True, "port": where, "service": runs})
         return

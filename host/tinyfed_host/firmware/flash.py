@@ -271,8 +271,13 @@ def is_there(step: Step) -> bool:
     return True
 
 
-def wait_for_answer(port: str, build_id: str, timeout_s: float = ANSWER_S) -> DeviceInfo:
-    """Wait until the board on a port says hello with this build.
+def wait_for_answer(
+    port: str,
+    build_id: str,
+    timeout_s: float = ANSWER_S,
+    silent: str = "press RESET, and check the wiring in docs/boards",
+) -> DeviceInfo:
+    """Wait until the board on a port says hello with this build; `silent` is what to do where nothing does.
 
     Raises:
         DeviceError: it does not, or with another build.
@@ -292,7 +297,7 @@ def wait_for_answer(port: str, build_id: str, timeout_s: float = ANSWER_S) -> De
                 raise DeviceError(
                     f"flashed, but nothing answers after {timeout_s:.0f} s",
                     where=port,
-                    remedy="press RESET, and check the wiring in docs/boards",
+                    remedy=silent,
                 )
             problem = f"build {info.firmware_build} answers, {build_id} was flashed"
             raise DeviceError(problem, where=port, remedy="is this the port of another board?")

@@ -16,7 +16,8 @@ PROGRAM = "tinyfed-device"  # in the user's home folder
 UNIT_FILE = f"/etc/systemd/system/{PROGRAM}.service"
 LINE = "listen:0.0.0.0:5000"
 # Nothing that a shell, or systemd (%), reads as something else.
-_LINE = re.compile(r"(listen|tcp):[\w.:\[\]-]+:\d{1,5}|/dev/[\w./-]+")
+_LINE = re.compile(r"(listen|tcp):(?P<host>\w[\w.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})|/dev/[\w./-]+", re.ASCII)
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 _ADDRESS = re.compile(r"(?P<user>[A-Za-z_][\w.-]*)@(?P<host>\w[\w.-]*|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d{1,5}))?")
 _OPTIONS = ("ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 
@@ -102,16 +103,19 @@ def is_program(board: Board) -> bool:
 
 def unit(user: str, line: str) -> str:
     """The systemd unit that keeps the device running. Raises `UsageError` when it cannot hold such a line."""
-    if not _LINE.fullmatch(line):
-        remedy = "write listen:HOST:PORT, tcp:HOST:PORT or /dev/..."
+    found = _LINE.fullmatch(line)
+    if found is None or int(found["port"] or 1) not in range(1, 65536):
+        remedy = "write listen:HOST:PORT, tcp:HOST:PORT (an IPv6 HOST in brackets, PORT 1 to 65535) or /dev/..."
         raise UsageError("is no line that a service can wait on", key="--line", value=line, remedy=remedy)
     return UNIT.format(user=user, program=PROGRAM, line=line)
 
 
 def reached(address: Address, line: str | None) -> str | None:
-    """The port of a device that listens on `line` at `address`; None where it waits for nobody from the network."""
+    """The port of a device that listens on `line` at `address`; None where it waits for nobody from here."""
     if line is None or not line.startswith("listen:"):
         return None
+    if line.removeprefix("listen:").rpartition(":")[0] in _LOOPBACK and address.host not in _LOOPBACK:
+        return None  # for who comes through ssh
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"socket://{host}:{line.rpartition(':')[2]}"
 

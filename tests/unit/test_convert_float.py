@@ -172,6 +172,18 @@ def test_a_batch_is_named() -> None:
     assert 'tensor 0 "rows": a batch of 8' in refused(b, [x], [out])
 
 
+def test_a_reshape_to_several_rows_is_no_batch() -> None:
+    b = Builder()
+    x, rows = b.tensor([1, 12]), b.tensor([4, 3])
+    b.operator("RESHAPE", [x, b.constant(np.array([4, 3], np.int32))], [rows])
+    out = b.tensor([4, 3])
+    b.operator("RELU", [rows], [out])
+    model = read_tflite(parse(b.content([x], [out])))
+    values = np.arange(-6, 6, dtype=np.float32)[None]
+    (found,) = run(model, [values]).real
+    np.testing.assert_array_equal(found.reshape(-1), np.maximum(values, 0).reshape(-1))
+
+
 def test_float16_is_named() -> None:
     b = Builder()
     half, out = b.tensor([1, 3], "FLOAT16", name="half"), b.tensor([1, 3])

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tflite_models import path_of
 from tinyfed_host.bench.nets import SPECS
 from tinyfed_host.cli.model import app
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from tinyfed.boards import read_board
 from tinyfed.errors import DoesNotFitError, UsageError
 from tinyfed.model import Add, Conv2D, Dense, Flatten, ModelSpec, ScaleShift, encode, initialize, mlp, plan
+from tinyfed.model.convert import read_model
 from tinyfed.model.plan import summarize
 
 
@@ -75,3 +77,15 @@ def test_wrong_options_are_one_line(options, message):
     import re
 
     assert re.search(message, str(result.exception))
+
+
+def test_an_int8_model_is_planned_for_inference():
+    path = path_of("kws_ref_model")
+    result = invoke(path, "--infer", "--board", "mps2_an386", "--json")
+    assert result.exit_code == 0, result.output
+    *operators, facts = [json.loads(line) for line in result.output.splitlines()]
+    assert facts["arena_bytes"] == facts["work_bytes"] == read_model(path).plan.work_bytes and facts["fits"] is True
+    first = operators[0]
+    assert (first["kind"], first["shape"], first["byte_count"]) == ("conv", [25, 5, 64], 25 * 5 * 64)
+    assert "work area" in invoke(path, "--infer").output
+    assert invoke(path).exception.remedy == "--infer plans an inference"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras_fixture import load_keras_module
+from tflite_builder import Builder
 from tflite_models import path_of
 from tinyfed_host.cli.main import run_command
 
@@ -341,3 +342,35 @@ def test_without_the_quantizer_the_message_says_what_to_install(monkeypatch: pyt
     source = FloatSource(path_of("hello_world_float"))
     with pytest.raises(MissingToolError, match=r"pip install 'tinyfed\[quantize\]'"):
         source.quantized(np.zeros((1, 1), np.float32))
+
+
+def test_what_the_engine_does_not_run_is_kept_on_demand_only(
+    keras: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sine is none of the int8 engine's functions."""
+    b = Builder()
+    x, out = b.tensor([1, 3]), b.tensor([1, 3])
+    b.operator("SIN", [x], [out])
+    (tmp_path / "m.tflite").write_bytes(b.content([x], [out]))
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(3).normal(size=(9, 3)).astype(np.float32))
+    output = tmp_path / "o.tflite"
+    arguments = ["model", "quantize", str(tmp_path / "m.tflite"), "--representative", str(tmp_path / "x.npz")]
+    assert run_command([*arguments, "-o", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert "tinyfed's engine does not run what becomes of it" in error and "--allow" in error and not output.exists()
+    assert run_command([*arguments, "-o", str(output), "--allow"]) == 0
+    assert "by the interpreter" in capsys.readouterr().out and output.exists()
+
+
+def test_words_of_other_libraries_are_not_shown(keras: Any, tmp_path: Path) -> None:
+    """Of what Keras says the names of classes are kept, and nothing else."""
+
+    class Own(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def call(self, x: Any) -> Any:
+            return x
+
+    keras.Sequential([keras.Input((3,)), Own(), keras.layers.Dense(2)]).save(tmp_path / "own.keras")
+    with pytest.raises(UsageError) as caught:
+        FloatSource(tmp_path / "own.keras")
+    assert "cannot load the model: it has Own, which is not there; " in str(caught.value)
+    assert "custom" not in str(caught.value) and "decorated" not in str(caught.value)

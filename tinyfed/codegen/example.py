@@ -18,7 +18,7 @@ _FLOAT = """\
 #include "tinyfed_core.h"
 
 /* The image comes first, where training changes its weights; the work area lies behind it. */
-static @NAME@_ALIGN uint8_t arena[@NAME@_ARENA_INFER_BYTES];
+@NAME@_ALIGN static uint8_t arena[@NAME@_ARENA_INFER_BYTES];
 static float input[@NAME@_INPUT_0_COUNT];
 
 int main(void) {
@@ -26,7 +26,7 @@ int main(void) {
     tinyfed_model_t model;
     tinyfed_engine_t engine;
     const float *output = NULL;
-    uint32_t i;
+@DECLARED@    uint32_t i;
 
     memcpy(arena, @name@_image, @NAME@_IMAGE_BYTES);
     if (tinyfed_model_open(&model, NULL, arena, @NAME@_IMAGE_BYTES) != TINYFED_OK) {
@@ -42,12 +42,34 @@ int main(void) {
     if (tinyfed_infer(&engine, &output, input) != TINYFED_OK) {
         return 1;
     }
-    for (i = 0; i < @NAME@_OUTPUT_0_COUNT; i++) {
+@PROBABILITIES@    for (i = 0; i < @NAME@_OUTPUT_0_COUNT; i++) {
         printf(@FORMAT@);
     }
     return 0;
 }
 """
+
+# The last activation of a network that learns is part of its loss: the engine gives what comes before it.
+_PROBABILITIES = {
+    "softmax_cross_entropy": """\
+    most = output[0];
+    for (i = 1; i < @NAME@_OUTPUT_0_COUNT; i++) {
+        most = output[i] > most ? output[i] : most;
+    }
+    for (i = 0; i < @NAME@_OUTPUT_0_COUNT; i++) {
+        values[i] = tinyfed_exp_f32(output[i] - most);
+        sum += values[i];
+    }
+    for (i = 0; i < @NAME@_OUTPUT_0_COUNT; i++) {
+        values[i] /= sum; /* softmax: the engine gives logits */
+    }
+""",
+    "binary_cross_entropy": """\
+    for (i = 0; i < @NAME@_OUTPUT_0_COUNT; i++) {
+        values[i] = 1.0f / (1.0f + tinyfed_exp_f32(-output[i])); /* sigmoid: the engine gives logits */
+    }
+""",
+}
 
 _INT8 = """\
 /* One inference of @name@ with tinyfed's engine, on a made-up input. On this computer, with CORE the folder
@@ -60,7 +82,7 @@ _INT8 = """\
 #include "@name@.h"
 #include "tinyfed_int8.h"
 
-static @NAME@_ALIGN uint8_t work[@NAME@_WORK_BYTES];
+@NAME@_ALIGN static uint8_t work[@NAME@_WORK_BYTES];
 static float values[@MOST@]; /* of the largest input or output */
 
 int main(void) {
@@ -104,7 +126,8 @@ def example_text(bundle: Bundle) -> str:
     if not any(array.suffix == "image" for array in bundle.arrays):
         raise UsageError("an example runs tinyfed's engine: add --array image (or both)")
     has = {suffix for suffix, _, _ in bundle.figures}
-    values = "values" if "WORK_BYTES" in has else "output"
+    probabilities = _PROBABILITIES.get(bundle.loss, "")
+    values = "values" if "WORK_BYTES" in has or probabilities else "output"
     shown = f'"%.9g\\n", (double){values}[i]'
     if bundle.labels:
         shown = f'"%s %.9g\\n", @name@_labels[i], (double){values}[i]'
@@ -116,5 +139,9 @@ def example_text(bundle: Bundle) -> str:
     else:
         defines = " -DTINYFED_INT8 -DTINYFED_FLOAT" if "FEATURES" in has else ""
         source = _FLOAT.replace("-ffp-contract=off", f"-ffp-contract=off{defines}")
+        declared = "    static float values[@NAME@_OUTPUT_0_COUNT];\n" if probabilities else ""
+        if bundle.loss == "softmax_cross_entropy":
+            declared += "    float most, sum = 0.0f;\n"
+        source = source.replace("@PROBABILITIES@", probabilities).replace("@DECLARED@", declared)
     text = source.replace("@FORMAT@", shown)
     return text.replace("@name@", bundle.name).replace("@NAME@", bundle.name.upper())

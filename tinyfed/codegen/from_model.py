@@ -9,7 +9,7 @@ from tinyfed.model import image
 from tinyfed.model.convert import FloatModel, Int8Model, Model, is_tflite, read_model, read_tflite
 from tinyfed.model.int8.image import read_states
 from tinyfed.model.plan import plan
-from tinyfed.model.tflite.file import Tensor, TfliteModel, parse
+from tinyfed.model.tflite.file import Tensor, TfliteModel, parse, parse_ends
 from tinyfed.reading import read_model_file
 
 # Which arrays a user can ask for.
@@ -31,9 +31,9 @@ def bundle_of(
         if choice in ("tflite", "both"):
             raise UsageError("not a .tflite file, so there is no such array; leave --array out", where=str(path))
         return image_bundle(read_model(path), name, labels)
-    model = parse(content, str(path))
     if choice == "tflite":
-        return tflite_bundle(model, name, labels)
+        return tflite_bundle(parse_ends(content, str(path)), name, labels)
+    model = parse(content, str(path))
     try:
         converted = image_bundle(read_tflite(model), name, labels)
     except UsageError:
@@ -103,4 +103,4 @@ def _float_bundle(model: FloatModel, name: str, labels: tuple[str, ...]) -> Bund
     if spec.frozen:
         figures += (("FEATURES", f"{spec.input_shape[0]}u", "values the frozen int8 network gives the head"),)
     inputs = (Port("input", "float32", (1, *spec.sample_shape)),)
-    return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels, figures)
+    return Bundle(name, Path(model.source).name, (array,), inputs, outputs, labels, figures, spec.loss)

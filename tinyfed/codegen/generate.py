@@ -59,6 +59,7 @@ class Bundle:
     outputs: tuple[Port, ...]
     labels: tuple[str, ...] = ()
     figures: tuple[tuple[str, str, str], ...] = ()
+    loss: str = ""  # of a model that learns: what its last activation is part of
 
 
 def read_labels(text: str, source: str) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ def header_text(bundle: Bundle) -> str:
     for role, ports in (("INPUT", bundle.inputs), ("OUTPUT", bundle.outputs)):
         lines += ["", f"#define {upper}_{role}S {len(ports)}"]
         for index, port in enumerate(ports):
-            lines += _port_lines(f"{upper}_{role}_{index}", port, bundle.source)
+            lines += _port_lines(f"{upper}_{role}_{index}", port)
     if bundle.figures:
         lines.append("")
     for suffix, value, comment in bundle.figures:
@@ -138,16 +139,16 @@ def header_text(bundle: Bundle) -> str:
     return "\n".join(lines)
 
 
-def _port_lines(macro: str, port: Port, source: str) -> list[str]:
-    if port.dtype not in C_TYPES:
-        raise UsageError(f'tensor "{port.name}": type {port.dtype} has no type in C', where=source)
+def _port_lines(macro: str, port: Port) -> list[str]:
     count = 1
     for size in port.shape:
         count *= size
     dimensions = ", ".join(str(size) for size in port.shape)
     lines = [
         f'/* "{comment_text(port.name)}" */',
-        f"#define {macro}_TYPE {C_TYPES[port.dtype]}",
+        f"#define {macro}_TYPE {C_TYPES[port.dtype]}"
+        if port.dtype in C_TYPES
+        else f"/* {macro}_TYPE: {port.dtype}, which C does not have */",
         f"#define {macro}_DIMENSIONS {len(port.shape)}",
         f"#define {macro}_SHAPE {{{dimensions}}}" if port.shape else f"#define {macro}_SHAPE {{1}} /* a scalar */",
         f"#define {macro}_COUNT {count}",

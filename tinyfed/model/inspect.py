@@ -154,7 +154,7 @@ def _converted(convert: Callable[[], Model], boards: list[Board]) -> dict[str, A
         none = (Fit(board.name, board.arena_bytes, "no: not converted", None, "no", None) for board in boards)
         return {"engine": "", "why_not": error.detail, "image_bytes": None, "fits": tuple(none)}
     engine = model.engine if isinstance(model, Int8Model) else "float32"
-    fits = tuple(_fit(model, board) for board in boards)
+    fits = tuple(fit_of(model, board) for board in boards)
     program = model.content if isinstance(model, Int8Model) else model.spec.frozen
     states = tuple(StateFacts(state.name, state.byte_count) for state in read_states(program)) if program else ()
     slow = model.slow if isinstance(model, Int8Model) else ()
@@ -334,7 +334,8 @@ def _program_facts(model: Int8Model, boards: list[Board]) -> ModelFacts:
     )
 
 
-def _fit(model: Model, board: Board) -> Fit:
+def fit_of(model: Model, board: Board) -> Fit:
+    """What `board` says of a model."""
     return _int8_fit(model, board) if isinstance(model, Int8Model) else _float_fit(model.spec, board)
 
 

@@ -110,6 +110,16 @@ class Int8Port:
 
 
 @dataclass(frozen=True)
+class Int8OperatorPlace:
+    """An operator's output: `shape` as (height, width, channels), and where in the work area its bytes lie."""
+
+    kind: str
+    shape: tuple[int, int, int]
+    offset: int
+    byte_count: int
+
+
+@dataclass(frozen=True)
 class Int8StatePlace:
     """What a network keeps from one run to the next: `byte_count` bytes of the work area."""
 
@@ -136,6 +146,19 @@ def read_ports(program: bytes) -> tuple[tuple[Int8Port, ...], tuple[Int8Port, ..
         zero_point += 128 if TYPES[kind] == "uint8" else 0
         ports.append(Int8Port(offset, (height, width, channels)[3 - rank :], scale, zero_point, TYPES[kind]))
     return tuple(ports[:inputs]), tuple(ports[inputs:])
+
+
+def read_operators(program: bytes) -> tuple[Int8OperatorPlace, ...]:
+    """What each operator of an encoded program writes, and where; the program must be a valid one."""
+    fields = HEADER.unpack_from(program)
+    names = {number: name for name, number in KINDS.items()}
+    found = []
+    for index in range(fields[5]):
+        record = RECORD.unpack_from(program, HEADER.size + index * RECORD.size)
+        kind, shape = names[record[0]], record[18:21]
+        element = 4 if kind in FLOAT_KINDS and kind != "quantize" else 1
+        found.append(Int8OperatorPlace(kind, shape, record[23], element * math.prod(shape)))
+    return tuple(found)
 
 
 def read_states(program: bytes) -> tuple[Int8StatePlace, ...]:

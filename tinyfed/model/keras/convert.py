@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 import zipfile
@@ -97,7 +98,20 @@ def load_keras(path: Path) -> Any:
             file.write_bytes(copy)
             return tensorflow.keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # whatever Keras raises, which is of many kinds, is about the file
-        raise ConvertError(f"Keras cannot load the model: {first_line(error)}", where=str(path)) from error
+        raise ConvertError(
+            f"Keras {tensorflow.keras.__version__} cannot load the model{_culprits(error)}",
+            where=str(path),
+            remedy="save it again with that version, from layers of Keras' own",
+        ) from error
+
+
+def _culprits(error: BaseException) -> str:
+    """What TensorFlow's text says of classes and operators that are missing, which is of use; the rest is not."""
+    text = str(error)
+    classes = re.findall(r"locate class '([^']+)'|[Uu]nknown layer:? *'?([\w>]+)", text)
+    operators = re.findall(r"(?:tf\.|Flex)([A-Z]\w+)", text)
+    names = sorted({name for found in classes for name in found if name} | set(operators))
+    return f": it has {shown(', '.join(names), SHORT_MESSAGE)}, which is not there" if names else ""
 
 
 def rewritten(path: Path) -> bytes:
@@ -269,7 +283,9 @@ class TfliteSource:
                 return bytes(converter.convert())
         except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the model
             raise ConvertError(
-                f"TensorFlow cannot convert the model: {first_line(error)}", where=self.source
+                f"TensorFlow cannot convert the model to .tflite{_culprits(error)}",
+                where=self.source,
+                remedy="`tinyfed model convert` reads it without TensorFlow, and names a layer that it does not have",
             ) from error
 
     def _shape(self, shape: tuple[int | None, ...], inputs: int, outputs: int) -> tuple[int, ...]:
@@ -289,9 +305,16 @@ class TfliteSource:
         if not getattr(model, "inputs", None):
             raise ConvertError("the model has no input shape; build it with a fixed one", where=self.source)
         shape = self._shape(tuple(model.inputs[0].shape), len(model.inputs), len(model.outputs))
-        with quiet():
-            source = keras.Input(batch_shape=(1, *shape), name="input")
-            return keras.Model(source, model(source, training=False), name="one_sample")
+        try:
+            with quiet():
+                source = keras.Input(batch_shape=(1, *shape), name="input")
+                return keras.Model(source, model(source, training=False), name="one_sample")
+        except Exception as error:  # whatever Keras raises, which is of many kinds, is about the model
+            raise ConvertError(
+                f"its layers cannot be called with one sample of shape {list(shape)}{_culprits(error)}",
+                where=self.source,
+                remedy="build the model anew with a batch size that is left open",
+            ) from error
 
     def _resaved(self) -> TemporaryFolder:
         folder = TemporaryFolder()
@@ -312,7 +335,9 @@ class TfliteSource:
             raise
         except Exception as error:  # whatever TensorFlow raises, which is of many kinds, is about the folder
             raise ConvertError(
-                f"TensorFlow cannot load the SavedModel: {first_line(error)}", where=self.source
+                f"TensorFlow {self.tensorflow.__version__} cannot load the SavedModel{_culprits(error)}",
+                where=self.source,
+                remedy="save it again with that version",
             ) from error
         return folder
 

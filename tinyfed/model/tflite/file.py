@@ -4,6 +4,7 @@ The reader takes the tensors and operators of every subgraph in order, checks ev
 them, and names the tensor or operator that is wrong.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,13 +141,40 @@ def parse(content: bytes, source: str = "model") -> TfliteModel:
         raise TfliteError(f"not a usable .tflite file: {error.detail}", where=source) from error
 
 
-def _model(model: Table, content: bytes, source: str) -> TfliteModel:
+def parse_ends(content: bytes, source: str = "model") -> TfliteModel:
+    """`parse` without a look at what lies between the inputs and the outputs: no operators, and tensors that nothing
+    is asked of. Raises TfliteError."""
+    try:
+        model = root(content, b"TFL3", "the .tflite header")
+        graph, buffers = _subgraphs(model)[0], model.tables(4, "buffer", MOST_BUFFERS)
+        tables = graph.tables(0, "tensor", MOST_TENSORS)
+        ends = [_indices(graph, slot) for slot in (1, 2)]
+        if not all(0 <= index < len(tables) for index in itertools.chain(*ends)):
+            raise UsageError("an input or output that is no tensor")
+        for buffer in buffers:
+            buffer.vector(0, "u1")
+        for operator in graph.tables(3, "operator", MOST_OPERATORS):
+            operator.vector(1, "i4")
+        named = {index: _tensor(tables[index], index, buffers, content) for index in itertools.chain(*ends)}
+        tensors = tuple(named.values())
+        inputs, outputs = (tuple(list(named).index(index) for index in some) for some in ends)
+        return TfliteModel(source, content, model.string(3), tensors, (), inputs, outputs)
+    except UsageError as error:
+        raise TfliteError(f"not a usable .tflite file: {error.detail}", where=source) from error
+
+
+def _subgraphs(model: Table) -> list[Table]:
     version = model.scalar(0, "I", 0)
     if version != 3:
         raise UsageError(f"schema version {version}; only version 3 is known")
     subgraphs = model.tables(2, "subgraph", 64)
     if not subgraphs:
         raise UsageError("no subgraph")
+    return subgraphs
+
+
+def _model(model: Table, content: bytes, source: str) -> TfliteModel:
+    subgraphs = _subgraphs(model)
     buffers = model.tables(4, "buffer", MOST_BUFFERS)
     codes = model.tables(1, "operator code", MOST_OPERATORS)
     first, *others = (_subgraph(graph, buffers, codes, content) for graph in subgraphs)

@@ -45,7 +45,7 @@ def convert_float(model: TfliteModel, loss: str | None = None) -> Converted | Pr
         if operator.name == "DEQUANTIZE":
             source = View(model, operator).input(0)
             View(model, operator).refuse(f"{source} is {_WRONG_TYPE.get(source.dtype, source.dtype)}")
-    check_sizes(model, inner_batches=True)
+    check_sizes(model)
     reader = _Reader(model)
     return convert_graph(reader.graph(), loss, tuple(reader.notes))
 

@@ -61,7 +61,7 @@ def convert_int8(model: TfliteModel) -> i8.Int8Network:
                 View(model, operator).refuse(LOOP_REMEDY)
             known = ", ".join(sorted({*_CONVERT, *MOVEMENT}))
             View(model, operator).refuse(f"the int8 engine does not have this operator; it has {known}")
-    check_sizes(model, inner_batches=True)
+    check_sizes(model)
     return _Converter(model).network()
 
 

@@ -164,10 +164,9 @@ class View:
                 )
 
 
-def check_sizes(model: TfliteModel, inner_batches: bool = False) -> None:
-    """Every activation is of one sample and of known shape; inside the model a first dimension may be another one's
-    with `inner_batches`. Raises ConvertError naming the tensor."""
-    ends = (*model.inputs, *model.outputs)
+def check_sizes(model: TfliteModel) -> None:
+    """Every input is of one sample, every activation of known shape; behind the inputs a first dimension may be another
+    one's, which a reshape has brought there. Raises ConvertError naming the tensor."""
     used = {index for operator in model.operators for index in (*operator.inputs, *operator.outputs)}
     for index in sorted(used | set(model.inputs) | set(model.outputs)):
         tensor = model.tensors[index]
@@ -176,7 +175,7 @@ def check_sizes(model: TfliteModel, inner_batches: bool = False) -> None:
         place = {"where": model.source, "key": str(tensor)}
         if any(dimension > 0 for dimension in tensor.dynamic_dimensions):
             raise ConvertError("a dynamic shape; convert the model again with fixed sizes", **place)
-        if len(tensor.shape) > 1 and tensor.shape[0] != 1 and not (inner_batches and index not in ends):
+        if len(tensor.shape) > 1 and tensor.shape[0] != 1 and index in model.inputs:
             raise ConvertError(f"a batch of {tensor.shape[0]}; convert the model again with a batch size of 1", **place)
         if 0 in tensor.shape:
             raise ConvertError(f"shape {list(tensor.shape)} has no elements", **place)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from tinyfed.model.spec import ModelSpec, with_trainable
 from tinyfed_host.cli.options import complete_board, model_path, number_option
 from tinyfed_host.cli.output import print_json, print_line, print_table
 from tinyfed_host.cli.working import working
+
+if TYPE_CHECKING:
+    from tinyfed.model.convert import Int8Model
 
 EXAMPLES = (
     "Examples: tinyfed model plan gestures.tfm --board mps2_an386 · tinyfed model plan cnn-omniglot --trainable last-1 "
@@ -52,7 +55,7 @@ def alternatives(spec: ModelSpec, mode: str) -> Iterator[Ways]:
         yield Ways("only infer: --infer", plan_of(spec, "infer").arena_bytes)
 
 
-def _spec_of(model: str, trainable: str) -> ModelSpec:
+def _found(model: str, trainable: str) -> "ModelSpec | Int8Model":
     from tinyfed_host.bench.nets import SPECS
 
     if model in SPECS:
@@ -62,9 +65,7 @@ def _spec_of(model: str, trainable: str) -> ModelSpec:
 
         found = read_model(model_path(model))
         if isinstance(found, Int8Model):
-            raise UsageError(
-                "an int8 model does not learn; `tinyfed model inspect` says what it takes", where=str(model)
-            )
+            return found
         spec = found.spec
     if not trainable:
         return spec
@@ -90,10 +91,15 @@ def plan(
 ) -> None:
     """Print the memory a model needs, layer by layer, and whether it fits a board."""
     with working(f"reading {model}"):
-        spec = _spec_of(model, trainable)
+        spec = _found(model, trainable)
     mode = mode_of(infer, batch, optimizer)
-    found, rows = plan_of(spec, mode), summarize(spec, mode)
     place = read_board(board) if board else None
+    if not isinstance(spec, ModelSpec):
+        if not infer or trainable:
+            raise UsageError("a program, which does not learn", where=str(model), remedy="--infer plans an inference")
+        _plan_program(spec, place, as_json)
+        return
+    found, rows = plan_of(spec, mode), summarize(spec, mode)
     if as_json:
         for row in rows:
             print_json({"layer": row.index, **{k: v for k, v in vars(row).items() if k != "index"}})
@@ -102,6 +108,40 @@ def plan(
         _print(found, rows, place)
     if place is not None and found.arena_bytes > place.arena_bytes:
         raise DoesNotFitError(_advice(spec, mode, found, place))
+
+
+def _plan_program(model: "Int8Model", board: Board | None, as_json: bool) -> None:
+    """The plan of a program: it stays in flash where there is flash, and its work area is the arena."""
+    from tinyfed.model.inspect import fit_of
+    from tinyfed.model.int8.image import read_operators
+
+    size, work = len(model.content), model.plan.work_bytes
+    facts: dict[str, Any] = {"mode": "infer", "flash_bytes": size, "work_bytes": work}
+    facts |= {"arena_bytes": work, "arena_includes_parameters": False, "multiply_adds": model.plan.multiply_adds}
+    fit = None if board is None else fit_of(model, board)
+    if fit is not None and fit.inference_bytes is not None:
+        facts |= {"arena_bytes": fit.inference_bytes, "arena_includes_parameters": fit.inference_bytes != work}
+        facts |= {"board": fit.board, "board_arena_bytes": fit.arena_bytes, "fits": fit.inference == "yes"}
+        facts["left_bytes"] = fit.arena_bytes - fit.inference_bytes
+    rows = read_operators(model.content)
+    if as_json:
+        for number, row in enumerate(rows):
+            print_json({"layer": number, **vars(row)})
+        print_json(facts)
+    else:
+        cells = [
+            (number, row.kind, "x".join(map(str, row.shape)), f"{row.byte_count:,} at {row.offset}")
+            for number, row in enumerate(rows)
+        ]
+        print_table(("operator", "kind", "output", "bytes"), cells)
+        print_line("mode infer: bytes")
+        print_line(f"  program, in flash                {size:>12,}")
+        print_line(f"  work area                        {work:>12,}")
+        if fit is not None and fit.inference_bytes is not None:
+            print_line(f"  arena on {fit.board}, which has {fit.arena_bytes:,}: {fit.inference_bytes:,}")
+    if fit is not None and fit.inference != "yes":
+        reason = fit.inference.removeprefix("no: ")
+        raise DoesNotFitError(f"{fit.board}: {reason}; nothing short of a smaller model fits")
 
 
 def _advice(spec: ModelSpec, mode: str, found: Plan, board: Board) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tinyfed.errors import UsageError
 from tinyfed_host.cli.output import print_json, print_line, print_table, write_file
 from tinyfed_host.cli.working import working
 
@@ -16,6 +17,9 @@ def quantize_model(
     representative: Annotated[Path, typer.Option(help='Samples "x" (and labels "y") in an .npz file, as in use.')],
     output: Annotated[Path, typer.Option("--output", "-o", help="The int8 .tflite file to write.")],
     test: Annotated[Path | None, typer.Option(help="Samples and labels to take the accuracy on.")] = None,
+    allow: Annotated[
+        bool, typer.Option("--allow", help="Keep the file where tinyfed's engine does not run it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Quantize a model to int8, activations and weights, and say what it costs (docs/quantize.md)."""
@@ -23,6 +27,12 @@ def quantize_model(
 
     with working(f"quantizing {model}"):
         result = quantize_file(model, representative, test)
+    if result.why_not and not allow:
+        raise UsageError(
+            f"tinyfed's engine does not run what becomes of it: {result.why_not}",
+            where=str(model),
+            remedy="--allow writes the file all the same, for TensorFlow Lite Micro",
+        )
     write_file(output, result.content, model, representative, test)
     if as_json:
         print_json(
@@ -32,6 +42,7 @@ def quantize_model(
                 "float_bytes": result.float_bytes,
                 "error": result.error,
                 "measured_on": result.measured_on,
+                "measured_by": "interpreter" if result.why_not else "engine",
                 "accuracy_before": result.before,
                 "accuracy_after": result.after,
                 "layers": [vars(error) for error in result.errors],
@@ -51,7 +62,7 @@ def quantize_model(
     by = "the interpreter" if result.why_not else "tinyfed's engine"
     print_line(f"error of the outputs {_percent(result.error)}, over {result.measured_on:,} samples, by {by}")
     if result.before is not None and result.after is not None:
-        print_line(f"accuracy {result.before:.2%} as float, {result.after:.2%} as int8")
+        print_line(f"accuracy {result.before:.2%} as float, by the interpreter; {result.after:.2%} as int8, by {by}")
     if result.why_not:
         print_line(f"tinyfed's engine does not run it: {result.why_not}")
 

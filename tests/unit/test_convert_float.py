@@ -178,7 +178,7 @@ def test_a_reshape_to_several_rows_is_no_batch() -> None:
     b.operator("RESHAPE", [x, b.constant(np.array([4, 3], np.int32))], [rows])
     out = b.tensor([4, 3])
     b.operator("RELU", [rows], [out])
-    model = read_tflite(parse(b.content([x], [out])))
+    model = read_tflite(tflite.parse(b.content([x], [out])))
     values = np.arange(-6, 6, dtype=np.float32)[None]
     (found,) = run(model, [values]).real
     np.testing.assert_array_equal(found.reshape(-1), np.maximum(values, 0).reshape(-1))

@@ -2,7 +2,6 @@
 
 import hashlib
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -324,12 +323,6 @@ def test_labels_are_counted() -> None:
     check_labels(("a", "b"), outputs)
     with pytest.raises(UsageError, match="1 labels for 2 classes"):
         check_labels(("a",), outputs)
-
-
-def test_a_type_without_a_c_type_is_refused() -> None:
-    bundle = replace(small_bundle(), inputs=(Port("half", "float16", (1,)),))
-    with pytest.raises(UsageError, match='"half": type float16'):
-        header_text(bundle)
 
 
 def test_a_port_carries_scale_and_zero_point() -> None:

@@ -106,6 +106,13 @@ def test_the_model_notices_an_overrun_that_is_not_seen_to(tmp_path: Path) -> Non
         ("nrf52840dk", "nrf52/port.c", "store", 0x00040800, 131072, "whole pages of 4 KB"),
         ("nrf52840dk", "nrf52/port.c", "store", 0x000F0000, 131072, "below 0x00100000"),
         ("nrf52840dk", "nrf52/port.c", "data_flash", 0x00080000, 524289, "memory.data_flash in the manifest"),
+        ("nrf52840dk", "nrf52/port.c", "flash", 0x00000100, 262144, "a multiple of 512"),
+        ("nrf52840dk", "nrf52/port.c", "ram", 0x20000000, 262145, "in 0x20000000..0x2003ffff"),
+        ("nrf52840dk", "nrf52/port.c", "store", 0, 0, "memory.store is missing"),
+        ("nrf52840dk", "cortexm/startup.c", "data_flash", 0, 0, "memory.data_flash is missing"),
+        ("stm32f405", "stm32/port.c", "flash", 0x08000100, 131072, "a multiple of 512"),
+        ("stm32f405", "stm32/port.c", "ram", 0x1FFF0000, 131072, "in 0x20000000..0x2001ffff"),
+        ("stm32f405", "stm32/port.c", "store", 0, 0, "memory.store is missing"),
         ("mps2_an386", "mps2/port.c", "store", 0x21000000, 4096, "whole blocks of 4 KB"),
         ("stm32f405", "stm32f4/clock.c", "", 8_500_000, 0, "TINYFED_HSE_HZ"),
         ("stm32f405", "stm32f4/clock.c", "", 3_000_000, 0, "TINYFED_HSE_HZ"),
@@ -120,11 +127,16 @@ def test_the_build_refuses_what_the_chip_has_not(
     def compiled() -> subprocess.CompletedProcess[str]:
         flags = [f"-D{name}={value}" for name, value in RECIPE.defines(board, manifest).items()]
         includes = [f"-I{PORT}", f"-I{PORT.parent / 'base'}"]
-        command = ["gcc", "-Wno-int-to-pointer-cast", *flags, *includes, "-fsyntax-only", PORT / source]
+        command = [compiler, "-Wno-int-to-pointer-cast", *flags, *includes, "-fsyntax-only", PORT / source]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
+    # The vector table has pointers of 32 bits.
+    compiler = "arm-none-eabi-gcc" if source.startswith("cortexm/") else "gcc"
+    require_tools(compiler)
     assert compiled().returncode == 0
-    if region:
+    if region and size == 0:
+        del manifest["tinyfed"]["memory"][region]
+    elif region:
         manifest["tinyfed"]["memory"][region] = {"address": address, "bytes": size}
     else:
         manifest["tinyfed"]["defines"]["TINYFED_HSE_HZ"] = f"{address}u"

@@ -15,6 +15,10 @@
 #error "the board's manifest gives TINYFED_ARENA_BYTES"
 #endif
 
+#ifndef TINYFED_DATA_FLASH_ADDRESS
+#error "memory.data_flash is missing in the manifest: where the device's samples lie"
+#endif
+
 extern uint32_t tinyfed_ld_stack_start[], tinyfed_ld_stack_end[];
 extern uint32_t tinyfed_ld_data_load[], tinyfed_ld_data_start[], tinyfed_ld_data_end[];
 extern uint32_t tinyfed_ld_bss_start[], tinyfed_ld_bss_end[];

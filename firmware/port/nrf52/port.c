@@ -85,6 +85,10 @@ void tinyfed_port_idle(uint32_t timeout_ms)
 
 uint32_t tinyfed_port_instructions(void) { return 0; }
 
+#ifndef TINYFED_STORE_ADDRESS
+#error "memory.store is missing in the manifest: two slots for saved models"
+#endif
+
 #define FLASH_BYTES 0x100000u
 _Static_assert(TINYFED_STORE_ADDRESS % TINYFED_NRF52_NVMC_PAGE_BYTES == 0u &&
                    TINYFED_STORE_BYTES % (2u * TINYFED_NRF52_NVMC_PAGE_BYTES) == 0u &&
@@ -93,6 +97,11 @@ _Static_assert(TINYFED_STORE_ADDRESS % TINYFED_NRF52_NVMC_PAGE_BYTES == 0u &&
 _Static_assert(TINYFED_FLASH_ADDRESS + TINYFED_FLASH_BYTES <= FLASH_BYTES &&
                    TINYFED_DATA_FLASH_ADDRESS + TINYFED_DATA_FLASH_BYTES <= FLASH_BYTES,
                "memory.flash and memory.data_flash in the manifest must lie below 0x00100000");
+_Static_assert(TINYFED_FLASH_ADDRESS % 512u == 0u,
+               "memory.flash in the manifest must begin as a vector table may, at a "
+               "multiple of 512");
+_Static_assert(TINYFED_RAM_ADDRESS >= 0x20000000u && TINYFED_RAM_ADDRESS + TINYFED_RAM_BYTES <= 0x20040000u,
+               "memory.ram in the manifest must lie in 0x20000000..0x2003ffff");
 
 static tinyfed_flash_state_t erase(uint32_t offset) { return tinyfed_nrf52_nvmc_erase(TINYFED_STORE_ADDRESS + offset); }
 

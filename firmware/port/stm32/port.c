@@ -11,11 +11,20 @@
 #define IDCODE 0xE0042000u
 #define IDCODE_DEVICE 0xFFFu
 
+#ifndef TINYFED_STORE_ADDRESS
+#error "memory.store is missing in the manifest: two slots for saved models"
+#endif
+
 #define FLASH_END 0x08100000u
 _Static_assert(TINYFED_FLASH_ADDRESS >= 0x08000000u && TINYFED_FLASH_ADDRESS + TINYFED_FLASH_BYTES <= FLASH_END &&
                    TINYFED_DATA_FLASH_ADDRESS >= 0x08000000u &&
                    TINYFED_DATA_FLASH_ADDRESS + TINYFED_DATA_FLASH_BYTES <= FLASH_END,
                "memory.flash and memory.data_flash in the manifest must lie in the chip's 0x08000000..0x080fffff");
+_Static_assert(TINYFED_FLASH_ADDRESS % 512u == 0u,
+               "memory.flash in the manifest must begin as a vector table may, at a "
+               "multiple of 512");
+_Static_assert(TINYFED_RAM_ADDRESS >= 0x20000000u && TINYFED_RAM_ADDRESS + TINYFED_RAM_BYTES <= 0x20020000u,
+               "memory.ram in the manifest must lie in 0x20000000..0x2001ffff");
 
 #define GPIO_MODER 0x00u
 #define GPIO_PUPDR 0x0Cu

@@ -32,6 +32,7 @@ STACK_BYTES_MAX = 2**20
 COUNTER_END = 2**32 - 1  # of microseconds and instructions: a counter that stands there counts no more
 
 _ORDER = struct.Struct("<BBBBHHQfBBH8H")
+_ORDER_BEFORE, _ORDER_BEHIND = struct.Struct("<BBBBHH"), struct.Struct("<fBBH8H")  # of the seed
 _MORE = struct.Struct("<BBHfBBHHBB")
 _RESULT = struct.Struct("<BBHIffIIII")
 _CHECKPOINT = struct.Struct("<IIIf")
@@ -122,9 +123,11 @@ class Order:
 
         Raises `UsageError` as the constructor does.
         """
-        check_values({"seed": SEED}, {"seed": seed}, "order")
+        if type(seed) is not int or not 0 <= seed < 2**64:
+            check_values({"seed": SEED}, {"seed": seed}, "order")
+        _ = self._around_seed  # made once, before it is copied
         other = object.__new__(Order)
-        vars(other).update(vars(self), seed=seed, _more=self._more)
+        vars(other).update(vars(self), seed=seed)
         return other
 
     def started_at(self, start: int) -> "Order":
@@ -155,29 +158,22 @@ class Order:
 
     def encode(self) -> bytes:
         """The 40, 56 or 60 bytes of docs/order.md."""
-        more = self._more
+        before, behind = self._around_seed
+        return before + self.seed.to_bytes(8, "little") + behind
+
+    @cached_property
+    def _around_seed(self) -> tuple[bytes, bytes]:
+        """The bytes of `encode` before and behind the seed, which alone differs between the visits of a run."""
+        more = self._more()
         points = (*self.checkpoints, *[0] * (CHECKPOINTS_MAX - len(self.checkpoints)))
         version = 4 if self.start else 3 if any(more[8:]) or more[1] > _FLAGS_V2 else 2 if any(more) else 1
         start = struct.pack("<I", self.start) if self.start else b""
-        head = _ORDER.pack(
-            version,
-            SOURCES[self.source],
-            self.ways,
-            self.passes,
-            self.shots,
-            self.queries,
-            self.seed,
-            self.learning_rate,
-            len(self.checkpoints),
-            0,
-            0,
-            *points,
-        )
-        return head + (more if version > 1 else b"") + start
+        before = _ORDER_BEFORE.pack(version, SOURCES[self.source], self.ways, self.passes, self.shots, self.queries)
+        behind = _ORDER_BEHIND.pack(self.learning_rate, len(self.checkpoints), 0, 0, *points)
+        return before, behind + (more if version > 1 else b"") + start
 
-    @cached_property
     def _more(self) -> bytes:
-        """What versions 2 and 3 add; all zeros when nothing of it is used. The seed is not in it."""
+        """What versions 2 and 3 add; all zeros when nothing of it is used."""
         flags = sum(bit for name, bit in _FLAGS.items() if getattr(self, name))
         answer = WeightsEncoding.named(self.answer).number
         local = (self.local_first, self.local_last, self.reconstruct, self.top, answer, 0)
@@ -291,9 +287,12 @@ class Result:
         _, count, _, samples, first, last, train_us, instructions, stack, arena = _RESULT.unpack_from(data)
         if count > CHECKPOINTS_MAX or len(data) != _RESULT.size + count * _CHECKPOINT.size:
             raise UsageError(f"{len(data)} bytes do not hold {count} checkpoints", where="result")
-        points = tuple(
-            Checkpoint(*_CHECKPOINT.unpack_from(data, _RESULT.size + k * _CHECKPOINT.size)) for k in range(count)
-        )
-        if any(p.correct > p.count or p.count == 0 for p in points) or not math.isfinite(last):
+        points = tuple(Checkpoint(*values) for values in _CHECKPOINT.iter_unpack(data[_RESULT.size :])) if count else ()
+        if any([p.correct > p.count or p.count == 0 for p in points]) or not math.isfinite(last):
             raise UsageError("a value is out of its range", where="result", remedy="docs/order.md lists them")
-        return cls(samples, first, last, train_us, instructions, stack, points, arena)
+        result = object.__new__(cls)  # past the constructor of a frozen dataclass, which sets one field at a time
+        vars(result).update(
+            samples=samples, loss_first=first, loss_last=last, train_us=train_us, train_instructions=instructions,
+            stack_bytes=stack, checkpoints=points, arena_bytes=arena,
+        )  # fmt: skip
+        return result

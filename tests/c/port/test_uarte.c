@@ -177,6 +177,7 @@ static void pass(uint32_t us)
     uarte.now_us += us;
     if (us >= uarte.dma_us) move_to_ram();
     if (!uarte.receiving && uarte.dma_on && uarte.enabled == 8u) { /* after STOPRX */
+        check((uarte.shorts & NRF52_UARTE_SHORT_ENDRX_STARTRX) == 0u, "the block that STOPRX ends begins another");
         end_block();
         uarte.rxto = !uarte.rxto_is_lost;
     }

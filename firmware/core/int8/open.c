@@ -304,6 +304,19 @@ static fault_t check_shapes(const tinyfed_int8_record_t *r)
     }
 }
 
+/* What works row by row may write over rows of the input that it reads no more. */
+static bool writes_behind(const tinyfed_int8_record_t *r)
+{
+    if (r->kind != TINYFED_INT8_CONV && r->kind != TINYFED_INT8_MAX_POOL && r->kind != TINYFED_INT8_AVERAGE_POOL)
+        return false;
+    const uint64_t in_row = (uint64_t)r->in_w * r->in_c, out_row = (uint64_t)r->out_w * r->out_c;
+    for (uint32_t y = 0; y < r->out_h; y++) {
+        const uint32_t from = y * r->stride_h > r->pad_top ? y * r->stride_h - r->pad_top : 0;
+        if (r->out_at + (y + 1u) * out_row > r->in_at + from * in_row) return false;
+    }
+    return true;
+}
+
 static fault_t check_places(const program_t *p, const tinyfed_int8_record_t *r, uint32_t in_count, uint32_t out_count)
 {
     if (!in_work(p, r->out_at, out_count)) return wrong(FIELD(out_at), TINYFED_E_MEMORY);
@@ -312,7 +325,8 @@ static fault_t check_places(const program_t *p, const tinyfed_int8_record_t *r, 
     } else {
         if (!in_work(p, r->in_at, in_count)) return wrong(FIELD(in_at), TINYFED_E_MEMORY);
         const bool in_place = runs_in_place(r);
-        if (!(in_place && r->in_at == r->out_at) && !apart(r->in_at, in_count, r->out_at, out_count))
+        if (!(in_place && r->in_at == r->out_at) && !apart(r->in_at, in_count, r->out_at, out_count) &&
+            !writes_behind(r))
             return wrong(FIELD(out_at), TINYFED_E_MEMORY);
     }
     if (r->kind == TINYFED_INT8_BINARY) return fine; /* with its table */

@@ -65,6 +65,8 @@ FLAG_GENERAL = 1
 TYPES = ("int8", "uint8", "float32")  # of a port, by number
 FLAG_CONSTANT, FLAG_CONSTANT_B = 2, 4
 BINARY_DIMENSIONS = 4
+# Row by row: the output may reach into the input from below.
+WRITE_BEHIND = frozenset({"conv", "max_pool", "average_pool"})
 TAKE_CONSTANTS = frozenset({"move", "binary"})
 
 
@@ -530,9 +532,26 @@ def _place(
     held_by = sorted(set(holder.values()))
     buffers = [Buffer(size[index], first[index], last[index]) for index in held_by]
     buffers += [Buffer(op.scratch_bytes, step, step) for step, op in enumerate(operators)]
-    placed, work_bytes = place(buffers)
+    number = {index: position for position, index in enumerate(held_by)}
+    behind = {}
+    for step, op in enumerate(operators):
+        output = aliases[op.output]
+        if op.kind not in WRITE_BEHIND or holder[output] != output or first[output] != step:
+            continue
+        source = holder[aliases[op.inputs[0]]]
+        if last[source] == step and source not in states and source != output:
+            behind[number[output], number[source]] = aligned(_distance(network, op))
+    placed, work_bytes = place(buffers, behind)
     at = dict(zip(held_by, placed, strict=False))
     return {index: at[holder[index]] for index in holder}, placed[len(held_by) :], max(work_bytes, ALIGNMENT)
+
+
+def _distance(network: spec.Int8Network, op: _Operator) -> int:
+    """Bytes that the output of a window's operator has to begin below its input, so that no row of it is written over
+    rows of the input that are still read; as firmware/core/int8/open.c checks it."""
+    (_, in_w, in_c), (out_h, out_w, out_c) = (network.tensors[i].image_shape for i in (op.inputs[0], op.output))
+    stride, pad = op.packed.stride[0], op.packed.pad[0]
+    return max((y + 1) * out_w * out_c - max(y * stride - pad, 0) * in_w * in_c for y in range(out_h))
 
 
 def _lay_out(

@@ -6,6 +6,7 @@ import pytest
 from conftest import require_tools
 from tinyfed_host.bench import board as on_board
 from tinyfed_host.bench.nets import bench_net
+from tinyfed_host.bench.pipeline import CAUSES
 from tinyfed_host.cli.bench import app
 from typer.testing import CliRunner
 
@@ -13,11 +14,11 @@ from tinyfed.boards import read_board
 from tinyfed.errors import UsageError
 from tinyfed.model import Conv2D, Dense, ModelSpec, encode, initialize
 
-# Instructions a step, and bytes of parameters, arena and stack: at most.
-TARGETS = {
-    "mlp-relu": (5_500, 5_734),
-    "mlp-tanh": (9_500, 5_734),
-    "cnn-omniglot": (480_000, 34 * 1024),
+# Estimated cycles of the core a step, and bytes of parameters, arena and stack: at most.
+LIMITS = {
+    "mlp-relu": (12_950, 5_734),
+    "mlp-tanh": (23_700, 5_734),
+    "cnn-omniglot": (1_001_000, 34 * 1024),
 }
 ENGINE_CODE_BYTES = 24 * 1024
 DENSE_CODE_BYTES = 8 * 1024
@@ -30,14 +31,20 @@ def invoke(*options):
     return result.output
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_a_step_stays_within_its_target(name):
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_step_stays_within_its_limits(name):
     facts = json.loads(invoke("--model", name, "--json"))
-    instructions, ram_bytes = TARGETS[name]
-    assert facts["instructions"] <= instructions
+    cycles, ram_bytes = LIMITS[name]
+    assert facts["instructions"] < facts["cycles_estimated"] <= cycles
+    assert sum(facts["causes_estimated"].values()) == pytest.approx(facts["cycles_estimated"], abs=len(CAUSES))
+    # The plugin and SysTick count the same, but for the call and the reading of SysTick themselves.
+    assert facts["causes_estimated"]["instructions"] == pytest.approx(facts["instructions"], abs=8)
+    for chip in facts["chips_estimated"].values():
+        assert 0 < chip["flash"] < 0.3 * chip["cycles"]
+        assert chip["cycles"] == pytest.approx(facts["cycles_estimated"] + chip["flash"], abs=1)
     assert facts["ram_bytes"] == facts["arena_bytes"] + facts["stack_bytes"] <= ram_bytes
     assert facts["code_bytes"] <= ENGINE_CODE_BYTES
-    assert facts["cycles_estimated"] >= facts["instructions"] and facts["host_steps_per_s"] > 0
+    assert facts["host_steps_per_s"] > 0
 
 
 def test_a_build_for_dense_nets_stays_small_and_trains_the_same():
@@ -47,7 +54,7 @@ def test_a_build_for_dense_nets_stays_small_and_trains_the_same():
     assert image.code_bytes <= DENSE_CODE_BYTES
     for name in ("mlp-relu", "mlp-tanh"):
         count = on_board.run(board, image, bench_net(name))  # raises where the weights are not the full engine's
-        assert max(count.instructions) > 0 and sum(count.instructions) / len(count.instructions) <= TARGETS[name][0]
+        assert min(count.instructions) > 0
 
 
 def test_the_figures_are_the_same_on_every_run():

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from conftest import require_tools
 from tinyfed_host.bench.board import run_tool
-from tinyfed_host.bench.cycles import Pair, estimate, parse
+from tinyfed_host.bench.chips import CHIPS
+from tinyfed_host.bench.cycles import Misses, Pair, estimate, parse
 from tinyfed_host.bench.pipeline import Instruction, cycles
 
 
@@ -111,3 +112,16 @@ def test_an_assembled_loop(tmp_path: Path) -> None:
     assert found.by_cause == {"instructions": 122, "loads": 80, "branches": 10}
     assert found.cycles == 10 * 20 + 9 + 2 + 1
     assert found.by_function == {"loop": (121, 211), "caller": (1, 1)}
+
+
+def test_what_flash_adds() -> None:
+    """STM32F405: 5 cycles a read of 16 bytes; behind the last one 5 - 4 words. STM32L4R5: 5, and 5 - 2. nRF52840 has no
+    prefetch: 3, and 3."""
+    assert [chip.flash_cycles(2, 3, 4) for chip in CHIPS] == [6 * 5 + 3 * 1, 6 * 5 + 3 * 3, 9 * 3]
+    listing = {0x100: Instruction(0x100, 2, "nop", "", "f"), 0x102: Instruction(0x102, 2, "nop", "", "measure")}
+    pairs = [Pair((0, 0), (0x100, 1), 10), Pair((0x100, 1), (0x102, 1), 10)]
+    found = estimate(listing, pairs, [Misses(at, CHIPS[0], 2, 3, 4) for at in listing])
+    assert found.flash == {"stm32f405": {"f": 33}, "stm32l4r5": {}, "nrf52840": {}}
+    told = found.estimates(10)
+    assert told["cycles_estimated"] == 1
+    assert told["chips_estimated"]["stm32f405"] == {"cycles": 4, "flash": 3, "microseconds": 0.0}

@@ -8,14 +8,16 @@ block (a division's fourteen cycles) is cut off there.
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinyfed.files import TemporaryFolder
 from tinyfed.paths import cache, share
 from tinyfed_host.bench.board import run_tool
-from tinyfed_host.bench.pipeline import REFILL, Instruction, Pipeline
+from tinyfed_host.bench.chips import CHIPS, Chip
+from tinyfed_host.bench.pipeline import CAUSES, REFILL, Instruction, Pipeline
 
 BEGIN, END = "tinyfed_bench_begin", "tinyfed_bench_end"
 # What measures, between the two.
@@ -31,10 +33,23 @@ class Profile:
     by_cause: Mapping[str, int]  # cycles, by pipeline.CAUSES
     by_function: Mapping[str, tuple[int, int]]  # instructions, cycles
     by_address: Mapping[int, tuple[Instruction, int, int]]  # an instruction, how often it ran, its cycles
+    flash: Mapping[str, Mapping[str, int]]  # a chip: a function: cycles more than `by_function` says
 
     @property
     def cycles(self) -> int:
+        """Of the core, its memory without waits."""
         return sum(self.by_cause.values())
+
+    def estimates(self, times: int) -> dict[str, Any]:
+        """By name, of what was measured `times` times taken once: cycles, what they go to, and those of chips."""
+        chips = {}
+        for chip in CHIPS:
+            flash = sum(self.flash[chip.name].values())
+            cycles = (self.cycles + flash) / times
+            microseconds = round(1e6 * cycles / chip.clock_hz, 1)
+            chips[chip.name] = {"cycles": round(cycles), "flash": round(flash / times), "microseconds": microseconds}
+        causes = {name: round(self.by_cause.get(name, 0) / times) for name in CAUSES}
+        return {"cycles_estimated": round(self.cycles / times), "causes_estimated": causes, "chips_estimated": chips}
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,20 @@ def parse(disassembly: str) -> dict[int, Instruction]:
     return found
 
 
-def estimate(listing: Mapping[int, Instruction], pairs: Iterable[Pair], refill: int = REFILL) -> Profile:
+@dataclass(frozen=True)
+class Misses:
+    """Reads of a chip's flash that its caches could not spare a block of code."""
+
+    address: int
+    chip: Chip
+    jumps: int
+    in_line: int
+    data: int
+
+
+def estimate(
+    listing: Mapping[int, Instruction], pairs: Iterable[Pair], misses: Iterable[Misses] = (), refill: int = REFILL
+) -> Profile:
     """Step each block through the pipeline behind the one before it."""
     causes: dict[str, int] = defaultdict(int)
     counts: dict[int, int] = defaultdict(int)
@@ -67,8 +95,8 @@ def estimate(listing: Mapping[int, Instruction], pairs: Iterable[Pair], refill: 
     functions: dict[str, list[int]] = defaultdict(lambda: [0, 0])
 
     def add(instruction: Instruction, spent: Mapping[str, int], times: int) -> None:
-        for cause, some in spent.items():
-            causes[cause] += times * some
+        for cause, each in spent.items():
+            causes[cause] += times * each
         cycles[instruction.address] += times * sum(spent.values())
         functions[instruction.function][1] += times * sum(spent.values())
 
@@ -100,11 +128,16 @@ def estimate(listing: Mapping[int, Instruction], pairs: Iterable[Pair], refill: 
             add(instruction, spent, pair.count)
             counts[instruction.address] += pair.count
             functions[instruction.function][0] += pair.count
+    flash: dict[str, dict[str, int]] = {chip.name: defaultdict(int) for chip in CHIPS}
+    for some in misses:
+        if (function := listing[some.address].function) not in MEASURING:
+            flash[some.chip.name][function] += some.chip.flash_cycles(some.jumps, some.in_line, some.data)
     return Profile(
         sum(counts.values()),
         dict(causes),
-        {name: (instructions, some) for name, (instructions, some) in functions.items()},
+        {name: (ran, took) for name, (ran, took) in functions.items()},
         {address: (listing[address], count, cycles[address]) for address, count in counts.items()},
+        flash,
     )
 
 
@@ -124,8 +157,9 @@ def plugin() -> Path:
     return library
 
 
-def profile(prefix: str, elf: Path, emulate: Callable[[tuple[str, ...]], object]) -> Profile:
-    """Run a bench image and estimate. `prefix` is the compiler's; `emulate` runs it with more options of the emulator.
+def profile(prefix: str, elf: Path, flash: Sequence[range], emulate: Callable[[tuple[str, ...]], object]) -> Profile:
+    """Run a bench image and estimate. `prefix` is the compiler's; `flash` says what a chip has there, besides the code;
+    `emulate` runs the image with more options of the emulator.
 
     Raises:
         MissingToolError, BuildError: from compiling the plugin, and what `emulate` raises.
@@ -134,8 +168,17 @@ def profile(prefix: str, elf: Path, emulate: Callable[[tuple[str, ...]], object]
     places: dict[str, int] = {}
     for instruction in listing.values():
         places.setdefault(instruction.function, instruction.address)
+    code = range(min(listing), max(listing) + 4)
+    arguments = [f"begin={places[BEGIN]:#x}", f"end={places[END]:#x}", *(chip.plugin_argument for chip in CHIPS)]
+    arguments += [f"flash={part.start:#x}:{part.stop:#x}" for part in (code, *flash)]
+    pairs, misses = [], []
     with TemporaryFolder() as folder:
-        told = folder / "pairs"
-        emulate(("-plugin", f"{plugin()},begin={places[BEGIN]:#x},end={places[END]:#x},out={told}"))
-        rows = [[int(value) for value in line.split()] for line in told.read_text().splitlines()]
-    return estimate(listing, (Pair((a, n), (b, m), count) for a, n, b, m, count in rows))
+        told = folder / "told"
+        emulate(("-plugin", ",".join([str(plugin()), *arguments, f"out={told}"])))
+        for kind, *words in map(str.split, told.read_text().splitlines()):
+            a, b, c, d, e = map(int, words)
+            if kind == "pair":
+                pairs.append(Pair((a, b), (c, d), e))
+            else:
+                misses.append(Misses(a, CHIPS[b], c, d, e))
+    return estimate(listing, pairs, misses)

@@ -36,8 +36,7 @@ class Figures:
             "steps": steps,
             "instructions": round(sum(self.count.instructions) / steps),
             "instructions_most": max(self.count.instructions),
-            "cycles_estimated": round(self.profile.cycles / steps),
-            "causes_estimated": {name: round(cycles / steps) for name, cycles in self.profile.by_cause.items()},
+            **self.profile.estimates(steps),
             "parameter_bytes": self.count.parameter_bytes,
             "arena_bytes": self.count.arena_bytes,
             "arena_includes_parameters": True,
@@ -80,5 +79,7 @@ def measure(board: Board, net: BenchNet) -> Figures:
     def emulate(extra: tuple[str, ...]) -> str:
         return on_board.emulate(board, image, net, extra)
 
-    found = profile(board.compiler.prefix, image.elf, emulate)
+    flash = board.memory["flash"]
+    constants = range(flash.address, flash.end)
+    found = profile(board.compiler.prefix, image.elf, [constants], emulate)
     return Figures(board.name, net, count, found, image.code_bytes, host_steps_per_s(net))

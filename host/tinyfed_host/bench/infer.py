@@ -51,9 +51,11 @@ class InferenceCost:
         per_mac = round(self.instructions / self.macs, 4) if self.macs else None
         estimated: dict[str, Any] = {}
         if self.profile is not None:
-            cycles = self.profile.cycles / len(self.outputs)
-            estimated["cycles_estimated"] = round(cycles)
-            estimated["cycles_per_mac_estimated"] = round(cycles / self.macs, 4) if self.macs else None
+            estimated = self.profile.estimates(len(self.outputs))
+            each = {"core": estimated["cycles_estimated"]}
+            each |= {name: chip["cycles"] for name, chip in estimated["chips_estimated"].items()}
+            if self.macs:
+                estimated["cycles_per_mac_estimated"] = {name: round(n / self.macs, 4) for name, n in each.items()}
         return {
             "instructions": self.instructions,
             "macs": self.macs,
@@ -85,7 +87,11 @@ def measure(board: Board, program: bytes, inputs: Sequence[NDArray[Any]], *, est
         lines = _run(tool, image, blob, folder)
         found = None
         if estimate:
-            found = profile(board.compiler.prefix, image, lambda extra: _run(tool, image, blob, folder, extra))
+            # On a chip the program lies in flash; what follows it, the inputs, is copied before anything is counted.
+            weights = range(BLOB_AT, BLOB_AT + len(program) + 16)
+            found = profile(
+                board.compiler.prefix, image, [weights], lambda extra: _run(tool, image, blob, folder, extra)
+            )
     plan = read_plan(program)
     counts = [int(value) for value in re.findall(r"^instructions (\d+)$", lines, re.M)]
     dtype = read_ports(program)[1][0].dtype

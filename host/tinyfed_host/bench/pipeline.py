@@ -31,7 +31,7 @@ from functools import cached_property
 
 REFILL = 1
 # What cycles go to. An instruction's first cycle is its own; the others have a cause.
-CAUSES = ("instructions", "loads", "branches", "addresses", "floating-point results", "long arithmetic", "flash")
+CAUSES = ("instructions", "loads", "branches", "addresses", "floating-point results", "long arithmetic")
 CONDITION = "(?:eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?$"
 KINDS = {
     kind: re.compile(f"(?:{names}){CONDITION}")

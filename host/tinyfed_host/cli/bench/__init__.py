@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed_host.cli.bench import infer as bench_infer
-from tinyfed_host.cli.bench.profile import print_profile
+from tinyfed_host.cli.bench.profile import print_figures, print_profile
 from tinyfed_host.cli.options import complete_board
-from tinyfed_host.cli.output import print_json, print_table
+from tinyfed_host.cli.output import print_json
 from tinyfed_host.cli.working import working
 
 EXAMPLES = (
@@ -45,7 +45,7 @@ def step(
     if as_json:
         print_json(found.facts())
         return
-    print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in found.facts().items()])
+    print_figures(found.facts())
     if by_function:
         print_profile(found.profile, len(found.count.instructions))
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from tinyfed.fields import whole
-from tinyfed_host.cli.bench.profile import print_profile
+from tinyfed_host.cli.bench.profile import print_figures, print_profile
 from tinyfed_host.cli.options import complete_board, number_option
-from tinyfed_host.cli.output import print_json, print_line, print_table
+from tinyfed_host.cli.output import print_json, print_line
 from tinyfed_host.cli.working import working
 
 EXAMPLES = (
@@ -56,7 +56,7 @@ def infer(
     if json:
         print_json({**figures, "slow": [vars(layer) for layer in found.slow]})
         return
-    print_table(["what", "value"], [[name.replace("_", " "), value] for name, value in figures.items()])
+    print_figures(figures)
     for layer in found.slow:
         print_line(f"slow {layer}")
     if by_function and cost.profile is not None:

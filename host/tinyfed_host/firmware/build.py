@@ -30,7 +30,7 @@ from tinyfed.reading import MODEL_BYTES_MAX, read_bytes
 # PlatformIO asks for this package of its registry; it is SCons, which comes as a Python package too.
 SCONS_VERSION = "4.11.1"
 TOOL_SCONS_VERSION = "4.41101.0"
-BUILD_TIMEOUT_S = 300.0
+BUILD_TIMEOUT_S = 1800.0  # a busy small computer takes minutes for the first build
 # What PlatformIO says where its registry does not answer.
 UNREACHED = r"HTTPClientError|UnknownPackageError|InternetConnectionError|Could not (?:find|install) the package"
 NO_REGISTRY = "this board's framework comes from PlatformIO's registry, which cannot be reached"

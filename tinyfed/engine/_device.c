@@ -3,25 +3,20 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+#include "_fleet.h"
 #include "_line.h"
 #include "_object.h"
+#include "_simulated.h"
 #include "tinyfed_logmel.h"
 #include "tinyfed_record.h"
-#include "tinyfed_visit.h"
 
 typedef struct {
     PyObject_HEAD
     void *arena_block, *shard_block; /* as allocated */
-    uint8_t *arena;                  /* aligned */
-    uint32_t arena_bytes;
     bool has_shard, has_model, busy;
     int cancelled; /* set by any thread */
     tinyfed_shard_t shard;
-    tinyfed_model_t model;
-    tinyfed_plan_t plan;
-    tinyfed_engine_t engine;
-    tinyfed_visit_t visit;
-    uint32_t shared_first, shared_count; /* of the weights held: all others are local, of an order before */
+    tinyfed_simulated_t simulated;
 } device_t;
 
 static PyObject *status_error;
@@ -49,9 +44,10 @@ static PyObject *device_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (device == NULL) return NULL;
     const uint8_t *bytes = NULL;
     uint32_t byte_count = 0;
-    device->arena_bytes = arena_bytes & ~(TINYFED_ALIGNMENT - 1);
-    device->arena = tinyfed_aligned_block(&device->arena_block, arena_bytes);
-    if (device->arena == NULL || tinyfed_copy_object(&device->shard_block, &bytes, &byte_count, shard) != 0) goto error;
+    device->simulated.arena_bytes = arena_bytes & ~(TINYFED_ALIGNMENT - 1);
+    device->simulated.arena = tinyfed_aligned_block(&device->arena_block, arena_bytes);
+    if (device->simulated.arena == NULL || tinyfed_copy_object(&device->shard_block, &bytes, &byte_count, shard) != 0)
+        goto error;
     if (bytes != NULL) {
         const tinyfed_status_t status = tinyfed_shard_open(&device->shard, bytes, byte_count);
         if (status != TINYFED_OK) {
@@ -66,30 +62,6 @@ error:
     return NULL;
 }
 
-/* Lay the arena out for a mode and open the engine in it. */
-static tinyfed_status_t open_engine(device_t *device, tinyfed_mode_t mode, uint32_t scratch_bytes,
-                                    uint32_t *bytes_short)
-{
-    tinyfed_status_t status = tinyfed_plan(&device->plan, &device->model, mode);
-    if (status != TINYFED_OK) return status;
-    uint64_t needed = (uint64_t)device->plan.arena_bytes + scratch_bytes;
-    if (needed > device->arena_bytes) {
-        *bytes_short = (uint32_t)(needed - device->arena_bytes);
-        return TINYFED_E_MEMORY;
-    }
-    uint8_t *work = device->arena + (device->plan.arena_bytes - device->plan.work_bytes);
-    float *parameters = (float *)(void *)(device->arena + device->model.parameters_offset);
-    return tinyfed_engine_open(&device->engine, &device->model, parameters, mode, work, device->plan.work_bytes);
-}
-
-/* Needs the image in the arena: where a board has it after a transfer. */
-static tinyfed_status_t open_model(device_t *device, uint32_t image_bytes, uint32_t *bytes_short)
-{
-    uint32_t offset;
-    tinyfed_status_t status = tinyfed_model_open(&device->model, &offset, device->arena, image_bytes);
-    return status == TINYFED_OK ? open_engine(device, TINYFED_MODE_ONLINE, 0, bytes_short) : status;
-}
-
 static PyObject *device_load(PyObject *self, PyObject *image)
 {
     device_t *device = (device_t *)self;
@@ -97,38 +69,11 @@ static PyObject *device_load(PyObject *self, PyObject *image)
     if (device->busy) return fail(TINYFED_E_BUSY, 0);
     if (PyObject_GetBuffer(image, &view, PyBUF_SIMPLE) != 0) return NULL;
     uint32_t bytes_short = 0;
-    tinyfed_status_t status = TINYFED_E_MEMORY;
-    device->has_model = false;
-    if ((size_t)view.len <= device->arena_bytes) {
-        memcpy(device->arena, view.buf, (size_t)view.len);
-        status = open_model(device, (uint32_t)view.len, &bytes_short);
-    } else {
-        bytes_short = (uint32_t)((size_t)view.len - device->arena_bytes);
-    }
+    const tinyfed_status_t status =
+        tinyfed_simulated_load(&device->simulated, &bytes_short, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    if (status != TINYFED_OK) return fail(status, bytes_short);
-    device->has_model = true;
-    device->shared_first = 0;
-    device->shared_count = device->model.parameter_count;
-    Py_RETURN_NONE;
-}
-
-static tinyfed_status_t run_visit(device_t *device, const tinyfed_order_t *order, uint32_t *bytes_short)
-{
-    const tinyfed_shard_t *shard = device->has_shard ? &device->shard : NULL;
-    uint32_t scratch_bytes;
-    tinyfed_status_t status = tinyfed_visit_scratch_bytes(&scratch_bytes, order, shard, &device->model);
-    if (status == TINYFED_OK) status = open_engine(device, tinyfed_order_mode(order), scratch_bytes, bytes_short);
-    if (status != TINYFED_OK) return status;
-    status = tinyfed_visit_begin(&device->visit, &device->engine, order, shard,
-                                 device->arena + device->plan.arena_bytes, scratch_bytes);
-    device->visit.result.arena_bytes = device->plan.arena_bytes + scratch_bytes;
-    bool done = false;
-    while (status == TINYFED_OK && !done) {
-        if (__atomic_load_n(&device->cancelled, __ATOMIC_RELAXED)) return TINYFED_E_CANCELLED;
-        status = tinyfed_visit_step(&device->visit, &done);
-    }
-    return status;
+    device->has_model = status == TINYFED_OK;
+    return device->has_model ? Py_NewRef(Py_None) : fail(status, bytes_short);
 }
 
 static PyObject *device_visit(PyObject *self, PyObject *args)
@@ -145,42 +90,27 @@ static PyObject *device_visit(PyObject *self, PyObject *args)
     if (status != TINYFED_OK) return fail(status, 0);
     if (device->busy) return fail(TINYFED_E_BUSY, 0);
     if (!device->has_model) return fail(TINYFED_E_STATE, 0);
-    uint8_t *parameters = (uint8_t *)device->engine.parameters;
-    size_t weight_bytes = 4u * (size_t)device->model.parameter_count;
-    uint32_t shared_first, shared;
-    status = tinyfed_shared_part(&shared_first, &shared, &order, &device->model);
+    Py_buffer view = {.buf = NULL};
+    if (weights != Py_None && PyObject_GetBuffer(weights, &view, PyBUF_SIMPLE) != 0) return NULL;
+    status = tinyfed_simulated_place(&device->simulated, &order, view.buf, (size_t)view.len);
+    if (weights != Py_None) PyBuffer_Release(&view);
     if (status != TINYFED_OK) return fail(status, 0);
-    if (weights != Py_None) {
-        Py_buffer view;
-        if (PyObject_GetBuffer(weights, &view, PyBUF_SIMPLE) != 0) return NULL;
-        bool fits = (size_t)view.len == weight_bytes;
-        if (fits && shared < device->model.parameter_count) memset(parameters, 0, weight_bytes);
-        if (fits)
-            memcpy(parameters + 4u * (size_t)shared_first, (uint8_t *)view.buf + 4u * (size_t)shared_first,
-                   4u * (size_t)shared);
-        PyBuffer_Release(&view);
-        if (!fits) return fail(TINYFED_E_SHAPE, 0);
-    } else {
-        status = tinyfed_check_kept(&order, &device->model, device->shared_first, device->shared_count);
-        if (status != TINYFED_OK) return fail(status, 0);
-    }
-    device->shared_first = shared_first;
-    device->shared_count = shared;
     uint32_t bytes_short = 0;
     device->busy = true;
     Py_BEGIN_ALLOW_THREADS
-    status = run_visit(device, &order, &bytes_short);
+    status = tinyfed_simulated_visit(&device->simulated, &bytes_short, &order,
+                                     device->has_shard ? &device->shard : NULL, &device->cancelled);
     Py_END_ALLOW_THREADS
     device->busy = false;
     if (status != TINYFED_OK) return fail(status, bytes_short);
     tinyfed_result_t result;
     uint8_t bytes[TINYFED_RESULT_BYTES];
-    tinyfed_visit_result(&device->visit, &result);
+    tinyfed_visit_result(&device->simulated.visit, &result);
     uint32_t length = tinyfed_result_encode(bytes, &result);
     PyObject *first = PyBytes_FromStringAndSize((char *)bytes, (Py_ssize_t)length);
     const uint8_t *update;
     uint32_t update_bytes;
-    tinyfed_visit_update(&device->visit, &update, &update_bytes);
+    tinyfed_visit_update(&device->simulated.visit, &update, &update_bytes);
     PyObject *second =
         want_weights ? PyBytes_FromStringAndSize((const char *)update, (Py_ssize_t)update_bytes) : Py_NewRef(Py_None);
     return Py_BuildValue("(NN)", first, second); /* NULL when one is */
@@ -200,12 +130,12 @@ static PyObject *device_facts(PyObject *self, PyObject *unused)
     (void)unused;
     unsigned long long structure = 0, weights = 0;
     if (device->has_model && !device->busy) {
-        structure = tinyfed_model_structure_hash(&device->model);
-        weights = tinyfed_weights_hash(device->engine.parameters, device->model.parameter_count);
+        structure = tinyfed_model_structure_hash(&device->simulated.model);
+        weights = tinyfed_weights_hash(device->simulated.engine.parameters, device->simulated.model.parameter_count);
     }
-    return Py_BuildValue("{sIsIsIsIsKsK}", "arena_bytes", device->arena_bytes, "feature_count",
+    return Py_BuildValue("{sIsIsIsIsKsK}", "arena_bytes", device->simulated.arena_bytes, "feature_count",
                          device->shard.feature_count, "class_count", device->shard.class_count, "parameter_count",
-                         device->has_model ? device->model.parameter_count : 0, "structure_hash", structure,
+                         device->has_model ? device->simulated.model.parameter_count : 0, "structure_hash", structure,
                          "weights_hash", weights);
 }
 
@@ -281,13 +211,16 @@ PyMODINIT_FUNC PyInit__device(void)
     PyObject *self = PyModule_Create(&module);
     PyObject *type = PyType_FromSpec(&device_spec), *line = tinyfed_line_type();
     status_error = PyErr_NewException("tinyfed.engine._device.StatusError", NULL, NULL);
-    if (self == NULL || type == NULL || line == NULL || status_error == NULL ||
+    PyObject *fleet = status_error == NULL ? NULL : tinyfed_fleet_type(status_error);
+    if (self == NULL || type == NULL || line == NULL || fleet == NULL ||
         PyModule_AddObjectRef(self, "Device", type) < 0 || PyModule_AddObjectRef(self, "LineDevice", line) < 0 ||
+        PyModule_AddObjectRef(self, "Fleet", fleet) < 0 ||
         PyModule_AddObjectRef(self, "StatusError", status_error) < 0) {
         Py_XDECREF(self);
         self = NULL;
     }
     Py_XDECREF(type);
     Py_XDECREF(line);
+    Py_XDECREF(fleet);
     return self;
 }

@@ -1,7 +1,11 @@
+from collections.abc import Sequence
 from typing import TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 class StatusError(Exception):
-    args: tuple[int, int]  # tinyfed_status_t, bytes short
+    args: tuple[int, ...]  # tinyfed_status_t, bytes short; of a fleet's visits also the number of the first that failed
 
 class Facts(TypedDict):
     arena_bytes: int
@@ -20,6 +24,20 @@ class Device:
     def visit(self, order: bytes, weights: bytes | None, want_weights: bool) -> tuple[bytes, bytes | None]: ...
     def cancel(self, on: bool) -> None: ...
     def facts(self) -> Facts: ...
+
+class Fleet:
+    """Devices that differ in their shards alone. An arena a thread; nothing is kept of a device between visits."""
+
+    def __new__(cls, image: bytes, arena_bytes: int, shards: Sequence[bytes | None]) -> Fleet: ...
+    def visit(
+        self,
+        results: NDArray[np.void],
+        answers: NDArray[np.float32] | None,
+        clients: NDArray[np.uint32],
+        orders: NDArray[np.uint8],
+        weights: bytes,
+        threads: int,
+    ) -> None: ...
 
 class LineDevice:
     """firmware/app in-process, byte for byte: what a board's port does around it is left to the caller."""

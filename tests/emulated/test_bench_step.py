@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import require_tools
 from tinyfed_host.bench import board as on_board
+from tinyfed_host.bench.layers import measure as measure_layer
 from tinyfed_host.bench.nets import bench_net
 from tinyfed_host.bench.pipeline import CAUSES
 from tinyfed_host.cli.bench import app
@@ -70,6 +71,15 @@ def test_a_model_of_ones_own_and_what_its_instructions_go_to(tmp_path):
     path.write_bytes(encode(spec, initialize(spec, 0)))
     output = invoke("--model", str(path), "--by-function")
     assert "own.tfm" in output and "tinyfed_conv2d" in output
+
+
+def test_a_layer_is_what_a_net_takes_more_with_it():
+    """32 x 32 weights: a pass forward and one back over them is at least 2 loads, 3 products and 3 sums each."""
+    require_tools("arm-none-eabi-gcc", "qemu-system-arm", "gcc")
+    found = measure_layer(read_board("mps2_an386"), "dense 32")
+    assert found.units == 1024
+    assert 5 * found.units < found.cycles < 20 * found.units
+    assert sum(found.by_function.values()) > 0.9 * found.cycles
 
 
 def test_an_unknown_net_is_one_line():

@@ -67,6 +67,16 @@ def host_steps_per_s(net: BenchNet) -> float:
     return len(x) / best
 
 
+def profile_of(board: Board, image: on_board.BenchImage, net: BenchNet) -> Profile:
+    """What the net's measured steps take by the model. Raises as `cycles.profile`."""
+
+    def emulate(extra: tuple[str, ...]) -> str:
+        return on_board.emulate(board, image, net, extra)
+
+    flash = board.memory["flash"]
+    return profile(board.compiler.prefix, image.elf, [range(flash.address, flash.end)], emulate)
+
+
 def measure(board: Board, net: BenchNet) -> Figures:
     """Count the net's steps on the emulated board and time them here.
 
@@ -75,11 +85,4 @@ def measure(board: Board, net: BenchNet) -> Figures:
     """
     image = on_board.build_bench(board)
     count = on_board.run(board, image, net)
-
-    def emulate(extra: tuple[str, ...]) -> str:
-        return on_board.emulate(board, image, net, extra)
-
-    flash = board.memory["flash"]
-    constants = range(flash.address, flash.end)
-    found = profile(board.compiler.prefix, image.elf, [constants], emulate)
-    return Figures(board.name, net, count, found, image.code_bytes, host_steps_per_s(net))
+    return Figures(board.name, net, count, profile_of(board, image, net), image.code_bytes, host_steps_per_s(net))

@@ -8,7 +8,7 @@ import typer
 from tinyfed_host.cli.bench import infer as bench_infer
 from tinyfed_host.cli.bench.profile import print_figures, print_profile
 from tinyfed_host.cli.options import complete_board
-from tinyfed_host.cli.output import print_json
+from tinyfed_host.cli.output import print_json, print_table
 from tinyfed_host.cli.working import working
 
 EXAMPLES = (
@@ -48,6 +48,32 @@ def step(
     print_figures(found.facts())
     if by_function:
         print_profile(found.profile, len(found.count.instructions))
+
+
+@app.command(epilog='Example: "tinyfed bench layers --json". A unit is a multiply-add of the forward pass, or a value.')
+def layers(
+    board: Annotated[
+        str, typer.Option(autocompletion=complete_board, help="A board that QEMU emulates bare.")
+    ] = "mps2_an386",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Estimate the cycles of one training step of each kind of float32 layer, forward and backward."""
+    from tinyfed.boards import read_board
+    from tinyfed_host.bench.layers import LAYERS, measure
+
+    found = []
+    for name in LAYERS:
+        with working(f"counting a layer, {name}, on the emulated {board}"):
+            found.append(measure(read_board(board), name).facts())
+    if as_json:
+        print_json({"board": board, "layers": found})
+        return
+    heads = ["layer", "units", "cycles", "a unit", "most of it"]
+    rows = [
+        [*list(facts.values())[:4], ", ".join(f"{name} {n:,}" for name, n in facts["functions_estimated"].items())]
+        for facts in found
+    ]
+    print_table(heads, rows, "cycles are estimated; a unit is a multiply-add of the forward pass, or a value")
 
 
 def net_of(model: str) -> Any:

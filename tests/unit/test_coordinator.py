@@ -394,6 +394,16 @@ def test_after_a_wait_a_device_that_fails_once_is_tried_again_at_once(store: Run
     ]
 
 
+def test_a_device_that_was_left_out_is_left_out_of_a_run_that_goes_on(store: RunStore, tmp_path: Path) -> None:
+    """It fails in round 1 and is out for 3 rounds: back in round 5, though the run was stopped after the second."""
+    rules = dataclasses.replace(RULES, retry_after=3, retries=0)
+    failed = []
+    for rounds in (2, 5):
+        _, events = run(store, slots(2, d1=fail), rounds=rounds, rules=rules, strategy=Everybody(ORDER, 5))
+        failed += [event.round for event in events if event.kind == "device-failed"]
+    assert failed == [1, 5]
+
+
 def test_the_loss_of_a_run_that_goes_on_is_the_mean_over_the_rounds_before_too(store: RunStore) -> None:
     """(0.9 + 0.9 + 0.3) / 3 = 0.7."""
     run(store, tell((1.0, 0.9)), rounds=2, strategy=Everybody(ORDER, 3))

@@ -389,6 +389,32 @@ def test_a_saving_is_waited_for_as_long_as_the_device_says_it_will_be_silent() -
     assert operation.failure is not None and operation.failure.reason is Reason.SILENT
 
 
+def test_a_saving_hears_its_own_answers_and_asks_again_after_what_they_say() -> None:
+    """Others' numbers and other frames say nothing. Silent for 12 s from 1 s on, it is asked about at 13 s."""
+    operation = SaveOperation()
+    session = start(operation)
+    session.poll(0.0)
+    whole = messages._SAVE_STATUS.pack(99, 99, 0, 1, 0)
+    say(session, MessageType.SAVE_STATUS, operation.sequence - 1, whole)
+    say(session, MessageType.VISIT_STATUS, operation.sequence, whole)
+    assert not operation.done
+    status = messages._SAVE_STATUS.pack(10, 99, 0, 0, 12_000)
+    say(session, MessageType.SAVE_STATUS, operation.sequence, status, now_s=1.0)
+    assert heard(session, 12.9) == []
+    assert [frame.type for frame in heard(session, 13.0)] == [MessageType.SAVE]
+
+
+def test_a_saving_that_goes_on_for_a_minute_is_alive() -> None:
+    operation = SaveOperation()
+    session = start(operation)
+    for second in range(60):
+        status = messages._SAVE_STATUS.pack(second + 1, 99, 0, 0, 0)
+        say(session, MessageType.SAVE_STATUS, operation.sequence, status, now_s=float(second))
+        session.poll(float(second))
+        assert not operation.done
+    assert operation.bytes_done == 60
+
+
 def test_a_saving_that_writes_nothing_more_is_given_up() -> None:
     operation = SaveOperation()
     session = start(operation)

@@ -157,6 +157,8 @@ def _time_distributed(step: Step) -> None:
     (inner,) = step.layer.wrapped
     if inner.kind not in _PER_STEP:
         step.refuse(f"{inner.kind} at each step of time; the engine has {', '.join(_PER_STEP)} there")
+    if "axis" in inner.config:
+        inner = replace(inner, config={**inner.config, "axis": _behind_time(inner.config["axis"])})
     own = Step(inner, step.where, step.sources, step.shapes, step.nodes, step.notes)
     if inner.kind in ("Flatten", "Reshape"):
         own = replace(own, shapes=(step.shapes[0][1:],))
@@ -164,6 +166,13 @@ def _time_distributed(step: Step) -> None:
         own.reshaped(step.sources[0], own.output)
     else:
         convert_layer(own)
+
+
+def _behind_time(axis: Any) -> Any:
+    """An axis of a layer at each step, which counts without the time, among those of the whole."""
+    if isinstance(axis, list | tuple):
+        return [_behind_time(one) for one in axis]
+    return axis + 1 if isinstance(axis, int) and axis > 0 else axis
 
 
 def _pool(kind: str) -> Callable[[Step], None]:

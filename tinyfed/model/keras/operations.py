@@ -32,6 +32,9 @@ def _reduce(step: Step) -> None:
     shape, found = step.shapes[0], step.option("axis")
     if found is None:
         step.refuse("over the batch too; say the axes, from 1")
+    if step.option("initial") is not None:
+        function = f"keras.ops.{step.layer.kind.lower()}imum"
+        step.refuse(f"an initial value; leave it away, and give the result and that value to {function}")
     chosen = found if isinstance(found, list | tuple) else [found]
     axes = tuple(sorted(step.axis(int(axis), len(shape)) for axis in chosen))
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))

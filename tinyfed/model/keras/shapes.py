@@ -82,7 +82,13 @@ def resizing(step: Step) -> None:
         step.refuse(f"{how} interpolation; the engine has nearest and bilinear")
     if layer.config.get("crop_to_aspect_ratio") or layer.config.get("pad_to_aspect_ratio"):
         step.refuse("it keeps the aspect ratio; give the sizes that come out")
+    if layer.config.get("antialias") and how == "bilinear" and not _grows(step):
+        step.refuse("antialias on a picture that becomes smaller; resize before the model")
     _resized(step, (int(layer.height), int(layer.width), step.shapes[0][-1]), how, "half_pixel")
+
+
+def _grows(step: Step) -> bool:
+    return int(step.layer.height) >= step.shapes[0][0] and int(step.layer.width) >= step.shapes[0][1]
 
 
 def _resized(step: Step, image: Shape, how: str, mode: str) -> None:
@@ -148,6 +154,10 @@ def global_max(step: Step) -> None:
 def target_shape(step: Step) -> Shape:
     count = int(np.prod(step.shapes[0]))
     if step.layer.kind == "Flatten":
+        rank = len(step.shapes[0])
+        if step.layer.data_format == "channels_first" and rank > 1:
+            order = (*range(2, rank + 1), 1)
+            step.refuse(f"channels_first; put Permute({order}) before it and leave its data_format away")
         return (count,)
     wanted = tuple(int(size) for size in step.layer.target_shape)
     known = int(np.prod([size for size in wanted if size != -1], dtype=object))

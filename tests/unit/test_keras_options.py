@@ -1,0 +1,65 @@
+"""Options of Keras' layers that change what they compute: done, or refused by name. Configurations alone, no Keras."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinyfed.errors import ConvertError
+from tinyfed.model.convert import float_model
+from tinyfed.model.keras.convert import convert_keras_model
+from tinyfed.model.keras.file import KerasModel, Parts, keras_model
+from tinyfed.model.keras.hdf5 import Group
+from tinyfed.model.run import check_batch, run
+
+Config = dict[str, Any]
+
+
+def layer(kind: str, **config: Any) -> Config:
+    return {"class_name": kind, "config": {"name": kind.lower(), **config}}
+
+
+def read(shape: tuple[int, ...], *layers: Config) -> KerasModel:
+    first = layer("InputLayer", batch_shape=[None, *shape])
+    config = layer("Sequential", layers=[first, *layers])
+    return keras_model(Parts("m.keras", config, {}, Group({}, {}), legacy=False))
+
+
+@pytest.mark.parametrize("axis", [-1, 1, [1]])
+def test_axes_at_each_step_of_time_count_without_the_time(axis: Any) -> None:
+    """TimeDistributed(Softmax(axis=1)) of (time, values) is over the values, and not over the time."""
+    model = read((3, 4), layer("TimeDistributed", layer=layer("Softmax", axis=axis)), layer("Rescaling", scale=2.0))
+    converted = float_model("m.keras", convert_keras_model(model))
+    values = np.random.default_rng(3).normal(size=(2, 3, 4)).astype(np.float32)
+    powers = np.exp(values.astype(np.float64))
+    expected = 2 * powers / powers.sum(axis=2, keepdims=True)
+    (result,) = run(converted, check_batch(converted, [values], "x")).real
+    assert np.abs(result.reshape(expected.shape) - expected).max() <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("shape", "parts", "reason"),
+    [
+        ((3, 4, 2), [layer("Flatten", data_format="channels_first")], r"channels_first; put Permute\(\(2, 3, 1\)\)"),
+        ((8, 8, 1), [layer("Resizing", height=4, width=4, antialias=True)], "antialias on a picture"),
+        ((8, 8, 1), [layer("Resizing", height=16, width=4, antialias=True)], "antialias on a picture"),
+        ((4, 3), [layer("Max", axis=[1], initial=0.0)], r"initial value; .* keras\.ops\.maximum"),
+        ((4, 3), [layer("Min", axis=[1], initial=0.0)], r"initial value; .* keras\.ops\.minimum"),
+    ],
+)  # fmt: skip
+def test_what_would_give_another_network_is_refused(shape: tuple[int, ...], parts: list[Config], reason: str) -> None:
+    with pytest.raises(ConvertError, match=reason):
+        convert_keras_model(read(shape, *parts))
+
+
+@pytest.mark.parametrize(
+    ("shape", "part"),
+    [
+        ((4,), layer("Flatten", data_format="channels_first")),
+        ((4, 4, 1), layer("Resizing", height=8, width=4, antialias=True)),
+        ((8, 8, 1), layer("Resizing", height=4, width=4, antialias=True, interpolation="nearest")),
+        ((4, 3), layer("Max", axis=[1], initial=None)),
+    ],
+)
+def test_where_an_option_changes_nothing_it_converts(shape: tuple[int, ...], part: Config) -> None:
+    convert_keras_model(read(shape, part, layer("ReLU")))

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_golden import weights_of
 
 from tinyfed.errors import ConvertError
 from tinyfed.model.convert import float_model
+from tinyfed.model.inspect import keras_facts
 from tinyfed.model.keras.convert import convert_keras_model
 from tinyfed.model.keras.file import KerasModel, Parts, keras_model
 from tinyfed.model.keras.hdf5 import Group
@@ -19,10 +21,10 @@ def layer(kind: str, **config: Any) -> Config:
     return {"class_name": kind, "config": {"name": kind.lower(), **config}}
 
 
-def read(shape: tuple[int, ...], *layers: Config) -> KerasModel:
+def read(shape: tuple[int, ...], *layers: Config, weights: Group | None = None) -> KerasModel:
     first = layer("InputLayer", batch_shape=[None, *shape])
     config = layer("Sequential", layers=[first, *layers])
-    return keras_model(Parts("m.keras", config, {}, Group({}, {}), legacy=False))
+    return keras_model(Parts("m.keras", config, {}, weights or Group({}, {}), legacy=False))
 
 
 @pytest.mark.parametrize("axis", [-1, 1, [1]])
@@ -63,3 +65,20 @@ def test_what_would_give_another_network_is_refused(shape: tuple[int, ...], part
 )
 def test_where_an_option_changes_nothing_it_converts(shape: tuple[int, ...], part: Config) -> None:
     convert_keras_model(read(shape, part, layer("ReLU")))
+
+
+def test_layers_of_one_name_in_two_models_inside() -> None:
+    """They are two layers: each has a shape and a cost of its own, and neither is used twice."""
+
+    def inner(name: str, units: int) -> Config:
+        return layer("Sequential", layers=[layer("Dense", units=units)], build_input_shape=[None, units + 1]) | {
+            "name": name
+        }
+
+    places = {"sequential": (5, 4), "sequential_1": (4, 3)}
+    own = {f"layers/{place}/layers/dense/vars/0": list(shape) for place, shape in places.items()}
+    own |= {f"layers/{place}/layers/dense/vars/1": [shape[1]] for place, shape in places.items()}
+    model = read((5,), inner("one", 4), inner("two", 3), weights=weights_of(own))
+    assert not [note for note in convert_keras_model(model).notes if "more than once" in note]
+    costs = [(facts.shape, facts.macs) for facts in keras_facts(model, 0, []).layers if facts.kind == "Dense"]
+    assert costs == [((4,), 20), ((3,), 12)]

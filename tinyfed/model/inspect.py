@@ -243,7 +243,7 @@ def _quantization(result: Tensor | None, weights: Tensor | None) -> str:
 def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> ModelFacts:
     """`inspect` of a Keras file in memory: its layers as Keras has them, where the engine runs them with what they
     cost."""
-    shapes = dict[str, tuple[tuple[int, ...], int]]()
+    shapes = dict[int, tuple[tuple[int, ...], int]]()
     outputs: list[tuple[int, ...]] = []
 
     def convert() -> Model:
@@ -256,7 +256,7 @@ def keras_facts(model: KerasModel, file_bytes: int, boards: list[Board]) -> Mode
 
     conversion = _converted(convert, boards)
     inputs = [(name.split("/")[0], tuple(size or -1 for size in shape)) for name, shape in model.inputs]
-    layers = tuple(_keras_layer(layer, *shapes.get(layer.name, ((), None))) for layer in model.layers())
+    layers = tuple(_keras_layer(layer, *shapes.get(id(layer), ((), None))) for layer in model.layers())
     return ModelFacts(
         source=model.source,
         format="keras, float32",

@@ -146,10 +146,10 @@ def convert_keras(path: Path, loss: str | None = None, weights: Path | None = No
 
 
 def convert_keras_model(
-    model: KerasModel, loss: str | None = None, shapes: dict[str, tuple[tuple[int, ...], int]] | None = None
+    model: KerasModel, loss: str | None = None, shapes: dict[int, tuple[tuple[int, ...], int]] | None = None
 ) -> Converted | Program:
     """`convert_keras` of a model that was read. `shapes` takes the output's shape and the multiply-adds of each layer,
-    as far as it got."""
+    by its `id` (two models inside may each have a layer of one name), as far as it got."""
     walk = _Walk(model.source, {} if shapes is None else shapes)
     try:
         graph = walk.graph(model)
@@ -170,7 +170,7 @@ def _compiled_loss(loss: Any) -> str | None:
 class _Walk:
     """Visits the layers of a model, and of models inside it, in order."""
 
-    def __init__(self, source: str, shapes: dict[str, tuple[tuple[int, ...], int]]) -> None:
+    def __init__(self, source: str, shapes: dict[int, tuple[tuple[int, ...], int]]) -> None:
         self.source = source
         self.nodes: list[Node] = []
         self.notes: list[str] = []
@@ -225,14 +225,14 @@ class _Walk:
                     raise ConvertError(reason, key=where)
                 results = self._visit(layer.inner, inputs)
             else:
-                if layer.name in self.shapes and layer.weights:
+                if id(layer) in self.shapes and layer.weights:
                     self.notes.append(f"{where}: used more than once: each use learns weights of its own from here on")
                 first = len(self.nodes)
                 numbers, sizes = zip(*inputs, strict=True)
                 convert_layer(Step(layer, where, numbers, sizes, self.nodes, self.notes, call=call.given))
                 results = [(len(self.nodes), self.nodes[-1].shape)]
                 macs = sum(self._multiply_adds(node) for node in self.nodes[first:])
-                self.shapes.setdefault(layer.name, (self.nodes[-1].shape, macs))
+                self.shapes.setdefault(id(layer), (self.nodes[-1].shape, macs))
             tensors |= {f"{call.name}/{index}": result for index, result in enumerate(results)}
             if len(self.nodes) > MOST_NODES:
                 raise ConvertError(f"more than {MOST_NODES} layers; the engine takes fewer", key=where)

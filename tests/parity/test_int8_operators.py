@@ -13,7 +13,7 @@ from tinyfed_host.cli.main import run_command
 
 from tinyfed.model.int8 import spec
 from tinyfed.model.int8.engine import Int8Engine, Kernels
-from tinyfed.model.int8.image import encode_int8
+from tinyfed.model.int8.image import encode_int8, read_operators
 
 try:
     import tflite_micro
@@ -292,6 +292,27 @@ def test_depthwise_convolution(rng: np.random.Generator, case: int) -> None:
         scales *= np.float32(300)
     layer = spec.Int8DepthwiseConv2D((0,), 1, weights, scales, bias, stride, dilation, padding, activation)
     check(rng, one(layer, source, output_of(rng, (out_h, out_w, channels), scale)))
+
+
+@pytest.mark.parametrize("channels, repeats", [(6, 2), (9, 2)])
+def test_depth_multiplier_costs_no_products_with_zeros(rng: np.random.Generator, channels: int, repeats: int) -> None:
+    """Where the work area allows: a layer that has its largest part alone stays a convolution."""
+    source, between = tensor(rng, (18, 18, 16)), channels * repeats
+    kernel = rng.integers(-127, 128, (channels, 3, 3, 16), np.int8)
+    scales, bias, scale = weighted(rng, source, kernel, channels, kernel[0].size)
+    first = spec.Int8Conv2D((0,), 1, kernel, scales, bias, (2, 2))
+    middle = output_of(rng, (9, 9, channels), scale)
+    weights = rng.integers(-127, 128, (3, 3, between), np.int8)
+    scales, bias, scale = weighted(rng, middle, weights, between, 9)
+    layer = spec.Int8DepthwiseConv2D((1,), 2, weights, scales, bias)
+    output = output_of(rng, (9, 9, between), scale)
+    network = spec.Int8Network((source, middle, output), (first, layer), (0,), (2,))
+    program, plan = encode_int8(network)
+    assert [operator.kind for operator in read_operators(program)] == ["conv", "move", "depthwise"]
+    assert plan.multiply_adds == 81 * (kernel.size + weights.size)
+    check(rng, network)
+    alone, _ = encode_int8(one(replace(layer, inputs=(0,), output=1), middle, output))
+    assert [operator.kind for operator in read_operators(alone)] == ["conv"]
 
 
 @pytest.mark.parametrize("case", range(CASES))

@@ -1,4 +1,5 @@
-"""Padding that no operator has to write: zero points around a convolution's input are what its window finds there."""
+"""Layers in a cheaper form. Padding that no operator has to write: zero points around a convolution's input are what
+its window finds there. Depthwise convolutions with a depth multiplier: those of an input with its channels repeated."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,13 +8,17 @@ from tinyfed.model.int8.spec import (
     Int8Conv2D,
     Int8DepthwiseConv2D,
     Int8Layer,
+    Int8Move,
     Int8Network,
     Int8Pad,
     Int8Reshape,
     Padding,
+    Piece,
 )
 
 MOST_PAD = 255  # that a record holds
+# Products with zeros that cost as much as an output of a depthwise convolution, and as a copied value.
+ZEROS_OF_OUTPUT, ZEROS_OF_COPY = 11, 5
 
 
 def without_pads(network: Int8Network) -> Int8Network:
@@ -74,3 +79,30 @@ def _can(network: Int8Network, layer: Int8Conv2D | Int8DepthwiseConv2D, pad: Int
         if before > min(reach, MOST_PAD) or last >= source[axis] + before:
             return False
     return True
+
+
+def with_repeated_channels(network: Int8Network, layer: Int8Layer) -> Int8Network | None:
+    """`network` with a move that repeats each channel before `layer`, which then has one output channel each. None
+    where it is no depthwise convolution with a depth multiplier, or a convolution with zeros costs less."""
+    if not isinstance(layer, Int8DepthwiseConv2D):
+        return None
+    source = network.tensors[layer.inputs[0]]
+    height, width, channels = source.image_shape
+    kernel_h, kernel_w, outputs = layer.weights.shape
+    repeats = outputs // channels
+    least = ZEROS_OF_OUTPUT + ZEROS_OF_COPY * layer.stride[0] * layer.stride[1]
+    if repeats == 1 or kernel_h * kernel_w * (channels - 1) < least:
+        return None
+    piece = Piece((repeats, source.count), (0, 1), (1, repeats))
+    number = len(network.tensors)
+    wide = replace(source, shape=(height, width, channels * repeats), constant=None)
+    at = next(index for index, other in enumerate(network.layers) if other is layer)
+    both = (
+        Int8Move(layer.inputs, number, pieces=(piece,), name=layer.name),
+        replace(layer, inputs=(number,)),
+    )
+    return replace(
+        network,
+        tensors=(*network.tensors, wide),
+        layers=(*network.layers[:at], *both, *network.layers[at + 1 :]),
+    )

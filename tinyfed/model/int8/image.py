@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinyfed.errors import UsageError
 from tinyfed.model.int8 import arithmetic, spec
-from tinyfed.model.int8.fold import without_pads
+from tinyfed.model.int8.fold import with_repeated_channels, without_pads
 from tinyfed.model.int8.move import merged, pack_move
 from tinyfed.model.int8.pack import PackedLayer, pack_convolution, pack_dense, pack_depthwise
 from tinyfed.model.int8.plan import ALIGNMENT, Buffer, aligned, place
@@ -193,10 +193,7 @@ class _Operator:
 
 def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     """The program of `network`, and what it needs. UsageError names a layer that cannot be carried."""
-    network = without_pads(network)
-    aliases = _aliases(network)
-    operators = [op for layer in network.layers for op in _lower(network, layer)]
-    operators = _without_copies(network, operators, aliases)
+    network, aliases, operators = _with_repeats(without_pads(network))
     inputs = {aliases[index] for index in network.inputs}
     for index in network.outputs:
         if aliases[index] in inputs:
@@ -220,6 +217,35 @@ def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     head = header + records + port_bytes
     slow = tuple(SlowLayer(network.tensors[op.output].name, op.packed.slow) for op in operators if op.packed.slow)
     return head + bytes(data_start - len(head)) + data, Int8Plan(total, work_bytes, macs, slow)
+
+
+def _with_repeats(network: spec.Int8Network) -> tuple[spec.Int8Network, dict[int, int], list[_Operator]]:
+    """`network`, its aliases and operators. A depthwise convolution with a depth multiplier is one of an input whose
+    channels are repeated, where that makes no layer slow and the work area no larger; a convolution with zeros else."""
+
+    def cost(operators: list[_Operator], placed: tuple[dict[int, int], list[int], int]) -> tuple[int, int]:
+        return sum(bool(op.packed.slow) for op in operators), placed[2]
+
+    aliases, operators = _operators(network)
+    for layer in network.layers:
+        other = with_repeated_channels(network, layer)
+        if other is None or len(operators) == MOST_OPERATORS:
+            continue
+        other_aliases, other_operators = _operators(other)
+        pairs = zip(
+            cost(other_operators, _place(other, other_operators, other_aliases)),
+            cost(operators, _place(network, operators, aliases)),
+            strict=True,
+        )
+        if all(new <= old for new, old in pairs):
+            network, aliases, operators = other, other_aliases, other_operators
+    return network, aliases, operators
+
+
+def _operators(network: spec.Int8Network) -> tuple[dict[int, int], list[_Operator]]:
+    aliases = _aliases(network)
+    operators = [op for layer in network.layers for op in _lower(network, layer)]
+    return aliases, _without_copies(network, operators, aliases)
 
 
 def _lower(network: spec.Int8Network, layer: spec.Int8Layer) -> list[_Operator]:
@@ -286,7 +312,7 @@ def _lower_checked(
         case spec.Int8DepthwiseConv2D():
             multiplier = output.image_shape[2] // source.image_shape[2]
             if multiplier != 1 or source.image_shape[2] == 1:
-                # With one input channel it is a convolution; with more, one with zeros between.
+                # With one input channel it is a convolution; with more, one with zeros between (see `_with_repeats`).
                 as_conv = _depthwise_as_convolution(layer, source.image_shape[2])
                 return _weighted(layer, "conv", pack_convolution(as_conv, source, output), output)
             return _weighted(layer, "depthwise", pack_depthwise(layer, source, output), output)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from tinyfed_host.bench.board import build_bench
 from tinyfed_host.bench.figures import Figures, measure
+from tinyfed_host.bench.layers import LAYERS
+from tinyfed_host.bench.layers import measure as measure_layer
 from tinyfed_host.bench.nets import NETS, bench_net
 
 from studies.markers import replaced
-from tinyfed.boards import read_board
+from tinyfed.boards import Board, read_board
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 README = Path(__file__).parent.parent / "README.md"
@@ -59,6 +61,21 @@ def board_table(found: list[Figures], dense_bytes: int, online_bytes: int) -> st
     return "\n".join(lines)
 
 
+def layer_table(board: Board) -> str:
+    """A step of each kind of layer."""
+    lines = [
+        "| layer | multiply-adds forward, or values | cycles, estimated | each | most of it |",
+        "|---|---|---|---|---|",
+    ]
+    for facts in (measure_layer(board, name).facts() for name in LAYERS):
+        most = ", ".join(f"`{name}` {cycles:,}" for name, cycles in list(facts["functions_estimated"].items())[:3])
+        lines.append(
+            f"| {facts['layer']} | {facts['units']:,} | {facts['cycles_estimated']:,} "
+            f"| {facts['cycles_per_unit_estimated']:.1f} | {most} |"
+        )
+    return "\n".join(lines)
+
+
 def readme_table(found: list[Figures]) -> str:
     """The figures of the front page: the board's, the same on every run."""
     lines = [
@@ -89,6 +106,7 @@ def main() -> int:
     found = [measure(board, bench_net(name)) for name in NETS]
     dense, online = (build_bench(board, ("-DTINYFED_DENSE_ONLY",), keep_all=keep_all) for keep_all in (True, False))
     page = replaced(PAGE, "board", board_table(found, dense.code_bytes, online.code_bytes))
+    page = replaced(PAGE, "layers", layer_table(board), page)
     if "--check" in sys.argv:
         same = page == PAGE.read_text(encoding="utf-8")
         if not same:

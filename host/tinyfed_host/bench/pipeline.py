@@ -19,6 +19,7 @@ loads and stores pair, 7.2.3 has the floating-point unit. MEASURED is what other
 - VDIV and VSQRT: 14, the result after 15; what is no floating-point instruction goes on meanwhile (TRM 7.2.3).
 - UDIV and SDIV: 2 to 12 by their values, which are not known: 12 (TRM 3.3.1).
 
+Left out: a load directly behind a store costs that store 1 more (MEASURED; the manual says 1 for the store).
 Not known: whether an instruction of an IT block was skipped (it counts as done), whether IT itself was folded (it
 takes 1), contention for the bus, accesses that are not aligned, stores that wait for each other, and loads of 32 bits
 that fail to pair where they do not begin at a word (MEASURED).

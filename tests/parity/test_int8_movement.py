@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, require
 from int8_oracle import same_as_tflm
 
+from tinyfed.errors import UsageError
 from tinyfed.model.convert import read_tflite
 from tinyfed.model.int8.engine import Int8Engine
 from tinyfed.model.tflite.file import parse
@@ -243,3 +244,58 @@ def test_windows_on_blocks_stay_within_each(name: str, padding: int, rng: np.ran
     b.operator(name, operands, [pooled], **options)
     b.operator("BATCH_TO_SPACE_ND", [pooled, sizes, edges], [y])
     same_as_tflm(b.content([x], [y]), rng)
+
+
+def output_is_an_input(b: Builder) -> Case:
+    x, y, z = b.tensor([1, 6], **SCALE), b.tensor([1, 2, 3], **SCALE), b.tensor([1, 6], **SCALE)
+    b.operator("RESHAPE", [x, b.constant(ints(1, 2, 3))], [y], newShape=[1, 2, 3])
+    b.operator("RELU", [x], [z])
+    return [x], [y, z, x]
+
+
+def output_is_a_constant(b: Builder) -> Case:
+    x, y = b.tensor([1, 4], **SCALE), b.tensor([1, 4], **SCALE)
+    b.operator("RELU", [x], [y])
+    return [x], [y, b.constant(np.array([[1, -2, 3, -4]], np.int8), scale=0.25, zero_point=-3)]
+
+
+def output_is_a_uint8_input(b: Builder) -> Case:
+    x, y = b.tensor([1, 4], **SCALE), b.tensor([1, 4], "UINT8", scale=0.25, zero_point=125)
+    b.operator("QUANTIZE", [x], [y])
+    return [x], [y]
+
+
+def output_begins_with_no_batch(b: Builder) -> Case:
+    x, y, z = b.tensor([1, 3, 4], **SCALE), b.tensor([4, 3, 1], **SCALE), b.tensor([2, 6], **SCALE)
+    b.operator("TRANSPOSE", [x, b.constant(ints(2, 1, 0))], [y])
+    b.operator("RESHAPE", [y, b.constant(ints(2, 6))], [z], newShape=[2, 6])
+    return [x], [y, z]
+
+
+ENDS = [output_is_an_input, output_is_a_constant, output_begins_with_no_batch]
+
+
+@pytest.mark.parametrize("build", ENDS, ids=lambda build: build.__name__)
+def test_outputs_that_no_layer_makes_or_without_a_batch(
+    build: Callable[[Builder], Case], rng: np.random.Generator
+) -> None:
+    b = Builder()
+    inputs, outputs = build(b)
+    engine = same_as_tflm(b.content(inputs, outputs), rng)
+    if build is output_begins_with_no_batch:
+        assert [port.shape for port in engine.outputs] == [(4, 3, 1), (2, 6)]
+
+
+def test_a_network_that_only_makes_uint8_of_int8() -> None:
+    b = Builder()
+    model = read_tflite(parse(b.content(*output_is_a_uint8_input(b))))
+    (found,) = Int8Engine(model.content).run(np.array([-128, -1, 0, 127], np.int8))
+    np.testing.assert_array_equal(found.view(np.uint8), np.array([0, 127, 128, 255], np.uint8))
+
+
+def test_more_ends_than_a_program_has_are_counted() -> None:
+    b = Builder()
+    inputs, y = [b.tensor([1, 2], **SCALE) for _ in range(17)], b.tensor([1, 34], **SCALE)
+    b.operator("CONCATENATION", inputs, [y], axis=1)
+    with pytest.raises(UsageError, match="17 inputs and 1 outputs; at most 16 together"):
+        read_tflite(parse(b.content(inputs, [y])))

@@ -184,6 +184,13 @@ def test_a_reshape_to_several_rows_is_no_batch() -> None:
     np.testing.assert_array_equal(found.reshape(-1), np.maximum(values, 0).reshape(-1))
 
 
+def test_a_constant_output_is_named() -> None:
+    b = Builder()
+    x, out, fixed = b.tensor([1, 3]), b.tensor([1, 3]), b.constant(np.ones((1, 3), np.float32), name="fixed")
+    b.operator("RELU", [x], [out])
+    assert 'output tensor 2 "fixed" is a constant; leave it out' in refused(b, [x], [out, fixed])
+
+
 def test_float16_is_named() -> None:
     b = Builder()
     half, out = b.tensor([1, 3], "FLOAT16", name="half"), b.tensor([1, 3])

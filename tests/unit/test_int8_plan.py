@@ -152,7 +152,7 @@ def test_a_program_says_what_it_takes() -> None:
         (lambda: spec.Int8Tensor("t", (3,), 1.0, 200), "zero point 200"),
         (lambda: spec.Int8Tensor("t", (0,), 1.0, 0), "positive dimensions"),
         (lambda: spec.Int8Network(dense().tensors, dense().layers, (1,), (1,)), "before a layer writes it"),
-        (lambda: spec.Int8Network(dense().tensors, (), (0,), (1,)), "needs an input"),
+        (lambda: spec.Int8Network(dense().tensors, (), (0,), ()), "needs an input"),
         (lambda: spec.Int8Network(dense().tensors, dense().layers, (0,), (7,)), "does not exist"),
     ],
 )

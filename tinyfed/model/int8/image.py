@@ -4,7 +4,7 @@ weights laid out as the kernels read them."""
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ PORT = struct.Struct("<IIHHIfiBB6x")  # of an input or output
 STATE = struct.Struct("<5IB11x")  # place, bytes, first values, name, its bytes, fill
 MOST_OPERATORS = 512
 MOST_STATES = 256
+MOST_PORTS = 16  # inputs and outputs
 
 KINDS = {
     "conv": 1,
@@ -193,16 +194,17 @@ class _Operator:
 
 def encode_int8(network: spec.Int8Network) -> tuple[bytes, Int8Plan]:
     """The program of `network`, and what it needs. UsageError names a layer that cannot be carried."""
-    network, aliases, operators = _with_repeats(without_pads(network))
-    inputs = {aliases[index] for index in network.inputs}
-    for index in network.outputs:
-        if aliases[index] in inputs:
-            raise UsageError(f"output {network.tensors[index].name!r} is an input under another shape: nothing to run")
+    network, aliases, operators = _with_repeats(_with_own_outputs(without_pads(network)))
     if len(operators) > MOST_OPERATORS:
         raise UsageError(f"{len(operators)} operators; at most {MOST_OPERATORS}", key=network.name or "the network")
     offsets, scratch, work_bytes = _place(network, operators, aliases)
     macs = sum(op.packed.multiply_adds for op in operators)
     ports = [*network.inputs, *network.outputs]
+    if len(ports) > MOST_PORTS:
+        raise UsageError(
+            f"{len(network.inputs)} inputs and {len(network.outputs)} outputs; at most {MOST_PORTS} together",
+            key=network.name or "the network",
+        )
     ports_at = HEADER.size + len(operators) * RECORD.size
     data_start = aligned(ports_at + len(ports) * PORT.size)
     data, states_at = _lay_out(network, operators, data_start, offsets)  # adds constants to `offsets`
@@ -499,6 +501,18 @@ def _aliases(network: spec.Int8Network) -> dict[int, int]:
         if isinstance(layer, spec.Int8Reshape):
             aliases[layer.output] = aliases[layer.inputs[0]]
     return aliases
+
+
+def _with_own_outputs(network: spec.Int8Network) -> spec.Int8Network:
+    """`network` with a copy behind each output that is an input or a constant under another name."""
+    aliases, tensors, outputs = _aliases(network), list(network.tensors), list(network.outputs)
+    layers, inputs = list(network.layers), {aliases[index] for index in network.inputs}
+    for position, index in enumerate(network.outputs):
+        if aliases[index] in inputs or tensors[aliases[index]].constant is not None:
+            outputs[position] = len(tensors)
+            layers.append(spec.Int8Copy((index,), len(tensors), name=tensors[index].name))
+            tensors.append(replace(tensors[index], constant=None))
+    return replace(network, tensors=tuple(tensors), layers=tuple(layers), outputs=tuple(outputs))
 
 
 def _without_copies(

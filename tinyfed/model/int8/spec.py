@@ -395,8 +395,8 @@ class Int8Network:
                 raise UsageError(f"writes tensor {self.tensors[layer.output].name!r} a second time", key=where)
             known.add(layer.output)
         self._check_indices(self.outputs, "output")
-        if not self.inputs or not self.outputs or not self.layers:
-            raise UsageError("an int8 network needs an input, an output and a layer")
+        if not self.inputs or not self.outputs:
+            raise UsageError("a network needs an input and an output")
         for index in self.outputs:
             if index not in known:
                 raise UsageError(f"output {self.tensors[index].name!r} is written by no layer")

@@ -102,7 +102,8 @@ class _Reader:
         outputs = []
         for tensor in self.model.output_tensors():
             if tensor.index not in self.numbers:
-                raise ConvertError(f"output {tensor} is written by no operator", where=self.model.source)
+                what = "written by no operator" if tensor.data is None else "a constant; leave it out of the outputs"
+                raise ConvertError(f"output {tensor} is {what}", where=self.model.source)
             outputs.append(self.numbers[tensor.index])
         return Graph(self.model.source, _sample(inputs[0]), tuple(self.nodes), tuple(outputs))
 

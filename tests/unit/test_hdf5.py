@@ -130,6 +130,7 @@ def with_a_reference(file: Any) -> None:
         (lambda file: file.__setitem__("x", h5py.SoftLink("/x")), '"/x": a link to another place, which is not'),
         (lambda file: file.__setitem__("x", np.dtype("f4")), '"/x": neither a group nor an array'),
         (lambda file: file.__setitem__("x", "text"), '"/x": holds object where numbers are expected'),
+        (lambda file: file.__setitem__("x", np.zeros(2, "V2")), '"/x": holds bfloat16; .*float32 policy'),
         (lambda file: file.__setitem__("x", np.complex64(1)), '"/x": holds complex64 where numbers are expected'),
         (lambda file: file.__setitem__("x", h5py.Empty("f4")), '"/x": holds float32 where numbers'),
         (lambda file: file.__setitem__("a\nb", "text"), r'"/a\\nb": holds'),

@@ -215,7 +215,7 @@ def test_weights_beside_json(suffix: str, keras: Any, tmp_path: Path, capsys: py
     (folder / weights.name).unlink()
     capsys.readouterr()
     assert run_command(["model", "convert", str(folder / "model.json"), "-o", str(output)]) == 2
-    assert "model.json: a model without one file of weights beside it; say --weights" in capsys.readouterr().err
+    assert "model.json: a model without one file of weights beside it; name its weights" in capsys.readouterr().err
 
 
 def test_a_layer_used_twice_is_told(keras: Any) -> None:

@@ -1,5 +1,7 @@
 """Options of Keras' layers that change what they compute: done, or refused by name. Configurations alone, no Keras."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ from tinyfed.errors import ConvertError
 from tinyfed.model.convert import float_model
 from tinyfed.model.inspect import keras_facts
 from tinyfed.model.keras.convert import convert_keras_model
-from tinyfed.model.keras.file import KerasModel, Parts, keras_model
-from tinyfed.model.keras.hdf5 import Group
+from tinyfed.model.keras.file import KerasModel, Parts, keras_model, read_keras
+from tinyfed.model.keras.hdf5 import Group, write
 from tinyfed.model.run import check_batch, run
 
 Config = dict[str, Any]
@@ -82,3 +84,17 @@ def test_layers_of_one_name_in_two_models_inside() -> None:
     assert not [note for note in convert_keras_model(model).notes if "more than once" in note]
     costs = [(facts.shape, facts.macs) for facts in keras_facts(model, 0, []).layers if facts.kind == "Dense"]
     assert costs == [((4,), 20), ((3,), 12)]
+
+
+def test_weights_of_its_own_name_belong_to_a_json(tmp_path: Path) -> None:
+    """With other files of weights beside it; where none has its name the message says what to call them."""
+    first = layer("InputLayer", batch_shape=[None, 2])
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(layer("Sequential", layers=[first, layer("Dense", units=1)])))
+    shapes = {"layers/dense/vars/0": [2, 1], "layers/dense/vars/1": [1]}
+    for name in ("two.h5", "one.weights.h5"):
+        (tmp_path / name).write_bytes(write(weights_of(shapes if name.startswith("one") else {})))
+    assert [each.parameter_count for each in read_keras(path).layers()] == [3]
+    (tmp_path / "one.weights.h5").rename(tmp_path / "three.h5")
+    with pytest.raises(ConvertError, match=r"name its weights NAME\.weights\.h5"):
+        read_keras(path)

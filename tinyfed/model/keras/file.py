@@ -171,9 +171,12 @@ def keras_model(parts: Parts) -> KerasModel:
 
 
 def beside(path: Path) -> tuple[Path, Path] | None:
-    """The one .json file and the one file of weights that lie in a folder, or beside a .json file; None where there
-    are not both."""
+    """The one .json file and the one file of weights that lie in a folder, or beside a .json file, where
+    NAME.weights.h5 belongs to NAME.json; None where there are not both."""
     folder = path if path.is_dir() else path.parent
+    own = path.with_suffix(".weights.h5")
+    if path.is_file() and own.is_file():
+        return path, own
     texts = [path] if path.is_file() else sorted(folder.glob("*.json"))
     weights = sorted(file for pattern in ("*.h5", "*.hdf5") for file in folder.glob(pattern))
     return (texts[0], weights[0]) if len(texts) == len(weights) == 1 else None
@@ -185,7 +188,10 @@ def read_parts(path: Path, weights: Path | None = None) -> Parts:
         return parse_parts(read_model_file(path, LARGEST_BYTES), str(path))
     found = (path, weights) if weights is not None else beside(path)
     if found is None:
-        raise ConvertError("a model without one file of weights beside it", where=str(path), remedy="say --weights")
+        remedy = (
+            "name its weights NAME.weights.h5 as its NAME.json, or give them to `tinyfed model convert` by --weights"
+        )
+        raise ConvertError("a model without one file of weights beside it", where=str(path), remedy=remedy)
     text, weights = found
     config = _json(read_model_file(text, LARGEST_CONFIG_BYTES), str(text), "it")
     root = hdf5.read(read_model_file(weights, LARGEST_BYTES), str(weights), without=OPTIMIZERS)

@@ -122,6 +122,8 @@ class _Reader:
     def _values(self, dataset: Any) -> NDArray[Any]:
         if dataset.is_virtual or dataset.external:
             raise Hdf5Error("its values lie in other files, which are not read")
+        if dataset.dtype == np.dtype("V2"):  # HDF5 has no such type: Keras keeps the bytes
+            raise Hdf5Error("holds bfloat16; convert a model with the float32 policy")
         if dataset.dtype.kind not in _NUMBERS or dataset.shape is None:
             raise Hdf5Error(f"holds {dataset.dtype} where numbers are expected")
         self.bytes += dataset.nbytes

@@ -1,5 +1,7 @@
 """Orders and results as bytes, against the vectors the C tests read too; the generator of the draw."""
 
+import copy
+import pickle
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -202,3 +204,11 @@ def test_what_a_device_says_of_a_visit_is_bounded() -> None:
     replace(most, checkpoints=told).check(asked, 4096)
     with pytest.raises(UsageError, match="judged on 16777216 samples, the order asks for 8"):
         most.check(asked, 4096)
+
+
+def test_a_result_that_is_read_later_is_the_same() -> None:
+    whole = Result(3, 1.5, 0.5, 1, 2, 3, (Checkpoint(0, 4, 1, 0.25),), 77)
+    later = Result.decoded_later(whole.encode())
+    assert copy.copy(later).arena_bytes == 77 and later == whole and hash(later) == hash(whole)
+    assert repr(later) == repr(whole) and pickle.loads(pickle.dumps(Result.decoded_later(whole.encode()))) == whole
+    assert not hasattr(later, "sample")

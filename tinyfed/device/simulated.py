@@ -88,7 +88,7 @@ class SimulatedDevice:
             self._layer_sizes = self._layer_sizes or layer_sizes(self._image)
             trained = expand(order, trained, base, shared_part(order, self._layer_sizes))
         weights = None if trained is None else Weights(trained)
-        return VisitOutcome(Result.decode(result), weights, 0, 0, 0.0, time.perf_counter() - begin)
+        return VisitOutcome(Result.decoded_later(result), weights, 0, 0, 0.0, time.perf_counter() - begin)
 
     def cancel(self) -> None:
         """End the visit that another thread waits for with a DeviceError."""

@@ -4,7 +4,7 @@ import math
 import struct
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tinyfed.errors import UsageError
 from tinyfed.fields import check_fields, check_values, number, quote, whole, word
@@ -125,7 +125,7 @@ class Order:
         """
         if type(seed) is not int or not 0 <= seed < 2**64:
             check_values({"seed": SEED}, {"seed": seed}, "order")
-        _ = self._around_seed  # made once, before it is copied
+        _ = self._around_seed, self.answers_update  # made once, before they are copied
         other = object.__new__(Order)
         vars(other).update(vars(self), seed=seed)
         return other
@@ -139,7 +139,7 @@ class Order:
         """Some layers stay on the device."""
         return bool(self.local_first or self.local_last)
 
-    @property
+    @cached_property
     def answers_update(self) -> bool:
         """What comes back is not simply all weights: `tinyfed.wire.update.expand` makes them of it."""
         return self.is_partial or self.top > 0 or self.answer != "float32"
@@ -235,7 +235,7 @@ class Result:
     train_instructions: int
     stack_bytes: int
     checkpoints: tuple[Checkpoint, ...]
-    arena_bytes: int = field(default=0, compare=False)  # in use: model, work area, what the order needs
+    arena_bytes: int = field(default_factory=int, compare=False)  # in use: model, work area, what the order needs
 
     def encode(self) -> bytes:
         """The bytes of docs/order.md: 32, and 16 for each checkpoint."""
@@ -276,6 +276,22 @@ class Result:
             raise UsageError("more memory in use than the device has", where="result")
         if COUNTER_END in (self.train_us, self.train_instructions):
             raise UsageError("a counter is at its end", where="result")
+
+    @classmethod
+    def decoded_later(cls, data: bytes) -> "Result":
+        """Like `decode`, for bytes that are a result: they are read when a field is asked for."""
+        result = object.__new__(cls)
+        vars(result)["_data"] = data
+        return result
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            data = None if name.startswith("_") else vars(self).get("_data")
+            if data is None:
+                raise AttributeError(name)
+            vars(self).update(vars(Result.decode(data)))
+            return object.__getattribute__(self, name)
 
     @classmethod
     def decode(cls, data: bytes) -> "Result":

@@ -98,3 +98,31 @@ def test_weights_of_its_own_name_belong_to_a_json(tmp_path: Path) -> None:
     (tmp_path / "one.weights.h5").rename(tmp_path / "three.h5")
     with pytest.raises(ConvertError, match=r"name its weights NAME\.weights\.h5"):
         read_keras(path)
+
+
+def test_named_inputs_and_outputs_come_in_the_order_of_their_names() -> None:
+    """As Keras' own `inputs` and `outputs` do, in whatever order the model was given them: a - b, and its double."""
+    tensors = {name: [name, 0, 0] for name in ("b", "a", "less", "twice")}
+
+    def used(name: str, *sources: str, kind: str, **config: Any) -> Config:
+        nodes = [[[*tensors[source], {}] for source in sources]] if sources else []
+        return {**layer(kind, **config), "name": name, "inbound_nodes": nodes}
+
+    layers = [
+        used("b", kind="InputLayer", batch_shape=[None, 2]),
+        used("a", kind="InputLayer", batch_shape=[None, 2]),
+        used("less", "a", "b", kind="Subtract"),
+        used("twice", "less", kind="Rescaling", scale=2.0),
+    ]
+    for one in layers:
+        one["config"]["name"] = one["name"]
+    ends = {
+        "input_layers": {"b": tensors["b"], "a": tensors["a"]},
+        "output_layers": {"z": tensors["less"], "d": tensors["twice"]},
+    }
+    config = layer("Functional", layers=layers, **ends)
+    model = keras_model(Parts("m.keras", config, {}, Group({}, {}), legacy=False))
+    converted = float_model("m.keras", convert_keras_model(model))
+    first, second = np.array([[5, 7]], np.float32), np.array([[1, 4]], np.float32)
+    results = run(converted, check_batch(converted, [first, second], "x")).real
+    assert [result.tolist() for result in results] == [[[8.0, 6.0]], [[4.0, 3.0]]]

@@ -472,8 +472,9 @@ def _tensor(name: Any, node: Any, index: Any) -> str:
 
 
 def _ends(found: Any) -> list[list[Any]]:
-    """Of one input or output Keras writes [name, node, index] instead of a list of those; named ones are a mapping."""
-    found = list(found.values()) if isinstance(found, dict) else found
+    """Of one input or output Keras writes [name, node, index] instead of a list of those; named ones are a mapping,
+    which Keras' own `inputs` and `outputs` take in the order of the names."""
+    found = [found[name] for name in sorted(found)] if isinstance(found, dict) else found
     return [found] if found and isinstance(found[0], str) else found
 
 
@@ -487,7 +488,8 @@ def _references(node: Any) -> Iterator[tuple[Any, Any, Any]]:
             name, use, index = value["config"]["keras_history"]
             yield name, use, index
         elif isinstance(value, dict):
-            stack += reversed([value[key] for key in ("args", "kwargs") if key in value] or list(value.values()))
+            parts = [value[key] for key in ("args", "kwargs") if key in value]
+            stack += reversed(parts or [value[name] for name in sorted(value)])
         elif isinstance(value, list | tuple) and len(value) in (3, 4) and _is_tensor(value):
             yield value[0], value[1], value[2]
             stack += reversed(value[3:])

@@ -3,6 +3,7 @@ Cortex-M4, where the figures of docs/int8.md are counted too. Equal means every 
 
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from tinyfed_host.firmware import build
 from tinyfed.boards import read_board
 from tinyfed.errors import DeviceError
 from tinyfed.model.convert import Int8Model, read_model
+from tinyfed.model.int8 import spec
 from tinyfed.model.int8.engine import Int8Engine, Kernels
-from tinyfed.model.int8.image import KINDS
+from tinyfed.model.int8.image import KINDS, encode_int8
 from tinyfed.model.run import frozen_alone
 
 INPUTS = 200
@@ -90,6 +92,28 @@ def test_the_emulated_board_gives_the_same_bytes_within_the_figures(name: str) -
         most_per_mac, most_arena = promised
         assert cost.figures()["cycles_per_mac_estimated"]["core"] <= most_per_mac
         assert cost.arena_bytes <= most_arena
+
+
+def test_dense_layers_of_every_remainder_on_the_emulated_board() -> None:
+    """Wide and narrow ones whose inputs are no whole quads; a wide one's input lies in its scratch."""
+    require_tools("qemu-system-arm", "arm-none-eabi-gcc")
+    rng = np.random.default_rng(3)
+    counts = (1003, 13, 6, 12, 31, 7, 1)
+    tensors = tuple(spec.Int8Tensor(f"t{i}", (count,), 0.1, i - 3) for i, count in enumerate(counts))
+    layers = tuple(
+        spec.Int8Dense(
+            (i,), i + 1, rng.integers(-127, 128, (b, a), np.int8), np.full(1, 0.02 / a**0.5, np.float32), None
+        )
+        for i, (a, b) in enumerate(pairwise(counts))
+    )
+    program, plan = encode_int8(spec.Int8Network(tensors, layers, (0,), (len(layers),)))
+    assert plan.work_bytes == 1008 + 1008 + 16
+    values = edge_inputs(8, counts[0], seed=5)
+    engine = Int8Engine(program)
+    cost = measure(read_board("mps2_an386"), program, values)
+    expected = [engine.run(value)[0].reshape(-1) for value in values]
+    assert len({int(output[0]) for output in expected}) > 3
+    np.testing.assert_array_equal(np.stack(cost.outputs), np.stack(expected))
 
 
 def test_counts_are_the_same_on_every_run() -> None:

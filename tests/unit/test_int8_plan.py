@@ -111,6 +111,27 @@ def test_the_engine_knows_how_near_an_output_may_come(kind: str, stride: int, be
                 Int8Engine(bytes(program))
 
 
+def test_a_dense_layer_has_room_for_its_input_once() -> None:
+    """Up to 8 outputs: no scratch. More: twice the input, which lies in the upper half of that and nowhere lower."""
+
+    def dense(outputs: int) -> bytes:
+        tensors = spec.Int8Tensor("x", (1022,)), spec.Int8Tensor("y", (outputs,), 0.5)
+        layer = spec.Int8Dense((0,), 1, np.ones((outputs, 1022), np.int8), np.full(1, 0.01, np.float32), None)
+        return encode_int8(spec.Int8Network(tensors, (layer,), (0,), (1,)))[0]
+
+    assert read_plan(dense(8)).work_bytes == 1024 + 16
+    program = bytearray(dense(9))
+    assert read_plan(bytes(program)).work_bytes == 2048 + 16
+    struct.pack_into("<I", program, 12, 1 << 15)
+    for place_of_input in (8192 + 1020, 8192 + 1019):
+        struct.pack_into("<4I", program, 64 + 32, place_of_input, 0, 0, 8192)  # input, second, output, scratch
+        if place_of_input == 8192 + 1020:
+            Int8Engine(bytes(program))
+        else:
+            with pytest.raises(UsageError):
+                Int8Engine(bytes(program))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(-(2**31), 2**31 - 1), st.floats(1e-9, 0.999))
 def test_rescaling_is_within_two_roundings_of_the_product(x: int, real: float) -> None:

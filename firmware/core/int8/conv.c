@@ -100,6 +100,7 @@ static tinyfed_int8_matmul_t matmul_of(const tinyfed_int8_op_t *op)
     m.quads = tinyfed_int8_round_up(tinyfed_int8_window(&op->r), 4) / 4u;
     m.chunk_quads = op->r.chunk / 4u;
     m.channels = op->r.out_c;
+    m.whole = m.last = 0;
     return m;
 }
 
@@ -141,14 +142,18 @@ void tinyfed_int8_conv(const tinyfed_int8_op_t *op)
 
 void tinyfed_int8_dense(const tinyfed_int8_op_t *op)
 {
-    const tinyfed_int8_matmul_t m = matmul_of(op);
-    const uint32_t whole = op->r.in_c / 4u, rest = op->r.in_c % 4u;
-    uint32_t *end = widen(op->scratch, op->in, whole, 1);
-    if (rest != 0) {
-        int8_t last[4] = {0, 0, 0, 0};
-        memcpy(last, op->in + 4u * whole, rest);
-        widen(end, last, 1, 1);
-    }
-    TINYFED_INT8_PICK(op, tinyfed_int8_one_column)(op->out, &m, op->scratch);
+    tinyfed_int8_matmul_t m = matmul_of(op);
+    int8_t last[4] = {0, 0, 0, 0};
+    m.whole = op->r.in_c / 4u;
+    memcpy(last, op->in + 4u * m.whole, op->r.in_c % 4u);
+    m.last = tinyfed_get32(last);
+#if defined(TINYFED_INT8_M4)
+    if (!tinyfed_int8_is_narrow(&op->r)) {
+        uint32_t *end = widen(op->scratch, op->in, m.whole, 1); /* the input may lie in the upper half */
+        if (m.whole < m.quads) widen(end, last, 1, 1);
+        tinyfed_int8_widened_column_m4(op->out, &m, op->scratch);
+    } else
+#endif
+        TINYFED_INT8_PICK(op, tinyfed_int8_one_column)(op->out, &m, op->in);
     tinyfed_int8_clip(op, op->r.out_c);
 }

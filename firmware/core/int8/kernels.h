@@ -17,13 +17,20 @@ typedef struct tinyfed_int8_matmul {
     uint32_t quads;
     uint32_t chunk_quads; /* odd sums are split off after so many */
     uint32_t channels;
+    uint32_t whole, last; /* of a column of bytes: its quads that are whole, and the one behind them */
 } tinyfed_int8_matmul_t;
+
+/* Four inputs of a column of bytes. */
+static inline uint32_t tinyfed_int8_quad(const tinyfed_int8_matmul_t *m, const int8_t *in, uint32_t quad)
+{
+    return quad < m->whole ? tinyfed_get32(in + 4u * quad) : m->last;
+}
 
 /* out_a[channels] and out_b[channels] (they may be one) from two columns. Saturates to int8. */
 typedef void tinyfed_int8_two_columns_t(int8_t *out_a, int8_t *out_b, const tinyfed_int8_matmul_t *m,
                                         const int16_t *columns);
-/* out[channels] from one column. */
-typedef void tinyfed_int8_one_column_t(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column);
+/* out[channels] from one column, bytes as they lie in the input. */
+typedef void tinyfed_int8_one_column_t(int8_t *out, const tinyfed_int8_matmul_t *m, const int8_t *in);
 /* Channels group..group + 3 of a depthwise convolution; plane is their padded input, four bytes a place and
  * pitch places a row. */
 typedef void tinyfed_int8_depthwise_group_t(const tinyfed_int8_op_t *op, const uint32_t *plane, uint32_t pitch,
@@ -42,6 +49,8 @@ tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_plain;
 #define TINYFED_INT8_PICK(op, name) ((void)(op), name##_m4)
 tinyfed_int8_two_columns_t tinyfed_int8_two_columns_m4;
 tinyfed_int8_one_column_t tinyfed_int8_one_column_m4;
+/* The same from a column that is widened: fewer instructions where channels are many. */
+void tinyfed_int8_widened_column_m4(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column);
 tinyfed_int8_depthwise_group_t tinyfed_int8_depthwise_group_m4;
 #elif defined(__SSE2__) && defined(__x86_64__)
 #define TINYFED_INT8_SSE2 1

@@ -144,14 +144,16 @@ static fault_t check_weights(const program_t *p, const tinyfed_int8_record_t *r)
                   tinyfed_int8_covered(r->out_w, r->stride_w, r->kernel_w, r->dilation_w);
     } else if (!general) {
         if (r->chunk == 0 || r->chunk % 4u != 0) return wrong(FIELD(chunk), TINYFED_E_ARGUMENT);
-        scratch = r->kind == TINYFED_INT8_DENSE ? 2u * inputs : 4u * inputs;
+        scratch = tinyfed_int8_is_narrow(r) ? 0u : (r->kind == TINYFED_INT8_DENSE ? 2u * inputs : 4u * inputs);
         if (r->kind == TINYFED_INT8_CONV && tinyfed_int8_gathers(r)) scratch += inputs;
     }
     if (scratch == 0) return fine;
     if (r->scratch_at % TINYFED_ALIGNMENT != 0 || scratch > p->work_bytes ||
         !in_work(p, r->scratch_at, (uint32_t)scratch))
         return wrong(FIELD(scratch_at), TINYFED_E_MEMORY);
-    if (!apart(r->scratch_at, (uint32_t)scratch, r->in_at, product(r->in_h, r->in_w, r->in_c)) ||
+    /* A dense layer's input may lie in the upper half of its scratch: it is read before it is written over. */
+    const bool over = r->kind == TINYFED_INT8_DENSE && r->in_at >= r->scratch_at + r->in_c / 4u * 4u;
+    if ((!over && !apart(r->scratch_at, (uint32_t)scratch, r->in_at, product(r->in_h, r->in_w, r->in_c))) ||
         !apart(r->scratch_at, (uint32_t)scratch, r->out_at, product(r->out_h, r->out_w, r->out_c)))
         return wrong(FIELD(scratch_at), TINYFED_E_MEMORY);
     return fine;

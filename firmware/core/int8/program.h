@@ -151,6 +151,12 @@ static inline bool tinyfed_int8_gathers(const tinyfed_int8_record_t *r)
     return r->in_c % 4u != 0 || r->dilation_h != 1 || r->dilation_w != 1;
 }
 
+/* A dense layer of few outputs, which reads its input as it lies: no scratch. */
+static inline bool tinyfed_int8_is_narrow(const tinyfed_int8_record_t *r)
+{
+    return r->kind == TINYFED_INT8_DENSE && r->out_c <= 8u;
+}
+
 void tinyfed_int8_conv(const tinyfed_int8_op_t *op);
 void tinyfed_int8_dense(const tinyfed_int8_op_t *op);
 void tinyfed_int8_depthwise(const tinyfed_int8_op_t *op);

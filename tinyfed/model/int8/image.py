@@ -575,11 +575,12 @@ def _place(
     number = {index: position for position, index in enumerate(held_by)}
     behind = {}
     for step, op in enumerate(operators):
-        output = aliases[op.output]
-        if op.kind not in WRITE_BEHIND or holder[output] != output or first[output] != step:
+        output, source = aliases[op.output], holder.get(aliases[op.inputs[0]])
+        if source is None or last[source] != step or source in states:
             continue
-        source = holder[aliases[op.inputs[0]]]
-        if last[source] == step and source not in states and source != output:
+        if op.kind == "dense" and op.scratch_bytes:
+            behind[len(held_by) + step, number[source]] = aligned(op.scratch_bytes // 2)
+        elif op.kind in WRITE_BEHIND and holder[output] == output and first[output] == step and source != output:
             behind[number[output], number[source]] = aligned(_distance(network, op))
     placed, work_bytes = place(buffers, behind)
     at = dict(zip(held_by, placed, strict=False))

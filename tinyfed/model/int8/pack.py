@@ -33,6 +33,7 @@ from tinyfed.model.int8.spec import (
 
 BLOCK = 4  # output channels
 QUAD = 4  # inputs
+NARROW = 8  # outputs of a dense layer that reads its input as it lies, without scratch
 CHUNK_LIMIT = (1 << 23) - 1  # of the sum of an odd channel
 LARGEST_INPUT = 128
 
@@ -122,7 +123,7 @@ def pack_dense(layer: Int8Dense, source: Int8Tensor, output: Int8Tensor) -> Pack
         raise UsageError(f"weights {layer.weights.shape} do not fit input {source.shape} and output {output.shape}")
     pairs = arithmetic.channel_multipliers(source, layer.weight_scales, output, channels)
     packed = _pack_matrix(_live(layer.weights, pairs), _bias(layer.bias, channels), pairs, source, output)
-    scratch = 0 if packed.general else _round_up(inputs, QUAD) * 2
+    scratch = 0 if packed.general or channels <= NARROW else _round_up(inputs, QUAD) * 2
     return _with_window(packed, PackedLayer(), scratch, channels * inputs)
 
 

@@ -139,46 +139,47 @@ tinyfed_int8_two_columns_m4(int8_t *out_a, int8_t *out_b, const tinyfed_int8_mat
     }
 }
 
-/* Four inputs of one column times four channels. */
-#define QUAD                                                                                                           \
-    "ldrd r9, r10, [%[x]], #8\n\t"                                                                                     \
-    "ldmia %[w]!, {r4, r5, r6, r8}\n\t"                                                                                \
-    "smlad %[m0], r4, r9, %[m0]\n\t"                                                                                   \
-    "sxtb16 r4, r4\n\t"                                                                                                \
-    "smlad %[m1], r5, r9, %[m1]\n\t"                                                                                   \
-    "sxtb16 r5, r5\n\t"                                                                                                \
-    "smlad %[e0], r4, r9, %[e0]\n\t"                                                                                   \
-    "smlad %[e1], r5, r9, %[e1]\n\t"                                                                                   \
-    "smlad %[m0], r6, r10, %[m0]\n\t"                                                                                  \
-    "sxtb16 r6, r6\n\t"                                                                                                \
-    "smlad %[m1], r8, r10, %[m1]\n\t"                                                                                  \
-    "sxtb16 r8, r8\n\t"                                                                                                \
-    "smlad %[e0], r6, r10, %[e0]\n\t"                                                                                  \
-    "smlad %[e1], r8, r10, %[e1]\n\t"
+/* Four inputs of one column times four channels. `load` brings them to r9 (k0,k2) and r10 (k1,k3). */
+#define WIDENED "ldrd r9, r10, [%[x]], #8\n\t"
+#define BYTES                                                                                                          \
+    "ldr r10, [%[x]], #4\n\t"                                                                                          \
+    "sxtb16 r9, r10\n\t"                                                                                               \
+    "sxtb16 r10, r10, ror #8\n\t"
+#define QUAD(load)                                                                                                     \
+    load "ldmia %[w]!, {r4, r5, r6, r8}\n\t"                                                                           \
+         "smlad %[m0], r4, r9, %[m0]\n\t"                                                                              \
+         "sxtb16 r4, r4\n\t"                                                                                           \
+         "smlad %[m1], r5, r9, %[m1]\n\t"                                                                              \
+         "sxtb16 r5, r5\n\t"                                                                                           \
+         "smlad %[e0], r4, r9, %[e0]\n\t"                                                                              \
+         "smlad %[e1], r5, r9, %[e1]\n\t"                                                                              \
+         "smlad %[m0], r6, r10, %[m0]\n\t"                                                                             \
+         "sxtb16 r6, r6\n\t"                                                                                           \
+         "smlad %[m1], r8, r10, %[m1]\n\t"                                                                             \
+         "sxtb16 r8, r8\n\t"                                                                                           \
+         "smlad %[e0], r6, r10, %[e0]\n\t"                                                                             \
+         "smlad %[e1], r8, r10, %[e1]\n\t"
+#define MULTIPLY(code)                                                                                                 \
+    __asm__ volatile(code                                                                                              \
+                     : [w] "+r"(w), [x] "+r"(x), [m0] "+r"(m0), [m1] "+r"(m1), [e0] "+r"(e0), [e1] "+r"(e1)            \
+                     :                                                                                                 \
+                     : "r4", "r5", "r6", "r8", "r9", "r10", "memory")
 
-void tinyfed_int8_one_column_m4(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column)
+/* Three sums of two pairs of channels: the even ones, 256 * odd + even, and the odd ones split off so far. */
+#define SPLIT_OFF(m0, m1, e0, e1, o0, o1) (o0 += odd(m0, e0), o1 += odd(m1, e1), m0 = e0, m1 = e1)
+
+void tinyfed_int8_widened_column_m4(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column)
 {
     const int32_t *w = (const int32_t *)(const void *)m->weights, *row = m->table;
-    for (uint32_t left = m->channels;;) {
+    for (uint32_t left = m->channels;; left -= 4, out += 4) {
         const int32_t *x = (const int32_t *)(const void *)column;
         int32_t e0 = 0, e1 = 0, m0 = 0, m1 = 0, o0 = 0, o1 = 0;
         for (uint32_t quads = m->quads; quads != 0;) {
             uint32_t now = quads < m->chunk_quads ? quads : m->chunk_quads;
             quads -= now;
-            for (; now >= 4; now -= 4)
-                __asm__ volatile(QUAD QUAD QUAD QUAD
-                                 : [w] "+r"(w), [x] "+r"(x), [m0] "+r"(m0), [m1] "+r"(m1), [e0] "+r"(e0), [e1] "+r"(e1)
-                                 :
-                                 : "r4", "r5", "r6", "r8", "r9", "r10", "memory");
-            for (; now != 0; now--)
-                __asm__ volatile(QUAD
-                                 : [w] "+r"(w), [x] "+r"(x), [m0] "+r"(m0), [m1] "+r"(m1), [e0] "+r"(e0), [e1] "+r"(e1)
-                                 :
-                                 : "r4", "r5", "r6", "r8", "r9", "r10", "memory");
-            o0 += odd(m0, e0);
-            o1 += odd(m1, e1);
-            m0 = e0;
-            m1 = e1;
+            for (; now >= 4; now -= 4) MULTIPLY(QUAD(WIDENED) QUAD(WIDENED) QUAD(WIDENED) QUAD(WIDENED));
+            for (; now != 0; now--) MULTIPLY(QUAD(WIDENED));
+            SPLIT_OFF(m0, m1, e0, e1, o0, o1);
         }
         __asm__(LOAD_ROW FINISH("%[a]") LOAD_ROW FINISH("%[b]") LOAD_ROW FINISH("%[c]") LOAD_ROW FINISH("%[d]")
                 : [row] "+r"(row), [a] "+r"(e0), [b] "+r"(o0), [c] "+r"(e1), [d] "+r"(o1)
@@ -189,8 +190,30 @@ void tinyfed_int8_one_column_m4(int8_t *out, const tinyfed_int8_matmul_t *m, con
         if (left > 2) out[2] = (int8_t)e1;
         if (left > 3) out[3] = (int8_t)o1;
         if (left <= 4) return;
-        left -= 4;
-        out += 4;
+    }
+}
+
+/* Small: first the whole quads, then the one behind them. */
+void tinyfed_int8_one_column_m4(int8_t *out, const tinyfed_int8_matmul_t *m, const int8_t *in)
+{
+    const int32_t *w = (const int32_t *)(const void *)m->weights, *row = m->table;
+    for (uint32_t left = m->channels; left != 0;) {
+        const int8_t *x = in;
+        int32_t e0 = 0, e1 = 0, m0 = 0, m1 = 0, o0 = 0, o1 = 0;
+        for (uint32_t done = 0; done < m->quads;) {
+            if (done == m->whole) x = (const int8_t *)&m->last;
+            uint32_t now = (done < m->whole ? m->whole : m->quads) - done;
+            if (now > m->chunk_quads) now = m->chunk_quads;
+            done += now;
+            for (; now != 0; now--) MULTIPLY(QUAD(BYTES));
+            SPLIT_OFF(m0, m1, e0, e1, o0, o1);
+        }
+        const int32_t sums[4] = {e0, o0, e1, o1};
+        for (uint32_t i = 0; i < 4u && left != 0; i++, left--) {
+            int32_t sum = sums[i];
+            __asm__(LOAD_ROW FINISH("%[a]") : [row] "+r"(row), [a] "+r"(sum) : : "r4", "r5", "r6", "r8");
+            *out++ = (int8_t)sum;
+        }
     }
 }
 

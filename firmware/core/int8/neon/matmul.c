@@ -46,7 +46,7 @@ void tinyfed_int8_two_columns_neon(int8_t *out_a, int8_t *out_b, const tinyfed_i
     }
 }
 
-void tinyfed_int8_one_column_neon(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column)
+void tinyfed_int8_one_column_neon(int8_t *out, const tinyfed_int8_matmul_t *m, const int8_t *in)
 {
     const int16_t *w = (const int16_t *)(const void *)m->weights;
     for (uint32_t channel = 0; channel < m->channels; channel += 4) {
@@ -54,7 +54,8 @@ void tinyfed_int8_one_column_neon(int8_t *out, const tinyfed_int8_matmul_t *m, c
         for (uint32_t quad = 0; quad < m->quads; quad++, w += 8) {
             const int16x8_t words = vld1q_s16(w);
             const int16x8_t even = vshrq_n_s16(vshlq_n_s16(words, 8), 8), odd = vshrq_n_s16(vsubq_s16(words, even), 8);
-            const int32x2_t x = vreinterpret_s32_s16(vld1_s16(column + 4u * quad));
+            const int16x4_t wide = vget_low_s16(vmovl_s8(vcreate_s8(tinyfed_int8_quad(m, in, quad))));
+            const int32x2_t x = vreinterpret_s32_s16(vuzp1_s16(wide, vext_s16(wide, wide, 1)));
             multiply(&sum, even, odd, vcombine_s32(vdup_lane_s32(x, 0), vdup_lane_s32(x, 1)));
         }
         store(out + channel, sum, m->table + 4u * channel, m->channels - channel);

@@ -54,16 +54,18 @@ AVX2 void tinyfed_int8_two_columns_avx2(int8_t *out_a, int8_t *out_b, const tiny
     }
 }
 
-AVX2 void tinyfed_int8_one_column_avx2(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column)
+AVX2 void tinyfed_int8_one_column_avx2(int8_t *out, const tinyfed_int8_matmul_t *m, const int8_t *in)
 {
+    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m256i spread = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
     const uint8_t *w = m->weights;
     for (uint32_t channel = 0; channel < m->channels; channel += 4) {
         lanes_t sum = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         for (uint32_t quad = 0; quad < m->quads; quad += 2) {
             const bool both = quad + 1u < m->quads;
-            const __m128i *x = (const __m128i *)(const void *)(column + 4u * quad);
-            const __m128i two = both ? _mm_loadu_si128(x) : _mm_loadl_epi64(x);
+            const uint32_t second = both ? tinyfed_int8_quad(m, in, quad + 1u) : 0u;
+            const __m128i bytes = _mm_setr_epi32((int32_t)tinyfed_int8_quad(m, in, quad), (int32_t)second, 0, 0);
+            const __m128i two = _mm_cvtepi8_epi16(_mm_shuffle_epi8(bytes, order));
             multiply(&sum, load(w, both), _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(two), spread));
             w += both ? 32 : 16;
         }

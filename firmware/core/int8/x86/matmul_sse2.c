@@ -48,13 +48,15 @@ void tinyfed_int8_two_columns_sse2(int8_t *out_a, int8_t *out_b, const tinyfed_i
     }
 }
 
-void tinyfed_int8_one_column_sse2(int8_t *out, const tinyfed_int8_matmul_t *m, const int16_t *column)
+void tinyfed_int8_one_column_sse2(int8_t *out, const tinyfed_int8_matmul_t *m, const int8_t *in)
 {
     const __m128i *w = (const __m128i *)(const void *)m->weights;
     for (uint32_t channel = 0; channel < m->channels; channel += 4) {
         lanes_t sum = {_mm_setzero_si128(), _mm_setzero_si128()};
         for (uint32_t quad = 0; quad < m->quads; quad++) {
-            const __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)(column + 4u * quad));
+            const __m128i bytes = _mm_cvtsi32_si128((int32_t)tinyfed_int8_quad(m, in, quad));
+            const __m128i wide = _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
+            const __m128i x = _mm_shufflelo_epi16(wide, _MM_SHUFFLE(3, 1, 2, 0));
             multiply(&sum, weights_of(_mm_loadu_si128(w++)), _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 1, 0, 0)));
         }
         store(out + channel, sum, m->table + 4u * channel, m->channels - channel);

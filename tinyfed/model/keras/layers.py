@@ -27,6 +27,8 @@ INSTEAD = {
     "Lambda": "its Python cannot be read: write it with layers or keras.ops",
     "Embedding": "look the embedding up before the model, and give it the vectors",
     "MultiHeadAttention": "put LSTM, GRU or Conv1D in its place and train the model again",
+    "Attention": "put LSTM, GRU or Conv1D in its place and train the model again",
+    "AdditiveAttention": "put LSTM, GRU or Conv1D in its place and train the model again",
     "ConvLSTM2D": "put Conv2D on pictures side by side as channels in its place and train the model again",
     "Masking": "leave it out where all sequences have one length",
 }

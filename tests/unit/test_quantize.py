@@ -155,6 +155,21 @@ def test_ranges_are_those_of_all_samples_in_any_order_and_on_both_roads(uneven: 
         assert result.error == pytest.approx(expected.error, rel=0.01)
 
 
+@pytest.mark.parametrize("road", [0, 1])
+def test_a_percentile_leaves_outliers_out(uneven: tuple[Path, Path, np.ndarray], road: int) -> None:
+    """Of samples of one size and one of 50 times that."""
+    x = np.random.default_rng(4).normal(size=(101, 8, 6, 1)).astype(np.float32)
+    x[17] *= 50
+    source = FloatSource(uneven[road])
+    whole, most = (ranges(source.quantized(x, percentile)) for percentile in (100, 99))
+    ends = np.sort(x.min(axis=(1, 2, 3)))[1], np.sort(x.max(axis=(1, 2, 3)))[-2]  # the 2nd of 101: the 1st percentile
+    assert most["serving_default_input:0"][0] == pytest.approx((ends[1] - ends[0]) / 255, rel=1e-6)
+    assert whole["serving_default_input:0"][0] == pytest.approx((x.max() - x.min()) / 255, rel=1e-6)
+    assert sum(most[name][0] < whole[name][0] / 5 for name in most) >= 4
+    with pytest.raises(UsageError, match="percentile: 50 is not above 50 and up to 100"):
+        quantize(source, read_samples_of(x), percentile=50)
+
+
 def test_the_error_of_the_whole_is_measured_with_the_engine(uneven: tuple[Path, Path, np.ndarray]) -> None:
     _, tflite_file, x = uneven
     held_out = x[::-1][:20] * np.float32(0.9)

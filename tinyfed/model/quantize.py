@@ -105,10 +105,11 @@ class FloatSource:
             )
         self.input_shape = inputs[0].shape[1:]
 
-    def quantized(self, x: NDArray[np.float32]) -> bytes:
-        """The int8 .tflite file. `x`: (count, *input_shape)."""
-        if self.source is None:
-            return _quantize_tflite(self.content, x, str(self.path))
+    def quantized(self, x: NDArray[np.float32], percentile: float = 100.0) -> bytes:
+        """The int8 .tflite file. `x`: (count, *input_shape). Ranges hold that percentile of the samples' largest values
+        and of their smallest; below 100 the quantizer of .tflite files does it for Keras too."""
+        if self.source is None or percentile < 100:
+            return _quantize_tflite(self.content, x, percentile, str(self.path))
         tensorflow = import_tensorflow()
         converter = self.source.converter()
         converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
@@ -126,7 +127,7 @@ def _silent() -> Iterator[None]:
         yield
 
 
-def _quantize_tflite(content: bytes, x: NDArray[np.float32], where: str) -> bytes:
+def _quantize_tflite(content: bytes, x: NDArray[np.float32], percentile: float, where: str) -> bytes:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with _silent():
@@ -141,17 +142,28 @@ def _quantize_tflite(content: bytes, x: NDArray[np.float32], where: str) -> byte
             recipes = recipe_manager.RecipeManager()
             recipes.load_quantization_recipe(recipe.static_wi8_ai8())
             # Left to itself it takes a moving minimum and maximum, which follow the last samples.
-            calibration = calibrator.Calibrator(content, qsv_update_func=_wider)
+            calibration = calibrator.Calibrator(content, qsv_update_func=_both)
             calibration.calibrate({SIGNATURE: [{"input": sample[None]} for sample in x]}, recipes)
             engine = quantizer.Quantizer(content, recipe.static_wi8_ai8())
-            return bytes(engine.quantize(calibration.get_model_qsvs()).quantized_model)
+            ranges = {name: _range(of, percentile) for name, of in calibration.get_model_qsvs().items()}
+            return bytes(engine.quantize(ranges).quantized_model)
     except Exception as error:  # whatever the quantizer raises, which is of many kinds, is about the model
         raise ConvertError(f"ai-edge-quantizer cannot quantize the model: {first_line(error)}", where=where) from error
 
 
-def _wider(range_: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The range of both, as the quantizer keeps it."""
-    return {"min": np.minimum(range_["min"], other["min"]), "max": np.maximum(range_["max"], other["max"])}
+def _both(ranges: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The ranges of samples and one more: an end is an array, or the list of those of all samples so far."""
+    ends = {end: ranges[end] for end in ("min", "max")}
+    return {end: [*(of if isinstance(of, list) else [of]), other[end]] for end, of in ends.items()}
+
+
+def _range(of: dict[str, Any], percentile: float) -> dict[str, Any]:
+    """One range of the ranges of samples, as the quantizer wants it."""
+    share = {"min": 100 - percentile, "max": percentile}
+    return {
+        end: np.percentile(np.stack(each), share[end], axis=0).astype(each[0].dtype) if isinstance(each, list) else each
+        for end, each in of.items()
+    }
 
 
 def _unpacked(content: bytes) -> Any:
@@ -194,15 +206,15 @@ def _as_written_today(content: bytes) -> bytes:
     return _packed(model)
 
 
-def quantize_file(path: Path, representative: Path, test: Path | None = None) -> Quantized:
+def quantize_file(path: Path, representative: Path, test: Path | None = None, percentile: float = 100.0) -> Quantized:
     """`quantize` of files, in a process of its own: TensorFlow and LiteRT can crash on a damaged model.
 
     Raises UsageError of one line.
     """
-    return isolated(quantize_here, path, representative, test, source=str(path))
+    return isolated(quantize_here, path, representative, test, percentile, source=str(path))
 
 
-def quantize_here(path: Path, representative: Path, test: Path | None) -> Quantized:
+def quantize_here(path: Path, representative: Path, test: Path | None, percentile: float) -> Quantized:
     """`quantize_file` in this process."""
     arrays = read_arrays(representative)
     test_arrays = {} if test is None else read_arrays(test)
@@ -214,22 +226,26 @@ def quantize_here(path: Path, representative: Path, test: Path | None) -> Quanti
         if tested.y is None:
             raise UsageError('no labels: add an array "y" of integers', where=str(test))
     try:
-        return quantize(source, samples, tested)
+        return quantize(source, samples, tested, percentile)
     except TinyfedError:
         raise
     except Exception as error:  # whatever the interpreters raise, which is of many kinds, is about the model
         raise ConvertError(f"it cannot be quantized: {first_line(error)}", where=str(path)) from error
 
 
-def quantize(source: FloatSource, representative: Samples, test: Samples | None = None) -> Quantized:
+def quantize(
+    source: FloatSource, representative: Samples, test: Samples | None = None, percentile: float = 100.0
+) -> Quantized:
     """Quantize, and say what it cost. `test` (else `representative`) gives the error of the whole, and the accuracy
-    where it has labels.
+    where it has labels. `percentile`: FloatSource.quantized.
 
-    Raises UsageError of one line where the model cannot be quantized, or where the representative samples are all the
-    same.
+    Raises UsageError of one line where the model cannot be quantized, where the representative samples are all the
+    same, or where the percentile is not above 50 and up to 100.
     """
+    if not 50 < percentile <= 100:
+        raise UsageError(f"{percentile:g} is not above 50 and up to 100", key="percentile")
     _check_representative(representative.x)
-    content = source.quantized(representative.x)
+    content = source.quantized(representative.x, percentile)
     model = parse(content, str(source.path))
     before = after = None
     measured = test if test is not None else representative

@@ -17,6 +17,9 @@ def quantize_model(
     representative: Annotated[Path, typer.Option(help='Samples "x" (and labels "y") in an .npz file, as in use.')],
     output: Annotated[Path, typer.Option("--output", "-o", help="The int8 .tflite file to write.")],
     test: Annotated[Path | None, typer.Option(help="Samples and labels to take the accuracy on.")] = None,
+    percentile: Annotated[
+        float, typer.Option(help="Of the samples' largest and smallest values in a layer, which its range holds.")
+    ] = 100.0,
     allow: Annotated[
         bool, typer.Option("--allow", help="Keep the file where tinyfed's engine does not run it.")
     ] = False,
@@ -26,7 +29,7 @@ def quantize_model(
     from tinyfed.model.quantize import quantize_file
 
     with working(f"quantizing {model}"):
-        result = quantize_file(model, representative, test)
+        result = quantize_file(model, representative, test, percentile)
     if result.why_not and not allow:
         raise UsageError(
             f"tinyfed's engine does not run what becomes of it: {result.why_not}",

@@ -17,7 +17,7 @@ from tinyfed.data.samples import Samples, check_inputs, read_samples
 from tinyfed.errors import MissingToolError, UsageError
 from tinyfed.model.convert import Int8Model, read_model, read_tflite
 from tinyfed.model.isolated import isolated
-from tinyfed.model.quantize import FloatSource, accuracy, float_outputs, layer_errors, quantize
+from tinyfed.model.quantize import FloatSource, accuracy, float_outputs, int8_outputs, layer_errors, quantize
 from tinyfed.model.run import check_batch, run
 from tinyfed.model.tflite.file import load, parse
 
@@ -153,6 +153,19 @@ def test_ranges_are_those_of_all_samples_in_any_order_and_on_both_roads(uneven: 
     for result in (expected, *results):
         assert result.error is not None and result.error < 0.1 and result.measured_on == 60
         assert result.error == pytest.approx(expected.error, rel=0.01)
+
+
+def test_guesses_agree_with_the_float_models_as_well_as_those_of_the_keras_road() -> None:
+    """MLPerf Tiny's ResNet: its published int8 model was made from Keras with TensorFlow's converter."""
+    rng = np.random.default_rng(0)
+    patches = rng.uniform(0, 1, (260, 8, 8, 3)).repeat(4, 1).repeat(4, 2) + rng.normal(0, 0.05, (260, 32, 32, 3))
+    x = (np.clip(patches, 0, 1) * 255).astype(np.float32)
+    source = FloatSource(path_of("pretrainedResnet"))
+    files = [path_of("pretrainedResnet_quant").read_bytes(), *(source.quantized(x[:60], p) for p in (100, 99))]
+    wanted = float_outputs(source.content, x[60:]).argmax(axis=1)
+    shares = [float(np.mean(int8_outputs(file, x[60:]).argmax(axis=1) == wanted)) for file in files]
+    print("agreement: published, largest and smallest, 99th percentile:", shares)
+    assert min(shares[1:]) >= shares[0] - 0.01 and shares[0] > 0.85
 
 
 @pytest.mark.parametrize("road", [0, 1])

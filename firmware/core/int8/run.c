@@ -77,6 +77,14 @@ static tinyfed_status_t check_work(const tinyfed_int8_t *net, const void *work, 
     return work_bytes < net->work_bytes ? TINYFED_E_MEMORY : TINYFED_OK;
 }
 
+/* Whether a text is these bytes. */
+static bool is_name(const char *text, const char *bytes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (text[i] == '\0' || text[i] != bytes[i]) return false;
+    return text[count] == '\0';
+}
+
 tinyfed_status_t tinyfed_int8_reset(const tinyfed_int8_t *net, void *work, uint32_t work_bytes, const char *name)
 {
     const tinyfed_status_t status = check_work(net, work, work_bytes);
@@ -87,7 +95,7 @@ tinyfed_status_t tinyfed_int8_reset(const tinyfed_int8_t *net, void *work, uint3
     for (uint32_t i = 0; i < net->state_count; i++, state += TINYFED_INT8_STATE_BYTES) {
         const char *own = (const char *)net->program + tinyfed_get32(state + 12);
         const uint32_t name_bytes = tinyfed_get32(state + 16);
-        if (name != NULL && (strlen(name) != name_bytes || memcmp(name, own, name_bytes) != 0)) continue;
+        if (name != NULL && !is_name(name, own, name_bytes)) continue;
         const uint32_t first = tinyfed_get32(state + 8), bytes = tinyfed_get32(state + 4);
         found = true;
         if (first == 0) memset(base + tinyfed_get32(state), state[20], bytes);

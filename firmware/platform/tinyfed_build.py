@@ -44,7 +44,12 @@ def include_flags(firmware: Path, *parts: str) -> list[str]:
 # Where a microcontroller's engine spends its time, by the beginning of the path. The rest runs once in a while: there
 # its size counts. In a build for dense nets alone what calls the kernels is small too.
 FAST = ("core/kernels/", "core/int8/", "core/training/backward.c", "core/training/forward.c")
-SMALL = ("core/int8/open.c", "core/kernels/plain/activation.c")
+SMALL = (
+    "core/int8/open.c",
+    "core/int8/conv_general.c",
+    "core/int8/bilinear.c",
+    "core/kernels/plain/activation.c",
+)
 SMALL_IF_DENSE_ONLY = ("core/kernels/cortexm4/dense.c", "core/training/backward.c", "core/training/forward.c")
 
 

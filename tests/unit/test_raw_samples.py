@@ -121,7 +121,7 @@ def test_model_run_and_the_arrays_of_export(learned: Path, capsys: pytest.Captur
 
 @pytest.mark.slow
 def test_generated_c(learned: Path) -> None:
-    """The example that `codegen` writes, compiled for a sample as measured, prints what the run's weights say."""
+    """The example that `codegen` writes, compiled for a sample as measured, prints the run's probabilities."""
     require_tools("gcc")
     raw, standardized, _ = stranger(learned)
     assert run_command(["model", "codegen", str(learned / "model.tfm"), "-o", ".", "--name", "m", "--example"]) == 0
@@ -132,12 +132,13 @@ def test_generated_c(learned: Path) -> None:
     measured = f"static const float measured[] = {{{values}}};\n\nint main"
     example = example.replace(made_up, "measured[i]").replace("int main", measured)
     Path("m_example.c").write_text(example)
+    logits = run_outputs(learned, standardized)[3].astype(np.float64)
     sources = ["m.c", "m_example.c", *map(str, RECIPE.sources(FIRMWARE, "base", "core"))]
     flags = ["-std=c99", "-O1", "-ffp-contract=off", *RECIPE.include_flags(FIRMWARE, "core")]
     subprocess.run(["gcc", *flags, *sources, "-o", "program"], check=True, timeout=120)
     printed = subprocess.run(["./program"], check=True, timeout=10, capture_output=True, text=True).stdout.split()
     found = np.array([float(word) for word in printed])
-    np.testing.assert_allclose(found, run_outputs(learned, standardized)[3], rtol=0, atol=2e-4)
+    np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(), rtol=0, atol=2e-4)
 
 
 @pytest.mark.slow

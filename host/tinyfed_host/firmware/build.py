@@ -364,7 +364,7 @@ def size(board: Board | str, elf: Path | None = None) -> Size:
         raise UsageError(f"not an image: {error.stderr.strip()}", where=str(elf)) from error
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.[\w.]+)\s+(\d+)", done.stdout, re.MULTILINE)}
     flash = sum(sections.get(name, 0) for name in (".text", ".rodata", ".data", ".ARM.exidx", ".eh_frame"))
-    ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".stack", ".tbss", ".tdata"))
+    ram = sum(sections.get(name, 0) for name in (".data", ".bss", ".kept", ".stack", ".tbss", ".tdata"))
     if has_framework(board):  # whose linker script puts the arena among the rest
         ram -= board.arena_bytes
     return Size(
